@@ -1,0 +1,127 @@
+//! [`Body`]: the one body type that layers hand inward and answers go out with.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Empty, Full, combinators::UnsyncBoxBody};
+
+use crate::error::{BoxError, Error, Result};
+
+/// A streaming body of any origin, whose error is this crate's [`Error`].
+///
+/// Its end is a promise: a layer or a front end that cannot vouch for the whole body ends it with an error, never
+/// cleanly.
+#[derive(Debug)]
+pub struct Body(UnsyncBoxBody<Bytes, Error>);
+
+impl Body {
+    /// Wraps `body`, whose errors become [`Error`]s by [`Error::from_body`]; a `Body` is taken as it is.
+    pub fn new<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        // A layer in front of a layer of ours meets a `Body` again: it is not boxed twice.
+        let mut slot = Some(body);
+        if let Some(own) = (&mut slot as &mut dyn std::any::Any).downcast_mut::<Option<Self>>()
+            && let Some(own) = own.take()
+        {
+            return own;
+        }
+        match slot {
+            Some(body) => Self(body.map_err(Error::from_body).boxed_unsync()),
+            None => Self::empty(),
+        }
+    }
+
+    /// A body without a byte.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::new(Empty::new())
+    }
+
+    /// Reads at most `limit` bytes into one buffer; `None` if there are more.
+    pub(crate) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
+        let mut collected = BytesMut::new();
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if data.len() > limit - collected.len() {
+                return Ok(None);
+            }
+            if collected.is_empty() && self.is_end_stream() {
+                return Ok(Some(data));
+            }
+            collected.extend_from_slice(&data);
+        }
+        Ok(Some(collected.freeze()))
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::new(Full::new(bytes))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// The next chunk of data, trailers skipped.
+pub(crate) fn poll_data<B>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>>
+where
+    B: HttpBody<Data = Bytes>,
+{
+    loop {
+        match ready!(body.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Poll::Ready(Some(Ok(data)));
+                }
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => return Poll::Ready(None),
+        }
+    }
+}

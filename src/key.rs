@@ -1,0 +1,396 @@
+//! [`BlobKey`]: the validated name of one stored file, and [`Candidates`]: what a fetch may mean.
+
+use std::{fmt, hash::Hash, sync::Arc};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What `Display` leaves as it is; everything else is percent-encoded, so that the text splits and decodes back.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// The name of one stored file: a list of decoded path segments.
+///
+/// KAZOO puts a file at `ACCOUNT_ID/[OWNER_ID/]DOCUMENT_ID/ATTACHMENT` by default and at whatever its
+/// `field_list` says otherwise, so a key is one segment or more, and the accessors name the default layout.
+///
+/// Every key holds these rules; a text that breaks one is [`ErrorKind::InvalidKey`]:
+///
+/// - 1 to [`MAX_SEGMENTS`](Self::MAX_SEGMENTS) segments, none empty (empty ones in a target are dropped: KAZOO
+///   sends `//` after a folder with a trailing slash);
+/// - each at most [`MAX_SEGMENT_LEN`](Self::MAX_SEGMENT_LEN) bytes of UTF-8, without NUL or control characters;
+/// - none exactly `.` or `..`.
+///
+/// A segment is decoded exactly once, after splitting: `%2F` in a name is data and never a separator. There is
+/// no conversion from a plain string, because it could not say whether it is encoded:
+///
+/// ```
+/// use kazoo_storage::BlobKey;
+///
+/// let key = BlobKey::from_path("/ACC/202401-DOC/sub%2Fdir.mp3")?;
+/// assert_eq!(key.segments().collect::<Vec<_>>(), ["ACC", "202401-DOC", "sub/dir.mp3"]);
+/// assert_eq!(key, BlobKey::from_segments(["ACC", "202401-DOC", "sub/dir.mp3"])?);
+/// assert_eq!(key.to_string(), "ACC/202401-DOC/sub%2Fdir.mp3");
+/// assert_eq!(key.attachment(), "sub/dir.mp3");
+/// # Ok::<(), kazoo_storage::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct BlobKey {
+    /// Shared with the keys of the same target that are prefixes of this one.
+    shared: Arc<[Box<str>]>,
+    len: usize,
+}
+
+impl BlobKey {
+    /// The most segments a key has.
+    pub const MAX_SEGMENTS: usize = 32;
+
+    /// The most bytes a decoded segment has.
+    ///
+    /// More than a file name holds: a `field_list` can make a whole JSON object a segment.
+    pub const MAX_SEGMENT_LEN: usize = 1024;
+
+    /// The key of a percent-encoded path: split at `/`, empty segments dropped, each of the rest decoded once.
+    pub fn from_path(path: &str) -> Result<Self> {
+        let mut segments = Vec::with_capacity(4);
+        for encoded in path.split('/').filter(|segment| !segment.is_empty()) {
+            let segment = percent_decode_str(encoded).decode_utf8().map_err(|error| {
+                invalid(format!(
+                    "segment {} of the path is not UTF-8; encode names as UTF-8 before percent-encoding them",
+                    segments.len() + 1
+                ))
+                .with_source(error)
+            })?;
+            push(&mut segments, &segment)?;
+        }
+        Self::new(segments)
+    }
+
+    /// The key of these decoded segments.
+    pub fn from_segments<I>(segments: I) -> Result<Self>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let mut checked = Vec::with_capacity(4);
+        for segment in segments {
+            push(&mut checked, segment.as_ref())?;
+        }
+        Self::new(checked)
+    }
+
+    fn new(segments: Vec<Box<str>>) -> Result<Self> {
+        if segments.is_empty() {
+            return Err(invalid(
+                "the request names no file: nothing follows the prefix the service is mounted at. If the \
+                 storage settings have a base URL with a query, or an empty field_list, the key is in the \
+                 query or in the metadata: configure the key extraction for it",
+            ));
+        }
+        let len = segments.len();
+        Ok(Self {
+            shared: segments.into(),
+            len,
+        })
+    }
+
+    fn slice(&self) -> &[Box<str>] {
+        self.shared.get(..self.len).unwrap_or(&self.shared)
+    }
+
+    /// The first `len` segments as a key of their own; all of them if there are fewer.
+    fn prefix(&self, len: usize) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            len: len.clamp(1, self.len),
+        }
+    }
+
+    /// The decoded segments, in order.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+        self.slice().iter().map(|segment| &**segment)
+    }
+
+    /// The first segment of a key of three or four: the account, or `system_data` for files of the whole system.
+    #[must_use]
+    pub fn account_id(&self) -> Option<&str> {
+        match self.slice() {
+            [account, _, _] | [account, _, _, _] => Some(account),
+            _ => None,
+        }
+    }
+
+    /// The second segment of a key of four: the owner, which KAZOO puts in when the document has one.
+    #[must_use]
+    pub fn owner_id(&self) -> Option<&str> {
+        match self.slice() {
+            [_, owner, _, _] => Some(owner),
+            _ => None,
+        }
+    }
+
+    /// The last segment but one of a key of three or four: the document the file is attached to.
+    #[must_use]
+    pub fn document_id(&self) -> Option<&str> {
+        match self.slice() {
+            [_, document, _] | [_, _, document, _] => Some(document),
+            _ => None,
+        }
+    }
+
+    /// The last segment: the file's own name.
+    #[must_use]
+    pub fn attachment(&self) -> &str {
+        self.slice().last().map_or("", |segment| segment)
+    }
+}
+
+fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidKey, message)
+}
+
+/// Appends `segment` if it holds the rules.
+fn push(segments: &mut Vec<Box<str>>, segment: &str) -> Result<()> {
+    let position = segments.len() + 1;
+    if position > BlobKey::MAX_SEGMENTS {
+        return Err(invalid(format!(
+            "the path has more than {} segments",
+            BlobKey::MAX_SEGMENTS
+        )));
+    }
+    let broken = if segment.is_empty() {
+        "is empty"
+    } else if segment == "." || segment == ".." {
+        "is `.` or `..`, which would name another directory; rename the file"
+    } else if segment.len() > BlobKey::MAX_SEGMENT_LEN {
+        "is longer than 1024 bytes"
+    } else if segment.chars().any(char::is_control) {
+        "has a NUL or another control character"
+    } else {
+        segments.push(segment.into());
+        return Ok(());
+    };
+    Err(invalid(format!("segment {position} of the path {broken}")))
+}
+
+impl PartialEq for BlobKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.slice() == other.slice()
+    }
+}
+
+impl Eq for BlobKey {}
+
+impl PartialOrd for BlobKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for BlobKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.slice().cmp(other.slice())
+    }
+}
+
+impl Hash for BlobKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.slice().hash(state);
+    }
+}
+
+/// The key as a percent-encoded path without a leading slash; [`BlobKey::from_path`] reads it back.
+impl fmt::Display for BlobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, segment) in self.segments().enumerate() {
+            if position > 0 {
+                f.write_str("/")?;
+            }
+            utf8_percent_encode(segment, ESCAPED).fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for BlobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlobKey({self})")
+    }
+}
+
+/// The keys that a fetch may mean, best guess first; never empty and never more than [`Candidates::MAX`].
+///
+/// Since 4.3.106 KAZOO fetches a file at its stored target with the segments of today's settings appended
+/// once more, so `GET A/B/C/A/B/C` usually means `A/B/C`. A store names one key; a fetch names candidates,
+/// and the first that exists answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidates(Vec<BlobKey>);
+
+impl Candidates {
+    /// The most keys that one fetch tries.
+    pub const MAX: usize = 64;
+
+    /// What a fetch of `key`'s path may mean: half of it if it is exactly doubled, then itself, then each
+    /// shorter prefix, longest first.
+    ///
+    /// ```
+    /// use kazoo_storage::{BlobKey, Candidates};
+    ///
+    /// let doubled = BlobKey::from_path("ACC/DOC/ATT/ACC/DOC/ATT")?;
+    /// let candidates = Candidates::of_path(&doubled);
+    /// assert_eq!(candidates.first().to_string(), "ACC/DOC/ATT");
+    /// assert_eq!(candidates.iter().count(), 6);
+    /// # Ok::<(), kazoo_storage::Error>(())
+    /// ```
+    #[must_use]
+    pub fn of_path(key: &BlobKey) -> Self {
+        let slice = key.slice();
+        let half = slice.len() / 2;
+        let (front, back) = slice.split_at(half);
+        let doubled = front == back;
+        let mut keys = Vec::with_capacity(slice.len());
+        if doubled {
+            keys.push(key.prefix(half));
+        }
+        keys.push(key.clone());
+        let shorter = (1..slice.len()).rev().filter(|len| !doubled || *len != half);
+        keys.extend(shorter.map(|len| key.prefix(len)));
+        Self(keys)
+    }
+
+    /// These keys in this order, at most [`MAX`](Self::MAX) of them and each once; `first` leads.
+    #[must_use]
+    pub fn new(first: BlobKey, others: impl IntoIterator<Item = BlobKey>) -> Self {
+        let mut keys = vec![first];
+        for key in others {
+            if keys.len() == Self::MAX {
+                break;
+            }
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        Self(keys)
+    }
+
+    /// The best guess.
+    #[must_use]
+    pub fn first(&self) -> &BlobKey {
+        // Every constructor puts in one key at least.
+        #[allow(clippy::indexing_slicing)]
+        &self.0[0]
+    }
+
+    /// Every candidate, best guess first.
+    pub fn iter(&self) -> impl Iterator<Item = &BlobKey> {
+        self.0.iter()
+    }
+}
+
+impl From<BlobKey> for Candidates {
+    fn from(key: BlobKey) -> Self {
+        Self(vec![key])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Result<BlobKey> {
+        BlobKey::from_path(text)
+    }
+
+    fn rule(text: &str) -> String {
+        let error = path(text).expect_err(text);
+        assert_eq!(error.kind(), ErrorKind::InvalidKey, "{text}");
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn splits_before_it_decodes_and_decodes_once() {
+        let key = path("/a%2Fb/c%252Fd/%E2%82%AC//é/").unwrap();
+        assert_eq!(key.segments().collect::<Vec<_>>(), ["a/b", "c%2Fd", "€", "é"]);
+    }
+
+    #[test]
+    fn display_round_trips() {
+        for text in [
+            "A/B/C",
+            "a%2Fb/50%2520off",
+            "%5C/..mp3/%2E%2E%2E",
+            "q%22uo%27te/gr%C3%BC%C3%9Fe",
+        ] {
+            let key = path(text).unwrap();
+            assert_eq!(path(&key.to_string()).unwrap(), key, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_broken_rule_is_named() {
+        assert!(rule("").contains("names no file"));
+        assert!(rule("///").contains("names no file"));
+        for dots in ["a/./b", "a/../b", "%2e%2E/b", ".%2e", "a/%2E"] {
+            assert!(rule(dots).contains("`.` or `..`"), "{dots}");
+        }
+        for control in ["a/%00", "%0a", "a%7F", "x/%C2%85"] {
+            assert!(rule(control).contains("control character"), "{control}");
+        }
+        assert!(rule("a/%FF").contains("segment 2 of the path is not UTF-8"));
+        assert!(rule("%C0%AE%C0%AE/x").contains("not UTF-8"), "overlong dots");
+        assert!(rule(&"x".repeat(1025)).contains("1024"));
+        assert!(path(&"x".repeat(1024)).is_ok());
+        assert!(rule(&"x/".repeat(33)).contains("32"));
+        assert!(path(&"x/".repeat(32)).is_ok());
+        assert!(BlobKey::from_segments(["a", ""]).is_err());
+    }
+
+    #[test]
+    fn accessors_name_the_default_layout() {
+        let three = path("ACC/DOC/ATT").unwrap();
+        assert_eq!(
+            (
+                three.account_id(),
+                three.owner_id(),
+                three.document_id(),
+                three.attachment()
+            ),
+            (Some("ACC"), None, Some("DOC"), "ATT")
+        );
+        let four = path("ACC/OWN/DOC/ATT").unwrap();
+        assert_eq!(
+            (
+                four.account_id(),
+                four.owner_id(),
+                four.document_id(),
+                four.attachment()
+            ),
+            (Some("ACC"), Some("OWN"), Some("DOC"), "ATT")
+        );
+        let one = path("call_recording_1.mp3").unwrap();
+        assert_eq!((one.account_id(), one.attachment()), (None, "call_recording_1.mp3"));
+    }
+
+    #[test]
+    fn candidates_try_the_likely_first_and_each_once() {
+        let of = |text| {
+            Candidates::of_path(&path(text).unwrap())
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("A/B/A/B"), ["A/B", "A/B/A/B", "A/B/A", "A"]);
+        assert_eq!(of("A/B/C/C"), ["A/B/C/C", "A/B/C", "A/B", "A"]);
+        assert_eq!(of("A"), ["A"]);
+        assert!(of(&"x/".repeat(32)).len() <= Candidates::MAX);
+    }
+
+    #[test]
+    fn a_prefix_equals_the_same_key_made_alone() {
+        let long = path("A/B/C").unwrap();
+        let short = long.prefix(2);
+        assert_eq!(short, path("A/B").unwrap());
+        assert_eq!(std::collections::HashSet::from([short]).len(), 1);
+        assert!(std::collections::HashSet::from([long.prefix(2)]).contains(&path("A/B").unwrap()));
+    }
+}

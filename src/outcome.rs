@@ -1,0 +1,42 @@
+//! [`Outcome`]: what a request came to, as a response extension that an outer layer can read.
+
+use crate::{error::Error, key::BlobKey};
+
+/// What a request came to. Every answer of this crate carries one among its response extensions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A file was stored: all of it is durable.
+    #[non_exhaustive]
+    Stored {
+        /// The name it is stored under.
+        key: BlobKey,
+        /// The length of the stored content, in bytes.
+        len: u64,
+        /// Whether an older file gave way to it.
+        replaced: bool,
+    },
+    /// A file, or a part of it, is the body of the answer.
+    #[non_exhaustive]
+    Fetched {
+        /// The name it is stored under, which need not be the path of the request.
+        key: BlobKey,
+        /// The length of the whole file, in bytes.
+        len: u64,
+    },
+    /// The client was sent to where the bytes are, or told that the copy it has is good.
+    #[non_exhaustive]
+    Referred {
+        /// The name the file is stored under.
+        key: BlobKey,
+    },
+    /// KAZOO's credentials probe was answered.
+    #[non_exhaustive]
+    Probed,
+    /// The request was refused or failed.
+    #[non_exhaustive]
+    Failed {
+        /// Why.
+        error: Error,
+    },
+}

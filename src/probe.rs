@@ -1,0 +1,84 @@
+//! [`Probe`]: the file that KAZOO stores and fetches when an administrator saves the storage settings.
+
+use bytes::Bytes;
+
+use crate::key::BlobKey;
+
+const SUFFIX: &str = "_test_credentials_file.txt";
+const TOKEN_LEN: usize = 32;
+
+/// A credentials probe: a file named `TOKEN_test_credentials_file.txt` whose whole content is
+/// `some random content: TOKEN`, where `TOKEN` is 32 lower-case hexadecimal digits.
+///
+/// The content is a function of the name, so every server can answer for it with no state at all.
+///
+/// ```
+/// use kazoo_storage::{BlobKey, Probe};
+///
+/// let name = "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
+/// let key = BlobKey::from_segments(["ACC", "DOC", name])?;
+/// let probe = Probe::of(&key).unwrap();
+/// assert_eq!(probe.content(), "some random content: 7f3c2a90b1d4e6f8a0c2e4f618293a4b");
+/// assert!(Probe::of(&BlobKey::from_segments(["ACC", "DOC", "message.mp3"])?).is_none());
+/// # Ok::<(), kazoo_storage::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    token: Box<str>,
+}
+
+impl Probe {
+    /// The probe that `key` names, if it names one.
+    ///
+    /// The name is looked for at the end of each segment: `field_list` can put the attachment anywhere, and
+    /// `field_separator` can join it to what stands before it.
+    #[must_use]
+    pub fn of(key: &BlobKey) -> Option<Self> {
+        key.segments().rev().find_map(|segment| {
+            let name = segment.strip_suffix(SUFFIX)?;
+            let token = name.get(name.len().checked_sub(TOKEN_LEN)?..)?;
+            let hexadecimal = token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            hexadecimal.then(|| Self { token: token.into() })
+        })
+    }
+
+    /// The content that KAZOO stores and expects back.
+    #[must_use]
+    pub fn content(&self) -> Bytes {
+        Bytes::from(format!("some random content: {}", self.token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probe(path: &str) -> Option<Probe> {
+        Probe::of(&BlobKey::from_path(path).unwrap())
+    }
+
+    #[test]
+    fn the_name_is_found_wherever_the_settings_put_it() {
+        let token = "7f3c2a90b1d4e6f8a0c2e4f618293a4b";
+        for path in [
+            format!("ACC/DOC/{token}_test_credentials_file.txt"),
+            format!("{token}_test_credentials_file.txt/ACC"),
+            format!("ACC-DOC-{token}_test_credentials_file.txt"),
+        ] {
+            assert_eq!(&*probe(&path).unwrap().token, token, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_is_an_ordinary_file() {
+        for path in [
+            "ACC/DOC/7f3c_test_credentials_file.txt",
+            "ACC/DOC/7F3C2A90B1D4E6F8A0C2E4F618293A4B_test_credentials_file.txt",
+            "ACC/DOC/zf3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt",
+            "ACC/DOC/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt.mp3",
+            "ACC/DOC/é3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt",
+        ] {
+            assert_eq!(probe(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! [`MemoryStore`]: files in a map.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
+use http_body_util::BodyExt as _;
+
+use super::{Blob, BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
+use crate::{
+    body::Body,
+    error::{Error, ErrorKind, Result},
+    key::BlobKey,
+    metadata::Metadata,
+};
+
+/// Keeps files in memory, for tests and for trying things out. Everything is gone when it is dropped.
+///
+/// A clone is the same store. An upload is held whole in memory before it is stored.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    files: Arc<RwLock<HashMap<BlobKey, File>>>,
+    versions: Arc<AtomicU64>,
+    capacity: usize,
+}
+
+#[derive(Clone, Debug)]
+struct File {
+    info: BlobInfo,
+    content: Bytes,
+    metadata: Option<Metadata>,
+}
+
+impl MemoryStore {
+    /// A store without a file and without a limit.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(usize::MAX)
+    }
+
+    /// A store that is full ([`ErrorKind::StorageFull`]) when its files have `capacity` bytes in all.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            files: Arc::default(),
+            versions: Arc::default(),
+            capacity,
+        }
+    }
+
+    fn file(&self, key: &BlobKey) -> Result<File> {
+        let files = self.files.read().map_err(|_| poisoned())?;
+        files
+            .get(key)
+            .cloned()
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, "no file is stored under this name"))
+    }
+
+    fn full(&self) -> Error {
+        Error::new(
+            ErrorKind::StorageFull,
+            format!("the memory store is full at {} bytes", self.capacity),
+        )
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn poisoned() -> Error {
+    Error::new(ErrorKind::Internal, "a thread panicked while it held the memory store")
+}
+
+impl BlobStore for MemoryStore {
+    async fn put(&self, upload: Upload) -> Result<Stored> {
+        let Upload {
+            key,
+            mut body,
+            content_type,
+            metadata,
+            ..
+        } = upload;
+        let mut content = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                if data.len() > self.capacity - content.len() {
+                    return Err(self.full());
+                }
+                content.extend_from_slice(&data);
+            }
+        }
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        let info = BlobInfo {
+            len: content.len() as u64,
+            content_type,
+            etag: HeaderValue::try_from(format!("\"{version:x}\"")).ok(),
+            modified: Some(SystemTime::now()),
+        };
+        let mut files = self.files.write().map_err(|_| poisoned())?;
+        let others: usize = files
+            .iter()
+            .filter(|(name, _)| **name != key)
+            .map(|(_, file)| file.content.len())
+            .sum();
+        if content.len() > self.capacity.saturating_sub(others) {
+            return Err(self.full());
+        }
+        let file = File {
+            info,
+            content: content.freeze(),
+            metadata,
+        };
+        Ok(if files.insert(key, file).is_some() {
+            Stored::Replaced
+        } else {
+            Stored::Created
+        })
+    }
+
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        let File { info, content, .. } = self.file(key)?;
+        let range = range.map_or(Ok(0..info.len), |range| range.of(info.len))?;
+        // A range within the length of a slice fits a `usize`.
+        #[allow(clippy::cast_possible_truncation)]
+        let part = content.slice(range.start as usize..range.end as usize);
+        Ok(Fetched::Blob(Blob::partial(info, range, Body::from(part))))
+    }
+
+    async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
+        Ok(self.file(key)?.info)
+    }
+
+    async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        Ok(self.file(key)?.metadata)
+    }
+}
