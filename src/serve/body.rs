@@ -62,11 +62,12 @@ impl HttpBody for Watched {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = Arc::clone(&self.state);
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Err(error)) = &state.end {
             return Poll::Ready(Some(Err(error.clone())));
         }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
                 state.read += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -94,11 +95,7 @@ impl HttpBody for Watched {
 
     fn is_end_stream(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.end {
-            Some(Ok(())) => true,
-            Some(Err(_)) => false,
-            None => false,
-        }
+        matches!(state.end, Some(Ok(())))
     }
 
     fn size_hint(&self) -> SizeHint {
