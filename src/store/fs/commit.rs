@@ -155,11 +155,11 @@ impl Old {
             Found::Directory(found) => {
                 let mut names: Vec<_> = path.dirs.iter().map(|name| name.text.clone()).collect();
                 names.push(path.file.text.clone());
-                return Err(match tree::first_or_remove(dir, &found, &mut names)? {
-                    Some(other) => path.obstacle(&path.file, Obstacle::Beneath(other)),
-                    // It was empty and is removed: start over.
-                    None => tree::gone(),
-                });
+                if let Some(other) = tree::first_below(&found, &mut names)? {
+                    return Err(path.obstacle(&path.file, Obstacle::Beneath(other)));
+                }
+                tree::remove_empty(dir, &*path.file.text)?;
+                return Err(tree::gone());
             }
             Found::Symlink => return Err(path.obstacle(&path.file, Obstacle::Symlink)),
             Found::Other => return Err(path.obstacle(&path.file, Obstacle::Other)),

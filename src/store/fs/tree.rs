@@ -4,7 +4,6 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     io,
-    os::unix::ffi::OsStrExt as _,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -215,43 +214,47 @@ pub(super) fn open(dir: &File, name: &str) -> Result<Found> {
     })
 }
 
-/// The first thing stored in `dir`, as a message shows it; `None` if there is nothing, and then `dir` is removed.
+/// The first thing stored below the directory `dir`, as a message shows it; if there is none, `dir` is left without an
+/// entry.
 ///
 /// `names` is the way to `dir` from the root. Directories are left empty by an upload that failed after it had made
 /// them, and by an operator who removes files.
-pub(super) fn first_or_remove(parent: &File, dir: &File, names: &mut Vec<String>) -> Result<Option<String>> {
+pub(super) fn first_below(dir: &File, names: &mut Vec<String>) -> Result<Option<String>> {
     let unreadable = |errno| failed("read a directory", errno);
     for entry in Dir::read_from(dir).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." {
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
             continue;
         }
-        names.push(String::from_utf8_lossy(name).into_owned());
-        let child = rustix::fs::openat(dir, entry.file_name(), READ | OFlags::DIRECTORY, Mode::empty());
-        let first = match child {
-            Ok(child) => first_or_remove(dir, &File::from(child), names)?,
-            Err(_) => {
-                if let Some(name) = names.last_mut() {
-                    let media = name.strip_prefix('.').and_then(|name| name.strip_suffix(".json"));
-                    *name = media.unwrap_or(name).to_owned();
+        let shown = name.to_string_lossy();
+        match rustix::fs::openat(dir, name, READ | OFlags::DIRECTORY, Mode::empty()) {
+            Ok(child) => {
+                names.push(shown.into_owned());
+                let first = first_below(&File::from(child), names)?;
+                if first.is_some() {
+                    return Ok(first);
                 }
-                Some(Decoded(names).to_string())
+                names.pop();
+                remove_empty(dir, name)?;
             }
-        };
-        if first.is_some() {
-            return Ok(first);
-        }
-        names.pop();
-    }
-    if let Some(name) = names.last() {
-        match rustix::fs::unlinkat(parent, std::ffi::OsStr::from_bytes(name.as_bytes()), AtFlags::REMOVEDIR) {
-            // Another upload uses the directory: what it stores there shows on the next look.
-            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => {}
-            Err(errno) => return Err(failed("remove an empty directory", errno)),
+            Err(_) => {
+                // A sidecar stands for its media.
+                let media = shown.strip_prefix('.').and_then(|name| name.strip_suffix(".json"));
+                names.push(media.unwrap_or(&shown).to_owned());
+                return Ok(Some(Decoded(names).to_string()));
+            }
         }
     }
     Ok(None)
+}
+
+/// Removes the directory called `name`, unless an upload has put something into it meanwhile.
+pub(super) fn remove_empty(parent: &File, name: impl rustix::path::Arg) -> Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        Err(errno) => Err(failed("remove an empty directory", errno)),
+    }
 }
 
 /// Whether `error` says that a directory was removed while it was being used.
