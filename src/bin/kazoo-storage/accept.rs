@@ -48,11 +48,18 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves connections until the first signal, and the open ones until they or `grace` end or a second signal comes.
-pub(crate) async fn serve<S: Handler>(listener: TcpListener, service: S, mut signals: Signals, grace: Duration) -> End {
-    let (phases, phase) = watch::channel(Phase::Serving);
+///
+/// `phases` tells `service` how far the end has come.
+pub(crate) async fn serve<S: Handler>(
+    listener: TcpListener,
+    service: S,
+    phases: watch::Sender<Phase>,
+    mut signals: Signals,
+    grace: Duration,
+) -> End {
     let mut connections = JoinSet::new();
     let serve = |stream, connections: &mut JoinSet<()>| {
-        connections.spawn(serve_connection(stream, service.clone(), phase.clone()));
+        connections.spawn(serve_connection(stream, service.clone()));
     };
 
     loop {
@@ -90,9 +97,14 @@ pub(crate) async fn serve<S: Handler>(listener: TcpListener, service: S, mut sig
 
     tokio::select! {
         () = all(&mut connections) => return End::Drained,
-        () = sleep_until(deadline - shutdown::ending(grace)) => phases.send_replace(Phase::Ending),
+        () = sleep_until(deadline - shutdown::ending(grace)) => {}
         signal = signals.recv() => return End::Signal(signal),
-    };
+    }
+    phases.send_replace(Phase::Ending);
+    tracing::warn!(
+        open = connections.len(),
+        "the grace period is nearly over: what is not done is answered with 503"
+    );
     tokio::select! {
         () = all(&mut connections) => End::Drained,
         () = sleep_until(deadline) => {
@@ -103,12 +115,12 @@ pub(crate) async fn serve<S: Handler>(listener: TcpListener, service: S, mut sig
     }
 }
 
-async fn serve_connection<S: Handler>(stream: TcpStream, service: S, phase: watch::Receiver<Phase>) {
+async fn serve_connection<S: Handler>(stream: TcpStream, service: S) {
     // Answers are written whole; waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    if let Err(error) = connection::serve(stream, service, phase).await {
+    if let Err(error) = connection::serve(stream, service).await {
         // The client went away, sent what is not HTTP, or a file ended midway. Every request has its own line.
         tracing::debug!(error = crate::log::chain(&error), "a connection failed");
     }

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -68,7 +68,7 @@ pub(crate) struct ServeOptions {
     pub(crate) grace: Duration,
 
     /// Answer an upload without waiting until the disk has it: faster, but a power failure loses answered uploads
-    #[arg(long, env = "KAZOO_STORAGE_NO_FSYNC")]
+    #[arg(long, env = "KAZOO_STORAGE_NO_FSYNC", value_parser = BoolishValueParser::new())]
     pub(crate) no_fsync: bool,
 
     /// Form of the log on stderr; the environment variable `RUST_LOG` sets how much is logged (default: `info`)

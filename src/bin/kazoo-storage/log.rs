@@ -8,6 +8,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
+use kazoo_storage::{End, Event, Events, Outcome};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{LevelFilter, filter_fn},
@@ -42,6 +43,63 @@ pub(crate) fn init(format: LogFormat) {
         .with(lines.with_filter(own))
         .with(level)
         .init();
+}
+
+/// Logs a line for each request that is over.
+pub(crate) struct Requests {
+    /// Whether the line has the file's key; it does not belong there when it is a part of the metadata.
+    pub(crate) keys: bool,
+}
+
+impl Events for Requests {
+    fn finished(&self, event: &Event<'_>) {
+        let (outcome, key, len, error) = match event.outcome {
+            Some(Outcome::Stored { key, len, .. }) => ("stored", Some(key), Some(*len), None),
+            Some(Outcome::Fetched { key, len, .. }) => ("fetched", Some(key), Some(*len), None),
+            Some(Outcome::Referred { key, .. }) => ("referred", Some(key), None, None),
+            Some(Outcome::Probed { .. }) => ("probed", None, None, None),
+            Some(Outcome::Failed { error, .. }) => (error.kind().as_str(), None, None, Some(error)),
+            _ => ("none", None, None, None),
+        };
+        // The cause is the operator's business where the fault may be on this side.
+        let error = error.map(|error| {
+            if error.status().is_server_error() {
+                chain(error)
+            } else {
+                error.message().to_owned()
+            }
+        });
+        let end = match event.end {
+            End::Whole => "whole",
+            End::Dropped => "dropped",
+            _ => "failed",
+        };
+        let key = key.filter(|_| self.keys).map(tracing::field::display);
+        let elapsed_ms = (event.elapsed.as_secs_f64() * 1e6).round() / 1e3;
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: concat!(env!("CARGO_CRATE_NAME"), "::request"),
+                    method = %event.method,
+                    path = event.path,
+                    status = event.status.map(|status| status.as_u16()),
+                    outcome,
+                    key,
+                    len,
+                    bytes_out = event.bytes_out,
+                    elapsed_ms,
+                    end,
+                    error,
+                    "request"
+                )
+            };
+        }
+        match event.status {
+            Some(status) if status.is_server_error() => line!(error),
+            Some(status) if !status.is_client_error() && event.end == End::Whole => line!(info),
+            _ => line!(warn),
+        }
+    }
 }
 
 /// An error and its causes, on one line.

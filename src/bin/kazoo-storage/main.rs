@@ -3,9 +3,9 @@
 mod accept;
 mod cli;
 mod connection;
+mod drain;
 mod linger;
 mod log;
-mod request_body;
 mod serve;
 mod shutdown;
 

@@ -1,23 +1,29 @@
 //! The `serve` command: from its options to the running server.
 
 use std::{
+    convert::Infallible,
     error::Error as StdError,
+    future::ready,
     io::{self, Write as _},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
-use http::Request;
-use kazoo_storage::{Body, Error, ErrorKind};
-use tokio::runtime;
+use http::{Request, uri::PathAndQuery};
+use kazoo_storage::{
+    Base64, BlobStore as _, Body, Error, ErrorKind, FsStore, KazooStorage, LimitBody, MetadataKey, Observe, PathKey,
+    QueryKey,
+};
+use tokio::{runtime, sync::watch};
+use tower_layer::Layer as _;
 
 use crate::{
     accept::{self, End},
-    cli::ServeOptions,
+    cli::{Base64Mode, KeySource, ServeOptions, Size},
     connection::Handler,
-    log,
-    request_body::RequestBody,
-    shutdown::Signals,
+    drain, log,
+    shutdown::{Phase, Signals},
 };
 
 /// The most threads that wait for the disk.
@@ -34,6 +40,7 @@ type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 /// Serves until a signal ends it.
 pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
     log::init(options.log_format);
+    // A worker for each core, as is the default.
     let runtime = runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
@@ -55,52 +62,68 @@ pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
 }
 
 async fn start(options: ServeOptions) -> Fallible<End> {
-    let service = stub(&options);
+    let (phases, phase) = watch::channel(Phase::Serving);
+    let service = service(&options, phase).await?;
     let address = options.listen;
-    let listener = accept::listen(address).map_err(|error| {
-        format!("cannot listen on {address}: {error}; stop what listens there, or choose another --listen address")
-    })?;
+    let listener = accept::listen(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}; --listen chooses another address"))?;
     let address = listener.local_addr()?;
-    // Before anybody can know that the server runs, so that no signal ends it otherwise.
+    // Before anybody can know that the server runs: from here on no signal ends it in another way.
     let signals = Signals::new()?;
-    // A server whose stdout is closed is still a server.
+    // A server whose stdout is closed is a server still.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     tracing::info!(%address, mount = options.mount, root = %options.root.display(), "started");
-    Ok(accept::serve(listener, service, signals, options.grace).await)
+    Ok(accept::serve(listener, service, phases, signals, options.grace).await)
 }
 
-fn stub(options: &ServeOptions) -> impl Handler {
-    let root = options.root.clone();
-    let max = options.max_body.0;
-    let mount = options.mount.clone();
-    std::fs::create_dir_all(&root).unwrap();
-    tower::service_fn(move |request: Request<RequestBody>| {
-        let root = root.clone();
-        let mount = mount.clone();
-        async move {
-            use http_body_util::BodyExt as _;
-            let Some(name) = request.uri().path().strip_prefix(&mount) else {
-                return Ok(Error::new(ErrorKind::NotFound, format!("storage is mounted at {mount}")).into_response());
-            };
-            let file = root.join(name.replace('/', "_"));
-            if request.method() == "GET" {
-                return Ok(match std::fs::read(file) {
-                    Ok(bytes) => http::Response::new(Body::from(bytes::Bytes::from(bytes))),
-                    Err(_) => Error::new(ErrorKind::NotFound, "none").into_response(),
-                });
-            }
-            if http_body::Body::size_hint(request.body()).lower() > max {
-                return Ok(Error::new(ErrorKind::TooLarge, "too large").into_response());
-            }
-            Ok(match request.into_body().collect().await {
-                Ok(body) => {
-                    std::fs::write(file, body.to_bytes()).unwrap();
-                    let mut r = http::Response::new(Body::empty());
-                    *r.status_mut() = http::StatusCode::CREATED;
-                    r
-                }
-                Err(error) => Error::from_body(error).into_response(),
-            })
-        }
+/// The storage at its mount, a hint everywhere else, and a line in the log for every request.
+async fn service(options: &ServeOptions, phase: watch::Receiver<Phase>) -> Fallible<impl Handler> {
+    let mount = mount(&options.mount)?;
+    let Size(max_body) = options.max_body;
+    let storage = KazooStorage::new(store(options).await?)
+        .base64(match options.base64 {
+            Base64Mode::Detect => Base64::Detect,
+            Base64Mode::Declared => Base64::Declared,
+            Base64Mode::Off => Base64::Off,
+        })
+        .max_body(max_body);
+    let storage = match &options.key {
+        KeySource::Path => storage.key(PathKey),
+        KeySource::Query(name) => storage.key(QueryKey::new(name.clone())),
+        KeySource::Metadata(fields) => storage.key(MetadataKey::new(fields.iter().cloned())),
+    };
+    let hint: Arc<str> =
+        format!("no storage here: it is mounted at {mount}; mind the URL in the storage settings").into();
+    let elsewhere = tower::service_fn(move |_: Request<Body>| {
+        let error = Error::new(ErrorKind::NotFound, hint.to_string());
+        ready(Ok::<_, Infallible>(error.into_response()))
+    });
+    let everywhere = storage.mount(mount).layer(LimitBody::new(max_body).layer(elsewhere));
+    let draining = tower::service_fn(move |request| drain::answer(everywhere.clone(), request, phase.clone()));
+    let keys = !matches!(options.key, KeySource::Metadata(_));
+    Ok(Observe::new(log::Requests { keys }).layer(draining))
+}
+
+/// Opens the store, and sees that a file can be stored in it.
+async fn store(options: &ServeOptions) -> Fallible<FsStore> {
+    let opened = FsStore::options().durable(!options.no_fsync).open(&options.root);
+    let checked = match opened {
+        Ok(store) => store.check().await.map(|()| store),
+        Err(error) => Err(error),
+    };
+    checked.map_err(|error| {
+        let root = options.root.display();
+        format!("cannot keep files in --root {root}: {}", log::chain(&error)).into()
     })
+}
+
+fn mount(path: &str) -> Fallible<&str> {
+    let parsed = PathAndQuery::try_from(path).ok();
+    if path.starts_with('/') && parsed.is_some_and(|parsed| parsed.path() == path) {
+        Ok(path)
+    } else {
+        let message =
+            "a mount is the path of a URL: it begins with `/`, and what is no letter or digit is percent-encoded";
+        Err(format!("--mount {path:?}: {message}").into())
+    }
 }
