@@ -28,9 +28,10 @@ use crate::{
 
 /// The most threads that wait for the disk.
 ///
-/// They spend their time waiting: enough of them that the kernel can commit many files at once, and few enough that
-/// their stacks are no matter.
-const BLOCKING_THREADS: usize = 128;
+/// They do nothing but wait. Measured on a local disk, 8 serve 128 uploads at once as fast as 512; where a sync crosses
+/// a network, each upload that waits for one needs its own, and beyond this many they wait in a queue that costs no
+/// stacks.
+const BLOCKING_THREADS: usize = 64;
 
 /// How long the process waits at its end for what the disk is still doing.
 const DISK: Duration = Duration::from_secs(1);
