@@ -52,18 +52,7 @@ impl BlobKey {
 
     /// The key of a percent-encoded path: split at `/`, empty segments dropped, each of the rest decoded once.
     pub fn from_path(path: &str) -> Result<Self> {
-        let mut segments = Vec::with_capacity(4);
-        for encoded in path.split('/').filter(|segment| !segment.is_empty()) {
-            let segment = percent_decode_str(encoded).decode_utf8().map_err(|error| {
-                invalid(format!(
-                    "segment {} of the path is not UTF-8; encode names as UTF-8 before percent-encoding them",
-                    segments.len() + 1
-                ))
-                .with_source(error)
-            })?;
-            push(&mut segments, &segment)?;
-        }
-        Self::new(segments)
+        Self::new(decode(path, Self::MAX_SEGMENTS)?)
     }
 
     /// The key of these decoded segments.
@@ -74,7 +63,7 @@ impl BlobKey {
     {
         let mut checked = Vec::with_capacity(4);
         for segment in segments {
-            push(&mut checked, segment.as_ref())?;
+            push(&mut checked, segment.as_ref(), Self::MAX_SEGMENTS)?;
         }
         Self::new(checked)
     }
@@ -149,10 +138,24 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidKey, message)
 }
 
+/// Splits `path` and then decodes each segment, `most` of them at most.
+fn decode(path: &str, most: usize) -> Result<Vec<Box<str>>> {
+    let mut segments = Vec::with_capacity(4);
+    for encoded in path.split('/').filter(|segment| !segment.is_empty()) {
+        let segment = percent_decode_str(encoded).decode_utf8().map_err(|error| {
+            let position = segments.len() + 1;
+            let message = format!("segment {position} of the path is not UTF-8; percent-encode the UTF-8 of the name");
+            invalid(message).with_source(error)
+        })?;
+        push(&mut segments, &segment, most)?;
+    }
+    Ok(segments)
+}
+
 /// Appends `segment` if it holds the rules.
-fn push(segments: &mut Vec<Box<str>>, segment: &str) -> Result<()> {
+fn push(segments: &mut Vec<Box<str>>, segment: &str, most: usize) -> Result<()> {
     let position = segments.len() + 1;
-    if position > BlobKey::MAX_SEGMENTS {
+    if position > most {
         return Err(invalid(format!(
             "the path has more than {} segments",
             BlobKey::MAX_SEGMENTS
@@ -230,32 +233,30 @@ impl Candidates {
     /// The most keys that one fetch tries.
     pub const MAX: usize = 64;
 
-    /// What a fetch of `key`'s path may mean: half of it if it is exactly doubled, then itself, then each
+    /// What a fetch of this percent-encoded path may mean: half of it if it is exactly doubled, then the whole, then each
     /// shorter prefix, longest first.
     ///
     /// ```
-    /// use kazoo_storage::{BlobKey, Candidates};
+    /// use kazoo_storage::Candidates;
     ///
-    /// let doubled = BlobKey::from_path("ACC/DOC/ATT/ACC/DOC/ATT")?;
-    /// let candidates = Candidates::of_path(&doubled);
+    /// let candidates = Candidates::from_path("/ACC/DOC/ATT/ACC/DOC/ATT")?;
     /// assert_eq!(candidates.first().to_string(), "ACC/DOC/ATT");
     /// assert_eq!(candidates.iter().count(), 6);
     /// # Ok::<(), kazoo_storage::Error>(())
     /// ```
-    #[must_use]
-    pub fn of_path(key: &BlobKey) -> Self {
-        let slice = key.slice();
-        let half = slice.len() / 2;
-        let (front, back) = slice.split_at(half);
-        let doubled = front == back;
-        let mut keys = Vec::with_capacity(slice.len());
-        if doubled {
-            keys.push(key.prefix(half));
-        }
-        keys.push(key.clone());
-        let shorter = (1..slice.len()).rev().filter(|len| !doubled || *len != half);
-        keys.extend(shorter.map(|len| key.prefix(len)));
-        Self(keys)
+    pub fn from_path(path: &str) -> Result<Self> {
+        // The longest key there is may come doubled, and is still found.
+        let segments = decode(path, 2 * BlobKey::MAX_SEGMENTS)?;
+        let whole = BlobKey::new(segments)?;
+        let len = whole.len;
+        let (front, back) = whole.slice().split_at(len / 2);
+        let half = (front == back).then_some(len / 2);
+        let others = (1..=len.min(BlobKey::MAX_SEGMENTS))
+            .rev()
+            .filter(|len| Some(*len) != half);
+        Ok(Self(
+            half.into_iter().chain(others).map(|len| whole.prefix(len)).collect(),
+        ))
     }
 
     /// These keys in this order, at most [`MAX`](Self::MAX) of them and each once; `first` leads.
@@ -374,7 +375,8 @@ mod tests {
     #[test]
     fn candidates_try_the_likely_first_and_each_once() {
         let of = |text| {
-            Candidates::of_path(&path(text).unwrap())
+            Candidates::from_path(text)
+                .unwrap()
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
@@ -382,7 +384,8 @@ mod tests {
         assert_eq!(of("A/B/A/B"), ["A/B", "A/B/A/B", "A/B/A", "A"]);
         assert_eq!(of("A/B/C/C"), ["A/B/C/C", "A/B/C", "A/B", "A"]);
         assert_eq!(of("A"), ["A"]);
-        assert!(of(&"x/".repeat(32)).len() <= Candidates::MAX);
+        assert_eq!(of(&"x/".repeat(64)).len(), 32);
+        assert!(Candidates::from_path(&"x/".repeat(65)).is_err());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Tower layers, stores and a ready server.
 mod body;
 mod error;
+pub mod extract_key;
 mod key;
+pub mod limit_body;
 mod metadata;
 mod outcome;
 mod probe;
@@ -12,7 +14,9 @@ pub mod store;
 pub use self::{
     body::Body,
     error::{BoxError, Error, ErrorKind, Result},
+    extract_key::{ExtractKey, KeyExtractor, MetadataKey, PathKey, QueryKey},
     key::{BlobKey, Candidates},
+    limit_body::LimitBody,
     metadata::{MediaPart, Metadata},
     outcome::Outcome,
     probe::Probe,

@@ -1,0 +1,130 @@
+use std::borrow::Cow;
+
+use http::request::Parts;
+use serde_json::Value;
+
+use super::KeyExtractor;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    key::{BlobKey, Candidates},
+    metadata::Metadata,
+};
+
+/// The key is a field of the metadata: of the JSON part when a file is stored, of the query when it is fetched.
+///
+/// This fits `field_list: []` and a URL with a `#fragment`: KAZOO then sends every file to the same target, and
+/// only the metadata tells them apart. It needs `send_multipart`. Put the layer behind
+/// [`SplitMultipart`](crate::SplitMultipart); [`KazooStorage`](crate::KazooStorage) does.
+///
+/// A document is stored whole and fetched by the fields of its nested `metadata` object if it has one, so a field of
+/// that object is found both ways: `media_id` for voicemail, `call_id` for recordings, and `id` for documents
+/// without such an object. The first of the fields that is there is the key, as one segment.
+#[derive(Clone, Debug)]
+pub struct MetadataKey {
+    fields: Vec<Cow<'static, str>>,
+}
+
+impl MetadataKey {
+    /// The key is the first of `fields` that the metadata has.
+    pub fn new<I>(fields: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<Cow<'static, str>>,
+    {
+        Self {
+            fields: fields.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    fn missing(&self, place: &str) -> Error {
+        let fields = self.fields.join("`, `");
+        Error::new(
+            ErrorKind::InvalidKey,
+            format!("{place} has no field `{fields}` to tell this file from others at the same URL"),
+        )
+    }
+}
+
+impl KeyExtractor for MetadataKey {
+    fn key(&self, request: &Parts) -> Result<BlobKey> {
+        let metadata = request.extensions.get::<Metadata>().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidKey,
+                "the request carries no metadata to tell this file from others at the same URL; set \
+                 send_multipart to true in the storage settings, or give field_list its fields",
+            )
+        })?;
+        let value = self.fields.iter().find_map(|field| match metadata.field(field)? {
+            Value::String(text) => Some(text),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        });
+        BlobKey::from_segments([value.ok_or_else(|| self.missing("the JSON part"))?])
+    }
+
+    fn candidates(&self, request: &Parts) -> Result<Candidates> {
+        let query = request.uri.query().unwrap_or_default().as_bytes();
+        let value = self.fields.iter().find_map(|field| {
+            form_urlencoded::parse(query).find_map(|(name, value)| (name == *field).then_some(value))
+        });
+        let value = value.ok_or_else(|| self.missing("the query"))?;
+        BlobKey::from_segments([value]).map(Candidates::from)
+    }
+
+    fn reads_metadata(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(query: &str, metadata: Option<&'static str>) -> Parts {
+        let (mut parts, ()) = http::Request::post(format!("/?{query}")).body(()).unwrap().into_parts();
+        parts.extensions.extend(http::Extensions::new());
+        if let Some(json) = metadata {
+            parts.extensions.insert(Metadata::from_json(json).unwrap());
+        }
+        parts
+    }
+
+    #[test]
+    fn store_and_fetch_name_the_same_key() {
+        let extractor = MetadataKey::new(["media_id", "call_id", "id"]);
+        let stored = parts(
+            "",
+            Some(r#"{"id":"DOC","metadata":{"call_id":"ZGQ4@10.1.2.3:5060;x=1&y=2"}}"#),
+        );
+        let fetched = parts("folder=new&call_id=ZGQ4%4010.1.2.3%3A5060%3Bx%3D1%26y%3D2", None);
+        let key = extractor.key(&stored).unwrap();
+        assert_eq!(key.attachment(), "ZGQ4@10.1.2.3:5060;x=1&y=2");
+        assert_eq!(extractor.candidates(&fetched).unwrap().first(), &key);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let extractor = MetadataKey::new(["media_id"]);
+        assert!(
+            extractor
+                .key(&parts("", None))
+                .unwrap_err()
+                .message()
+                .contains("send_multipart")
+        );
+        assert!(
+            extractor
+                .key(&parts("", Some("{}")))
+                .unwrap_err()
+                .message()
+                .contains("media_id")
+        );
+        assert!(
+            extractor
+                .candidates(&parts("id=1", None))
+                .unwrap_err()
+                .message()
+                .contains("media_id")
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! Finds the [`BlobKey`] that a request means.
+//!
+//! [`ExtractKey`] asks a [`KeyExtractor`] and puts its answer among the request's extensions: the [`BlobKey`], and on
+//! GET and HEAD the [`Candidates`] too. A request without a valid key is answered with 400 and a message naming the
+//! rule it breaks. The path, the headers and the body stay as they are.
+//!
+//! | the storage settings' URL | extractor | example target |
+//! | --- | --- | --- |
+//! | `http://host/prefix` | [`PathKey`] | `/ACC/DOC/ATT`, the prefix stripped by the router |
+//! | `http://host/index.php?recording=` | [`QueryKey`] | `/index.php?recording=ACC/DOC/ATT` |
+//! | any, with `field_list: []` and `send_multipart` | [`MetadataKey`] | `/` for every file |
+//! | anything else | a closure over `http::request::Parts` | |
+//!
+//! ```
+//! use http::{Request, Response};
+//! use kazoo_storage::{BlobKey, Body, ExtractKey, PathKey};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let service = ServiceBuilder::new().layer(ExtractKey::new(PathKey)).service(service_fn(
+//!     async |request: Request<Body>| {
+//!         let key = request.extensions().get::<BlobKey>().unwrap();
+//!         Ok::<_, std::convert::Infallible>(Response::new(Body::from(key.attachment().to_owned())))
+//!     },
+//! ));
+//! let put = Request::put("/ACC/DOC/my%20voice%20mail.mp3").body(Body::empty()).unwrap();
+//! assert_eq!(service.clone().oneshot(put).await.unwrap().status(), 200);
+//! let bad = Request::put("/ACC/%2E%2E/passwd").body(Body::empty()).unwrap();
+//! assert_eq!(service.oneshot(bad).await.unwrap().status(), 400);
+//! # });
+//! ```
+//!
+//! [`BlobKey`]: crate::BlobKey
+//! [`Candidates`]: crate::Candidates
+
+mod extractor;
+mod layer;
+mod metadata;
+mod path;
+mod query;
+mod service;
+
+pub use self::{
+    extractor::KeyExtractor, layer::ExtractKey, metadata::MetadataKey, path::PathKey, query::QueryKey,
+    service::ExtractKeyService,
+};

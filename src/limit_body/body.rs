@@ -1,0 +1,110 @@
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::{
+    body::{Body, poll_data},
+    error::{Error, ErrorKind, Result},
+};
+
+/// The request's body, shared by the inner service, which reads it, and the future, which drains what is left.
+///
+/// They never read at the same time: the future drains only when it is the last to hold it.
+pub(super) struct Shared(Arc<Mutex<Limited>>);
+
+struct Limited {
+    body: Body,
+    read: u64,
+    max: u64,
+    ended: bool,
+}
+
+pub(super) fn too_large(max: u64) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "the body is over the limit of {max} bytes; nothing was stored. Raise the server's limit if this is meant to fit"
+        ),
+    )
+}
+
+impl Shared {
+    pub(super) fn new(body: Body, max: u64) -> Self {
+        Self(Arc::new(Mutex::new(Limited {
+            body,
+            read: 0,
+            max,
+            ended: false,
+        })))
+    }
+
+    /// The half for the inner service.
+    pub(super) fn lend(&self) -> Body {
+        Body::new(Lent(Arc::clone(&self.0)))
+    }
+
+    /// Reads and drops what is left, `bound` bytes at most. Ready with whether the body has ended.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, bound: &mut u64) -> Poll<bool> {
+        // Somebody still reads: a handler that moved the body into a task of its own.
+        let Some(limited) = Arc::get_mut(&mut self.0) else {
+            return Poll::Ready(true);
+        };
+        let limited = limited.get_mut().unwrap_or_else(PoisonError::into_inner);
+        while !limited.ended && !limited.body.is_end_stream() {
+            match ready!(poll_data(Pin::new(&mut limited.body), cx)) {
+                Some(Ok(data)) => match bound.checked_sub(data.len() as u64) {
+                    Some(left) => *bound = left,
+                    None => return Poll::Ready(false),
+                },
+                Some(Err(_)) | None => limited.ended = true,
+            }
+        }
+        Poll::Ready(true)
+    }
+}
+
+/// The half of the body that the inner service reads.
+struct Lent(Arc<Mutex<Limited>>);
+
+impl Lent {
+    fn lock(&self) -> MutexGuard<'_, Limited> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let mut limited = self.lock();
+        if limited.read > limited.max {
+            return Poll::Ready(Some(Err(too_large(limited.max))));
+        }
+        let frame = ready!(Pin::new(&mut limited.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                limited.read += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if limited.read > limited.max {
+                    return Poll::Ready(Some(Err(too_large(limited.max))));
+                }
+            }
+            Some(Err(_)) | None => limited.ended = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let limited = self.lock();
+        limited.read <= limited.max && limited.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().body.size_hint()
+    }
+}

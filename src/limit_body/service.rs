@@ -1,0 +1,57 @@
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body::Body as HttpBody;
+use tower_service::Service;
+
+use super::{
+    LimitBody, LimitBodyFuture,
+    body::{Shared, too_large},
+};
+use crate::{body::Body, error::BoxError};
+
+/// Service of [`LimitBody`].
+#[derive(Clone, Debug)]
+pub struct LimitBodyService<S> {
+    pub(super) inner: S,
+    pub(super) limits: LimitBody,
+}
+
+impl<S, B, ResBody> Service<Request<B>> for LimitBodyService<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = LimitBodyFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let LimitBody { max, drain } = self.limits;
+        let version = request.version();
+        let (parts, body) = request.into_parts();
+        let body = Body::new(body);
+        if body.is_end_stream() {
+            return LimitBodyFuture::inner(self.inner.call(Request::from_parts(parts, body)));
+        }
+        let declared = parts
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|len| len.to_str().ok()?.parse().ok())
+            .unwrap_or_else(|| body.size_hint().lower());
+        let shared = Shared::new(body, max);
+        if declared > max {
+            return LimitBodyFuture::refused(too_large(max).into_response(), shared, drain, version);
+        }
+        let request = Request::from_parts(parts, shared.lend());
+        LimitBodyFuture::limited(self.inner.call(request), shared, drain, version)
+    }
+}
