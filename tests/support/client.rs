@@ -1,7 +1,12 @@
 //! A client that puts exact bytes on a socket and reads an HTTP/1.1 answer with no HTTP library, so that nothing is
 //! repaired on either way.
 
-use std::{fmt, io, net::SocketAddr, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    net::SocketAddr,
+    time::Duration,
+};
 
 use serde_json::{Map, Value};
 use tokio::{
@@ -12,7 +17,7 @@ use tokio::{
 };
 
 /// How long a test waits for an answer before it fails. Only a broken server is ever waited for this long.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a request's bytes are handed to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +282,34 @@ impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?} {}", self.status, self.headers, Shown(&self.body))
     }
+}
+
+/// A request with `headers`, and `body` with its length unless a header says how long it is.
+pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n");
+    for (name, value) in headers {
+        writeln!(head, "{name}: {value}\r").unwrap();
+    }
+    let framed = headers
+        .iter()
+        .any(|(name, _)| matches!(*name, "content-length" | "transfer-encoding"));
+    if !framed && matches!(method, "PUT" | "POST") {
+        writeln!(head, "content-length: {}\r", body.len()).unwrap();
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+/// `body` as chunks of `size` bytes, the last chunk among them.
+pub(crate) fn chunked(body: &[u8], size: usize) -> Vec<u8> {
+    let mut chunks = Vec::new();
+    for chunk in body.chunks(size) {
+        chunks.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        chunks.extend_from_slice(chunk);
+        chunks.extend_from_slice(b"\r\n");
+    }
+    chunks.extend_from_slice(b"0\r\n\r\n");
+    chunks
 }
 
 /// The beginning of `bytes`, readable.

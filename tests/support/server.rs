@@ -20,8 +20,11 @@ use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use kazoo_storage::{BlobStore, Body, KazooStorage};
 use tokio::{
     net::TcpListener,
+    sync::watch,
     task::{AbortHandle, JoinSet},
+    time::timeout,
 };
+use super::client::PATIENCE;
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
 /// How an application puts the storage service on the network.
@@ -39,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// How many bytes of bodies the storage service has taken (behind [`Front::Hyper`] alone).
     pub(crate) taken: Taken,
+    /// How many connections have ended (behind [`Front::Hyper`] alone).
+    ended: watch::Receiver<usize>,
     task: AbortHandle,
 }
 
@@ -66,6 +71,14 @@ impl Server {
         }
     }
 
+    /// Waits until as many connections have ended, and with them whatever was done for their requests.
+    pub(crate) async fn ended(&mut self, connections: usize) {
+        timeout(PATIENCE, self.ended.wait_for(|ended| *ended >= connections))
+            .await
+            .expect("every connection ends")
+            .unwrap();
+    }
+
     pub(crate) async fn axum(router: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -73,6 +86,7 @@ impl Server {
         Self {
             address,
             taken: Taken::default(),
+            ended: watch::channel(0).1,
             task: task.abort_handle(),
         }
     }
@@ -87,6 +101,7 @@ impl Server {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let (end, ended) = watch::channel(0);
         let taken = Taken::default();
         let counter = taken.clone();
         let service = service.map_request(move |request: Request<Incoming>| {
@@ -100,14 +115,21 @@ impl Server {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let service = TowerToHyperService::new(service.clone());
-                connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                let connection = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+                let end = end.clone();
+                connections.spawn(async move {
+                    // How it ended is for the client's side to judge.
+                    let _ = connection.await;
+                    end.send_modify(|ended| *ended += 1);
+                });
                 while connections.try_join_next().is_some() {}
             }
         });
         Self {
             address,
             taken,
+            ended,
             task: task.abort_handle(),
         }
     }
