@@ -142,6 +142,13 @@ impl Connection {
         }
     }
 
+    /// Reads an interim answer, and nothing behind it.
+    pub(crate) async fn receive_interim(&mut self) -> u16 {
+        let (status, _) = self.receive_head().await.expect("an interim answer");
+        assert!((100..200).contains(&status), "{status}");
+        status
+    }
+
     /// Whether the server closes the connection without sending another byte.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.received.is_empty() && matches!(self.fill().await, Ok(0) | Err(_))

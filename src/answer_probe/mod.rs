@@ -1,0 +1,38 @@
+//! Answers the credentials probe, which KAZOO sends when an administrator saves the storage settings.
+//!
+//! KAZOO stores a small [`Probe`](crate::Probe) file and fetches it back, and refuses the settings unless both work.
+//! [`AnswerProbe`] keeps such a file out of the store, where it would stay for ever (KAZOO deletes nothing):
+//!
+//! - A PUT or POST is answered with 201 if the body is the one that the file's name implies, which proves that
+//!   prefix, multipart and base64 are set alike on both sides, and if `check` says that the store works.
+//! - A GET or HEAD is answered with the content that the name implies. It is the same on every server, so a fetch that a
+//!   load balancer sends elsewhere finds it too.
+//!
+//! An administrator is waiting for the answer, so a failed check is a 503 without `Retry-After`, on which KAZOO's client would wait and repeat
+//! the request without end. Every other request passes unchanged. It belongs behind [`ExtractKey`](crate::ExtractKey), which says
+//! what the file's name is, and behind the layers that the probe's body comes through.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use kazoo_storage::{AnswerProbe, BlobKey, Body};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let never = service_fn(async |_: Request<Body>| -> Result<Response<Body>, std::convert::Infallible> {
+//!     panic!("the probe stops here")
+//! });
+//! let service = ServiceBuilder::new().layer(AnswerProbe::new(async || Ok(()))).service(never);
+//! let key = BlobKey::from_segments(["ACC", "DOC", "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt"])?;
+//! let put = Request::put("/")
+//!     .extension(key)
+//!     .body(Body::from("some random content: 7f3c2a90b1d4e6f8a0c2e4f618293a4b"))
+//!     .unwrap();
+//! assert_eq!(service.oneshot(put).await.unwrap().status(), 201);
+//! # Ok::<(), kazoo_storage::Error>(())
+//! # }).unwrap();
+//! ```
+
+mod layer;
+mod service;
+
+pub use self::{layer::AnswerProbe, service::AnswerProbeService};

@@ -1,0 +1,105 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame};
+
+use super::{
+    Base64,
+    decoder::{Decoder, Fault},
+};
+use crate::{
+    body::{Body, poll_data},
+    error::{Error, ErrorKind, Result},
+};
+
+/// The most bytes decoded at once.
+const CHUNK: usize = 64 << 10;
+
+/// What a base64 body stands for.
+pub(super) struct Decoded {
+    body: Body,
+    decoder: Decoder,
+    /// Read from the body, and not decoded yet.
+    ahead: Bytes,
+    mode: Base64,
+    end: Option<Result<()>>,
+}
+
+impl Decoded {
+    pub(super) fn new(body: Body, mode: Base64) -> Self {
+        Self {
+            body,
+            decoder: Decoder::default(),
+            ahead: Bytes::new(),
+            mode,
+            end: None,
+        }
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        loop {
+            if self.ahead.is_empty() {
+                match ready!(poll_data(Pin::new(&mut self.body), cx)).transpose()? {
+                    Some(data) => self.ahead = data,
+                    None => {
+                        let end = self.decoder.finish().map_err(|fault| explain(fault, self.mode));
+                        return Poll::Ready(end.map(|()| None));
+                    }
+                }
+            }
+            let chunk = self.ahead.split_to(self.ahead.len().min(CHUNK));
+            let data = self.decoder.decode(&chunk).map_err(|fault| explain(fault, self.mode))?;
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Some(data)));
+            }
+        }
+    }
+}
+
+impl HttpBody for Decoded {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        if let Some(end) = &self.end {
+            return Poll::Ready(end.clone().err().map(Err));
+        }
+        Poll::Ready(match ready!(self.poll_data(cx)) {
+            Ok(Some(data)) => Some(Ok(Frame::data(data))),
+            Ok(None) => {
+                self.end = Some(Ok(()));
+                None
+            }
+            Err(error) => {
+                self.end = Some(Err(error.clone()));
+                Some(Err(error))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.end, Some(Ok(())))
+    }
+}
+
+fn explain(fault: Fault, mode: Base64) -> Error {
+    let what = match fault {
+        Fault::Byte { offset } => format!("the byte at offset {offset} is not base64"),
+        Fault::Length { len } => format!(
+            "it is {len} bytes long, which is no multiple of four: the text ends at offset {len} within a group"
+        ),
+    };
+    let why = match mode {
+        Base64::Declared => "this service is set to expect base64 (base64_encode_data); set both sides alike",
+        Base64::Detect | Base64::Off => {
+            "its start was nothing but base64; if it is not meant to be, switch the decoding off"
+        }
+    };
+    Error::new(
+        ErrorKind::InvalidBase64,
+        format!("the media is broken base64: {what}. Nothing was stored; {why}"),
+    )
+}

@@ -1,0 +1,142 @@
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tower_service::Service;
+
+use super::{
+    Base64,
+    body::Decoded,
+    detect::{Evidence, PREFIX, is_base64},
+};
+use crate::{
+    body::{Body, poll_data},
+    error::{BoxError, Error, Result},
+    key::BlobKey,
+    metadata::MediaPart,
+    probe::Probe,
+    reject::{ResponseFuture, take_ready},
+};
+
+/// Service of [`DecodeBase64`](super::DecodeBase64).
+#[derive(Clone, Debug)]
+pub struct DecodeBase64Service<S> {
+    pub(super) inner: S,
+    pub(super) mode: Base64,
+}
+
+impl<S, B, ResBody> Service<Request<B>> for DecodeBase64Service<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let request = request.map(Body::new);
+        let may_be_encoded = match self.mode {
+            Base64::Off => false,
+            Base64::Detect => request.extensions().get::<MediaPart>().is_some(),
+            Base64::Declared => true,
+        };
+        if !may_be_encoded || !matches!(*request.method(), Method::PUT | Method::POST) {
+            return ResponseFuture::inner(self.inner.call(request));
+        }
+        let mut inner = take_ready(&mut self.inner);
+        let mode = self.mode;
+        ResponseFuture::work(async move {
+            match decode(request, mode).await {
+                Ok(request) => Ok(inner.call(request).await?.map(Body::new)),
+                Err(error) => Ok(error.into_response()),
+            }
+        })
+    }
+}
+
+/// Looks at the start of the body, and decodes it if it is base64.
+async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
+    let (mut head, mut body) = request.into_parts();
+    let mut start = BytesMut::new();
+    let mut ended = false;
+    while start.len() < PREFIX && !ended {
+        match poll_fn(|cx| poll_data(Pin::new(&mut body), cx)).await.transpose()? {
+            Some(data) => start.extend_from_slice(&data),
+            None => ended = true,
+        }
+    }
+    // Decided here once, so that a second layer of this kind finds nothing to decide.
+    let media_part = head.extensions.remove::<MediaPart>().is_some();
+    let encoded = is_base64(
+        mode,
+        &Evidence {
+            start: &start,
+            whole: ended,
+            media_part,
+            content_type: head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes),
+            probe: head
+                .extensions
+                .get::<BlobKey>()
+                .and_then(Probe::of)
+                .map(|probe| probe.content()),
+        },
+    );
+    let body = Body::new(Restored {
+        start: start.freeze(),
+        body,
+    });
+    if !encoded {
+        return Ok(Request::from_parts(head, body));
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.remove(header::TRANSFER_ENCODING);
+    Ok(Request::from_parts(head, Body::new(Decoded::new(body, mode))))
+}
+
+/// A body with its start, which was read to look at it, put back.
+struct Restored {
+    start: Bytes,
+    body: Body,
+}
+
+impl HttpBody for Restored {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        if self.start.is_empty() {
+            Pin::new(&mut self.body).poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.start)))))
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.start.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let start = self.start.len() as u64;
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(start));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(start)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}

@@ -1,0 +1,167 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri, uri::PathAndQuery};
+use http_body::Body as HttpBody;
+use pin_project::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::StorageService;
+use crate::{
+    body::Body,
+    error::{BoxError, Result},
+    reject::take_ready,
+};
+
+/// Layer that serves storage under a prefix; made by [`KazooStorage::mount`](crate::KazooStorage::mount).
+#[derive(Clone, Debug)]
+pub struct Mount {
+    storage: StorageService,
+    /// With a slash at its start and none at its end; empty for every path.
+    prefix: Arc<str>,
+}
+
+impl Mount {
+    pub(super) fn new(storage: StorageService, prefix: &str) -> Self {
+        let prefix = match prefix.trim_matches('/') {
+            "" => String::new(),
+            inner => format!("/{inner}"),
+        };
+        Self {
+            storage,
+            prefix: prefix.into(),
+        }
+    }
+}
+
+impl<S> Layer<S> for Mount {
+    type Service = MountService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        MountService {
+            inner,
+            mount: self.clone(),
+        }
+    }
+}
+
+/// Service of [`Mount`].
+#[derive(Clone, Debug)]
+pub struct MountService<S> {
+    inner: S,
+    mount: Mount,
+}
+
+impl<S, B, ResBody> Service<Request<B>> for MountService<S>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = MountFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        // Either of them may be called, and only the request says which.
+        match ready!(Service::<Request<Body>>::poll_ready(&mut self.mount.storage, cx)) {
+            Ok(()) => self.inner.poll_ready(cx),
+            Err(never) => match never {},
+        }
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match strip(request.uri(), &self.mount.prefix) {
+            Some(uri) => {
+                *request.uri_mut() = uri;
+                MountFuture(Kind::Storage(take_ready(&mut self.mount.storage).call(request)))
+            }
+            None => MountFuture(Kind::Inner(self.inner.call(request))),
+        }
+    }
+}
+
+/// What is left of `uri` under `prefix`; none if it is not under it.
+fn strip(uri: &Uri, prefix: &str) -> Option<Uri> {
+    let rest = uri.path().strip_prefix(prefix)?;
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return None;
+    }
+    let slash = if rest.is_empty() { "/" } else { "" };
+    let target = match uri.query() {
+        Some(query) => format!("{slash}{rest}?{query}"),
+        None => format!("{slash}{rest}"),
+    };
+    PathAndQuery::try_from(target).ok().map(Uri::from)
+}
+
+/// Future of [`MountService`].
+#[pin_project]
+pub struct MountFuture<F>(#[pin] Kind<F>);
+
+type Storage = <StorageService as Service<Request<Body>>>::Future;
+
+#[pin_project(project = KindProj)]
+enum Kind<F> {
+    Storage(Storage),
+    Inner(#[pin] F),
+}
+
+impl<F, E, ResBody> Future for MountFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().0.project() {
+            KindProj::Storage(storage) => {
+                let answered: Result<_, Infallible> = ready!(storage.as_mut().poll(cx));
+                match answered {
+                    Ok(response) => Poll::Ready(Ok(response)),
+                    Err(never) => match never {},
+                }
+            }
+            KindProj::Inner(inner) => Poll::Ready(ready!(inner.poll(cx)).map(|response| response.map(Body::new))),
+        }
+    }
+}
+
+impl<F> fmt::Debug for MountFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MountFuture").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_under_the_prefix_is_stripped() {
+        let stripped = |uri: &str, prefix: &str| strip(&uri.parse().unwrap(), prefix).map(|uri| uri.to_string());
+        assert_eq!(stripped("/pre/A/B?x=1/2", "/pre").as_deref(), Some("/A/B?x=1/2"));
+        assert_eq!(stripped("/pre", "/pre").as_deref(), Some("/"));
+        assert_eq!(
+            stripped("/pre?recording=A/B", "/pre").as_deref(),
+            Some("/?recording=A/B")
+        );
+        assert_eq!(stripped("/pre//A", "/pre").as_deref(), Some("//A"));
+        assert_eq!(stripped("/A/B", "").as_deref(), Some("/A/B"));
+        assert_eq!(stripped("http://host/pre/A%2FB", "/pre").as_deref(), Some("/A%2FB"));
+        assert_eq!(stripped("/prefix/A", "/pre"), None);
+        assert_eq!(stripped("/other", "/pre"), None);
+    }
+}

@@ -1,0 +1,56 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::{End, event::Record};
+use crate::{
+    body::Body,
+    error::{Error, Result},
+};
+
+/// The body of an answer, whose end is the end of the request.
+pub(super) struct Observed {
+    body: Body,
+    record: Record,
+}
+
+impl Observed {
+    pub(super) fn new(body: Body, mut record: Record) -> Self {
+        // A server does not ask a body that is at its end already.
+        if body.is_end_stream() {
+            record.end = End::Whole;
+        }
+        Self { body, record }
+    }
+}
+
+impl HttpBody for Observed {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let Self { body, record } = self.get_mut();
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(_)) => record.end = End::Failed,
+            None => record.end = End::Whole,
+        }
+        if body.is_end_stream() {
+            record.end = End::Whole;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

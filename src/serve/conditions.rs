@@ -1,0 +1,164 @@
+//! Conditional requests (RFC 9110, section 13), which browsers and players send and KAZOO never does.
+
+use headers::{
+    ETag, Header, HeaderMapExt as _, IfMatch, IfModifiedSince, IfNoneMatch, IfRange, IfUnmodifiedSince, LastModified,
+};
+use http::HeaderMap;
+
+use crate::store::BlobInfo;
+
+/// What the conditions of a GET or HEAD say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Proceed,
+    NotModified,
+    Failed,
+}
+
+/// Whether there is any condition.
+pub(super) fn any(headers: &HeaderMap) -> bool {
+    [
+        IfMatch::name(),
+        IfNoneMatch::name(),
+        IfModifiedSince::name(),
+        IfUnmodifiedSince::name(),
+    ]
+    .into_iter()
+    .any(|name| headers.contains_key(name))
+}
+
+/// What the conditions say of the file that there is.
+pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo) -> Verdict {
+    if !unchanged(headers, Some(info)) {
+        return Verdict::Failed;
+    }
+    let fresh = match headers.typed_get::<IfNoneMatch>() {
+        Some(condition) => !none_match(&condition, Some(info)),
+        None => match (headers.typed_get::<IfModifiedSince>(), info.modified) {
+            (Some(condition), Some(modified)) => !condition.is_modified(modified),
+            _ => false,
+        },
+    };
+    if fresh { Verdict::NotModified } else { Verdict::Proceed }
+}
+
+/// Whether the conditions let an upload change the file that there is, if there is one.
+pub(super) fn allow_change(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool {
+    let none_match = headers
+        .typed_get::<IfNoneMatch>()
+        .is_none_or(|condition| none_match(&condition, info));
+    unchanged(headers, info) && none_match
+}
+
+/// Whether `If-Range`, if there is one, lets a part of the file be sent.
+pub(super) fn range_holds(headers: &HeaderMap, info: &BlobInfo) -> bool {
+    if !headers.contains_key(IfRange::name()) {
+        return true;
+    }
+    let modified = info.modified.map(LastModified::from);
+    headers
+        .typed_get::<IfRange>()
+        .is_some_and(|condition| !condition.is_modified(etag(info).as_ref(), modified.as_ref()))
+}
+
+/// `If-Match`, or in its absence `If-Unmodified-Since`.
+fn unchanged(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool {
+    match headers.typed_get::<IfMatch>() {
+        Some(condition) => info.is_some_and(|info| {
+            condition.is_any() || etag(info).is_some_and(|etag| condition.precondition_passes(&etag))
+        }),
+        None => match (
+            headers.typed_get::<IfUnmodifiedSince>(),
+            info.and_then(|info| info.modified),
+        ) {
+            (Some(condition), Some(modified)) => condition.precondition_passes(modified),
+            _ => true,
+        },
+    }
+}
+
+fn none_match(condition: &IfNoneMatch, info: Option<&BlobInfo>) -> bool {
+    info.is_none_or(|info| match etag(info) {
+        Some(etag) => condition.precondition_passes(&etag),
+        None => *condition != IfNoneMatch::any(),
+    })
+}
+
+fn etag(info: &BlobInfo) -> Option<ETag> {
+    info.etag.as_ref()?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn info() -> BlobInfo {
+        let mut info = BlobInfo::new(10);
+        info.etag = Some(HeaderValue::from_static("\"v2\""));
+        info.modified = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
+        info
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    // The same second as `info` was stored in.
+    const AT: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
+    const BEFORE: &str = "Tue, 14 Nov 2023 22:13:19 GMT";
+
+    #[test]
+    fn fetches() {
+        for (pairs, verdict) in [
+            (&[("if-none-match", "\"v1\", W/\"v2\"")][..], Verdict::NotModified),
+            (&[("if-none-match", "*")], Verdict::NotModified),
+            (&[("if-none-match", "\"v1\"")], Verdict::Proceed),
+            (&[("if-modified-since", AT)], Verdict::NotModified),
+            (&[("if-modified-since", BEFORE)], Verdict::Proceed),
+            (
+                &[("if-none-match", "\"v1\""), ("if-modified-since", AT)],
+                Verdict::Proceed,
+            ),
+            (&[("if-match", "\"v1\"")], Verdict::Failed),
+            (&[("if-match", "*")], Verdict::Proceed),
+            (&[("if-unmodified-since", BEFORE)], Verdict::Failed),
+            (&[("if-unmodified-since", AT)], Verdict::Proceed),
+        ] {
+            let headers = headers(pairs);
+            assert!(any(&headers));
+            assert_eq!(of_fetch(&headers, &info()), verdict, "{pairs:?}");
+        }
+        assert!(!any(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn uploads() {
+        let info = info();
+        assert!(!allow_change(&headers(&[("if-none-match", "*")]), Some(&info)));
+        assert!(allow_change(&headers(&[("if-none-match", "*")]), None));
+        assert!(!allow_change(&headers(&[("if-match", "\"v1\"")]), Some(&info)));
+        assert!(!allow_change(&headers(&[("if-match", "*")]), None));
+        assert!(allow_change(&headers(&[("if-match", "\"v2\"")]), Some(&info)));
+    }
+
+    #[test]
+    fn a_range_is_sent_only_of_the_file_that_is_meant() {
+        for (value, holds) in [
+            ("\"v2\"", true),
+            ("\"v1\"", false),
+            ("W/\"v2\"", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(range_holds(&headers(&[("if-range", value)]), &info()), holds, "{value}");
+        }
+        assert!(range_holds(&HeaderMap::new(), &info()));
+        assert!(!range_holds(&headers(&[("if-range", BEFORE)]), &info()));
+    }
+}

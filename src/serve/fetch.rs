@@ -1,0 +1,205 @@
+//! GET and HEAD.
+
+use std::{ops::Range, time::SystemTime};
+
+use headers::{AcceptRanges, ContentRange, HeaderMapExt as _, LastModified};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
+
+use super::{
+    body::Exactly,
+    conditions::{self, Verdict},
+    range,
+};
+use crate::{
+    body::Body,
+    error::{Error, ErrorKind, Result},
+    key::{BlobKey, Candidates},
+    outcome::Outcome,
+    store::{Blob, BlobInfo, BlobStore, ByteRange, Fetched},
+};
+
+/// The longest body that is read before the answer starts, in bytes.
+const READ_AHEAD: u64 = 64 << 10;
+
+/// How often a fetch of a range starts anew because the file was replaced between its two looks at it.
+const MAX_RESTARTS: usize = 8;
+
+/// Answers with the first file that the request may mean.
+pub(super) async fn fetch<S: BlobStore>(store: &S, head: &request::Parts) -> Result<Response<Body>> {
+    let one;
+    let candidates = match (head.extensions.get::<Candidates>(), head.extensions.get::<BlobKey>()) {
+        (Some(candidates), _) => candidates,
+        (None, Some(key)) => {
+            one = Candidates::from(key.clone());
+            &one
+        }
+        (None, None) => {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "the request has no BlobKey among its extensions",
+            ));
+        }
+    };
+    for key in candidates.iter() {
+        match fetch_one(store, key, head).await {
+            // A key under a file (`a` is one, so `a/b` cannot be) is absent as well.
+            Err(error) if error.is_not_found() => {}
+            answered => return answered,
+        }
+    }
+    Err(Error::new(
+        ErrorKind::NotFound,
+        "no file is stored under this name, nor under a part of it that the path may mean",
+    ))
+}
+
+async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts) -> Result<Response<Body>> {
+    let is_head = head.method == Method::HEAD;
+    let wanted = if is_head { None } else { range::requested(&head.headers) };
+    if wanted.is_none() && !is_head && !conditions::any(&head.headers) {
+        return match store.get(key, None).await? {
+            Fetched::Blob(blob) => send(key, blob, head).await,
+            Fetched::Redirect(location) => redirect(key, &location),
+        };
+    }
+    for _ in 0..MAX_RESTARTS {
+        let info = store.head(key).await?;
+        match conditions::of_fetch(&head.headers, &info) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => return Ok(not_modified(key, &info)),
+            Verdict::Failed => {
+                let message = "the file under this name is not as the request's conditions say";
+                return Err(Error::new(ErrorKind::PreconditionFailed, message));
+            }
+        }
+        if is_head {
+            return Ok(describe(key, &info));
+        }
+        let range = match wanted.filter(|_| conditions::range_holds(&head.headers, &info)) {
+            Some(wanted) => match wanted.of(info.len) {
+                // Named by both ends, so that it means the same bytes to the store.
+                Ok(range) => Some(ByteRange::FromTo(range.start, range.end - 1)),
+                Err(error) => return Ok(not_satisfiable(error, info.len)),
+            },
+            None => None,
+        };
+        match store.get(key, range).await {
+            Ok(Fetched::Redirect(location)) => return redirect(key, &location),
+            Ok(Fetched::Blob(blob)) if blob.info.etag == info.etag && blob.info.len == info.len => {
+                return send(key, blob, head).await;
+            }
+            // It was replaced in between: by a shorter one, or by any.
+            Ok(Fetched::Blob(_)) => {}
+            Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        "the file is being replaced faster than it can be read",
+    ))
+}
+
+/// 200 with the whole file, or 206 with a part of it.
+async fn send(key: &BlobKey, blob: Blob, head: &request::Parts) -> Result<Response<Body>> {
+    let Blob { info, range, mut body } = blob;
+    let Range { start, end } = range;
+    let len = end.saturating_sub(start);
+    if len <= READ_AHEAD {
+        let read = body
+            .collect_up_to(usize::try_from(READ_AHEAD).unwrap_or(usize::MAX))
+            .await
+            .map_err(unreadable)?;
+        match read {
+            Some(read) if read.len() as u64 == len => body = Body::from(read),
+            _ => {
+                let message = "the store gave another number of bytes than it had promised";
+                return Err(Error::new(ErrorKind::Internal, message));
+            }
+        }
+    } else {
+        body = Body::new(Exactly::new(body, len, is_kazoo(&head.headers)));
+    }
+    let mut response = Response::new(body);
+    if start != 0 || end != info.len {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        if let Ok(content_range) = ContentRange::bytes(start..end, info.len) {
+            response.headers_mut().typed_insert(content_range);
+        }
+    }
+    file_headers(response.headers_mut(), &info);
+    response.extensions_mut().insert(Outcome::Fetched {
+        key: key.clone(),
+        len: info.len,
+    });
+    Ok(response)
+}
+
+/// Whether the client is KAZOO's, which says neither who it is nor what it takes.
+fn is_kazoo(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::USER_AGENT) && !headers.contains_key(header::ACCEPT)
+}
+
+/// An error while a stored file is read is the store's, though a body's error is the client's elsewhere.
+fn unreadable(error: Error) -> Error {
+    if error.kind() == ErrorKind::IncompleteBody {
+        Error::new(ErrorKind::Unavailable, "the stored file cannot be read just now").with_source(error)
+    } else {
+        error
+    }
+}
+
+fn describe(key: &BlobKey, info: &BlobInfo) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    file_headers(response.headers_mut(), info);
+    response.headers_mut().insert(header::CONTENT_LENGTH, info.len.into());
+    response.extensions_mut().insert(Outcome::Referred { key: key.clone() });
+    response
+}
+
+fn not_modified(key: &BlobKey, info: &BlobInfo) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    version_headers(response.headers_mut(), info);
+    response.extensions_mut().insert(Outcome::Referred { key: key.clone() });
+    response
+}
+
+fn not_satisfiable(error: Error, len: u64) -> Response<Body> {
+    let mut response = error.into_response();
+    response
+        .headers_mut()
+        .typed_insert(ContentRange::unsatisfied_bytes(len));
+    response
+}
+
+fn redirect(key: &BlobKey, location: &Uri) -> Result<Response<Body>> {
+    let location = Some(location)
+        .filter(|location| location.scheme().is_some() && location.authority().is_some())
+        .and_then(|location| HeaderValue::try_from(location.to_string()).ok())
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "the store redirects to a URI that is not absolute"))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::FOUND;
+    response.headers_mut().insert(header::LOCATION, location);
+    response.extensions_mut().insert(Outcome::Referred { key: key.clone() });
+    Ok(response)
+}
+
+fn file_headers(headers: &mut HeaderMap, info: &BlobInfo) {
+    let content_type = info.content_type.clone();
+    let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.typed_insert(AcceptRanges::bytes());
+    version_headers(headers, info);
+}
+
+fn version_headers(headers: &mut HeaderMap, info: &BlobInfo) {
+    if let Some(etag) = &info.etag {
+        headers.insert(header::ETAG, etag.clone());
+    }
+    // A date in the future, of a file whose clock was wrong, would be no date to compare with.
+    if let Some(modified) = info.modified.filter(|modified| *modified >= SystemTime::UNIX_EPOCH) {
+        headers.typed_insert(LastModified::from(modified));
+    }
+}

@@ -1,0 +1,49 @@
+//! The end of the road: a request with a [`BlobKey`](crate::BlobKey), answered from a [`BlobStore`](crate::BlobStore).
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | PUT, POST | 201 when the whole body is stored, also when it replaces an older file |
+//! | GET | 200 with the file and the media type it was stored with; 404; 302 if the store says where else it is |
+//! | GET with `Range` | 206, or 416; several ranges at once are answered with the whole file |
+//! | GET, HEAD with `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Unmodified-Since` | 304 or 412 where they say so |
+//! | PUT, POST with `If-Match`, `If-None-Match`, … | 412 where they say so, before the body is read; no other upload is locked out meanwhile |
+//! | HEAD | the headers of GET |
+//! | any other | 405 with `Allow` |
+//!
+//! KAZOO takes exactly 200 for a fetch and crashes on 206 and 304; it never sends the headers that ask for those.
+//!
+//! A 201 needs two things: the store says that it has stored the file, and [`ServeBlobs`] has itself seen the body's clean end.
+//! A fetch that fails midway does not look whole: files up to 64 KiB are read before the answer starts, and larger ones go
+//! out chunked to KAZOO (which sends neither `user-agent` nor `accept`), since its older HTTP clients take a body cut short of
+//! its `content-length` as whole.
+//!
+//! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`, on which KAZOO's client waits and sends the
+//! same request again, so that nothing is lost. It would do so for ever, and its caller waits with it, so a key that has
+//! failed for an hour is answered without `Retry-After`.
+//!
+//! ```
+//! use http::{Request, StatusCode};
+//! use http_body_util::BodyExt;
+//! use kazoo_storage::{Body, ExtractKey, MemoryStore, PathKey, ServeBlobs};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let service = ServiceBuilder::new().layer(ExtractKey::new(PathKey)).service(ServeBlobs::new(MemoryStore::new()));
+//! let put = Request::put("/ACC/DOC/ATT.mp3").header("content-type", "audio/mpeg").body(Body::from("ID3")).unwrap();
+//! assert_eq!(service.clone().oneshot(put).await.unwrap().status(), StatusCode::CREATED);
+//! let get = Request::get("/ACC/DOC/ATT.mp3").body(Body::empty()).unwrap();
+//! let answer = service.oneshot(get).await.unwrap();
+//! assert_eq!(answer.headers()["content-type"], "audio/mpeg");
+//! assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ID3");
+//! # });
+//! ```
+
+mod body;
+mod conditions;
+mod fetch;
+mod range;
+mod retry;
+mod service;
+mod store;
+
+pub use self::service::ServeBlobs;

@@ -1,0 +1,66 @@
+//! The `Range` header.
+
+use http::{HeaderMap, header};
+
+use crate::store::ByteRange;
+
+/// The one range of bytes that a request asks for.
+///
+/// None if it asks for none, for several, in another unit, or in a form that is none: the standard has all of these answered
+/// with the whole file.
+pub(super) fn requested(headers: &HeaderMap) -> Option<ByteRange> {
+    let mut values = headers.get_all(header::RANGE).iter();
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    let (unit, range) = value.to_str().ok()?.split_once('=')?;
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let (first, last) = range.trim().split_once('-')?;
+    match (number(first)?, number(last)?) {
+        (Some(first), Some(last)) => (first <= last).then_some(ByteRange::FromTo(first, last)),
+        (Some(first), None) => Some(ByteRange::From(first)),
+        (None, Some(count)) => Some(ByteRange::Last(count)),
+        (None, None) => None,
+    }
+}
+
+/// A number, or nothing; none if it is something else.
+fn number(text: &str) -> Option<Option<u64>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Some(None);
+    }
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    // More than fits is past the end of any file.
+    digits.then(|| Some(text.parse().unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_range_of_bytes_or_the_whole_file() {
+        for (value, expected) in [
+            ("bytes=0-", Some(ByteRange::From(0))),
+            ("bytes=2-5", Some(ByteRange::FromTo(2, 5))),
+            ("Bytes= 2 - 5 ", Some(ByteRange::FromTo(2, 5))),
+            ("bytes=-7", Some(ByteRange::Last(7))),
+            ("bytes=0-99999999999999999999999", Some(ByteRange::FromTo(0, u64::MAX))),
+            ("bytes=5-2", None),
+            ("bytes=-", None),
+            ("bytes=0-1,4-5", None),
+            ("bytes=+1-2", None),
+            ("items=0-1", None),
+            ("bytes", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, value.parse().unwrap());
+            assert_eq!(requested(&headers), expected, "{value}");
+            headers.append(header::RANGE, value.parse().unwrap());
+            assert_eq!(requested(&headers), None, "twice {value}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! PUT and POST.
+
+use http::{Response, StatusCode, header, request};
+use http_body::Body as _;
+
+use super::{body::Watch, conditions};
+use crate::{
+    body::Body,
+    error::{Error, ErrorKind, Result},
+    key::BlobKey,
+    metadata::Metadata,
+    outcome::Outcome,
+    store::{BlobStore, Stored, Upload},
+};
+
+/// Stores `body` under `key`.
+pub(super) async fn store<S: BlobStore>(
+    store: &S,
+    key: &BlobKey,
+    mut head: request::Parts,
+    body: Body,
+) -> Result<Response<Body>> {
+    if head.headers.contains_key(header::CONTENT_RANGE) {
+        let message = "a part of a file (content-range) cannot be stored; send the whole file";
+        return Err(Error::new(ErrorKind::InvalidRequest, message));
+    }
+    if conditions::any(&head.headers) {
+        let current = match store.head(key).await {
+            Ok(info) => Some(info),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        if !conditions::allow_change(&head.headers, current.as_ref()) {
+            let message = "the file under this name is not as the request's conditions say; nothing was stored";
+            return Err(Error::new(ErrorKind::PreconditionFailed, message));
+        }
+    }
+    let declared = head.headers.get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|len| len.to_str().ok()?.parse().ok());
+    let len = declared.or_else(|| body.size_hint().exact());
+    let (watch, body) = Watch::over(body, len);
+    let upload = Upload {
+        key: key.clone(),
+        body,
+        content_type: head.headers.remove(header::CONTENT_TYPE),
+        metadata: head.extensions.remove::<Metadata>(),
+        len,
+    };
+    let stored = store.put(upload).await;
+    // What the body ended with is the truth, whatever the store made of it.
+    if let Some(error) = watch.error() {
+        return Err(error);
+    }
+    let stored = stored?;
+    let len = watch.whole().ok_or_else(|| {
+        let message = "the store says that it has stored a body which had not ended; this is a defect of the store";
+        Error::new(ErrorKind::Internal, message)
+    })?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::CREATED;
+    response.extensions_mut().insert(Outcome::Stored {
+        key: key.clone(),
+        len,
+        replaced: stored == Stored::Replaced,
+    });
+    Ok(response)
+}
