@@ -62,7 +62,9 @@ async fn it_nests_at_any_depth() {
     let server = Server::axum(app).await;
     let mut connection = Connection::open(server.address).await;
     for (target, content) in [("/files/A/B/C", "outer"), ("/api/v2/kazoo/files/A/B/C", "inner")] {
-        let stored = connection.exchange(&request("PUT", target, &[], content), Pace::Whole).await;
+        let stored = connection
+            .exchange(&request("PUT", target, &[], content), Pace::Whole)
+            .await;
         assert_eq!(stored.status, 201);
     }
     assert_eq!(outer.content("A/B/C").await.unwrap(), b"outer");
@@ -105,7 +107,12 @@ async fn a_body_limit_in_front_of_it_is_413() {
     let body = vec![b'x'; 5000];
     for bad in [
         request("PUT", "/kazoo/A/B/C", &[], &body),
-        request("PUT", "/kazoo/A/B/C", &[("transfer-encoding", "chunked")], chunked(&body, 100)),
+        request(
+            "PUT",
+            "/kazoo/A/B/C",
+            &[("transfer-encoding", "chunked")],
+            chunked(&body, 100),
+        ),
     ] {
         let mut connection = Connection::open(server.address).await;
         let answer = connection.exchange(&bad, Pace::Whole).await;
@@ -152,6 +159,11 @@ async fn a_middleware_sees_the_outcome() {
     }
     assert_eq!(
         *seen.lock().unwrap(),
-        ["stored A/B/C (3)", "fetched A/B/C", "failed: not_found", "failed: invalid_key"]
+        [
+            "stored A/B/C (3)",
+            "fetched A/B/C",
+            "failed: not_found",
+            "failed: invalid_key"
+        ]
     );
 }

@@ -35,10 +35,7 @@ impl Site {
         Self::with(front, |storage| storage).await
     }
 
-    async fn with(
-        front: Front,
-        configure: impl FnOnce(KazooStorage<Spy<MemoryStore>>) -> KazooStorage<Spy<MemoryStore>>,
-    ) -> Self {
+    async fn with(front: Front, configure: impl FnOnce(KazooStorage) -> KazooStorage) -> Self {
         let store = Spy::new(MemoryStore::new());
         let server = Server::start(front, "/prefix", configure(KazooStorage::new(store.clone()))).await;
         let mut site = Self {
@@ -64,7 +61,10 @@ impl Site {
         let mut connection = self.open().await;
         let old = connection.exchange(&kazoo_fetch(OLD.as_bytes()), Pace::Whole).await;
         assert_eq!((old.status, &old.body[..]), (200, OLD_CONTENT));
-        connection.exchange(&kazoo_fetch(NEW.as_bytes()), Pace::Whole).await.refusal(404);
+        connection
+            .exchange(&kazoo_fetch(NEW.as_bytes()), Pace::Whole)
+            .await
+            .refusal(404);
     }
 
     /// Sends a bad request, whole, as a client does that reads nothing before it has sent everything. It gets
@@ -93,7 +93,12 @@ fn put(target: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
 
 /// A store of a multipart body, whose boundary is `B`.
 fn put_multipart(target: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
-    request("PUT", target, &[("content-type", "multipart/form-data; boundary=B")], body)
+    request(
+        "PUT",
+        target,
+        &[("content-type", "multipart/form-data; boundary=B")],
+        body,
+    )
 }
 
 /// A multipart body of these parts, each with its media type, as KAZOO lays it out.
@@ -163,7 +168,9 @@ async fn multipart_without_its_closing_delimiter_is_400() {
         let mut connection = site.open().await;
         for target in [OLD, NEW] {
             for cut in 0..whole.len() {
-                let answer = connection.exchange(&put_multipart(target, &whole[..cut]), Pace::Whole).await;
+                let answer = connection
+                    .exchange(&put_multipart(target, &whole[..cut]), Pace::Whole)
+                    .await;
                 answer.refusal(400);
             }
         }
@@ -237,8 +244,18 @@ async fn multipart_that_is_not_kazoos_is_refused_and_the_part_is_named() {
                 ("nothing", vec![json(""), media], 400, "part 1"),
                 ("half an object", vec![json("{\"a\":"), media], 400, "part 1"),
                 ("two objects", vec![json("{}{}"), media], 400, "part 1"),
-                ("no UTF-8", vec![("application/json", b"{\"a\":\"\xff\"}"), media], 400, "part 1"),
-                ("1 MiB and more", vec![("application/json", &large), media], 413, "part 1"),
+                (
+                    "no UTF-8",
+                    vec![("application/json", b"{\"a\":\"\xff\"}"), media],
+                    400,
+                    "part 1",
+                ),
+                (
+                    "1 MiB and more",
+                    vec![("application/json", &large), media],
+                    413,
+                    "part 1",
+                ),
                 ("three parts", vec![JSON, media, media], 400, "part"),
             ] {
                 let message = site.refused(&put_multipart(target, multipart(&parts)), status).await;
@@ -247,7 +264,10 @@ async fn multipart_that_is_not_kazoos_is_refused_and_the_part_is_named() {
             for (case, body) in [
                 ("empty", &b""[..]),
                 ("no delimiter", b"ID3 and some sound"),
-                ("another boundary", b"\r\n--C\r\ncontent-type: audio/mpeg\r\n\r\nID3\r\n--C--"),
+                (
+                    "another boundary",
+                    b"\r\n--C\r\ncontent-type: audio/mpeg\r\n\r\nID3\r\n--C--",
+                ),
                 ("headers without an end", b"\r\n--B\r\ncontent-type: audio/mpeg"),
                 ("a header without a colon", b"\r\n--B\r\nrubbish\r\n\r\nID3\r\n--B--"),
             ] {
@@ -298,7 +318,12 @@ async fn what_is_no_part_is_bounded() {
         b"\r\nID3\r\n--B--",
     ]
     .concat();
-    let epilogue = [&multipart(&[JSON, ("audio/mpeg", b"ID3")]), b"\r\n", &vec![b'x'; 20 << 20][..]].concat();
+    let epilogue = [
+        &multipart(&[JSON, ("audio/mpeg", b"ID3")]),
+        b"\r\n",
+        &vec![b'x'; 20 << 20][..],
+    ]
+    .concat();
     let thousand = multipart(&vec![JSON; 1000]);
     for front in FRONTS {
         let mut site = Site::new(front).await;
@@ -316,7 +341,9 @@ async fn what_is_no_part_is_bounded() {
         }
         // What follows the closing delimiter is no part of the file; a server may take it or leave it.
         let mut connection = site.open().await;
-        let answer = connection.exchange(&put_multipart("/prefix/A/B/C", &epilogue), Pace::Whole).await;
+        let answer = connection
+            .exchange(&put_multipart("/prefix/A/B/C", &epilogue), Pace::Whole)
+            .await;
         assert!(matches!(answer.status, 201 | 400 | 413), "{answer:?}");
     }
 }
@@ -466,11 +493,19 @@ async fn what_is_encoded_in_a_name_is_data() {
             let target = format!("/prefix/ACC/DOC/{encoded}");
             let fetched = connection.exchange(&kazoo_fetch(target.as_bytes()), Pace::Whole).await;
             assert_eq!(fetched.status, 200, "{encoded}");
-            assert!(same_file_twice || fetched.body == encoded.as_bytes(), "{encoded}: {fetched:?}");
+            assert!(
+                same_file_twice || fetched.body == encoded.as_bytes(),
+                "{encoded}: {fetched:?}"
+            );
             let key = BlobKey::from_segments(["ACC", "DOC", name]).unwrap();
             assert!(store.stored().contains(&key), "{encoded} is {name}");
         }
-        for other in ["/prefix/ACC/DOC/a/b.mp3", "/prefix/etc/passwd", "/prefix/b.mp3", "/prefix/ACC/DOC/50%20off.mp3"] {
+        for other in [
+            "/prefix/ACC/DOC/a/b.mp3",
+            "/prefix/etc/passwd",
+            "/prefix/b.mp3",
+            "/prefix/ACC/DOC/50%20off.mp3",
+        ] {
             let fetched = connection.exchange(&kazoo_fetch(other.as_bytes()), Pace::Whole).await;
             fetched.refusal(404);
         }
@@ -506,7 +541,12 @@ async fn a_body_over_the_limit_is_413_and_can_be_read() {
         let body = vec![b'x'; MAX];
         for good in [
             put("/prefix/A/B/C", &body),
-            request("PUT", "/prefix/A/B/D", &[("transfer-encoding", "chunked")], chunked(&body, 777)),
+            request(
+                "PUT",
+                "/prefix/A/B/D",
+                &[("transfer-encoding", "chunked")],
+                chunked(&body, 777),
+            ),
         ] {
             let answer = site.open().await.exchange(&good, Pace::Whole).await;
             assert_eq!(answer.status, 201, "{answer:?}");
@@ -556,7 +596,10 @@ async fn a_full_store_is_507() {
         let store = Spy::new(MemoryStore::with_capacity(100));
         let server = Server::start(front, "/prefix", KazooStorage::new(store.clone())).await;
         let mut connection = Connection::open(server.address).await;
-        assert_eq!(connection.exchange(&put(OLD, OLD_CONTENT), Pace::Whole).await.status, 201);
+        assert_eq!(
+            connection.exchange(&put(OLD, OLD_CONTENT), Pace::Whole).await.status,
+            201
+        );
         for body in [vec![b'x'; 101], vec![b'x'; 1 << 20]] {
             for target in [OLD, NEW] {
                 let answer = connection.exchange(&put(target, &body), Pace::Whole).await;
@@ -637,7 +680,10 @@ async fn a_probe_with_another_content_is_400() {
     let mut site = Site::with(Front::Hyper, |storage| storage.base64(Base64::Off)).await;
     for (body, hint) in [
         ("", "empty"),
-        ("some random content: 00000000000000000000000000000000", "something else"),
+        (
+            "some random content: 00000000000000000000000000000000",
+            "something else",
+        ),
         (&*encoded, "base64"),
         (&format!("{text}\n"), "something else"),
         (&"x".repeat(100_000), "something else"),
@@ -676,7 +722,9 @@ mod fs {
             let mut connection = Connection::open(server.address).await;
             let file = "/prefix/ACC/DOC";
             assert_eq!(connection.exchange(&put(file, "a file"), Pace::Whole).await.status, 201);
-            let below = connection.exchange(&put("/prefix/ACC/DOC/ATT.mp3", "ID3"), Pace::Whole).await;
+            let below = connection
+                .exchange(&put("/prefix/ACC/DOC/ATT.mp3", "ID3"), Pace::Whole)
+                .await;
             let message = below.refusal(409);
             assert!(message.contains("ACC/DOC/ATT.mp3"), "{message}");
             assert!(message.replace("ACC/DOC/ATT.mp3", "").contains("ACC/DOC"), "{message}");
@@ -685,7 +733,9 @@ mod fs {
 
             let deep = "/prefix/SYS/DOC/ATT.mp3";
             assert_eq!(connection.exchange(&put(deep, "ID3"), Pace::Whole).await.status, 201);
-            let above = connection.exchange(&put("/prefix/SYS/DOC", "a file"), Pace::Whole).await;
+            let above = connection
+                .exchange(&put("/prefix/SYS/DOC", "a file"), Pace::Whole)
+                .await;
             let message = above.refusal(409);
             assert!(message.contains("SYS/DOC"), "{message}");
             let kept = connection.exchange(&kazoo_fetch(deep.as_bytes()), Pace::Whole).await;

@@ -109,7 +109,11 @@ async fn what_is_absent_is_not_found() {
 /// A read that fails midway never looks whole, to KAZOO or to anyone.
 #[tokio::test]
 async fn a_torn_file_never_looks_whole() {
-    for (len, intact) in [(1 << 20, 200_000), (1 << 20, ANNOUNCED as u64), (1 << 20, (1 << 20) - 1)] {
+    for (len, intact) in [
+        (1 << 20, 200_000),
+        (1 << 20, ANNOUNCED as u64),
+        (1 << 20, (1 << 20) - 1),
+    ] {
         let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(Torn { len, intact })).await;
         for fetch in [
             kazoo_fetch(FILE.as_bytes()),
@@ -155,7 +159,10 @@ async fn only_a_fetch_is_redirected() {
             let stored = connection
                 .exchange(&request(method, FILE, &[condition], "x"), Pace::Whole)
                 .await;
-            assert!(!(300..400).contains(&stored.status), "{method} {condition:?}: {stored:?}");
+            assert!(
+                !(300..400).contains(&stored.status),
+                "{method} {condition:?}: {stored:?}"
+            );
             assert_eq!(stored.header("location"), None);
         }
     }
@@ -173,7 +180,13 @@ async fn head_is_a_get_without_the_body() {
         assert_eq!(head.header("content-type"), Some("audio/mpeg"));
         assert_eq!(head.header("accept-ranges"), Some("bytes"));
         let got = site.get(&[("user-agent", "player/1.0")]).await;
-        for name in ["etag", "last-modified", "content-type", "content-length", "accept-ranges"] {
+        for name in [
+            "etag",
+            "last-modified",
+            "content-type",
+            "content-length",
+            "accept-ranges",
+        ] {
             assert!(got.header(name).is_some(), "{name}");
             assert_eq!(head.header(name), got.header(name), "{name}");
         }
@@ -222,7 +235,10 @@ async fn a_range_that_is_not_one_is_ignored() {
     ] {
         let whole = site.get(&[("range", range)]).await;
         let unsatisfiable = range.contains("999999999999") && whole.status == 416;
-        assert!(whole.status == 200 && whole.body == content || unsatisfiable, "{range}: {whole:?}");
+        assert!(
+            whole.status == 200 && whole.body == content || unsatisfiable,
+            "{range}: {whole:?}"
+        );
     }
     let put = request("PUT", FILE, &[("range", "bytes=0-1")], &content);
     assert_eq!(site.send(&put).await.status, 201, "a range says nothing about a store");
@@ -238,7 +254,10 @@ async fn a_range_behind_the_end_is_416() {
     }
     let mut site = Site::with(b"").await;
     let answer = site.get(&[("range", "bytes=0-")]).await;
-    assert!(answer.status == 416 || (answer.status == 200 && answer.body.is_empty()), "{answer:?}");
+    assert!(
+        answer.status == 416 || (answer.status == 200 && answer.body.is_empty()),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]
@@ -251,7 +270,12 @@ async fn if_range_gives_the_part_of_the_same_file_and_the_whole_of_another() {
     let range = ("range", "bytes=1-2");
     assert_eq!(site.get(&[range, ("if-range", &etag)]).await.body, content[1..3]);
     assert_eq!(site.get(&[range, ("if-range", &etag)]).await.status, 206);
-    for other in ["\"other\"", &format!("W/{etag}"), "Thu, 01 Jan 1970 00:00:00 GMT", "rubbish"] {
+    for other in [
+        "\"other\"",
+        &format!("W/{etag}"),
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "rubbish",
+    ] {
         let whole = site.get(&[range, ("if-range", other)]).await;
         assert_eq!((whole.status, whole.body.len()), (200, 1000), "{other}");
     }

@@ -31,7 +31,9 @@ async fn echo(request: Request<Counted<Incoming>>) -> Result<Response<Body>, Inf
 #[tokio::test]
 async fn other_paths_go_to_the_inner_service_unchanged() {
     let storage = KazooStorage::new(MemoryStore::new());
-    let service = ServiceBuilder::new().layer(storage.mount("/kazoo")).service(service_fn(echo));
+    let service = ServiceBuilder::new()
+        .layer(storage.mount("/kazoo"))
+        .service(service_fn(echo));
     let server = Server::hyper(service).await;
     let mut connection = Connection::open(server.address).await;
     for target in [
@@ -45,18 +47,28 @@ async fn other_paths_go_to_the_inner_service_unchanged() {
     ] {
         for method in ["PUT", "DELETE"] {
             let body = if method == "PUT" { "body" } else { "" };
-            let answer = connection.exchange(&request(method, target, &[], body), Pace::Whole).await;
-            assert_eq!(String::from_utf8_lossy(&answer.body), format!("{method} {target} {body}"));
+            let answer = connection
+                .exchange(&request(method, target, &[], body), Pace::Whole)
+                .await;
+            assert_eq!(
+                String::from_utf8_lossy(&answer.body),
+                format!("{method} {target} {body}")
+            );
         }
     }
     let stored = connection
         .exchange(&request("PUT", "/kazoo/ACC/DOC/ATT", &[], "ID3"), Pace::Whole)
         .await;
     assert_eq!(stored.status, 201);
-    let fetched = connection.exchange(&kazoo_fetch(b"/kazoo/ACC/DOC/ATT"), Pace::Whole).await;
+    let fetched = connection
+        .exchange(&kazoo_fetch(b"/kazoo/ACC/DOC/ATT"), Pace::Whole)
+        .await;
     assert_eq!(fetched.body, b"ID3");
     for nothing in ["/kazoo", "/kazoo/", "/kazoo?x=y"] {
-        connection.exchange(&kazoo_fetch(nothing.as_bytes()), Pace::Whole).await.refusal(400);
+        connection
+            .exchange(&kazoo_fetch(nothing.as_bytes()), Pace::Whole)
+            .await
+            .refusal(400);
     }
 }
 
@@ -71,7 +83,9 @@ async fn mounts_stack() {
     let server = Server::hyper(service).await;
     let mut connection = Connection::open(server.address).await;
     for target in ["/a/A/B/C", "/a-b/c/A/B/C"] {
-        let stored = connection.exchange(&request("PUT", target, &[], target), Pace::Whole).await;
+        let stored = connection
+            .exchange(&request("PUT", target, &[], target), Pace::Whole)
+            .await;
         assert_eq!(stored.status, 201, "{stored:?}");
     }
     assert_eq!(first.content("A/B/C").await.unwrap(), b"/a/A/B/C");
@@ -85,9 +99,14 @@ async fn mounts_stack() {
 async fn without_a_prefix_every_path_is_a_file() {
     let server = Server::start(Front::Hyper, "", KazooStorage::new(MemoryStore::new())).await;
     let mut connection = Connection::open(server.address).await;
-    let stored = connection.exchange(&request("POST", "/A/B/C", &[], "ID3"), Pace::Whole).await;
+    let stored = connection
+        .exchange(&request("POST", "/A/B/C", &[], "ID3"), Pace::Whole)
+        .await;
     assert_eq!(stored.status, 201);
-    assert_eq!(connection.exchange(&kazoo_fetch(b"/A/B/C"), Pace::Whole).await.body, b"ID3");
+    assert_eq!(
+        connection.exchange(&kazoo_fetch(b"/A/B/C"), Pace::Whole).await.body,
+        b"ID3"
+    );
     connection.exchange(&kazoo_fetch(b"/"), Pace::Whole).await.refusal(400);
 }
 
@@ -96,7 +115,12 @@ async fn without_a_prefix_every_path_is_a_file() {
 async fn a_client_that_expects_100_gets_it() {
     let server = Server::start(Front::Hyper, "/kazoo", KazooStorage::new(MemoryStore::new())).await;
     let mut connection = Connection::open(server.address).await;
-    let head = request("PUT", "/kazoo/A/B/C", &[("expect", "100-continue"), ("content-length", "3")], "");
+    let head = request(
+        "PUT",
+        "/kazoo/A/B/C",
+        &[("expect", "100-continue"), ("content-length", "3")],
+        "",
+    );
     connection.send(&head, Pace::Whole).await;
     assert_eq!(connection.receive_interim().await, 100);
     connection.send(b"ID3", Pace::Whole).await;
@@ -127,16 +151,26 @@ async fn a_client_of_http_1_0_is_served() {
     let server = Server::start(Front::Hyper, "/kazoo", KazooStorage::new(MemoryStore::new())).await;
     for len in [3, 300_000] {
         let content = vec![b'x'; len];
-        let put = [format!("PUT /kazoo/A/B/C HTTP/1.0\r\ncontent-length: {len}\r\n\r\n").as_bytes(), &content].concat();
+        let put = [
+            format!("PUT /kazoo/A/B/C HTTP/1.0\r\ncontent-length: {len}\r\n\r\n").as_bytes(),
+            &content,
+        ]
+        .concat();
         let mut connection = Connection::open(server.address).await;
         assert_eq!(connection.exchange(&put, Pace::Whole).await.status, 201);
         assert!(connection.is_closed().await);
 
         let mut connection = Connection::open(server.address).await;
-        let fetched = connection.exchange(b"GET /kazoo/A/B/C HTTP/1.0\r\n\r\n", Pace::Whole).await;
+        let fetched = connection
+            .exchange(b"GET /kazoo/A/B/C HTTP/1.0\r\n\r\n", Pace::Whole)
+            .await;
         assert_eq!(fetched.status, 200);
         assert!(fetched.body == content);
-        assert!(matches!(fetched.framing, Framing::Length | Framing::Close), "{:?}", fetched.framing);
+        assert!(
+            matches!(fetched.framing, Framing::Length | Framing::Close),
+            "{:?}",
+            fetched.framing
+        );
     }
 }
 

@@ -6,7 +6,6 @@
 
 mod support;
 
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{Base64, BlobKey, BlobStore, KazooStorage, MemoryStore, MetadataKey, QueryKey};
 use support::{
@@ -91,7 +90,7 @@ fn is_base64_text(fixture: &Fixture) -> bool {
     !fixture.base64 && !fixture.content.is_empty() && STANDARD.decode(&fixture.content).is_ok()
 }
 
-fn storage<S: BlobStore>(fixture: &Fixture, store: S, base64: Base64) -> KazooStorage<S> {
+fn storage(fixture: &Fixture, store: impl BlobStore, base64: Base64) -> KazooStorage {
     let storage = KazooStorage::new(store).base64(base64);
     match fixture.key_place() {
         KeyPlace::Path => storage,
@@ -133,7 +132,9 @@ async fn replay_one(fixture: &'static Fixture, replay: Replay) {
         Expected::Content(content) => content,
         refused => {
             match refused {
-                Expected::NotBase64 => assert!(answer.refusal(400).contains("base64_encode_data"), "{case}: {answer:?}"),
+                Expected::NotBase64 => {
+                    assert!(answer.refusal(400).contains("base64_encode_data"), "{case}: {answer:?}")
+                }
                 Expected::NoKey => assert!(answer.refusal(400).contains("send_multipart"), "{case}: {answer:?}"),
                 Expected::DotDot => assert!(answer.refusal(400).contains("`..`"), "{case}: {answer:?}"),
                 _ => assert_eq!(answer.status, 400, "{case}"),
@@ -222,7 +223,11 @@ fn no_capture_is_left_out() {
     assert_eq!(FIXTURES.iter().filter(|fixture| fixture.fetch.is_some()).count(), 157);
     // The rest has nothing to replay: KAZOO refused its own settings before it sent anything.
     let silent = manifest.iter().filter(|entry| entry["sent"] != true);
-    assert!(silent.clone().all(|entry| entry.get("file").is_none() && entry.get("get_file").is_none()));
+    assert!(
+        silent
+            .clone()
+            .all(|entry| entry.get("file").is_none() && entry.get("get_file").is_none())
+    );
     assert_eq!(silent.count(), 12);
 }
 
@@ -394,9 +399,17 @@ async fn base64_text_typed_binary_is_decoded_unless_that_is_off() {
 async fn encoded_base64_text_is_decoded_once() {
     let fixture = by_case("D3-master__put-mp-b64txt");
     let once_more = STANDARD.encode(&fixture.content);
-    let encoded = with_body(&fixture.request, &replaced(body(&fixture.request), &fixture.content, once_more.as_bytes()));
+    let encoded = with_body(
+        &fixture.request,
+        &replaced(body(&fixture.request), &fixture.content, once_more.as_bytes()),
+    );
     for base64 in [Base64::Detect, Base64::Declared] {
-        let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(MemoryStore::new()).base64(base64)).await;
+        let server = Server::start(
+            Front::Hyper,
+            "/prefix",
+            KazooStorage::new(MemoryStore::new()).base64(base64),
+        )
+        .await;
         let mut connection = Connection::open(server.address).await;
         assert_eq!(connection.exchange(&encoded, Pace::Whole).await.status, 201);
         let answer = connection.exchange(fixture.fetch.as_ref().unwrap(), Pace::Whole).await;
@@ -436,7 +449,9 @@ async fn files_at_one_url_are_told_apart_by_their_metadata() {
             assert_fetched(&fetched, &file.content, &file.content_type, &file.case);
         }
         // The fetch that was captured at that URL asks for the first of them.
-        let fetched = connection.exchange(static_url.fetch.as_ref().unwrap(), Pace::Whole).await;
+        let fetched = connection
+            .exchange(static_url.fetch.as_ref().unwrap(), Pace::Whole)
+            .await;
         assert_fetched(&fetched, &files[0].content, "audio/mpeg", &static_url.case);
     }
 }
@@ -512,7 +527,10 @@ async fn one_connection_carries_everything() {
                 let fetched = connection.exchange(&fetch, Pace::Whole).await;
                 assert_fetched(&fetched, &content, &fixture.content_type, &fixture.case);
             }
-            connection.exchange(&kazoo_fetch(b"/prefix/no/such/file"), Pace::Whole).await.refusal(404);
+            connection
+                .exchange(&kazoo_fetch(b"/prefix/no/such/file"), Pace::Whole)
+                .await
+                .refusal(404);
         }
     }
 }
@@ -588,4 +606,3 @@ fn replaced(haystack: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let start = find(haystack, from).expect("what is to be replaced");
     [&haystack[..start], to, &haystack[start + from.len()..]].concat()
 }
-

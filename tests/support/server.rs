@@ -11,20 +11,20 @@ use std::{
     task::{Context, Poll},
 };
 
+use super::client::PATIENCE;
 use axum::Router;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use kazoo_storage::{BlobStore, Body, KazooStorage};
+use kazoo_storage::{Body, KazooStorage};
 use tokio::{
     net::TcpListener,
     sync::watch,
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
-use super::client::PATIENCE;
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
 /// How an application puts the storage service on the network.
@@ -55,7 +55,7 @@ impl Drop for Server {
 
 impl Server {
     /// Serves `storage` at `mount`, which is empty or begins with a slash.
-    pub(crate) async fn start<S: BlobStore>(front: Front, mount: &str, storage: KazooStorage<S>) -> Self {
+    pub(crate) async fn start(front: Front, mount: &str, storage: KazooStorage) -> Self {
         match (front, mount) {
             (Front::Axum, "") => Self::axum(Router::new().fallback_service(storage.into_service())).await,
             (Front::Axum, mount) => Self::axum(Router::new().nest_service(mount, storage.into_service())).await,
