@@ -96,6 +96,7 @@ impl BlobKey {
     }
 
     /// The decoded segments, in order.
+    #[must_use]
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
         self.slice().iter().map(|segment| &**segment)
     }

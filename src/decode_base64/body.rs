@@ -42,13 +42,11 @@ impl Decoded {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         loop {
             if self.ahead.is_empty() {
-                match ready!(poll_data(Pin::new(&mut self.body), cx)).transpose()? {
-                    Some(data) => self.ahead = data,
-                    None => {
-                        let end = self.decoder.finish().map_err(|fault| explain(fault, self.mode));
-                        return Poll::Ready(end.map(|()| None));
-                    }
-                }
+                let Some(data) = ready!(poll_data(Pin::new(&mut self.body), cx)).transpose()? else {
+                    let end = self.decoder.finish().map_err(|fault| explain(fault, self.mode));
+                    return Poll::Ready(end.map(|()| None));
+                };
+                self.ahead = data;
             }
             let chunk = self.ahead.split_to(self.ahead.len().min(CHUNK));
             let data = self.decoder.decode(&chunk).map_err(|fault| explain(fault, self.mode))?;

@@ -18,23 +18,28 @@ pub(super) fn requested(headers: &HeaderMap) -> Option<ByteRange> {
         return None;
     }
     let (first, last) = range.trim().split_once('-')?;
-    match (number(first)?, number(last)?) {
-        (Some(first), Some(last)) => (first <= last).then_some(ByteRange::FromTo(first, last)),
-        (Some(first), None) => Some(ByteRange::From(first)),
-        (None, Some(count)) => Some(ByteRange::Last(count)),
-        (None, None) => None,
+    match (position(first)?, position(last)?) {
+        (Position::At(first), Position::At(last)) => (first <= last).then_some(ByteRange::FromTo(first, last)),
+        (Position::At(first), Position::Open) => Some(ByteRange::From(first)),
+        (Position::Open, Position::At(count)) => Some(ByteRange::Last(count)),
+        (Position::Open, Position::Open) => None,
     }
 }
 
-/// A number, or nothing; none if it is something else.
-fn number(text: &str) -> Option<Option<u64>> {
+/// One side of the dash.
+enum Position {
+    Open,
+    At(u64),
+}
+
+fn position(text: &str) -> Option<Position> {
     let text = text.trim();
     if text.is_empty() {
-        return Some(None);
+        return Some(Position::Open);
     }
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     // More than fits is past the end of any file.
-    digits.then(|| Some(text.parse().unwrap_or(u64::MAX)))
+    digits.then(|| Position::At(text.parse().unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

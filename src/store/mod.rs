@@ -13,7 +13,7 @@ use std::{fmt, future::Future, ops::Range, sync::Arc, time::SystemTime};
 use http::{HeaderValue, Uri};
 
 #[cfg(feature = "fs")]
-pub use self::fs::FsStore;
+pub use self::fs::{FsOptions, FsStore};
 pub use self::{erased::DynBlobStore, memory::MemoryStore};
 use crate::{
     body::Body,

@@ -320,12 +320,19 @@ pub(crate) fn chunked(body: &[u8], size: usize) -> Vec<u8> {
 }
 
 /// The beginning of `bytes`, readable.
-struct Shown<'a>(&'a [u8]);
+pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = &self.0[..self.0.len().min(400)];
-        write!(f, "{} bytes: {}", self.0.len(), shown.escape_ascii())
+        let tail = &self.0[shown.len().max(self.0.len().saturating_sub(100))..];
+        write!(
+            f,
+            "{} bytes: {}…{}",
+            self.0.len(),
+            shown.escape_ascii(),
+            tail.escape_ascii()
+        )
     }
 }
 

@@ -1,4 +1,277 @@
-//! placeholder
-/// placeholder
+//! [`FsStore`]: plain files on a Unix file system.
+
+mod commit;
+mod error;
+mod locks;
+mod media_type;
+mod name;
+mod read;
+mod sidecar;
+mod stage;
+mod tree;
+mod version;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use tokio::task::JoinError;
+
+use self::{error::failed, locks::Locks, sidecar::Facts, stage::Staged, tree::Tree};
+use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    key::BlobKey,
+    metadata::Metadata,
+};
+
+/// How many bytes of an upload are gathered before they are written. What fits is stored in one go.
+const GATHER: usize = 128 * 1024;
+
+/// Keeps files as plain files below a root directory, where an operator can read, copy and back them up.
+///
+/// A clone is the same store. It works on any Unix, and its methods need a Tokio runtime around them: the file system
+/// is used from Tokio's blocking threads.
+///
+/// ```no_run
+/// use kazoo_storage::store::FsStore;
+///
+/// let store = FsStore::open("/var/lib/kazoo-storage")?;
+/// # Ok::<(), kazoo_storage::Error>(())
+/// ```
+///
+/// # What is where
+///
+/// ```text
+/// ROOT/ACCOUNT_ID/DOCUMENT_ID/message.mp3          the media, exactly the bytes that were uploaded
+/// ROOT/ACCOUNT_ID/DOCUMENT_ID/.message.mp3.json    its sidecar, if there is more to know about it
+/// ROOT/.stage/                                     uploads under way, and the lock of the root
+/// ```
+///
+/// **The media** is a directory for each segment of the key but the last, and a file for that. A segment is its
+/// file name, but for `%` → `%25`, `/` → `%2F` and a leading `.` → `%2E`; every name with a leading dot is the store's own.
+/// A segment whose name is over 240 bytes is cut into several, nested, each but the last of which ends in a bare `%`.
+/// On a file system that ignores case, names that differ in case only are one file.
+///
+/// **The sidecar** is there if the upload brought metadata, or a media type that the name's extension does not
+/// imply; a file that has had one keeps one. It is JSON: `jq .metadata .message.mp3.json` is the document as KAZOO
+/// sent it, and `.content_type` the media type. `version` says which content it is about: its modification time and
+/// length as `stat -c %.9Y-%s message.mp3` prints them. While the store replaces a file, and until it does so again, the
+/// older content's entry stays under `previous`.
+///
+/// The modification time of the media is when it was stored, and together with the length it is the entity tag. So
+/// copy with times: `cp -a`, `rsync -a` and any `tar` do; where only whole seconds survive, the sidecar is still
+/// recognised. A copy taken while files are being stored may pair a sidecar with media of another version, which then
+/// counts as none. A file without a sidecar is a complete one: media put there by hand can be fetched, and media that
+/// is removed, with its sidecar, is gone. `.stage/` is not part of a backup, and while the store is open nothing in it
+/// may be touched.
+///
+/// Directories are made for owner and group (`0750`), and files too (`0640`), both subject to the umask.
+///
+/// # What is durable when
+///
+/// When [`put`](BlobStore::put) returns `Ok`, the media, the sidecar, and every directory on the way to them have been
+/// fsynced; a crash or a loss of power at any time leaves each key with the whole old pair of content and metadata or
+/// the whole new one. What a killed process had moved into place without having synced it is synced when the
+/// root is opened again, and what it left in `.stage/` is removed. [`FsOptions::durable`] gives the syncs up, for
+/// tests and for data that may be lost.
+///
+/// # What is refused
+///
+/// - a second store on the same root, of any process: the root is locked while the store or one of its uploads lives;
+/// - symbolic links below the root: they are never followed, and a key that leads through one is
+///   [`ErrorKind::Conflict`] (the root itself may be one);
+/// - a file where a directory must be and the reverse, such as `a/b` beside a file `a`: [`ErrorKind::Conflict`], and
+///   the message has both names;
+/// - what the file system refuses: [`ErrorKind::StorageFull`] if it has no room, [`ErrorKind::InvalidKey`] if it cannot
+///   hold the name, and otherwise [`ErrorKind::Unavailable`] with the [`std::io::Error`] as the source.
+///
+/// # What it holds in memory
+///
+/// For an upload at most 128 KiB and one chunk of the body, whatever its length; for a fetch one chunk of 128 KiB; and
+/// the sidecar while it is read or written. A fetch of at most 64 KiB is read whole before the answer starts.
+#[derive(Clone, Debug)]
+pub struct FsStore(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct FsStore;
+struct Inner {
+    tree: Tree,
+    stage: Arc<stage::Stage>,
+    locks: Locks,
+    durable: bool,
+}
+
+impl FsStore {
+    /// Opens the store in `root`, durable; makes the directory if there is none.
+    ///
+    /// Blocks, as long as the file system takes to write out what it holds. [`ErrorKind::Conflict`] if another store
+    /// has the same root open.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        Self::options().open(root)
+    }
+
+    /// The options to open a store with.
+    #[must_use]
+    pub fn options() -> FsOptions {
+        FsOptions { durable: true }
+    }
+
+    #[cfg(test)]
+    fn inner(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// How to open an [`FsStore`].
+///
+/// ```
+/// use kazoo_storage::store::FsStore;
+///
+/// # let root = tempfile::tempdir().unwrap();
+/// let for_tests = FsStore::options().durable(false).open(root.path())?;
+/// # Ok::<(), kazoo_storage::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FsOptions {
+    durable: bool,
+}
+
+impl FsOptions {
+    /// Whether an upload is on the disk, and not only in the kernel's memory, before it is answered. By default it is.
+    #[must_use]
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// Opens the store in `root`, as [`FsStore::open`] does.
+    pub fn open(&self, root: impl AsRef<Path>) -> Result<FsStore> {
+        let tree = Tree::open(root.as_ref()).map_err(|error| failed("open its root", error))?;
+        let stage = stage::Stage::open(tree.root())?;
+        if self.durable {
+            // A process that was killed may have moved files into place and not synced them: they can be fetched,
+            // and KAZOO may have been told so.
+            sync_all(tree.root()).map_err(|error| failed("make what it holds durable", error))?;
+        }
+        Ok(FsStore(Arc::new(Inner {
+            tree,
+            stage: Arc::new(stage),
+            locks: Locks::new(),
+            durable: self.durable,
+        })))
+    }
+}
+
+/// Writes the whole file system out.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn sync_all(root: &std::fs::File) -> rustix::io::Result<()> {
+    rustix::fs::syncfs(root)
+}
+
+/// Writes every file system out.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[allow(clippy::unnecessary_wraps)]
+fn sync_all(_: &std::fs::File) -> rustix::io::Result<()> {
+    rustix::fs::sync();
+    Ok(())
+}
+
+/// Runs `work` where it may block.
+async fn blocking<T, W>(work: W) -> Result<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> Result<T> + Send + 'static,
+{
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+fn joined<T>(result: Result<Result<T>, JoinError>) -> Result<T> {
+    result.unwrap_or_else(|error| {
+        let message = "the storage's work was cut off: the runtime is shutting down, or the store has a defect";
+        Err(Error::new(ErrorKind::Internal, message).with_source(error))
+    })
+}
+
+/// Sets its flag when it is dropped.
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Inner {
+    /// Writes `gathered` and `data` to the end of what is staged.
+    fn write(&self, staged: Option<Staged>, gathered: &[u8], data: &Bytes) -> Result<Staged> {
+        let mut staged = staged.map_or_else(|| self.stage.create(), Ok)?;
+        staged.write(gathered)?;
+        staged.write(data)?;
+        Ok(staged)
+    }
+}
+
+impl BlobStore for FsStore {
+    async fn put(&self, upload: Upload) -> Result<Stored> {
+        let Upload {
+            key,
+            mut body,
+            content_type,
+            metadata,
+            len,
+        } = upload;
+        let expected = len.and_then(|len| usize::try_from(len).ok()).unwrap_or_default();
+        // Small chunks are copied: kept as they come, each would pin the whole buffer it was cut from.
+        let mut gathered = Vec::with_capacity(expected.min(GATHER));
+        let mut staged = None;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if gathered.len() + data.len() <= GATHER {
+                gathered.extend_from_slice(&data);
+                continue;
+            }
+            let store = Arc::clone(&self.0);
+            (staged, gathered) = blocking(move || {
+                let staged = store.write(staged, &gathered, &data)?;
+                gathered.clear();
+                Ok((Some(staged), gathered))
+            })
+            .await?;
+        }
+        let given_up = Arc::new(AtomicBool::new(false));
+        let _guard = SetOnDrop(Arc::clone(&given_up));
+        let store = Arc::clone(&self.0);
+        blocking(move || {
+            let media = store.write(staged, &gathered, &Bytes::new())?;
+            let facts = Facts { content_type, metadata };
+            commit::commit(&store, &key, media, &facts, &given_up)
+        })
+        .await
+    }
+
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        let (store, key) = (Arc::clone(&self.0), key.clone());
+        blocking(move || read::find(&store, &key)?.fetch(&key, range)).await
+    }
+
+    async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
+        let (store, key) = (Arc::clone(&self.0), key.clone());
+        blocking(move || Ok(read::find(&store, &key)?.info(&key))).await
+    }
+
+    async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        let (store, key) = (Arc::clone(&self.0), key.clone());
+        blocking(move || Ok(read::find(&store, &key)?.facts.metadata)).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        let store = Arc::clone(&self.0);
+        blocking(move || store.stage.check(store.durable)).await
+    }
+}

@@ -1,0 +1,74 @@
+//! From an error of the operating system to the crate's [`Error`].
+
+use std::io;
+
+use crate::error::{Error, ErrorKind};
+
+/// The error for `error`, which came up when the store tried to `do_what`.
+///
+/// The message names no path of the machine: it is shown to the administrator of KAZOO.
+pub(super) fn failed(do_what: &'static str, error: impl Into<io::Error>) -> Error {
+    let error = error.into();
+    let kind = kind(&error);
+    let message = match kind {
+        ErrorKind::StorageFull => "the storage's file system, or a quota on it, is full; make room".into(),
+        ErrorKind::NotFound => "no file is stored under this name".into(),
+        ErrorKind::InvalidKey => {
+            format!("a segment of the path is no file name on the storage's file system: {error}")
+        }
+        ErrorKind::TooLarge => "the file is larger than the storage's file system or a process limit allows".into(),
+        _ => format!("the storage failed to {do_what}: {error}"),
+    };
+    Error::new(kind, message).with_source(error)
+}
+
+fn kind(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::StorageFull,
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
+            ErrorKind::Conflict
+        }
+        io::ErrorKind::InvalidFilename => ErrorKind::InvalidKey,
+        io::ErrorKind::FileTooLarge => ErrorKind::TooLarge,
+        // A device that fails, a file system gone read-only, no right to it, too many open files: the operator
+        // can put it right, and KAZOO sends the same upload again meanwhile.
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn every_errno_has_its_kind() {
+        for (errno, kind) in [
+            (Errno::NOSPC, ErrorKind::StorageFull),
+            (Errno::DQUOT, ErrorKind::StorageFull),
+            (Errno::NOENT, ErrorKind::NotFound),
+            (Errno::NOTDIR, ErrorKind::Conflict),
+            (Errno::ISDIR, ErrorKind::Conflict),
+            (Errno::NOTEMPTY, ErrorKind::Conflict),
+            (Errno::NAMETOOLONG, ErrorKind::InvalidKey),
+            (Errno::FBIG, ErrorKind::TooLarge),
+            (Errno::IO, ErrorKind::Unavailable),
+            (Errno::ROFS, ErrorKind::Unavailable),
+            (Errno::ACCESS, ErrorKind::Unavailable),
+            (Errno::PERM, ErrorKind::Unavailable),
+            (Errno::MFILE, ErrorKind::Unavailable),
+            (Errno::NFILE, ErrorKind::Unavailable),
+            (Errno::STALE, ErrorKind::Unavailable),
+            (Errno::XDEV, ErrorKind::Unavailable),
+        ] {
+            let error = failed("write", errno);
+            assert_eq!(error.kind(), kind, "{errno:?}");
+            assert!(error.source().is_some(), "{errno:?}");
+            assert!(!error.message().is_empty(), "{errno:?}");
+        }
+    }
+}

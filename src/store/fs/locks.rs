@@ -1,0 +1,34 @@
+//! [`Locks`]: one commit at a time for each key.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::key::BlobKey;
+
+/// So many that two keys rarely share one: 64 uploads that end together wait for each other about twice.
+const SHARDS: u16 = 1024;
+
+/// A lock for every key; some keys share one. It is held by blocking threads only.
+#[derive(Debug)]
+pub(super) struct Locks {
+    hasher: RandomState,
+    shards: Box<[Mutex<()>]>,
+}
+
+impl Locks {
+    pub(super) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Waits for its turn; a thread never holds two.
+    pub(super) fn lock(&self, key: &BlobKey) -> Option<MutexGuard<'_, ()>> {
+        let shard = self.hasher.hash_one(key) % u64::from(SHARDS);
+        let shard = self.shards.get(usize::try_from(shard).ok()?)?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

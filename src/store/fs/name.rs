@@ -1,0 +1,232 @@
+//! From a [`BlobKey`] to file names, and back for messages.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
+use crate::{
+    error::{Error, ErrorKind},
+    key::BlobKey,
+};
+
+/// The longest file name made of a segment, in bytes.
+///
+/// A file name holds 255; the rest is room for the dot and the `.json` of a sidecar.
+const MAX_NAME_LEN: usize = 240;
+
+/// Where a key's file is, below the root.
+pub(super) struct KeyPath<'a> {
+    pub(super) key: &'a BlobKey,
+    /// The directories to walk, outermost first.
+    pub(super) dirs: Vec<Name>,
+    /// The file's own name in the last of them.
+    pub(super) file: Name,
+}
+
+/// One file name, and how many of the key's segments end with it.
+pub(super) struct Name {
+    pub(super) text: String,
+    segments: usize,
+}
+
+impl<'a> KeyPath<'a> {
+    pub(super) fn of(key: &'a BlobKey) -> Self {
+        let mut names = Vec::with_capacity(key.segments().len());
+        for (position, segment) in key.segments().enumerate() {
+            names.extend(encode(segment).into_iter().map(|text| Name {
+                text,
+                segments: position + 1,
+            }));
+        }
+        // A key has a segment, and a segment has a name.
+        let file = names.pop().unwrap_or(Name {
+            text: "%".to_owned(),
+            segments: 1,
+        });
+        Self { key, dirs: names, file }
+    }
+
+    /// What stands at `name` is not of the kind that this key needs there.
+    pub(super) fn obstacle(&self, name: &Name, obstacle: Obstacle) -> Error {
+        let key = self.key;
+        let upto = BlobKey::from_segments(key.segments().take(name.segments));
+        let at = upto.map_or_else(|_| key.to_string(), |upto| upto.to_string());
+        let message = match obstacle {
+            Obstacle::File => format!(
+                "`{key}` cannot be stored: `{at}` is a stored file, and nothing can be stored beneath a file; \
+                 change one of the two names"
+            ),
+            Obstacle::Beneath(other) => format!(
+                "`{key}` cannot be stored: `{other}` is stored beneath it, which makes `{key}` a directory; \
+                 change one of the two names"
+            ),
+            Obstacle::Symlink => format!(
+                "`{key}` cannot be used: `{at}` is a symbolic link in the storage root, and links there are never \
+                 followed; the operator has to replace it by what it points to"
+            ),
+            Obstacle::Other => format!(
+                "`{key}` cannot be used: `{at}` is neither a file nor a directory in the storage root; the operator \
+                 has to remove it"
+            ),
+        };
+        Error::new(ErrorKind::Conflict, message)
+    }
+}
+
+/// What can be in a file's way.
+#[derive(Debug)]
+pub(super) enum Obstacle {
+    /// A file where a directory must be.
+    File,
+    /// A directory where the file must be; this is stored in it.
+    Beneath(String),
+    Symlink,
+    /// A FIFO, a socket, a device.
+    Other,
+}
+
+/// The name of the sidecar of the file called `name`.
+pub(super) fn sidecar(name: &str) -> String {
+    format!(".{name}.json")
+}
+
+/// The file names of one segment: one, or several to nest if it is too long for one.
+///
+/// `%`, `/` and a leading `.` are percent-encoded and nothing else is, so a `%` is always followed by two digits, but
+/// for the last byte of a name whose segment goes on in the next name. No two lists of segments have the same names.
+fn encode(segment: &str) -> Vec<String> {
+    let mut names = Vec::with_capacity(1);
+    let mut name = String::with_capacity(segment.len());
+    let mut utf8 = [0; 4];
+    let mut rest = segment.chars().peekable();
+    while let Some(char) = rest.next() {
+        let plain = &*char.encode_utf8(&mut utf8);
+        let written = |first: bool| match char {
+            '%' => "%25",
+            '/' => "%2F",
+            // Names with a leading dot are the store's own.
+            '.' if first => "%2E",
+            _ => plain,
+        };
+        let mut next = written(name.is_empty());
+        // One byte stays free for the mark, unless nothing follows.
+        let room = MAX_NAME_LEN - usize::from(rest.peek().is_some());
+        if name.len() + next.len() > room {
+            name.push('%');
+            names.push(std::mem::take(&mut name));
+            next = written(true);
+        }
+        name.push_str(next);
+    }
+    names.push(name);
+    names
+}
+
+/// The key whose file has these names below the root, as a message shows it.
+pub(super) struct Decoded<'a>(pub(super) &'a [String]);
+
+impl fmt::Display for Decoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut segments = vec![String::new()];
+        for name in self.0 {
+            let (name, goes_on) = name
+                .strip_suffix('%')
+                .map_or((name.as_str(), false), |name| (name, true));
+            if let Some(segment) = segments.last_mut() {
+                segment.push_str(&percent_decode_str(name).decode_utf8_lossy());
+            }
+            if !goes_on {
+                segments.push(String::new());
+            }
+        }
+        segments.retain(|segment| !segment.is_empty());
+        match BlobKey::from_segments(segments) {
+            Ok(key) => key.fmt(f),
+            // Somebody else's file.
+            Err(_) => write!(f, "{:?}", self.0.join("/")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn names(key: &BlobKey) -> Vec<String> {
+        let path = KeyPath::of(key);
+        path.dirs.into_iter().chain([path.file]).map(|name| name.text).collect()
+    }
+
+    #[test]
+    fn only_what_a_file_name_cannot_hold_is_encoded() {
+        for (segment, name) in [
+            ("message.mp3", "message.mp3"),
+            ("with space & ünïcödé;.wav", "with space & ünïcödé;.wav"),
+            ("50%.mp3", "50%25.mp3"),
+            ("a/b", "a%2Fb"),
+            ("a\\b", "a\\b"),
+            (".hidden", "%2Ehidden"),
+            ("..mp3", "%2E.mp3"),
+            ("%2E", "%252E"),
+        ] {
+            assert_eq!(encode(segment), [name]);
+        }
+    }
+
+    #[test]
+    fn a_long_segment_nests_and_no_name_is_too_long_or_cut_inside_an_escape() {
+        for segment in [
+            "x".repeat(240),
+            "x".repeat(241),
+            "x".repeat(1024),
+            "%".repeat(1024),
+            ".".repeat(1024),
+            "é".repeat(512),
+            format!("{}€", "x".repeat(238)),
+            format!("{}.hidden", "x".repeat(239)),
+        ] {
+            let names = encode(&segment);
+            let (last, others) = names.split_last().unwrap();
+            for name in &names {
+                assert!(name.len() <= MAX_NAME_LEN, "{name}");
+                assert!(!name.starts_with('.'), "{name}");
+            }
+            assert!(others.iter().all(|name| name.ends_with('%')), "{names:?}");
+            assert!(!last.ends_with('%'), "{last}");
+            let joined: String = others
+                .iter()
+                .map(|name| &name[..name.len() - 1])
+                .chain([&**last])
+                .collect();
+            assert_eq!(percent_decode_str(&joined).decode_utf8().unwrap(), segment);
+        }
+        assert_eq!(encode(&"x".repeat(240)).len(), 1);
+    }
+
+    #[test]
+    fn no_two_keys_share_a_path() {
+        let long = "x".repeat(239);
+        let mut seen = HashMap::new();
+        for segments in [
+            vec!["a", "b"],
+            vec!["a/b"],
+            vec!["a%2Fb"],
+            vec!["a%", "b"],
+            vec!["a%b"],
+            vec![".a"],
+            vec!["%2Ea"],
+            vec![&long, "yz"],
+            vec![&*format!("{long}yz")],
+            vec![&*format!("{long}%"), "yz"],
+            vec![&*format!("{long}/yz")],
+            vec![&*format!("{long}.yz")],
+        ] {
+            let key = BlobKey::from_segments(&segments).unwrap();
+            let names = names(&key);
+            assert_eq!(Decoded(&names).to_string(), key.to_string());
+            assert_eq!(seen.insert(names, segments.join("|")), None);
+        }
+    }
+}

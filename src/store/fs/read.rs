@@ -1,0 +1,207 @@
+//! How a file and the facts about it are found, and the body that streams it.
+
+use std::{
+    fs::File,
+    future::Future,
+    io::{self, Read as _},
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+use super::{
+    Inner,
+    error::failed,
+    media_type,
+    name::{self, KeyPath, Obstacle},
+    sidecar::{self, Facts},
+    tree::{self, Found},
+    version::Version,
+};
+use crate::{
+    body::Body,
+    error::{Error, ErrorKind, Result},
+    key::BlobKey,
+    store::{Blob, BlobInfo, ByteRange, Fetched},
+};
+
+/// What is at most this long is read whole before the answer starts, so that a read that fails is an error and not a
+/// body that breaks off.
+const WHOLE: u64 = 64 * 1024;
+
+/// How much of a longer file is read at once.
+const CHUNK: usize = 128 * 1024;
+
+/// How often a reader looks again before it waits for the upload that keeps it from seeing a whole pair.
+const LOOKS: usize = 2;
+
+/// A stored file, opened, and the facts that belong to exactly this content.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) file: File,
+    pub(super) version: Version,
+    pub(super) facts: Facts,
+}
+
+/// Finds what is stored under `key`. Blocks.
+pub(super) fn find(store: &Inner, key: &BlobKey) -> Result<Content> {
+    let path = KeyPath::of(key);
+    for _ in 0..LOOKS {
+        let (content, settled) = look(store, &path)?;
+        if settled {
+            return Ok(content);
+        }
+    }
+    // An upload is moving the pair, or the sidecar is about content that somebody put here by other means. No upload
+    // moves anything while the turn is this reader's.
+    let _turn = store.locks.lock(key);
+    Ok(look(store, &path)?.0)
+}
+
+/// Opens the content, then its sidecar; not settled if the sidecar is about other contents.
+fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
+    let not_found = || Error::new(ErrorKind::NotFound, "no file is stored under this name");
+    let dir = store.tree.find(path)?.ok_or_else(not_found)?;
+    let (file, stat) = match tree::open(&dir, &path.file.text)? {
+        Found::File(file, stat) => (file, stat),
+        Found::Absent | Found::Directory(_) => return Err(not_found()),
+        Found::Symlink => return Err(path.obstacle(&path.file, Obstacle::Symlink)),
+        Found::Other => return Err(path.obstacle(&path.file, Obstacle::Other)),
+    };
+    let version = Version::of(&stat).map_err(|error| failed("open a file", error))?;
+    let (facts, settled) = match sidecar(&dir, &path.file.text)? {
+        // A key that has had a sidecar keeps it: there was none for this content.
+        None => (Facts::default(), true),
+        Some(text) => {
+            let facts = sidecar::read(&text, version);
+            let settled = facts.is_some();
+            (facts.unwrap_or_default(), settled)
+        }
+    };
+    Ok((Content { file, version, facts }, settled))
+}
+
+/// The text of the sidecar of the file called `name`, if there is one.
+pub(super) fn sidecar(dir: &File, name: &str) -> Result<Option<Vec<u8>>> {
+    match tree::open(dir, &name::sidecar(name))? {
+        Found::Absent => Ok(None),
+        Found::File(mut file, stat) => {
+            let mut text = Vec::with_capacity(usize::try_from(stat.len()).unwrap_or_default());
+            file.read_to_end(&mut text)
+                .map_err(|error| failed("read a sidecar", error))?;
+            Ok(Some(text))
+        }
+        // Not the store's own, and about no content.
+        Found::Directory(_) | Found::Symlink | Found::Other => Ok(Some(Vec::new())),
+    }
+}
+
+impl Content {
+    pub(super) fn info(&self, key: &BlobKey) -> BlobInfo {
+        let implied = || http::HeaderValue::from_static(media_type::of_name(key.attachment()));
+        let mut info = BlobInfo::new(self.version.len);
+        info.content_type = Some(self.facts.content_type.clone().unwrap_or_else(implied));
+        info.etag = self.version.etag();
+        info.modified = Some(self.version.modified);
+        info
+    }
+
+    /// The answer to a fetch of `range`. Blocks.
+    pub(super) fn fetch(self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        let info = self.info(key);
+        let range = range.map_or(Ok(0..info.len), |range| range.of(info.len))?;
+        let mut rest = Rest {
+            file: Arc::new(self.file),
+            range: range.clone(),
+        };
+        let body = if range.end - range.start <= WHOLE {
+            Body::from(rest.read()?)
+        } else {
+            Body::new(FileBody { rest, reading: None })
+        };
+        Ok(Fetched::Blob(Blob::partial(info, range, body)))
+    }
+}
+
+/// The bytes of a file that are still to be read.
+#[derive(Clone, Debug)]
+struct Rest {
+    file: Arc<File>,
+    range: Range<u64>,
+}
+
+impl Rest {
+    fn len(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// The next bytes, as many as one chunk has. Blocks.
+    fn read(&mut self) -> Result<Bytes> {
+        let len = usize::try_from(self.len()).unwrap_or(CHUNK).min(CHUNK);
+        let mut chunk = BytesMut::zeroed(len);
+        self.file
+            .read_exact_at(&mut chunk, self.range.start)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => Error::new(
+                    ErrorKind::Unavailable,
+                    "the file was cut short while it was being read; something other than this store wrote to it",
+                )
+                .with_source(error),
+                _ => failed("read a file", error),
+            })?;
+        self.range.start += len as u64;
+        Ok(chunk.freeze())
+    }
+}
+
+/// Streams a file, one blocking read for each chunk.
+#[derive(Debug)]
+struct FileBody {
+    rest: Rest,
+    reading: Option<JoinHandle<Result<(Rest, Bytes)>>>,
+}
+
+impl http_body::Body for FileBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        if self.is_end_stream() {
+            return Poll::Ready(None);
+        }
+        let Self { rest, reading } = &mut *self;
+        let task = reading.get_or_insert_with(|| {
+            let mut rest = rest.clone();
+            tokio::task::spawn_blocking(move || {
+                let chunk = rest.read()?;
+                Ok((rest, chunk))
+            })
+        });
+        let read = ready!(Pin::new(task).poll(cx));
+        *reading = None;
+        Poll::Ready(Some(match super::joined(read) {
+            Ok((next, chunk)) => {
+                *rest = next;
+                Ok(Frame::data(chunk))
+            }
+            Err(error) => {
+                rest.range.start = rest.range.end;
+                Err(error)
+            }
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.len() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len())
+    }
+}

@@ -1,0 +1,149 @@
+//! The sidecar: what is known about a file that its name does not tell, as JSON beside it.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::version::Version;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    metadata::Metadata,
+};
+
+/// What an upload says about its content.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) content_type: Option<HeaderValue>,
+    pub(super) metadata: Option<Metadata>,
+}
+
+/// The JSON of a sidecar: the facts about one content and, while that content is new, about the one it replaced.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry<'a> {
+    /// The content this is about.
+    version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    metadata: Option<&'a RawValue>,
+    /// The white space before and after the metadata's object, which JSON within JSON does not keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata_space: Option<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    previous: Option<Box<Entry<'a>>>,
+}
+
+/// The text of a sidecar for the content with this `version` and these `facts`, which replaces `previous`.
+pub(super) fn write(version: Version, facts: &Facts, previous: Option<(Version, &Facts)>) -> Result<Vec<u8>> {
+    let mut entry = entry(version, facts)?;
+    if let Some((version, facts)) = previous {
+        entry.previous = Some(Box::new(self::entry(version, facts)?));
+    }
+    let mut text = serde_json::to_vec_pretty(&entry).map_err(unwritable)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn entry(version: Version, facts: &Facts) -> Result<Entry<'_>> {
+    let json = facts.metadata.as_ref().map_or(&[][..], |metadata| metadata.as_json());
+    let metadata: Option<&RawValue> = match json {
+        [] => None,
+        json => Some(serde_json::from_slice(json).map_err(unwritable)?),
+    };
+    let space = |space: &[u8]| String::from_utf8_lossy(space).into_owned();
+    let before = space(
+        json.get(..json.len() - json.trim_ascii_start().len())
+            .unwrap_or_default(),
+    );
+    let after = space(json.get(json.trim_ascii_end().len()..).unwrap_or_default());
+    Ok(Entry {
+        version: version.to_string(),
+        // A header's bytes as the characters of the same numbers, so that none is lost.
+        content_type: facts
+            .content_type
+            .as_ref()
+            .map(|value| value.as_bytes().iter().copied().map(char::from).collect()),
+        metadata,
+        metadata_space: (!before.is_empty() || !after.is_empty()).then_some((before, after)),
+        previous: None,
+    })
+}
+
+fn unwritable(error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Internal, "the metadata cannot be written as JSON").with_source(error)
+}
+
+/// The facts about the content with this `version` in the sidecar with this `text`; `None` if it is about others.
+///
+/// A sidecar that somebody broke is about no content: the media can still be fetched.
+pub(super) fn read(text: &[u8], version: Version) -> Option<Facts> {
+    let mut entry: Entry<'_> = serde_json::from_slice(text).ok()?;
+    if !version.is(&entry.version) {
+        entry = *entry.previous.filter(|entry| version.is(&entry.version))?;
+    }
+    let content_type = entry.content_type.and_then(|text| {
+        let bytes: Option<Vec<u8>> = text.chars().map(|char| u8::try_from(char).ok()).collect();
+        HeaderValue::from_bytes(&bytes?).ok()
+    });
+    let metadata = entry.metadata.and_then(|raw| {
+        let json = match entry.metadata_space {
+            Some((before, after)) => Bytes::from([&before, raw.get(), &after].concat()),
+            None => Bytes::copy_from_slice(raw.get().as_bytes()),
+        };
+        Metadata::from_json(json).ok()
+    });
+    Some(Facts { content_type, metadata })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn version(secs: u64) -> Version {
+        let file = tempfile::tempfile().unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::new(secs, 1000)).unwrap();
+        Version::of(&file.metadata().unwrap()).unwrap()
+    }
+
+    fn facts(content_type: &[u8], metadata: &str) -> Facts {
+        Facts {
+            content_type: Some(HeaderValue::from_bytes(content_type).unwrap()),
+            metadata: Some(Metadata::from_json(metadata.to_owned()).unwrap()),
+        }
+    }
+
+    #[test]
+    fn each_content_finds_its_own_facts_byte_for_byte() {
+        let new = facts(
+            b"audio/x-\xe9",
+            "\r\n { \"n\": 63872533230.50, \"n\":1, \"s\":\"\\u00e9\" }\t",
+        );
+        let old = facts(b"audio/mpeg", "{}");
+        let text = write(version(2), &new, Some((version(1), &old))).unwrap();
+        for (secs, facts) in [(2, new), (1, old)] {
+            let read = read(&text, version(secs)).unwrap();
+            assert_eq!(read.content_type, facts.content_type);
+            assert_eq!(read.metadata, facts.metadata);
+        }
+        assert!(read(&text, version(3)).is_none());
+    }
+
+    #[test]
+    fn the_object_stands_in_it_as_plain_json() {
+        let text = write(version(7), &facts(b"audio/mpeg", r#"{"id":"DOC"}"#), None).unwrap();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "{\n  \"version\": \"7.000001000-0\",\n  \"content_type\": \"audio/mpeg\",\n  \"metadata\": {\"id\":\"DOC\"}\n}\n"
+        );
+    }
+
+    #[test]
+    fn a_broken_sidecar_is_about_no_content() {
+        for text in ["", "{", "[]", "{}", "{\"version\":7}", "\0"] {
+            assert!(read(text.as_bytes(), version(1)).is_none(), "{text}");
+        }
+    }
+}

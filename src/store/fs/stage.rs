@@ -1,0 +1,220 @@
+//! `.stage/`: where an upload is written before it is moved to its place, and the lock of the root.
+
+use std::{
+    fs::{File, TryLockError},
+    io::{self, Write as _},
+    os::unix::fs::FileExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, Mode, OFlags},
+    io::Errno,
+};
+
+use super::error::failed;
+use crate::error::{Error, ErrorKind, Result};
+
+const DIRECTORY: &str = ".stage";
+const LOCK: &str = "lock";
+
+/// The staging directory of a root. The root is locked for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Stage {
+    dir: File,
+    next: AtomicU64,
+    _lock: File,
+}
+
+impl Stage {
+    /// Locks the root, and removes what a process that ended in the middle of an upload left.
+    pub(super) fn open(root: &File) -> Result<Self> {
+        let broken = |errno: Errno| failed("open its staging directory", errno);
+        match rustix::fs::mkdirat(root, DIRECTORY, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed("make its staging directory", errno)),
+        }
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(root, DIRECTORY, flags | OFlags::DIRECTORY, Mode::empty()).map_err(broken)?;
+        let mode = Mode::from_raw_mode(0o600);
+        let lock = rustix::fs::openat(&dir, LOCK, flags | OFlags::RDWR | OFlags::CREATE, mode).map_err(broken)?;
+        let lock = File::from(lock);
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "another store, of this process or of another, has this root open; stop it first, or give each \
+                     a root of its own",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock its root", error)),
+        }
+        let dir = File::from(dir);
+        sweep(&dir).map_err(|error| failed("clear its staging directory", error))?;
+        Ok(Self {
+            dir,
+            next: AtomicU64::new(0),
+            _lock: lock,
+        })
+    }
+
+    /// A new file without a byte.
+    pub(super) fn create(self: &Arc<Self>) -> Result<Staged> {
+        // Unique, because nobody else has the root open and what was left over is gone.
+        let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, &*name, flags, Mode::from_raw_mode(0o640))
+            .map_err(|errno| failed("stage an upload", errno))?;
+        Ok(Staged {
+            stage: Arc::clone(self),
+            name,
+            file: Arc::new(File::from(file)),
+            moved: false,
+        })
+    }
+
+    /// Writes a few bytes and reads them back.
+    pub(super) fn check(self: &Arc<Self>, durable: bool) -> Result<()> {
+        const TEXT: &[u8] = b"Can a file be stored here?";
+        let mut staged = self.create()?;
+        staged.write(TEXT)?;
+        if durable {
+            staged.sync()?;
+        }
+        let mut read = [0; TEXT.len()];
+        staged
+            .file
+            .read_exact_at(&mut read, 0)
+            .map_err(|error| failed("read back what it wrote", error))?;
+        if read == TEXT {
+            Ok(())
+        } else {
+            Err(Error::new(
+                ErrorKind::Unavailable,
+                "the storage reads back other bytes than it wrote",
+            ))
+        }
+    }
+}
+
+/// Removes every file but the lock.
+fn sweep(dir: &File) -> io::Result<()> {
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." || name == LOCK.as_bytes() {
+            continue;
+        }
+        match rustix::fs::unlinkat(dir, entry.file_name(), AtFlags::empty()) {
+            // A directory is not the store's.
+            Ok(()) | Err(Errno::NOENT | Errno::ISDIR | Errno::PERM) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A file in the staging directory, removed when it is dropped, unless it was moved to its place.
+#[derive(Debug)]
+pub(super) struct Staged {
+    stage: Arc<Stage>,
+    name: String,
+    file: Arc<File>,
+    moved: bool,
+}
+
+impl Staged {
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        (&*self.file)
+            .write_all(bytes)
+            .map_err(|error| failed("write an upload", error))
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file
+            .sync_all()
+            .map_err(|error| failed("make an upload durable", error))
+    }
+
+    /// Moves the file to `name` in `dir`, in place of what is there.
+    pub(super) fn move_to(&mut self, dir: &File, name: &str) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.stage.dir, &*self.name, dir, name)?;
+        self.moved = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.moved {
+            return;
+        }
+        // Nobody can be told of a failure; what is left over is swept when the root is opened again.
+        let _ = rustix::fs::unlinkat(&self.stage.dir, &*self.name, AtFlags::empty());
+        // An upload that is given up is dropped on a thread that serves requests. Freeing a large file takes the file
+        // system a while, so it is closed elsewhere.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let file = Arc::clone(&self.file);
+            runtime.spawn_blocking(move || drop(file));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(root: &std::path::Path) -> Vec<String> {
+        let entries = std::fs::read_dir(root.join(DIRECTORY)).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_swept_and_a_second_one_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = File::open(root.path()).unwrap();
+        let stage = Arc::new(Stage::open(&dir).unwrap());
+        std::mem::forget(stage.create().unwrap());
+        assert_eq!(names(root.path()), ["0", LOCK]);
+        let error = Stage::open(&dir).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.message().contains("has this root open"), "{error}");
+        assert_eq!(names(root.path()), ["0", LOCK], "the refused one must not sweep");
+        // `forget` above keeps one `Arc` for ever: unlock as the end of a process does.
+        stage._lock.unlock().unwrap();
+        let _stage = Stage::open(&dir).unwrap();
+        assert_eq!(names(root.path()), [LOCK]);
+    }
+
+    #[test]
+    fn a_staged_file_that_is_dropped_is_gone_and_a_check_leaves_none() {
+        let root = tempfile::tempdir().unwrap();
+        let stage = Arc::new(Stage::open(&File::open(root.path()).unwrap()).unwrap());
+        let mut staged = stage.create().unwrap();
+        staged.write(b"half").unwrap();
+        drop(staged);
+        stage.check(true).unwrap();
+        assert_eq!(names(root.path()), [LOCK]);
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_staging_directory_is_refused() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(elsewhere.path().join("precious"), "kept").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), root.path().join(DIRECTORY)).unwrap();
+        Stage::open(&File::open(root.path()).unwrap()).unwrap_err();
+        assert!(elsewhere.path().join("precious").exists());
+    }
+}

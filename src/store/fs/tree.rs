@@ -1,0 +1,263 @@
+//! The directories below the root: walked without following a link, made, and made durable.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, Mode, OFlags},
+    io::Errno,
+};
+
+use super::{
+    error::failed,
+    name::{Decoded, KeyPath, Name, Obstacle},
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Owner and group: the files are private, and a group can be let in to read and back them up.
+const DIRECTORY: Mode = Mode::from_raw_mode(0o750);
+
+/// No link is followed, nothing is inherited by a child process, and opening a FIFO does not wait for a writer.
+const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+
+/// The root directory and what is to know about the directories below it.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: Arc<File>,
+    /// The directories that this process has made and whose own entry in their parent may not be durable yet.
+    ///
+    /// A second upload finds such a directory as if it had always been there, yet must not answer before it is
+    /// durable. A name goes in before anybody can find the directory, and out after the parent's fsync.
+    unsynced: Mutex<HashSet<String>>,
+}
+
+/// A directory that an upload goes into.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) dir: Arc<File>,
+    /// The parents to fsync before the upload is durable, and which directory each is the parent of.
+    parents: Vec<(Arc<File>, String)>,
+}
+
+/// What there is under a name.
+#[derive(Debug)]
+pub(super) enum Found {
+    Absent,
+    File(File, fs::Metadata),
+    Directory(File),
+    Symlink,
+    Other,
+}
+
+impl Place {
+    /// How many directories are to be fsynced besides the last.
+    #[cfg(test)]
+    pub(super) fn to_sync(&self) -> usize {
+        self.parents.len()
+    }
+}
+
+impl Tree {
+    /// The directory `root`, made with its parents if it is not there.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        Ok(Self {
+            // The root itself may be a link: the operator named it.
+            root: Arc::new(File::open(root)?),
+            unsynced: Mutex::default(),
+        })
+    }
+
+    pub(super) fn root(&self) -> &File {
+        &self.root
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directory that holds the file at `path`; `None` if a directory on the way does not exist.
+    pub(super) fn find(&self, path: &KeyPath<'_>) -> Result<Option<Arc<File>>> {
+        let mut dir = Arc::clone(&self.root);
+        for name in &path.dirs {
+            dir = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
+                Ok(child) => Arc::new(child),
+                Err(Errno::NOENT) => return Ok(None),
+                Err(errno) => match obstacle(&dir, name, errno)? {
+                    // Nothing is stored beneath a file.
+                    Obstacle::File => return Ok(None),
+                    obstacle => return Err(path.obstacle(name, obstacle)),
+                },
+            };
+        }
+        Ok(Some(dir))
+    }
+
+    /// The directory that the file at `path` goes into, made if need be.
+    ///
+    /// [`ErrorKind::NotFound`] if somebody removed a directory on the way meanwhile.
+    pub(super) fn make(&self, path: &KeyPath<'_>) -> Result<Place> {
+        let mut dir = Arc::clone(&self.root);
+        let mut parents = Vec::new();
+        let mut relative = String::new();
+        for name in &path.dirs {
+            relative.push('/');
+            relative.push_str(&name.text);
+            let child = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
+                Err(Errno::NOENT) => {
+                    self.make_one(&dir, name, &relative)?;
+                    open_at(&dir, &name.text, OFlags::DIRECTORY)
+                }
+                opened => opened,
+            };
+            let child = match child {
+                Ok(child) => Arc::new(child),
+                Err(errno) => return Err(path.obstacle(name, obstacle(&dir, name, errno)?)),
+            };
+            if self.unsynced().contains(&relative) {
+                parents.push((dir, relative.clone()));
+            }
+            dir = child;
+        }
+        Ok(Place { dir, parents })
+    }
+
+    fn make_one(&self, dir: &File, name: &Name, relative: &str) -> Result<()> {
+        // Held until the name is in, so that whoever finds the directory finds the name.
+        let mut unsynced = self.unsynced();
+        match rustix::fs::mkdirat(dir, &*name.text, DIRECTORY) {
+            Ok(()) => {
+                unsynced.insert(relative.to_owned());
+                Ok(())
+            }
+            Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(failed("make a directory", errno)),
+        }
+    }
+
+    /// Makes what was renamed into `place` durable, and the directories on the way to it.
+    pub(super) fn sync(&self, place: &Place) -> Result<()> {
+        sync(&place.dir)?;
+        for (parent, child) in &place.parents {
+            sync(parent)?;
+            self.unsynced().remove(child);
+        }
+        Ok(())
+    }
+
+    /// The same without a file system that keeps its promises: only forgets what would have been made durable.
+    pub(super) fn forget(&self, place: &Place) {
+        for (_, child) in &place.parents {
+            self.unsynced().remove(child);
+        }
+    }
+}
+
+fn sync(dir: &File) -> Result<()> {
+    dir.sync_all()
+        .map_err(|error| failed("make a directory durable", error))
+}
+
+fn open_at(dir: &File, name: &str, flags: OFlags) -> Result<File, Errno> {
+    rustix::fs::openat(dir, name, READ | flags, Mode::empty()).map(File::from)
+}
+
+fn is_link_refused(errno: Errno) -> bool {
+    // FreeBSD says EMLINK.
+    errno == Errno::LOOP || errno == Errno::MLINK
+}
+
+/// What at `name` made opening it as a directory fail with `errno`; an error if that was not the reason.
+fn obstacle(dir: &File, name: &Name, errno: Errno) -> Result<Obstacle> {
+    if errno != Errno::NOTDIR && !is_link_refused(errno) {
+        return Err(failed("open a directory", errno));
+    }
+    match open(dir, &name.text)? {
+        Found::Symlink => Ok(Obstacle::Symlink),
+        Found::File(..) => Ok(Obstacle::File),
+        Found::Other => Ok(Obstacle::Other),
+        // It was something else a moment ago.
+        Found::Absent | Found::Directory(_) => Err(gone()),
+    }
+}
+
+/// A directory was removed while it was being used; looking again helps.
+pub(super) fn gone() -> Error {
+    failed("open a directory", Errno::NOENT)
+}
+
+/// Opens what there is under `name` in `dir`.
+pub(super) fn open(dir: &File, name: &str) -> Result<Found> {
+    let file = match open_at(dir, name, OFlags::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(Found::Absent),
+        Err(errno) if is_link_refused(errno) => return Ok(Found::Symlink),
+        // A socket, or a device without its driver.
+        Err(Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP) => return Ok(Found::Other),
+        Err(errno) => return Err(failed("open a file", errno)),
+    };
+    let stat = file.metadata().map_err(|error| failed("open a file", error))?;
+    Ok(if stat.is_file() {
+        Found::File(file, stat)
+    } else if stat.is_dir() {
+        Found::Directory(file)
+    } else {
+        Found::Other
+    })
+}
+
+/// The first thing stored below the directory `dir`, as a message shows it; if there is none, `dir` is left without an
+/// entry.
+///
+/// `names` is the way to `dir` from the root. Directories are left empty by an upload that failed after it had made
+/// them, and by an operator who removes files.
+pub(super) fn first_below(dir: &File, names: &mut Vec<String>) -> Result<Option<String>> {
+    let unreadable = |errno| failed("read a directory", errno);
+    for entry in Dir::read_from(dir).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let shown = name.to_string_lossy();
+        match rustix::fs::openat(dir, name, READ | OFlags::DIRECTORY, Mode::empty()) {
+            Ok(child) => {
+                names.push(shown.into_owned());
+                let first = first_below(&File::from(child), names)?;
+                if first.is_some() {
+                    return Ok(first);
+                }
+                names.pop();
+                remove_empty(dir, name)?;
+            }
+            Err(_) => {
+                // A sidecar stands for its media.
+                let media = shown.strip_prefix('.').and_then(|name| name.strip_suffix(".json"));
+                names.push(media.unwrap_or(&shown).to_owned());
+                return Ok(Some(Decoded(names).to_string()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Removes the directory called `name`, unless an upload has put something into it meanwhile.
+pub(super) fn remove_empty(parent: &File, name: impl rustix::path::Arg) -> Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        Err(errno) => Err(failed("remove an empty directory", errno)),
+    }
+}
+
+/// Whether `error` says that a directory was removed while it was being used.
+pub(super) fn is_gone(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+}

@@ -1,0 +1,123 @@
+//! [`Version`]: what tells one content of a file from the next.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::MetadataExt as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::HeaderValue;
+
+/// A content's modification time and length, which the store chooses so that no two contents of a file share them.
+///
+/// It is written as `stat -c %.9Y-%s` prints it. It ties a sidecar's entry to the content it describes, and is the
+/// entity tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) modified: SystemTime,
+    pub(super) len: u64,
+    secs: i64,
+    nanos: i64,
+}
+
+impl Version {
+    /// The version of the file with this `stat`.
+    pub(super) fn of(stat: &fs::Metadata) -> io::Result<Self> {
+        Ok(Self {
+            modified: stat.modified()?,
+            len: stat.len(),
+            secs: stat.mtime(),
+            nanos: stat.mtime_nsec(),
+        })
+    }
+
+    /// When content that replaces `self` is to be stamped: now, but later than `self` whatever the clock says.
+    ///
+    /// The stamp is in whole microseconds, which file systems keep; one that keeps seconds only shows by its stamps.
+    pub(super) fn successor(replaced: Option<Self>, now: SystemTime) -> SystemTime {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = UNIX_EPOCH + now - Duration::from_nanos(u64::from(now.subsec_nanos() % 1000));
+        let earliest = replaced.and_then(|old| {
+            let (step, below) = if old.nanos == 0 {
+                (Duration::from_secs(1), 0)
+            } else {
+                (Duration::from_micros(1), old.nanos.unsigned_abs() % 1000)
+            };
+            old.modified.checked_add(step)?.checked_sub(Duration::from_nanos(below))
+        });
+        earliest.map_or(now, |earliest| earliest.max(now))
+    }
+
+    /// Whether `text`, written when a content was stored, is about the content with this version.
+    ///
+    /// An archive may have kept whole seconds only.
+    pub(super) fn is(self, text: &str) -> bool {
+        text == self.to_string()
+            || self.nanos == 0
+                && text
+                    .split_once('.')
+                    .and_then(|(secs, rest)| Some((secs, rest.split_once('-')?.1)))
+                    .is_some_and(|(secs, len)| secs == self.secs.to_string() && len == self.len.to_string())
+    }
+
+    /// The entity tag.
+    pub(super) fn etag(self) -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("\"{self}\"")).ok()
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}-{}", self.secs, self.nanos, self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(modified: SystemTime) -> Version {
+        let file = tempfile::tempfile().unwrap();
+        file.set_modified(modified).unwrap();
+        Version::of(&file.metadata().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_successor_is_later_even_if_the_clock_went_back() {
+        let now = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+        assert_eq!(
+            Version::successor(None, now),
+            UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_000)
+        );
+        let mut old = version(now + Duration::from_secs(3600));
+        for _ in 0..3 {
+            let next = version(Version::successor(Some(old), now));
+            assert!(next.modified > old.modified);
+            assert_ne!(next.to_string(), old.to_string());
+            old = next;
+        }
+        // On a file system that keeps whole seconds, a microsecond later would be the same time.
+        let whole = version(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        assert_eq!(
+            Version::successor(Some(whole), now),
+            UNIX_EPOCH + Duration::from_secs(1_800_000_001)
+        );
+    }
+
+    #[test]
+    fn a_stamp_cut_to_seconds_is_recognised() {
+        let stamp = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_000);
+        let text = version(stamp).to_string();
+        assert_eq!(text, "1700000000.123456000-0");
+        assert!(version(stamp).is(&text));
+        assert!(version(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).is(&text));
+        for other in [
+            stamp + Duration::from_micros(1),
+            UNIX_EPOCH + Duration::from_secs(1_700_000_001),
+        ] {
+            assert!(!version(other).is(&text));
+        }
+        assert!(!version(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).is("1700000000.123456000-1"));
+        assert!(!version(stamp).is(""));
+    }
+}

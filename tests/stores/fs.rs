@@ -1,0 +1,517 @@
+//! What `FsStore` promises beyond the contract.
+
+use std::{
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use kazoo_storage::{
+    Blob, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Metadata, Stored, Upload, store::FsStore,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+fn open(root: &Path) -> FsStore {
+    FsStore::options().durable(false).open(root).unwrap()
+}
+
+fn fresh() -> (FsStore, TempDir) {
+    let root = tempfile::tempdir().unwrap();
+    (open(root.path()), root)
+}
+
+fn key(path: &str) -> BlobKey {
+    BlobKey::from_path(path).unwrap()
+}
+
+fn upload(path: &str, content: &'static str) -> Upload {
+    Upload::new(key(path), content)
+}
+
+fn metadata(json: &'static str) -> Metadata {
+    Metadata::from_json(json).unwrap()
+}
+
+async fn blob(store: &FsStore, path: &str) -> Blob {
+    store.get(&key(path), None).await.unwrap().into_blob().unwrap()
+}
+
+async fn read(store: &FsStore, path: &str) -> Bytes {
+    blob(store, path).await.body.collect().await.unwrap().to_bytes()
+}
+
+/// Every file and directory below `root` but the staging directory, sorted; directories end with a slash.
+fn tree(root: &Path) -> Vec<String> {
+    fn walk(root: &Path, dir: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            if name == ".stage" {
+                continue;
+            }
+            if entry.file_type().unwrap().is_dir() {
+                found.push(format!("{name}/"));
+                walk(root, &entry.path(), found);
+            } else {
+                found.push(name);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(root, root, &mut found);
+    found.sort();
+    found
+}
+
+fn staged(root: &Path) -> Vec<String> {
+    let names = fs::read_dir(root.join(".stage")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != "lock").collect()
+}
+
+#[tokio::test]
+async fn the_media_is_a_plain_file_and_alone_if_its_name_tells_all() {
+    let (store, root) = fresh();
+    let typed = upload("ACC/DOC/message.mp3", "ID3").with_content_type("audio/mpeg".parse().unwrap());
+    store.put(typed).await.unwrap();
+    store.put(upload("ACC/DOC/noname", "?")).await.unwrap();
+    assert_eq!(
+        tree(root.path()),
+        ["ACC/", "ACC/DOC/", "ACC/DOC/message.mp3", "ACC/DOC/noname"]
+    );
+    assert_eq!(fs::read(root.path().join("ACC/DOC/message.mp3")).unwrap(), b"ID3");
+    let implied = blob(&store, "ACC/DOC/noname").await.info.content_type;
+    assert_eq!(implied.unwrap(), "application/octet-stream");
+    assert_eq!(staged(root.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_sidecar_is_json_that_an_operator_can_read() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (store, root) = fresh();
+    let document = r#"{"id":"DOC","metadata":{"call_id":"b3f6"}}"#;
+    for content in ["first", "second!"] {
+        let upload = upload("ACC/DOC/message.mp3", content).with_metadata(metadata(document));
+        store
+            .put(upload.with_content_type("audio/x-other".parse().unwrap()))
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        tree(root.path()),
+        ["ACC/", "ACC/DOC/", "ACC/DOC/.message.mp3.json", "ACC/DOC/message.mp3"]
+    );
+    let text = fs::read_to_string(root.path().join("ACC/DOC/.message.mp3.json")).unwrap();
+    assert!(text.contains(document), "{text}");
+    let stat = fs::metadata(root.path().join("ACC/DOC/message.mp3")).unwrap();
+    let version = format!("{}.{:09}-{}", stat.mtime(), stat.mtime_nsec(), stat.len());
+    let mut sidecar: Value = serde_json::from_str(&text).unwrap();
+    let previous = sidecar.as_object_mut().unwrap().remove("previous").unwrap();
+    assert_eq!(
+        sidecar,
+        json!({
+            "version": version,
+            "content_type": "audio/x-other",
+            "metadata": {"id": "DOC", "metadata": {"call_id": "b3f6"}},
+        })
+    );
+    assert!(previous["version"].as_str().unwrap().ends_with("-5"), "{previous}");
+    assert_eq!(previous.get("previous"), None, "older entries are not kept for ever");
+    let etag = blob(&store, "ACC/DOC/message.mp3").await.info.etag;
+    assert_eq!(etag.unwrap(), format!("\"{version}\""));
+}
+
+#[tokio::test]
+async fn names_that_a_file_cannot_have_are_encoded() {
+    let (store, root) = fresh();
+    let long = format!("{}é{}", "n".repeat(238), "z".repeat(300));
+    for name in ["../up", "50%", ".hidden", "..mp3", "grüße.wav", &long] {
+        let key = BlobKey::from_segments(["A", name]).unwrap();
+        store.put(Upload::new(key.clone(), name.to_owned())).await.unwrap();
+        let fetched = store.get(&key, None).await.unwrap().into_blob().unwrap();
+        assert_eq!(fetched.body.collect().await.unwrap().to_bytes(), name.as_bytes());
+    }
+    let n = "n".repeat(238);
+    let mut expected = vec![
+        "A/".to_owned(),
+        "A/%2E.mp3".to_owned(),
+        "A/%2Ehidden".to_owned(),
+        "A/..%2Fup".replace("..", "%2E."),
+        "A/50%25".to_owned(),
+        "A/grüße.wav".to_owned(),
+        format!("A/{n}%/"),
+        format!("A/{n}%/é{}%/", "z".repeat(237)),
+        format!("A/{n}%/é{}%/{}", "z".repeat(237), "z".repeat(63)),
+    ];
+    expected.sort();
+    assert_eq!(tree(root.path()), expected);
+}
+
+#[tokio::test]
+async fn a_file_where_a_directory_must_be_is_a_conflict_with_both_names() {
+    let (store, root) = fresh();
+    store.put(upload("ACC/a%2Fb", "file")).await.unwrap();
+    let error = store.put(upload("ACC/a%2Fb/c/d.mp3", "beneath")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    for name in ["`ACC/a%2Fb`", "`ACC/a%2Fb/c/d.mp3`"] {
+        assert!(error.message().contains(name), "{error}");
+    }
+    assert_eq!(read(&store, "ACC/a%2Fb").await, "file");
+    assert_eq!(staged(root.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_directory_where_the_file_must_be_is_a_conflict_with_both_names() {
+    let (store, root) = fresh();
+    let beneath = upload("ACC/DOC/c%25/d.mp3", "beneath").with_metadata(metadata("{}"));
+    store.put(beneath).await.unwrap();
+    let error = store.put(upload("ACC/DOC", "file")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    for name in ["`ACC/DOC`", "`ACC/DOC/c%25/d.mp3`"] {
+        assert!(error.message().contains(name), "{error}");
+    }
+    assert_eq!(read(&store, "ACC/DOC/c%25/d.mp3").await, "beneath");
+    assert_eq!(staged(root.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn empty_directories_are_in_nobodys_way() {
+    let (store, root) = fresh();
+    store.put(upload("ACC/DOC/deep/er/d.mp3", "beneath")).await.unwrap();
+    fs::remove_file(root.path().join("ACC/DOC/deep/er/d.mp3")).unwrap();
+    fs::create_dir(root.path().join("ACC/DOC/other")).unwrap();
+    assert_eq!(store.put(upload("ACC/DOC", "file")).await.unwrap(), Stored::Created);
+    assert_eq!(read(&store, "ACC/DOC").await, "file");
+}
+
+#[tokio::test]
+async fn directories_can_be_removed_while_uploads_make_them() {
+    let (store, root) = fresh();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let sweeper = std::thread::spawn({
+        let (stop, dir) = (Arc::clone(&stop), root.path().join("ACC"));
+        move || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = fs::remove_dir(dir.join("DOC"));
+                let _ = fs::remove_dir(&dir);
+            }
+        }
+    });
+    let mut failed = 0;
+    for _ in 0..200 {
+        match store.put(upload("ACC/DOC/d.mp3", "content")).await {
+            Ok(_) => {
+                assert_eq!(read(&store, "ACC/DOC/d.mp3").await, "content");
+                fs::remove_file(root.path().join("ACC/DOC/d.mp3")).unwrap();
+            }
+            // Four times in a row within one upload: it says so, and asks for a retry.
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+                failed += 1;
+            }
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    sweeper.join().unwrap();
+    assert!(failed < 200, "not one upload got through");
+}
+
+#[tokio::test]
+async fn a_link_is_never_followed_wherever_it_is() {
+    let (store, root) = fresh();
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::create_dir(elsewhere.path().join("DOC")).unwrap();
+    let precious = elsewhere.path().join("DOC/precious.mp3");
+    fs::write(&precious, "kept").unwrap();
+    fs::create_dir(root.path().join("REAL")).unwrap();
+    symlink(elsewhere.path(), root.path().join("ACC")).unwrap();
+    symlink(elsewhere.path().join("DOC"), root.path().join("REAL/DOC")).unwrap();
+    symlink(&precious, root.path().join("REAL/precious.mp3")).unwrap();
+    symlink(elsewhere.path().join("nowhere"), root.path().join("REAL/dangling.mp3")).unwrap();
+    for path in [
+        "ACC/DOC/precious.mp3",
+        "ACC/new/new.mp3",
+        "REAL/DOC/precious.mp3",
+        "REAL/DOC/new.mp3",
+        "REAL/precious.mp3",
+        "REAL/dangling.mp3",
+        "REAL/precious.mp3/beneath",
+    ] {
+        let put = store.put(upload(path, "changed")).await.map(drop);
+        let get = store.get(&key(path), None).await.map(drop);
+        for result in [put, get] {
+            let error = result.expect_err(path);
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{path}");
+            assert!(error.message().contains("symbolic link"), "{error}");
+            assert!(
+                !error.message().contains(&*elsewhere.path().to_string_lossy()),
+                "{error}"
+            );
+        }
+    }
+    assert_eq!(fs::read(&precious).unwrap(), b"kept");
+    assert_eq!(tree(elsewhere.path()), ["DOC/", "DOC/precious.mp3"]);
+    assert_eq!(staged(root.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_link_in_place_of_a_sidecar_is_neither_read_nor_written_through() {
+    let (store, root) = fresh();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let precious = elsewhere.path().join("precious.json");
+    fs::write(&precious, "kept").unwrap();
+    store.put(upload("message.mp3", "content")).await.unwrap();
+    symlink(&precious, root.path().join(".message.mp3.json")).unwrap();
+    assert_eq!(store.metadata(&key("message.mp3")).await.unwrap(), None);
+    let second = upload("message.mp3", "second").with_metadata(metadata("{}"));
+    store.put(second).await.unwrap();
+    assert_eq!(store.metadata(&key("message.mp3")).await.unwrap(), Some(metadata("{}")));
+    assert_eq!(fs::read(&precious).unwrap(), b"kept");
+}
+
+#[tokio::test]
+async fn what_is_neither_file_nor_directory_is_refused_and_does_not_hang() {
+    let (store, root) = fresh();
+    let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket.mp3")).unwrap();
+    for path in ["socket.mp3", "socket.mp3/beneath"] {
+        let error = store.put(upload(path, "content")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        let error = store.get(&key(path), None).await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn one_store_at_a_time_has_a_root_and_the_next_sweeps_what_it_left() {
+    let (store, root) = fresh();
+    store.put(upload("message.mp3", "content")).await.unwrap();
+    fs::write(root.path().join(".stage/77"), "left by a crash").unwrap();
+    let error = FsStore::open(root.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(staged(root.path()), ["77"]);
+    let clone = store.clone();
+    drop(store);
+    FsStore::open(root.path()).expect_err("a clone is the same store");
+    drop(clone);
+    let store = FsStore::open(root.path()).unwrap();
+    assert_eq!(staged(root.path()), [""; 0]);
+    assert_eq!(read(&store, "message.mp3").await, "content");
+}
+
+#[tokio::test]
+async fn the_root_is_made_and_may_itself_be_a_link() {
+    let root = tempfile::tempdir().unwrap();
+    drop(open(&root.path().join("a/b")));
+    symlink(root.path().join("a/b"), root.path().join("link")).unwrap();
+    let store = open(&root.path().join("link"));
+    store.put(upload("message.mp3", "content")).await.unwrap();
+    assert!(root.path().join("a/b/message.mp3").exists());
+    let file = root.path().join("file");
+    fs::write(&file, "").unwrap();
+    FsStore::open(&file).expect_err("a root that is a file");
+}
+
+#[test]
+fn an_upload_that_is_dropped_anywhere_leaves_nothing_staged() {
+    // More than is gathered before the first write, so that something is staged.
+    for len in [10, 700_000] {
+        let (store, root) = fresh();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let reached = Arc::new(Notify::new());
+            let body = hanging(Bytes::from(vec![7; len]), Arc::clone(&reached));
+            let task = tokio::spawn({
+                let store = store.clone();
+                async move { store.put(Upload::new(key("ACC/DOC/message.mp3"), body)).await }
+            });
+            reached.notified().await;
+            assert_eq!(staged(root.path()).len(), usize::from(len > 128 * 1024));
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+        });
+        // Waits for what blocking threads still do.
+        drop(runtime);
+        assert_eq!(staged(root.path()), [""; 0]);
+        assert_eq!(tree(root.path()), [""; 0]);
+    }
+}
+
+/// Gives `content` in small chunks, tells that all of it is given, and never ends.
+fn hanging(content: Bytes, reached: Arc<Notify>) -> Body {
+    struct Hanging(Bytes, Arc<Notify>);
+    impl http_body::Body for Hanging {
+        type Data = Bytes;
+        type Error = Error;
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
+            if self.0.is_empty() {
+                self.1.notify_one();
+                return std::task::Poll::Pending;
+            }
+            let len = self.0.len().min(5_000);
+            std::task::Poll::Ready(Some(Ok(http_body::Frame::data(self.0.split_to(len)))))
+        }
+    }
+    Body::new(Hanging(content, reached))
+}
+
+/// A stream of these chunks, and then an error.
+fn failing(chunks: Vec<Bytes>) -> Body {
+    struct Chunks(std::vec::IntoIter<Bytes>, bool);
+    impl http_body::Body for Chunks {
+        type Data = Bytes;
+        type Error = Error;
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
+            std::task::Poll::Ready(match self.0.next() {
+                Some(chunk) => Some(Ok(http_body::Frame::data(chunk))),
+                None if self.1 => None,
+                None => {
+                    self.1 = true;
+                    Some(Err(Error::new(ErrorKind::IncompleteBody, "cut")))
+                }
+            })
+        }
+    }
+    Body::new(Chunks(chunks.into_iter(), false))
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_leaves_the_old_pair_and_nothing_staged() {
+    let (store, root) = fresh();
+    let old = upload("ACC/DOC/message.mp3", "old").with_metadata(metadata(r#"{"n":1}"#));
+    store.put(old).await.unwrap();
+    let before = tree(root.path());
+    for chunks in [1, 20] {
+        let body = failing(vec![Bytes::from(vec![1; 50_000]); chunks]);
+        let new = Upload::new(key("ACC/DOC/message.mp3"), body).with_metadata(metadata(r#"{"n":2}"#));
+        let error = store.put(new).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IncompleteBody);
+        assert_eq!(read(&store, "ACC/DOC/message.mp3").await, "old");
+        let kept = store.metadata(&key("ACC/DOC/message.mp3")).await.unwrap();
+        assert_eq!(kept, Some(metadata(r#"{"n":1}"#)));
+        assert_eq!(staged(root.path()), [""; 0]);
+    }
+    // Nor does a failed upload make directories.
+    store
+        .put(Upload::new(key("NEW/DOC/d.mp3"), failing(vec![])))
+        .await
+        .unwrap_err();
+    assert_eq!(tree(root.path()), before);
+}
+
+#[tokio::test]
+async fn metadata_survives_an_archive_that_keeps_whole_seconds() {
+    let (store, root) = fresh();
+    let upload = upload("message.mp3", "content").with_metadata(metadata(r#"{"n":1}"#));
+    store.put(upload).await.unwrap();
+    let file = fs::File::options()
+        .write(true)
+        .open(root.path().join("message.mp3"))
+        .unwrap();
+    let stamp = file.metadata().unwrap().modified().unwrap();
+    let whole = stamp.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let whole = std::time::UNIX_EPOCH + std::time::Duration::from_secs(whole);
+    file.set_modified(whole).unwrap();
+    assert_eq!(
+        store.metadata(&key("message.mp3")).await.unwrap(),
+        Some(metadata(r#"{"n":1}"#))
+    );
+    // Content that somebody put in its place is another, and the metadata is not its own.
+    file.set_modified(whole - std::time::Duration::from_secs(1)).unwrap();
+    assert_eq!(store.metadata(&key("message.mp3")).await.unwrap(), None);
+    assert_eq!(read(&store, "message.mp3").await, "content");
+}
+
+#[tokio::test]
+async fn media_put_there_by_hand_can_be_fetched_and_replaced() {
+    let (store, root) = fresh();
+    fs::create_dir(root.path().join("ACC")).unwrap();
+    fs::write(root.path().join("ACC/by hand.wav"), "RIFF").unwrap();
+    fs::write(root.path().join("ACC/.by hand.wav.json"), "not JSON").unwrap();
+    let found = blob(&store, "ACC/by%20hand.wav").await;
+    assert_eq!(found.info.content_type.unwrap(), "audio/x-wav");
+    assert_eq!(store.metadata(&key("ACC/by%20hand.wav")).await.unwrap(), None);
+    let stored = store.put(upload("ACC/by%20hand.wav", "new")).await.unwrap();
+    assert_eq!(stored, Stored::Replaced);
+    assert_eq!(read(&store, "ACC/by%20hand.wav").await, "new");
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_short_while_it_is_read_does_not_look_whole() {
+    let (store, root) = fresh();
+    let content = Bytes::from(vec![9; 1 << 20]);
+    store.put(Upload::new(key("large.wav"), content)).await.unwrap();
+    let found = blob(&store, "large.wav").await;
+    let file = fs::File::options()
+        .write(true)
+        .open(root.path().join("large.wav"))
+        .unwrap();
+    file.set_len(300_000).unwrap();
+    let error = found.body.collect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_large_file_is_read_in_chunks_and_a_range_of_it_from_where_it_begins() {
+    let (store, root) = fresh();
+    // A hole of 1 TiB: it can only be answered by seeking.
+    let file = fs::File::create(root.path().join("huge.wav")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"the end", (1 << 40) - 7).unwrap();
+    let range = Some(ByteRange::Last(200_007));
+    let found = store.get(&key("huge.wav"), range).await.unwrap().into_blob().unwrap();
+    assert_eq!(http_body::Body::size_hint(&found.body).exact(), Some(200_007));
+    let mut body = found.body;
+    let mut chunks = Vec::new();
+    while let Some(frame) = body.frame().await {
+        chunks.push(frame.unwrap().into_data().unwrap());
+    }
+    let sizes: Vec<_> = chunks.iter().map(Bytes::len).collect();
+    assert_eq!(sizes, [128 * 1024, 200_007 - 128 * 1024]);
+    assert!(chunks.concat().ends_with(b"the end"));
+}
+
+#[tokio::test]
+async fn files_are_for_owner_and_group() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (store, root) = fresh();
+    let upload = upload("ACC/message.mp3", "content").with_metadata(metadata("{}"));
+    store.put(upload).await.unwrap();
+    for (path, at_most) in [
+        ("ACC", 0o750),
+        ("ACC/message.mp3", 0o640),
+        ("ACC/.message.mp3.json", 0o640),
+    ] {
+        let mode = fs::metadata(root.path().join(path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777 & !at_most, 0, "{path} has mode {mode:o}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_utf8_in_the_way_is_still_a_conflict() {
+    let (store, root) = fresh();
+    fs::create_dir(root.path().join("ACC")).unwrap();
+    let odd = root.path().join("ACC").join(std::ffi::OsStr::from_bytes(b"\xff"));
+    if fs::write(&odd, "").is_err() {
+        return; // A file system that holds UTF-8 only.
+    }
+    let error = store.put(upload("ACC", "file")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    fs::remove_file(&odd).unwrap();
+    fs::create_dir(&odd).unwrap();
+    store.put(upload("ACC", "file")).await.unwrap();
+    assert_eq!(read(&store, "ACC").await, "file");
+}

@@ -1,0 +1,47 @@
+//! The ready stores keep the contract, the suite that says so can fail, and `FsStore` keeps its own promises.
+#![cfg(all(feature = "conformance", feature = "fs", unix))]
+// A failed assertion is what a test is for.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod broken;
+mod fs;
+
+use std::sync::Arc;
+
+use kazoo_storage::{
+    DynBlobStore, MemoryStore, conformance_tests,
+    store::{FsOptions, FsStore},
+};
+use tempfile::TempDir;
+
+conformance_tests!(memory, || async { (MemoryStore::new(), ()) });
+conformance_tests!(shared, || async { (Arc::new(MemoryStore::new()), ()) });
+conformance_tests!(erased, || async { (DynBlobStore::new(MemoryStore::new()), ()) });
+conformance_tests!(files, || open(FsStore::options()));
+conformance_tests!(files_not_durable, || open(FsStore::options().durable(false)));
+conformance_tests!(erased_files, || async {
+    let (store, root) = open(FsStore::options().durable(false)).await;
+    (DynBlobStore::new(store), root)
+});
+
+async fn open(options: FsOptions) -> (FsStore, TempDir) {
+    let root = tempfile::tempdir().unwrap();
+    (options.open(root.path()).unwrap(), root)
+}
+
+#[test]
+fn the_macro_runs_every_case() {
+    let macro_text = include_str!("../../src/store/conformance/mod.rs");
+    let cases = [
+        include_str!("../../src/store/conformance/atomicity.rs"),
+        include_str!("../../src/store/conformance/keys.rs"),
+        include_str!("../../src/store/conformance/round_trip.rs"),
+    ];
+    let mut count = 0;
+    for case in cases.iter().flat_map(|text| text.split("\npub async fn ").skip(1)) {
+        let name = case.split('(').next().unwrap();
+        assert!(macro_text.contains(&format!(" {name}\n")), "{name} is not in the list");
+        count += 1;
+    }
+    assert!(count > 20, "{count} cases");
+}
