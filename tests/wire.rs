@@ -320,7 +320,7 @@ async fn in_seven_byte_pieces_through_axum() {
 async fn byte_by_byte_through_hyper() {
     let byte_by_byte = Replay {
         pace: Pace::Pieces(1),
-        up_to: 4 * 1024,
+        up_to: 8 * 1024,
         ..Replay::default()
     };
     assert_eq!(replay(byte_by_byte, ordinary).await, 151);
@@ -331,7 +331,7 @@ async fn byte_by_byte_through_axum() {
     let byte_by_byte = Replay {
         front: Front::Axum,
         pace: Pace::Pieces(1),
-        up_to: 4 * 1024,
+        up_to: 8 * 1024,
         ..Replay::default()
     };
     assert_eq!(replay(byte_by_byte, ordinary).await, 151);

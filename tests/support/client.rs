@@ -81,14 +81,15 @@ impl Connection {
             Pace::Whole => bytes.len().max(1),
             Pace::Pieces(size) => size,
         };
-        for piece in bytes.chunks(size) {
-            timeout(PATIENCE, self.stream.write_all(piece))
-                .await
-                .expect("the server reads on")?;
-            // The server's task, on the same thread, reads this piece before the next is written.
-            task::yield_now().await;
-        }
-        Ok(())
+        let all = async {
+            for piece in bytes.chunks(size) {
+                self.stream.write_all(piece).await?;
+                // The server's task, on the same thread, reads this piece before the next is written.
+                task::yield_now().await;
+            }
+            Ok(())
+        };
+        timeout(PATIENCE, all).await.expect("the server reads on")
     }
 
     /// Says that nothing more will come, and keeps listening for the answer.
