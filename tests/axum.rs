@@ -52,7 +52,7 @@ async fn the_applications_own_routes_go_on() {
 /// Two services, each with a store, and one of them deeper in the tree of routers.
 #[tokio::test]
 async fn it_nests_at_any_depth() {
-    let (outer, inner) = (Spy::new(MemoryStore::new()), Spy::new(MemoryStore::new()));
+    let (outer, inner) = (Spy::memory(), Spy::memory());
     let app = Router::new()
         .nest_service("/files", KazooStorage::new(outer.clone()).into_service())
         .nest(
@@ -97,7 +97,7 @@ async fn axums_own_body_limit_plays_no_part() {
 /// A limit that a layer in front of the service imposes on the body is what it says, and no broken connection.
 #[tokio::test]
 async fn a_body_limit_in_front_of_it_is_413() {
-    let store = Spy::new(MemoryStore::new());
+    let store = Spy::memory();
     let app = Router::new()
         .nest_service("/kazoo", KazooStorage::new(store.clone()).into_service())
         .layer(MapRequestLayer::new(|request: Request| {

@@ -8,11 +8,12 @@ mod support;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{Base64, BlobKey, ErrorKind, KazooStorage, MemoryStore};
 use support::{
-    client::{Answer, Connection, Pace, Shown, chunked, request},
+    client::{Answer, Connection, PATIENCE, Pace, Shown, chunked, find, request},
     fixture::kazoo_fetch,
     server::{Front, Server},
-    stores::{Failing, Sloppy, Spy, When},
+    stores::{Failing, Kind, Sloppy, Spy, When},
 };
+use tokio::{task::yield_now, time::timeout};
 
 const FRONTS: [Front; 2] = [Front::Hyper, Front::Axum];
 
@@ -25,7 +26,7 @@ const NEW: &str = "/prefix/ACC/DOC/other.mp3";
 /// A server with an older file in its store.
 struct Site {
     server: Server,
-    store: Spy<MemoryStore>,
+    store: Spy,
     /// How many connections were opened.
     opened: usize,
 }
@@ -36,7 +37,11 @@ impl Site {
     }
 
     async fn with(front: Front, configure: impl FnOnce(KazooStorage) -> KazooStorage) -> Self {
-        let store = Spy::new(MemoryStore::new());
+        Self::on(Kind::Memory, front, configure).await
+    }
+
+    async fn on(kind: Kind, front: Front, configure: impl FnOnce(KazooStorage) -> KazooStorage) -> Self {
+        let store = Spy::open(kind);
         let server = Server::start(front, "/prefix", configure(KazooStorage::new(store.clone()))).await;
         let mut site = Self {
             server,
@@ -130,33 +135,44 @@ async fn a_connection_cut_at_any_byte_of_a_body_stores_nothing() {
         &chunked(b"ID3 and some sound", 5)[..],
     ]
     .concat();
-    for (case, whole) in [
-        ("multipart", put_multipart(NEW, &small)),
-        ("multipart over an older file", put_multipart(OLD, &small)),
-        ("base64", put_multipart(OLD, &encoded)),
-        ("raw", put(OLD, "ID3 and some sound")),
-        ("chunked", chunks),
-    ] {
-        let mut site = Site::new(Front::Hyper).await;
-        let head = support::client::find(&whole, b"\r\n\r\n").unwrap() + 4;
-        for cut in head..whole.len() {
-            let mut connection = site.open().await;
-            connection.send(&whole[..cut], Pace::Whole).await;
-            if cut % 2 == 0 {
-                connection.finish().await;
-                if let Ok(answer) = connection.try_receive(false).await {
-                    answer.refusal(400);
+    for kind in Kind::ALL {
+        for (case, whole) in [
+            ("multipart", put_multipart(NEW, &small)),
+            ("multipart over an older file", put_multipart(OLD, &small)),
+            ("base64", put_multipart(OLD, &encoded)),
+            ("raw", put(OLD, "ID3 and some sound")),
+            ("chunked", chunks.clone()),
+        ] {
+            let mut site = Site::on(*kind, Front::Hyper, |storage| storage).await;
+            let files = site.store.files();
+            let head = find(&whole, b"\r\n\r\n").unwrap() + 4;
+            for cut in head..whole.len() {
+                let mut connection = site.open().await;
+                connection.send(&whole[..cut], Pace::Whole).await;
+                if cut % 2 == 0 {
+                    connection.finish().await;
+                    if let Ok(answer) = connection.try_receive(false).await {
+                        answer.refusal(400);
+                    }
+                } else {
+                    connection.reset();
                 }
-            } else {
-                connection.reset();
             }
+            // Every request has come to its end, and none of them to a store.
+            site.server.ended(site.opened).await;
+            site.assert_untouched().await;
+            timeout(PATIENCE, async {
+                // What was begun is cleared away in the background.
+                while site.store.files() != files {
+                    yield_now().await;
+                }
+            })
+            .await
+            .expect("nothing is left behind");
+            // The same bytes, whole, are fine.
+            let answer = site.open().await.exchange(&whole, Pace::Whole).await;
+            assert_eq!(answer.status, 201, "{case}: {answer:?}");
         }
-        // Every request has come to its end, and none of them to a store.
-        site.server.ended(site.opened).await;
-        site.assert_untouched().await;
-        // The same bytes, whole, are fine.
-        let answer = site.open().await.exchange(&whole, Pace::Whole).await;
-        assert_eq!(answer.status, 201, "{case}: {answer:?}");
     }
 }
 
@@ -476,11 +492,16 @@ async fn names_that_break_a_rule_are_400_and_the_rule_is_named() {
 /// What is encoded inside a name is data: never a separator, never a second round of decoding.
 #[tokio::test]
 async fn what_is_encoded_in_a_name_is_data() {
-    for front in FRONTS {
-        let store = Spy::new(MemoryStore::new());
+    let longest = "x".repeat(BlobKey::MAX_SEGMENT_LEN);
+    for (front, kind) in FRONTS
+        .into_iter()
+        .flat_map(|front| Kind::ALL.iter().map(move |kind| (front, *kind)))
+    {
+        let store = Spy::open(kind);
         let server = Server::start(front, "/prefix", KazooStorage::new(store.clone())).await;
         let mut connection = Connection::open(server.address).await;
         let names = [
+            (&*longest, &*longest),
             ("a%2Fb.mp3", "a/b.mp3"),
             ("%2Fetc%2Fpasswd", "/etc/passwd"),
             ("..%2F..%2Fb.mp3", "../../b.mp3"),
@@ -607,7 +628,7 @@ async fn other_methods_are_405_with_allow() {
 #[tokio::test]
 async fn a_full_store_is_507() {
     for front in FRONTS {
-        let store = Spy::new(MemoryStore::with_capacity(100));
+        let store = Spy::new(MemoryStore::with_capacity(100), None);
         let server = Server::start(front, "/prefix", KazooStorage::new(store.clone())).await;
         let mut connection = Connection::open(server.address).await;
         assert_eq!(

@@ -75,7 +75,7 @@ async fn other_paths_go_to_the_inner_service_unchanged() {
 /// Several mounts stand in front of each other.
 #[tokio::test]
 async fn mounts_stack() {
-    let (first, second) = (Spy::new(MemoryStore::new()), Spy::new(MemoryStore::new()));
+    let (first, second) = (Spy::memory(), Spy::memory());
     let service = ServiceBuilder::new()
         .layer(KazooStorage::new(first.clone()).mount("/a"))
         .layer(KazooStorage::new(second.clone()).mount("/a-b/c"))

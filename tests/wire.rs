@@ -12,7 +12,7 @@ use support::{
     client::{Answer, Connection, Framing, Pace, find},
     fixture::{FIXTURES, Fixture, KeyPlace, body, kazoo_fetch, manifest, rebuild, target},
     server::{Front, Server},
-    stores::Spy,
+    stores::{Kind, Spy},
 };
 use tokio::task::JoinSet;
 
@@ -30,6 +30,7 @@ struct Replay {
     base64: Base64,
     /// The longest request that is replayed.
     up_to: usize,
+    store: Kind,
 }
 
 impl Default for Replay {
@@ -39,6 +40,7 @@ impl Default for Replay {
             pace: Pace::Whole,
             base64: Base64::Detect,
             up_to: usize::MAX,
+            store: Kind::Memory,
         }
     }
 }
@@ -122,7 +124,7 @@ async fn replay(replay: Replay, of: fn(&Fixture) -> bool) -> usize {
 
 async fn replay_one(fixture: &'static Fixture, replay: Replay) {
     let case = &fixture.case;
-    let store = Spy::new(MemoryStore::new());
+    let store = Spy::open(replay.store);
     let storage = storage(fixture, store.clone(), replay.base64);
     let server = Server::start(replay.front, fixture.mount(), storage).await;
     let mut connection = Connection::open(server.address).await;
@@ -295,6 +297,16 @@ async fn whole_through_axum() {
     assert_eq!(replay(through_axum, ordinary).await, 163);
 }
 
+#[cfg(feature = "fs")]
+#[tokio::test]
+async fn whole_onto_files() {
+    let onto_files = Replay {
+        store: Kind::Files,
+        ..Replay::default()
+    };
+    assert_eq!(replay(onto_files, ordinary).await, 163);
+}
+
 #[tokio::test]
 async fn in_seven_byte_pieces_through_hyper() {
     let in_pieces = Replay {
@@ -435,7 +447,7 @@ async fn files_at_one_url_are_told_apart_by_their_metadata() {
     let static_url = by_case("D3-master__fieldlist-empty");
     let to = target(&static_url.request);
     for front in [Front::Hyper, Front::Axum] {
-        let store = Spy::new(MemoryStore::new());
+        let store = Spy::memory();
         let storage = KazooStorage::new(store.clone()).key(MetadataKey::new(FIELDS));
         let server = Server::start(front, static_url.mount(), storage).await;
         let mut connection = Connection::open(server.address).await;
@@ -500,7 +512,7 @@ async fn the_probe_at_one_url_comes_back() {
 async fn one_url_without_a_metadata_key_is_refused() {
     for case in ["D3-master__fieldlist-empty", "D3-master__url-fragment"] {
         let fixture = by_case(case);
-        let store = Spy::new(MemoryStore::new());
+        let store = Spy::memory();
         for front in [Front::Hyper, Front::Axum] {
             let server = Server::start(front, fixture.mount(), KazooStorage::new(store.clone())).await;
             let mut connection = Connection::open(server.address).await;
@@ -520,7 +532,7 @@ async fn one_url_without_a_metadata_key_is_refused() {
 async fn a_raw_space_in_the_request_line_is_400() {
     let fixture = by_case("D3-master__folder-both-space");
     for front in [Front::Hyper, Front::Axum] {
-        let store = Spy::new(MemoryStore::new());
+        let store = Spy::memory();
         let server = Server::start(front, "/prefix", KazooStorage::new(store.clone())).await;
         for request in [&fixture.request, fixture.fetch.as_ref().unwrap()] {
             let mut connection = Connection::open(server.address).await;
@@ -616,7 +628,7 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test]
 async fn the_same_file_again_is_no_conflict() {
     let fixture = by_case("D3-master__put-mp-mp3");
-    let store = Spy::new(MemoryStore::new());
+    let store = Spy::memory();
     let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(store.clone())).await;
     let (half, rest) = fixture.request.split_at(fixture.request.len() - 100);
     let mut first = Connection::open(server.address).await;

@@ -1,6 +1,8 @@
 //! Stores that watch, and stores that fail.
 
 use std::{
+    fs,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -8,32 +10,89 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+#[cfg(feature = "fs")]
+use kazoo_storage::FsStore;
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, Metadata, Result, Stored, Upload,
+    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, DynBlobStore, Error, ErrorKind, Fetched, MemoryStore,
+    Metadata, Result, Stored, Upload,
 };
 
-/// A store that remembers which keys were stored, and how often.
-#[derive(Clone, Debug)]
-pub(crate) struct Spy<S> {
-    inner: S,
-    stored: Arc<Mutex<Vec<BlobKey>>>,
+/// Which of the ready stores a test uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Memory,
+    #[cfg(feature = "fs")]
+    Files,
 }
 
-impl<S> Spy<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self {
-            inner,
-            stored: Arc::default(),
+impl Kind {
+    #[cfg(feature = "fs")]
+    pub(crate) const ALL: &[Self] = &[Self::Memory, Self::Files];
+    #[cfg(not(feature = "fs"))]
+    pub(crate) const ALL: &[Self] = &[Self::Memory];
+}
+
+/// A ready store that remembers which keys were stored, and how often.
+#[derive(Clone, Debug)]
+pub(crate) struct Spy {
+    inner: DynBlobStore,
+    stored: Arc<Mutex<Vec<BlobKey>>>,
+    /// Removed with the last clone.
+    root: Option<Arc<tempfile::TempDir>>,
+}
+
+impl Spy {
+    pub(crate) fn memory() -> Self {
+        Self::new(MemoryStore::new(), None)
+    }
+
+    /// A new store, in a place of its own.
+    pub(crate) fn open(kind: Kind) -> Self {
+        match kind {
+            Kind::Memory => Self::memory(),
+            #[cfg(feature = "fs")]
+            Kind::Files => {
+                let root = tempfile::tempdir().unwrap();
+                // What a power cut would leave is another test's business.
+                let store = FsStore::options().durable(false).open(root.path()).unwrap();
+                Self::new(store, Some(Arc::new(root)))
+            }
         }
+    }
+
+    pub(crate) fn new(inner: impl BlobStore, root: Option<Arc<tempfile::TempDir>>) -> Self {
+        Self {
+            inner: DynBlobStore::new(inner),
+            stored: Arc::default(),
+            root,
+        }
+    }
+
+    /// Every file below the store's directory, whatever it is for; none where there is no directory.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        fn visit(directory: &Path, files: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    visit(&path, files);
+                } else {
+                    files.push(path);
+                }
+            }
+        }
+        let mut files = Vec::new();
+        if let Some(root) = &self.root {
+            visit(root.path(), &mut files);
+        }
+        files.sort();
+        files
     }
 
     /// The key of every upload that the store said it has, in order.
     pub(crate) fn stored(&self) -> Vec<BlobKey> {
         self.stored.lock().unwrap().clone()
     }
-}
 
-impl<S: BlobStore> Spy<S> {
     /// The content under `path`, if there is any.
     pub(crate) async fn content(&self, path: &str) -> Option<Vec<u8>> {
         self.content_of(&BlobKey::from_path(path).unwrap()).await
@@ -59,7 +118,7 @@ impl<S: BlobStore> Spy<S> {
     }
 }
 
-impl<S: BlobStore> BlobStore for Spy<S> {
+impl BlobStore for Spy {
     async fn put(&self, upload: Upload) -> Result<Stored> {
         let key = upload.key.clone();
         let stored = self.inner.put(upload).await?;
