@@ -61,11 +61,12 @@ impl Server {
 
     fn spawn(command: &mut Command) -> Self {
         let logs = TempDir::new().unwrap();
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(File::create(logs.path().join("stderr")).unwrap())
-            .spawn()
-            .unwrap();
+        command.stderr(File::create(logs.path().join("stderr")).unwrap());
+        Self::spawn_logging(command, logs)
+    }
+
+    fn spawn_logging(command: &mut Command, logs: TempDir) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -75,7 +76,7 @@ impl Server {
             .and_then(|rest| rest.strip_suffix('\n')?.parse().ok());
         let Some(address) = address else {
             let _ = child.kill();
-            let log = fs::read_to_string(logs.path().join("stderr")).unwrap();
+            let log = fs::read_to_string(logs.path().join("stderr")).unwrap_or_default();
             panic!("first line on stdout: {line:?}; stderr: {log}")
         };
         Self { child, address, logs }
@@ -450,6 +451,7 @@ fn the_log_has_a_line_for_each_request_and_no_query() {
         ] {
             assert!(log.lines().any(|line| line.contains(path)), "{path}: {log}");
         }
+        assert!(log.contains("not HTTP"), "{log}");
         if format == "json" {
             let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             let put = lines.iter().find(|line| line["path"] == FILE).unwrap();
@@ -461,6 +463,24 @@ fn the_log_has_a_line_for_each_request_and_no_query() {
             assert!(put["elapsed_ms"].is_number());
         }
     }
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_goes_on() {
+    let root = TempDir::new().unwrap();
+    let mut command = program();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--root"])
+        .arg(root.path())
+        .stderr(Stdio::piped());
+    let mut server = Server::spawn_logging(&mut command, TempDir::new().unwrap());
+    drop(server.child.stderr.take());
+    let mut client = server.connect();
+    assert_eq!(client.put(FILE, b"content").status, 201);
+    assert_eq!(client.get(FILE).body, b"content");
+    drop(client);
+    server.signal("TERM");
+    assert!(server.wait().success());
 }
 
 #[test]
@@ -506,8 +526,10 @@ fn what_keeps_it_from_starting_is_one_line() {
     let path = root.path().to_str().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let line = complaint(&["serve", "--root", path, "--listen", &address]);
+    let unborn = root.path().join("data");
+    let line = complaint(&["serve", "--root", unborn.to_str().unwrap(), "--listen", &address]);
     assert!(line.contains(&address) && line.contains("in use"), "{line}");
+    assert!(!unborn.exists());
 
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();

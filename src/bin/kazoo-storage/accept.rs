@@ -121,8 +121,14 @@ async fn serve_connection<S: Handler>(stream: TcpStream, service: S) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     if let Err(error) = connection::serve(stream, service).await {
-        // The client went away, sent what is not HTTP, or a file ended midway. Every request has its own line.
-        tracing::debug!(error = crate::log::chain(&error), "a connection failed");
+        let cause = crate::log::chain(&error);
+        if error.is_parse() {
+            // It never was a request, so nothing else tells of it.
+            tracing::warn!(error = cause, "refused what is not HTTP/1.1");
+        } else {
+            // The client went away, or a file ended midway: the request has its line.
+            tracing::debug!(error = cause, "a connection failed");
+        }
     }
 }
 

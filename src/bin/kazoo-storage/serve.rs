@@ -63,11 +63,13 @@ pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
 }
 
 async fn start(options: ServeOptions) -> Fallible<End> {
-    let (phases, phase) = watch::channel(Phase::Serving);
-    let service = service(&options, phase).await?;
+    // The port first: clients already wait for a store that takes long to open, and a second server on the same port
+    // leaves the files alone.
     let address = options.listen;
     let listener = accept::listen(address)
         .map_err(|error| format!("cannot listen on {address}: {error}; --listen chooses another address"))?;
+    let (phases, phase) = watch::channel(Phase::Serving);
+    let service = service(&options, phase).await?;
     let address = listener.local_addr()?;
     // Before anybody can know that the server runs: from here on no signal ends it in another way.
     let signals = Signals::new()?;
