@@ -247,7 +247,7 @@ async fn malformed_chunks_are_400() {
 
 #[tokio::test]
 async fn multipart_that_is_not_kazoos_is_refused_and_the_part_is_named() {
-    let large = [b"{\"a\":\"", &[b'x'; 1 << 20][..], b"\"}"].concat();
+    let large = [b"{\"a\":\"", &*vec![b'x'; 1 << 20], b"\"}"].concat();
     let json = |text: &'static str| ("application/json", text.as_bytes());
     let media: (&str, &[u8]) = ("audio/mpeg", b"ID3");
     for front in FRONTS {

@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{Base64, BlobKey, BlobStore, KazooStorage, MemoryStore, MetadataKey, QueryKey};
 use support::{
     client::{Answer, Connection, Framing, Pace, find},
-    fixture::{FIXTURES, Fixture, KeyPlace, body, kazoo_fetch, manifest, rebuild, target},
+    fixture::{Encoding, FIXTURES, Fixture, KeyPlace, body, kazoo_fetch, manifest, rebuild, target},
     server::{Front, Server},
     stores::{Kind, Spy},
 };
@@ -50,12 +50,8 @@ impl Default for Replay {
 enum Expected {
     /// It is stored, or is a probe, and a fetch answers these bytes.
     Content(Vec<u8>),
-    /// It is refused as base64 that the settings promise and the body does not hold.
-    NotBase64,
-    /// It is refused: nothing in it tells its file from another.
-    NoKey,
-    /// It is refused: a segment is `..`.
-    DotDot,
+    /// It is refused with a message that says this.
+    Refused(&'static str),
     /// It is not HTTP, which the server says before the service sees anything.
     NotHttp,
 }
@@ -63,9 +59,9 @@ enum Expected {
 /// What becomes of `fixture` under `base64`.
 fn expected(fixture: &Fixture, base64: Base64) -> Expected {
     match fixture.what() {
-        "name-dotdot" => return Expected::DotDot,
+        "name-dotdot" => return Expected::Refused("`..`"),
         "folder-both-space" => return Expected::NotHttp,
-        _ if fixture.key_place() == KeyPlace::Metadata => return Expected::NoKey,
+        _ if fixture.key_place() == KeyPlace::Metadata => return Expected::Refused("send_multipart"),
         _ => {}
     }
     let raw = if fixture.multipart {
@@ -82,14 +78,14 @@ fn expected(fixture: &Fixture, base64: Base64) -> Expected {
         Base64::Declared if !fixture.multipart => decoded.unwrap_or_else(|| raw.to_vec()),
         Base64::Declared => match decoded {
             Some(content) => content,
-            None => return Expected::NotBase64,
+            None => return Expected::Refused("base64_encode_data"),
         },
     })
 }
 
 /// Whether its media is base64 text that is no encoding of anything: the one thing that detection gets wrong.
 fn is_base64_text(fixture: &Fixture) -> bool {
-    !fixture.base64 && !fixture.content.is_empty() && STANDARD.decode(&fixture.content).is_ok()
+    fixture.encoding != Encoding::Base64 && !fixture.content.is_empty() && STANDARD.decode(&fixture.content).is_ok()
 }
 
 fn storage(fixture: &Fixture, store: impl BlobStore, base64: Base64) -> KazooStorage {
@@ -129,32 +125,30 @@ async fn replay_one(fixture: &'static Fixture, replay: Replay) {
     let server = Server::start(replay.front, fixture.mount(), storage).await;
     let mut connection = Connection::open(server.address).await;
 
-    let expected = expected(fixture, replay.base64);
-    if expected == Expected::NotHttp {
-        // The server says so and closes as soon as it sees it, which may be before all is sent.
-        let _ = connection.try_send(&fixture.request, replay.pace).await;
-        if let Ok(answer) = connection.try_receive(false).await {
-            assert_eq!(answer.status, 400, "{case}");
-        }
-        assert_eq!(store.stored(), [], "{case}");
-        return;
-    }
-    let answer = connection.exchange(&fixture.request, replay.pace).await;
-    let content = match expected {
+    let content = match expected(fixture, replay.base64) {
         Expected::Content(content) => content,
-        refused => {
-            match refused {
-                Expected::NotBase64 => {
-                    assert!(answer.refusal(400).contains("base64_encode_data"), "{case}: {answer:?}")
-                }
-                Expected::NoKey => assert!(answer.refusal(400).contains("send_multipart"), "{case}: {answer:?}"),
-                Expected::DotDot => assert!(answer.refusal(400).contains("`..`"), "{case}: {answer:?}"),
-                other => panic!("{case}: {other:?}"),
+        Expected::Refused(why) => {
+            let message = connection.exchange(&fixture.request, replay.pace).await.refusal(400);
+            assert!(message.contains(why), "{case}: {message}");
+            assert_eq!(store.stored(), [], "{case}");
+            if let Some(captured) = &fixture.fetch {
+                let answer = connection.exchange(captured, replay.pace).await;
+                assert!(matches!(answer.status, 400 | 404), "{case}: {answer:?}");
+                answer.refusal(answer.status);
+            }
+            return;
+        }
+        Expected::NotHttp => {
+            // The server closes as soon as it sees that, which may be before all is sent.
+            let _ = connection.try_send(&fixture.request, replay.pace).await;
+            if let Ok(answer) = connection.try_receive(false).await {
+                assert_eq!(answer.status, 400, "{case}");
             }
             assert_eq!(store.stored(), [], "{case}");
             return;
         }
     };
+    let answer = connection.exchange(&fixture.request, replay.pace).await;
     assert_eq!(answer.status, 201, "{case}: {answer:?}");
 
     if fixture.is_probe() {
@@ -263,10 +257,10 @@ fn what_is_rebuilt_is_what_was_sent() {
 #[test]
 fn the_content_is_what_the_captures_carry() {
     for fixture in FIXTURES.iter() {
-        let carried = match (fixture.multipart, fixture.base64) {
+        let carried = match (fixture.multipart, fixture.encoding) {
             (false, _) => body(&fixture.request).to_vec(),
-            (true, false) => fixture.media_bytes().to_vec(),
-            (true, true) => STANDARD.decode(fixture.media_bytes()).expect(&fixture.case),
+            (true, Encoding::Off | Encoding::Ignored) => fixture.media_bytes().to_vec(),
+            (true, Encoding::Base64) => STANDARD.decode(fixture.media_bytes()).expect(&fixture.case),
         };
         assert!(carried == *fixture.content, "{}", fixture.case);
         if let Some(metadata) = &fixture.metadata {
@@ -371,7 +365,7 @@ async fn what_is_declared_as_base64_is_decoded() {
         base64: Base64::Declared,
         ..Replay::default()
     };
-    let asked = |fixture: &Fixture| fixture.base64 || fixture.base64_encode_data;
+    let asked = |fixture: &Fixture| fixture.encoding != Encoding::Off;
     assert_eq!(replay(declared, asked).await, 22);
 }
 
@@ -392,7 +386,7 @@ async fn nothing_is_decoded_when_that_is_off() {
         base64: Base64::Off,
         ..Replay::default()
     };
-    let plain = |fixture: &Fixture| !(fixture.base64 && fixture.is_probe());
+    let plain = |fixture: &Fixture| !(fixture.encoding == Encoding::Base64 && fixture.is_probe());
     assert_eq!(replay(off, plain).await, 165);
     // Base64 text that is the attachment itself is right only so, or behind one more encoding.
     for fixture in FIXTURES.iter().filter(|fixture| is_base64_text(fixture)) {
@@ -571,6 +565,41 @@ async fn a_fetch_by_newer_settings_finds_the_file() {
         let fetch = kazoo_fetch(&[stored, suffix.as_bytes()].concat());
         connection.exchange(&fetch, Pace::Whole).await.refusal(404);
     }
+}
+
+/// A probe is fetched from whichever server a load balancer picks, which need not be the one that it was stored at.
+#[tokio::test]
+async fn a_probe_is_known_to_every_server() {
+    for front in [Front::Hyper, Front::Axum] {
+        let server = Server::start(front, "/prefix", KazooStorage::new(MemoryStore::new())).await;
+        let mut connection = Connection::open(server.address).await;
+        let mut probes = 0;
+        for fixture in FIXTURES.iter().filter(|fixture| fixture.is_probe()) {
+            let fetched = connection.exchange(fixture.fetch.as_ref().unwrap(), Pace::Whole).await;
+            assert_fetched(&fetched, &fixture.content, "text/plain", &fixture.case);
+            probes += 1;
+        }
+        assert!(probes > 10, "{probes}");
+    }
+}
+
+/// An attachment may be JSON itself; only the first part is the metadata.
+#[tokio::test]
+async fn a_json_attachment_is_no_metadata() {
+    let fixture = by_case("D3-master__put-mp-mini");
+    let json = b"[1, 2, 3]";
+    let body = replaced(body(&fixture.request), &fixture.content, json);
+    let body = replaced(&body, b"content-type: audio/mpeg", b"content-type: application/json");
+    let store = Spy::memory();
+    let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(store.clone())).await;
+    let mut connection = Connection::open(server.address).await;
+    let stored = connection
+        .exchange(&with_body(&fixture.request, &body), Pace::Whole)
+        .await;
+    assert_eq!(stored.status, 201, "{stored:?}");
+    let fetched = connection.exchange(fixture.fetch.as_ref().unwrap(), Pace::Whole).await;
+    assert_fetched(&fetched, json, "application/json", &fixture.case);
+    assert_eq!(store.metadata_of(&key_of(fixture)).await, fixture.metadata);
 }
 
 // ---- one connection ----

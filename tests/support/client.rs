@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// How long a test waits for an answer before it fails. Only a broken server is ever waited for this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a request's bytes are handed to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

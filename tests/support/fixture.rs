@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},
@@ -34,12 +35,21 @@ pub(crate) struct Fixture {
     pub(crate) content_type: String,
     /// Whether the body is multipart.
     pub(crate) multipart: bool,
-    /// Whether the media part is base64.
-    pub(crate) base64: bool,
-    /// Whether the settings ask for base64, heeded or not.
-    pub(crate) base64_encode_data: bool,
+    /// What `base64_encode_data` made of it.
+    pub(crate) encoding: Encoding,
     /// The JSON part of a multipart body, to the byte.
     pub(crate) metadata: Option<String>,
+}
+
+/// What the setting `base64_encode_data` makes of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// It is not set.
+    Off,
+    /// It is set, and makes no difference: to a raw body never, and in some releases to none.
+    Ignored,
+    /// The media part is base64.
+    Base64,
 }
 
 /// Where in the request the settings put the key.
@@ -189,8 +199,12 @@ fn fixture(entry: &Value, content: Arc<[u8]>) -> Fixture {
             None => text(entry, "content_type").to_owned(),
         },
         multipart: entry["multipart"] == true,
-        base64: entry["base64"] == true,
-        base64_encode_data: entry["base64_encode_data"] == true,
+        encoding: match (entry["base64_encode_data"] == true, entry["base64"] == true) {
+            (false, false) => Encoding::Off,
+            (true, false) => Encoding::Ignored,
+            (true, true) => Encoding::Base64,
+            (false, true) => panic!("{entry}"),
+        },
         metadata: entry["expected_metadata"].as_str().map(str::to_owned),
     }
 }
@@ -234,7 +248,7 @@ pub(crate) fn rebuild(entry: &Value, content: &[u8]) -> Vec<u8> {
             "connection" => "keep-alive".to_owned(),
             other => panic!("{other} is not described"),
         };
-        head.push_str(&format!("{name}: {value}\r\n"));
+        writeln!(head, "{name}: {value}\r").unwrap();
     }
     [head.as_bytes(), b"\r\n", &body].concat()
 }
