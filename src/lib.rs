@@ -1,4 +1,57 @@
-//! Tower layers, stores and a ready server.
+//! Tower layers that turn any [`BlobStore`] into the HTTP storage backend that the KAZOO telephony platform writes its
+//! attachments to (voicemail, call recordings, faxes) and reads them back from.
+//!
+//! The paved road is one builder, and its service fits any axum or hyper application:
+//!
+//! ```
+//! use http::{Request, StatusCode};
+//! use http_body_util::BodyExt;
+//! use kazoo_storage::{Body, KazooStorage, MemoryStore};
+//! use tower::ServiceExt;
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let storage = KazooStorage::new(MemoryStore::new()).into_service();
+//!
+//! let upload = Request::put("/ACCOUNT/202401-DOCUMENT/message.mp3")
+//!     .header("content-type", "audio/mpeg")
+//!     .body(Body::from("ID3…"))
+//!     .unwrap();
+//! assert_eq!(storage.clone().oneshot(upload).await.unwrap().status(), StatusCode::CREATED);
+//!
+//! // KAZOO since 4.3.106 fetches a file at its path doubled, with the metadata in the query.
+//! let fetch = "/ACCOUNT/202401-DOCUMENT/message.mp3/ACCOUNT/202401-DOCUMENT/message.mp3?folder=new";
+//! let fetched = storage.oneshot(Request::get(fetch).body(Body::empty()).unwrap()).await.unwrap();
+//! assert_eq!(fetched.headers()["content-type"], "audio/mpeg");
+//! assert_eq!(fetched.into_body().collect().await.unwrap().to_bytes(), "ID3…");
+//! # });
+//! ```
+//!
+//! # The road
+//!
+//! ```text
+//! http::Request
+//!  │ Observe           tells the application what became of each request
+//!  │ LimitBody         413 for a body over the limit; drains what is unread before an early answer
+//!  │ ExtractKey        request extension: BlobKey, and Candidates for a fetch
+//!  │ SplitMultipart    body = the media part, content-type = the media's; request extension: Metadata
+//!  │ DecodeBase64      body = what the base64 stands for
+//!  │ AnswerProbe       answers the credentials probe, keeps it out of the store
+//!  ▼ ServeBlobs        PUT, POST, GET, HEAD ↔ BlobStore; response extension: Outcome
+//! ```
+//!
+//! Each layer takes a plain request and emits a plain request with one wrinkle less, so each is useful alone in front of any
+//! handler, and does nothing where its wrinkle is absent. Each module shows its layer alone.
+//!
+//! # Stores
+//!
+//! [`MemoryStore`] for tests, [`FsStore`](store::FsStore) for plain files, and yours: implement [`BlobStore`] and run the `conformance_tests!`
+//! of the feature `conformance` on it.
+//!
+//! # Features
+//!
+//! - `fs` (default): `FsStore`.
+//! - `conformance`: `conformance_tests!`, the contract of [`BlobStore`] as a test suite.
+//! - `server`: the program `kazoo-storage`.
 
 pub mod answer_probe;
 mod body;
@@ -39,3 +92,8 @@ pub use self::{
     split_multipart::SplitMultipart,
     store::{Blob, BlobInfo, BlobStore, ByteRange, DynBlobStore, Fetched, MemoryStore, Stored, Upload},
 };
+
+/// The snippets of the README compile.
+#[cfg(all(doctest, feature = "fs"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
