@@ -67,8 +67,15 @@ impl Stage {
         // Unique, because nobody else has the root open and what was left over is gone.
         let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.dir, &*name, flags, Mode::from_raw_mode(0o640))
-            .map_err(|errno| failed("stage an upload", errno))?;
+        let file =
+            rustix::fs::openat(&self.dir, &*name, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
+                Errno::NOENT => Error::new(
+                    ErrorKind::Unavailable,
+                    "somebody removed the storage's staging directory; the store has to be opened again",
+                )
+                .with_source(errno),
+                errno => failed("stage an upload", errno),
+            })?;
         Ok(Staged {
             stage: Arc::clone(self),
             name,
