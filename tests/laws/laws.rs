@@ -307,7 +307,7 @@ pub(crate) fn ready(subject: &Subject) -> Verdict {
 
 /// Where a body of `len` bytes is cut off: everywhere if it is small, and otherwise near its ends and here and there.
 fn cuts(len: usize) -> impl Iterator<Item = usize> {
-    let (edge, step) = if len <= 4096 { (300, 53) } else { (100, 9973) };
+    let (edge, step) = if len <= 4096 { (150, 53) } else { (8, 9973) };
     (0..len).filter(move |at| *at < edge || at + edge >= len || at % step == 0)
 }
 

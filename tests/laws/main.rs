@@ -6,7 +6,7 @@
 //! - *ready*: the inner service is called only after its `poll_ready`;
 //! - *all-or-error*: a clean end comes out only if all of the body came in.
 //!
-//! The sixth, *bounded*, is measured in `memory.rs`, over the same bodies. A new layer is one more entry in `table.rs`.
+//! The sixth, *bounded*, is measured in `memory.rs`. A new layer is one more entry in `table.rs`.
 
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

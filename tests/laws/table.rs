@@ -251,7 +251,7 @@ fn multipart_samples(target: &'static str) -> Vec<Sample> {
     let sample =
         |name, dialect: &Dialect, body: Vec<u8>, expect| Sample::new(name, head(dialect), body, expect).delimited();
     let small = media(90);
-    let large = media(150_000);
+    let large = media(70_000);
     let whole = |dialect: &Dialect, media: &[u8]| dialect.body(JSON, "audio/mpeg", media);
     let junk_header = {
         let mut sample = sample(
@@ -347,12 +347,12 @@ fn multipart_samples(target: &'static str) -> Vec<Sample> {
 /// Media parts that are base64, or look it.
 fn base64_samples(head: fn(&'static str) -> Request<()>) -> Vec<Sample> {
     let sample = |name, content_type, body: String, expect| Sample::new(name, head(content_type), body, expect);
-    let long = media(1201);
+    let long = media(800);
     let mut late = base64(&long);
-    late.replace_range(1502..1503, "*");
+    late.replace_range(1050..1051, "*");
     let mut cut = base64(&long);
-    cut.truncate(1599);
-    let padded = base64(&media(1100)) + &base64(&media(30));
+    cut.truncate(1067);
+    let padded = base64(&media(800)) + &base64(&media(30));
     vec![
         sample(
             "no padding",
@@ -381,8 +381,8 @@ fn base64_samples(head: fn(&'static str) -> Request<()>) -> Vec<Sample> {
         sample(
             "large",
             "audio/mpeg",
-            base64(&media(150_000)),
-            emitted(media(150_000), "audio/mpeg"),
+            base64(&media(70_000)),
+            emitted(media(70_000), "audio/mpeg"),
         ),
         sample("empty", "audio/mpeg", String::new(), emitted("", "audio/mpeg")),
         sample("a bad byte", "audio/mpeg", late, REFUSED),
@@ -396,10 +396,10 @@ fn media_part(content_type: &'static str) -> Request<()> {
 }
 
 fn base64_in_multipart(target: &'static str) -> Vec<Sample> {
-    let long = media(1201);
+    let long = media(800);
     let encoded = FORM_DATA.body(JSON, "audio/mpeg", base64(&long).as_bytes());
     let mut broken = base64(&long);
-    broken.replace_range(1502..1503, "*");
+    broken.replace_range(1050..1051, "*");
     let broken = FORM_DATA.body(JSON, "audio/mpeg", broken.as_bytes());
     let head = || put(target, Some(FORM_DATA.content_type));
     vec![
@@ -459,8 +459,8 @@ fn raw_samples(target: &'static str) -> Vec<Sample> {
         Sample::new(
             "raw, large",
             wav(),
-            media(150_000),
-            emitted(media(150_000), "audio/x-wav"),
+            media(70_000),
+            emitted(media(70_000), "audio/x-wav"),
         ),
     ]
 }
@@ -478,14 +478,14 @@ pub(crate) fn subjects() -> Vec<Subject> {
             .plain(&anything, ALL)
             .plain(&multipart, ALL)
             .samples(raw_samples("/ACC/DOC/ATT.wav")),
-        Subject::layer("LimitBody", LimitBody::new(200_000))
+        Subject::layer("LimitBody", LimitBody::new(100_000))
             .plain(&anything, ALL)
             .plain(&multipart, ALL)
             .samples(raw_samples("/ACC/DOC/ATT.wav"))
             .sample(Sample::new(
                 "over the limit",
                 anything.clone(),
-                media(200_001),
+                media(100_001),
                 too_large(),
             )),
         Subject::layer("LimitBody, low", LimitBody::new(40))
@@ -555,8 +555,8 @@ pub(crate) fn subjects() -> Vec<Subject> {
             .sample(Sample::new(
                 "plain media",
                 media_part("audio/mpeg"),
-                media(1500),
-                emitted(media(1500), "audio/mpeg"),
+                media(1100),
+                emitted(media(1100), "audio/mpeg"),
             ))
             .sample(Sample::new(
                 "the probe",
@@ -571,14 +571,14 @@ pub(crate) fn subjects() -> Vec<Subject> {
             .sample(Sample::new(
                 "plain body",
                 put("/", Some("audio/mpeg")),
-                media(1500),
-                emitted(media(1500), "audio/mpeg"),
+                media(1100),
+                emitted(media(1100), "audio/mpeg"),
             ))
             .sample(Sample::new(
                 "plain body, encoded",
                 put("/", Some("audio/mpeg")),
-                base64(&media(1201)),
-                emitted(media(1201), "audio/mpeg"),
+                base64(&media(800)),
+                emitted(media(800), "audio/mpeg"),
             )),
         Subject::layer("DecodeBase64, off", DecodeBase64::new(Base64::Off))
             .plain(&anything, ALL)
@@ -608,8 +608,8 @@ pub(crate) fn subjects() -> Vec<Subject> {
         .sample(Sample::new(
             "raw, encoded",
             put("/ACC/DOC/ATT.wav", Some("audio/x-wav")),
-            base64(&media(1201)),
-            emitted(media(1201), "audio/x-wav"),
+            base64(&media(800)),
+            emitted(media(800), "audio/x-wav"),
         )),
         Subject::of("into_service, low limits", move |recorder| {
             BoxCloneSyncService::new(storage(&recorder).max_body(700).max_metadata(30).into_service())

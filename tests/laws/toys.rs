@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::BodyExt as _;
 use kazoo_storage::Body;
-use tower::{Service as _, ServiceExt as _, service_fn, util::BoxCloneSyncService};
+use tower::{Service as _, service_fn, util::BoxCloneSyncService};
 
 use crate::{
     body::{Script, Step},
@@ -191,19 +191,6 @@ fn one_that_makes_an_error_a_clean_end_is_found() {
             head.headers.remove(header::CONTENT_LENGTH);
             let data = read(body).await.data;
             strip(Request::from_parts(head, Body::from(data))).await
-        }),
-        &["all-or-error"],
-    );
-    breaks_only(
-        &toy("forgets its error", |request| async move {
-            let request = strip(request).await;
-            if request.headers().contains_key(header::CONTENT_TYPE) {
-                return request;
-            }
-            let (head, body) = request.into_parts();
-            let read = read(body).await;
-            let steps = [Some(Step::Data(read.data)), read.end.is_err().then_some(Step::Fail)];
-            Request::from_parts(head, Body::new(Script::new(steps.into_iter().flatten())))
         }),
         &["all-or-error"],
     );
