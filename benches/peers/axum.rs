@@ -22,21 +22,27 @@ async fn store(
     while let Some(field) = multipart.next_field().await.map_err(|error| bad(&error))? {
         parts.push(field.bytes().await.map_err(|error| bad(&error))?);
     }
-    let [json, media] = &*parts else { return Err((StatusCode::BAD_REQUEST, "two parts".to_owned())) };
+    let [json, media] = &*parts else {
+        return Err((StatusCode::BAD_REQUEST, "two parts".to_owned()));
+    };
     let media = STANDARD.decode(media).map_err(|error| bad(&error))?;
     let target = dir.join(path);
     if let Some(parent) = target.parent() {
         tokio::fs::create_dir_all(parent).await.map_err(|error| bad(&error))?;
     }
     tokio::fs::write(&target, media).await.map_err(|error| bad(&error))?;
-    tokio::fs::write(target.with_extension("json"), json).await.map_err(|error| bad(&error))?;
+    tokio::fs::write(target.with_extension("json"), json)
+        .await
+        .map_err(|error| bad(&error))?;
     Ok(StatusCode::CREATED)
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let (Some(port), Some(dir)) = (args.next(), args.next()) else { return Err("usage: peer_axum PORT DIR".into()) };
+    let (Some(port), Some(dir)) = (args.next(), args.next()) else {
+        return Err("usage: peer_axum PORT DIR".into());
+    };
     let app = Router::new()
         .route("/{*path}", put(store))
         .layer(DefaultBodyLimit::max(1 << 30))
