@@ -1,5 +1,5 @@
 -- Uploads a body under a new name with every request, as KAZOO does: an account, a document of the month, a file.
--- Arguments: the file with the body, its content-type, the prefix of the target.
+-- Arguments: the file with the body, its content-type, the prefix of the target, a number that no other run has.
 local thread_count = 0
 function setup(thread)
    thread:set("thread_number", thread_count)
@@ -12,13 +12,14 @@ function init(args)
    file:close()
    headers = { ["content-type"] = args[2], ["te"] = "" }
    prefix = args[3]
+   run = tonumber(args[4])
    count = 0
 end
 
 function request()
    count = count + 1
    local account = string.format("%032x", count % 64)
-   local path = string.format("%s/%s/202611-%08x%024x/message.mp3", prefix, account, thread_number, count)
+   local path = string.format("%s/%s/202611-%08x%08x%016x/message.mp3", prefix, account, run, thread_number, count)
    return wrk.format("PUT", path, headers, body)
 end
 

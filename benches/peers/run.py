@@ -76,7 +76,7 @@ class Bench:
         self.seconds, self.rounds = (1, 2) if quick else (6, 7)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='kazoo-storage-peers-', dir=os.environ.get('PEERS_DIR')))
         self.rows = []
-        self.roots = 0
+        self.roots = self.puts = 0
 
     # -- the servers
 
@@ -171,7 +171,8 @@ class Bench:
     # -- the rows
 
     def put(self, server, body, content_type):
-        return self.wrk('put.lua', server, self.dir / body, content_type, server.prefix)
+        self.puts += 1
+        return self.wrk('put.lua', server, self.dir / body, content_type, server.prefix, self.puts)
 
     def uploads(self):
         nginx = self.nginx()
@@ -242,12 +243,13 @@ class Bench:
                 directory.mkdir(parents=True)
                 (directory / 'message.mp3').write_bytes(content)
             servers.append((self.ours('--no-fsync', root=root), root))
-        for name, script in (('PUT', 'put.lua'), ('GET', 'get-many.lua')):
-            costs = []
+        for name in ('PUT', 'GET'):
             measure = {}
             for (server, root), stored in zip(servers, (few, lots)):
-                args = (self.dir / 'raw', 'audio/mpeg', server.prefix) if name == 'PUT' else (server.prefix, stored)
-                measure[stored] = lambda server=server, args=args: self.wrk(script, server, *args)[0]
+                if name == 'PUT':
+                    measure[stored] = lambda server=server: self.put(server, 'raw', 'audio/mpeg')[0]
+                else:
+                    measure[stored] = lambda server=server, stored=stored: self.wrk('get-many.lua', server, server.prefix, stored)[0]
             measure[few](), measure[lots]()
             costs = [measure[few]() / measure[lots]() for _ in range(self.rounds)]
             self.put_row(f'{name} with {lots} files stored / with {few}: cost', statistics.median(costs), ('≤', 1.2),
