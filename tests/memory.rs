@@ -45,7 +45,7 @@ const CHUNK: usize = 64 << 10;
 const MIB: u64 = 1 << 20;
 
 /// As much as there is time for.
-const LONG: u64 = if cfg!(debug_assertions) { 48 * MIB } else { 1024 * MIB };
+const LONG: u64 = if cfg!(debug_assertions) { 24 * MIB } else { 1024 * MIB };
 
 /// What no layer may read to its end.
 const ENDLESS: u64 = 256 * MIB;
@@ -509,8 +509,8 @@ fn many_uploads_hold_as_much_each_as_one() {
 
 #[test]
 fn an_upload_over_a_socket_is_held_in_its_buffers_only() {
-    /// hyper's own buffer, which grows up to the most it may, and the task of the connection.
-    const CONNECTION: usize = 192 << 10;
+    /// hyper's own buffer, which grows up to the most it may.
+    const CONNECTION: usize = 64 << 10;
     let _alone = alone();
     for (name, request, media) in uploads(LONG) {
         let discard = Discard::default();

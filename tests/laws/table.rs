@@ -644,7 +644,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
         .plain(&put("/some_prefix_of_another/ACC/DOC/ATT", None), ALL)
         .plain(&put("/some%5Fprefix/ACC", None), ALL)
         .samples(raw_samples("/some_prefix/ACC/DOC/ATT.wav"))
-        .samples(multipart_samples("/some_prefix/ACC/DOC/ATT.mp3"))
+        .samples(base64_in_multipart("/some_prefix/ACC/DOC/ATT.mp3"))
         .samples(probe_samples("/some_prefix", true)),
     ]
 }
