@@ -1,0 +1,214 @@
+//! The whole road onto a store that discards, next to the same bytes without it: in memory, and over loopback sockets.
+// A bench that cannot go on has failed.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod support {
+    pub(crate) mod chunks;
+    pub(crate) mod kazoo;
+    pub(crate) mod ratio;
+}
+
+use std::{
+    convert::Infallible,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use kazoo_storage::{
+    BlobKey, BlobStore, ByteRange, Error, ErrorKind, Fetched, KazooStorage, Metadata, Result, Stored, Upload,
+};
+use support::{
+    chunks::{Chunks, length, now},
+    kazoo::{BOUNDARY, media, multipart},
+    ratio::ratio,
+};
+use tower::ServiceExt as _;
+
+/// A recording of half a minute, or a message of a minute.
+const MEDIA: usize = 256 << 10;
+
+/// How much hyper reads at once on a fast connection.
+const CHUNK: usize = 64 << 10;
+
+const TARGET: &str = "/0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/202401-5d0b7b6c9f3e4a1d8c2b7a6e5f4d3c2b/message.mp3";
+
+/// One way in which KAZOO sends a file.
+struct Form {
+    name: &'static str,
+    content_type: String,
+    body: Bytes,
+}
+
+fn forms() -> [Form; 3] {
+    let media = media(MEDIA);
+    let of_multipart = format!("multipart/form-data; boundary={BOUNDARY}");
+    [
+        Form {
+            name: "raw",
+            content_type: "audio/mpeg".to_owned(),
+            body: media.clone(),
+        },
+        Form {
+            name: "multipart",
+            content_type: of_multipart.clone(),
+            body: multipart(&media),
+        },
+        Form {
+            name: "multipart+base64",
+            content_type: of_multipart,
+            body: multipart(STANDARD.encode(&media).as_bytes()),
+        },
+    ]
+}
+
+/// Takes files of [`MEDIA`] bytes, and keeps none.
+struct Discard;
+
+impl BlobStore for Discard {
+    async fn put(&self, upload: Upload) -> Result<Stored> {
+        match length(upload.body).await {
+            MEDIA => Ok(Stored::Created),
+            other => Err(Error::new(ErrorKind::Internal, format!("{other} bytes of media"))),
+        }
+    }
+
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
+        Err(Error::new(ErrorKind::NotFound, "nothing is kept"))
+    }
+
+    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
+        Err(Error::new(ErrorKind::NotFound, "nothing is kept"))
+    }
+}
+
+/// The service, called with bodies that are there.
+fn in_memory(criterion: &mut Criterion) {
+    let service = KazooStorage::new(Discard).into_service();
+    let ours = |form: &Form| {
+        let request = Request::put(TARGET)
+            .header("content-type", &form.content_type)
+            .header("content-length", form.body.len())
+            .body(Chunks::new(&form.body, CHUNK))
+            .unwrap();
+        let response = now(service.clone().oneshot(request)).unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+    };
+    let floor = |form: &Form| {
+        let collected = now(Chunks::new(&form.body, CHUNK).collect()).unwrap().to_bytes();
+        assert_eq!(collected.len(), form.body.len());
+    };
+
+    let mut group = criterion.benchmark_group("stack");
+    for form in &forms() {
+        group.throughput(Throughput::Bytes(form.body.len() as u64));
+        group.bench_function(form.name, |bencher| bencher.iter(|| ours(form)));
+    }
+    group.finish();
+    for form in &forms() {
+        let name = format!("stack/{}", form.name);
+        ratio(&name, "collecting the body", None, || ours(form), || floor(form));
+    }
+}
+
+/// The service on hyper, and hyper alone, with one client on a connection that stays open.
+fn over_sockets(criterion: &mut Criterion) {
+    let service = TowerToHyperService::new(KazooStorage::new(Discard).into_service());
+    let ours = serve(move || service.clone());
+    let bare = serve(|| {
+        service_fn(async |request: Request<Incoming>| {
+            length(request.into_body()).await;
+            let mut response = Response::new(Empty::<Bytes>::new());
+            *response.status_mut() = StatusCode::CREATED;
+            Ok::<_, Infallible>(response)
+        })
+    });
+
+    let mut group = criterion.benchmark_group("loopback");
+    for form in &forms() {
+        group.throughput(Throughput::Bytes(form.body.len() as u64));
+        for (server, address) in [("", ours), (", bare hyper", bare)] {
+            let mut client = Client::connect(address, form);
+            let name = format!("{}{server}", form.name);
+            group.bench_function(name, |bencher| bencher.iter(|| client.upload()));
+        }
+    }
+    group.finish();
+    for form in &forms() {
+        let (mut ours, mut bare) = (Client::connect(ours, form), Client::connect(bare, form));
+        let name = format!("loopback/{}", form.name);
+        let goal = Some(0.80);
+        ratio(&name, "bare hyper", goal, || ours.upload(), || bare.upload());
+    }
+}
+
+/// Serves what `make` makes on a thread of its own, for as long as this program runs.
+fn serve<S, B>(make: impl Fn() -> S + Send + 'static) -> SocketAddr
+where
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Send
+        + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<kazoo_storage::BoxError>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), make()));
+            }
+        });
+    });
+    address
+}
+
+/// Sends the same upload again and again, its head and its body in one write, as KAZOO does.
+struct Client {
+    stream: TcpStream,
+    request: Vec<u8>,
+}
+
+impl Client {
+    fn connect(address: SocketAddr, form: &Form) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let head = format!(
+            "PUT {TARGET} HTTP/1.1\r\ncontent-type: {}\r\ncontent-length: {}\r\nte: \r\nhost: {address}\r\n\
+             connection: keep-alive\r\n\r\n",
+            form.content_type,
+            form.body.len()
+        );
+        let request = [head.as_bytes(), &form.body].concat();
+        Self { stream, request }
+    }
+
+    fn upload(&mut self) {
+        self.stream.write_all(&self.request).unwrap();
+        let mut answer = [0; 1024];
+        let mut length = 0;
+        while !answer[..length].ends_with(b"\r\n\r\n") {
+            let read = self.stream.read(&mut answer[length..]).unwrap();
+            assert!(read > 0, "the connection stays open");
+            length += read;
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 201 "));
+    }
+}
+
+criterion_group!(benches, in_memory, over_sockets);
+criterion_main!(benches);

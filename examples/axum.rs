@@ -1,0 +1,52 @@
+//! KAZOO's storage backend as a part of an axum application that has other routes and layers of its own.
+//!
+//! ```console
+//! cargo run --example axum              # port 8080, files in ./data
+//! cargo run --example axum 0 /tmp/data  # any free port, files elsewhere
+//! ```
+//!
+//! Then play KAZOO, which uploads a file and later fetches it, since 4.3.106 at its path doubled:
+//!
+//! ```console
+//! curl -i -T message.mp3 -H 'content-type: audio/mpeg' http://127.0.0.1:8080/some_prefix/ACC/202401-DOC/message.mp3
+//! curl -i http://127.0.0.1:8080/some_prefix/ACC/202401-DOC/message.mp3
+//! curl -i 'http://127.0.0.1:8080/some_prefix/ACC/202401-DOC/message.mp3/ACC/202401-DOC/message.mp3?folder=new'
+//! curl -i http://127.0.0.1:8080/health
+//! ```
+//!
+//! `RUST_LOG=tower_http=debug` shows each request.
+
+use std::{env, error::Error};
+
+use axum::{Router, routing::get};
+use http::Request;
+use kazoo_storage::{FsStore, KazooStorage};
+use tokio::net::TcpListener;
+use tower_http::trace::TraceLayer;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = env::args().skip(1);
+    let port = args.next().map_or(Ok(8080), |port| port.parse())?;
+    let root = args.next().unwrap_or_else(|| "data".to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+
+    let storage = KazooStorage::new(FsStore::open(root)?).into_service();
+    // The path and not the URI: in the query KAZOO puts callers' names and numbers, which do not belong in a log.
+    let trace = TraceLayer::new_for_http().make_span_with(
+        |request: &Request<_>| tracing::debug_span!("request", method = %request.method(), path = request.uri().path()),
+    );
+    let app = Router::new()
+        .route("/health", get(|| async { "the rest of the application" }))
+        .nest_service("/some_prefix", storage)
+        .layer(trace);
+
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}
