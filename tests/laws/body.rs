@@ -78,6 +78,6 @@ impl HttpBody for Script {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }

@@ -153,15 +153,15 @@ pub(crate) fn pass_through(subject: &Subject) -> Verdict {
                 };
                 let hint = script.size_hint();
                 let run = run(subject, &head, script).await;
-                let case = format!("{} {} with {} bytes", head.method(), head.uri(), body.len());
+                let sent_as = format!("{} {} with {} bytes", head.method(), head.uri(), body.len());
                 hold!(
                     run.seen.len() == 1,
-                    "{case}: {} came out, answered {}",
+                    "{sent_as}: {} came out, answered {}",
                     run.seen.len(),
                     run.fingerprint()
                 );
                 let seen = &run.seen[0];
-                let came = (
+                let arrived = (
                     seen.method.clone(),
                     seen.uri.clone(),
                     seen.version,
@@ -173,34 +173,34 @@ pub(crate) fn pass_through(subject: &Subject) -> Verdict {
                     head.version(),
                     head.headers().clone(),
                 );
-                hold!(came == sent, "{case}: {sent:?} became {came:?}");
+                hold!(arrived == sent, "{sent_as}: {sent:?} became {arrived:?}");
                 hold!(
                     seen.extensions.get::<Mark>() == head.extensions().get::<Mark>(),
-                    "{case}: an extension is lost"
+                    "{sent_as}: an extension is lost"
                 );
                 let metadata = head.extensions().get::<Metadata>();
                 hold!(
                     seen.metadata() == metadata,
-                    "{case}: the metadata became {:?}",
+                    "{sent_as}: the metadata became {:?}",
                     seen.metadata()
                 );
                 let mark = head.extensions().get::<MediaPart>();
                 hold!(
                     seen.extensions.get::<MediaPart>() == mark,
-                    "{case}: the mark of the media part changed"
+                    "{sent_as}: the mark of the media part changed"
                 );
-                hold!(seen.body.end.is_ok(), "{case}: {:?}", seen.body.end);
-                hold!(seen.body.data == body[..], "{case}: other bytes came out");
+                hold!(seen.body.end.is_ok(), "{sent_as}: {:?}", seen.body.end);
+                hold!(seen.body.data == body[..], "{sent_as}: other bytes came out");
                 let expected = trailed.then_some(&trailers);
                 hold!(
                     seen.body.trailers.as_ref() == expected,
-                    "{case}: the trailers became {:?}",
+                    "{sent_as}: the trailers became {:?}",
                     seen.body.trailers
                 );
                 let (lower, upper) = (seen.hint.lower(), seen.hint.upper());
                 let same_hint = (lower, upper) == (hint.lower(), hint.upper());
-                hold!(same_hint, "{case}: the length {hint:?} became {:?}", seen.hint);
-                hold!(run.status == StatusCode::OK, "{case}: answered {}", run.status);
+                hold!(same_hint, "{sent_as}: the length {hint:?} became {:?}", seen.hint);
+                hold!(run.status == StatusCode::OK, "{sent_as}: answered {}", run.status);
             }
         }
         Ok(())

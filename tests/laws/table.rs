@@ -179,9 +179,12 @@ pub(crate) fn base64(media: &[u8]) -> String {
                 .iter()
                 .fold(0_usize, |bits, byte| (bits << 8) | usize::from(*byte))
                 << (8 * (3 - group.len()));
-            (0..4).map(move |place| match place <= group.len() {
-                true => char::from(LETTERS[(bits >> (18 - 6 * place)) & 63]),
-                false => '=',
+            (0..4).map(move |place| {
+                if place <= group.len() {
+                    char::from(LETTERS[(bits >> (18 - 6 * place)) & 63])
+                } else {
+                    '='
+                }
             })
         })
         .collect()
@@ -218,9 +221,10 @@ const QUOTED: Dialect = Dialect {
 
 impl Dialect {
     fn part(&self, name: &str, content_type: &str) -> String {
-        let disposition = match self.dispositions {
-            true => format!("content-disposition: form-data; name={name}\r\n"),
-            false => String::new(),
+        let disposition = if self.dispositions {
+            format!("content-disposition: form-data; name={name}\r\n")
+        } else {
+            String::new()
         };
         format!(
             "\r\n--{}\r\n{disposition}content-type: {content_type}\r\n\r\n",
@@ -465,46 +469,52 @@ fn raw_samples(target: &'static str) -> Vec<Sample> {
     ]
 }
 
+fn anything() -> Request<()> {
+    put("/ACC/DOC/my%20mail.mp3?a=b&c[]=d", Some("audio/mpeg"))
+}
+
+fn multipart() -> Request<()> {
+    put("/ACC/DOC/ATT.mp3", Some(FORM_DATA.content_type))
+}
+
+fn too_large() -> Expect {
+    Expect::Answered(StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+fn storage(recorder: &Recorder) -> KazooStorage {
+    KazooStorage::new(recorder.store()).observe(|_: &Event<'_>| ())
+}
+
 /// The laws' table: every layer, and the whole stack.
 pub(crate) fn subjects() -> Vec<Subject> {
-    let anything = put("/ACC/DOC/my%20mail.mp3?a=b&c[]=d", Some("audio/mpeg"));
-    let multipart = put("/ACC/DOC/ATT.mp3", Some(FORM_DATA.content_type));
-    let no_type = put("/", None);
-    let too_large = || Expect::Answered(StatusCode::PAYLOAD_TOO_LARGE);
-    let storage = |recorder: &Recorder| KazooStorage::new(recorder.store()).observe(|_: &Event<'_>| ());
-    let static_url = MetadataKey::new(["call_id"]);
+    let parts = [layers_around_the_body(), layers_of_the_body(), stacks()];
+    parts.into_iter().flatten().collect()
+}
+
+/// The layers that watch, bound or name an upload.
+fn layers_around_the_body() -> Vec<Subject> {
     vec![
         Subject::layer("Observe", Observe::new(|_: &Event<'_>| ()))
-            .plain(&anything, ALL)
-            .plain(&multipart, ALL)
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
             .samples(raw_samples("/ACC/DOC/ATT.wav")),
         Subject::layer("LimitBody", LimitBody::new(100_000))
-            .plain(&anything, ALL)
-            .plain(&multipart, ALL)
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
             .samples(raw_samples("/ACC/DOC/ATT.wav"))
-            .sample(Sample::new(
-                "over the limit",
-                anything.clone(),
-                media(100_001),
-                too_large(),
-            )),
+            .sample(Sample::new("over the limit", anything(), media(100_001), too_large())),
         Subject::layer("LimitBody, low", LimitBody::new(40))
             .sample(Sample::new(
                 "at the limit",
-                anything.clone(),
+                anything(),
                 media(40),
                 emitted(media(40), "audio/mpeg"),
             ))
-            .sample(Sample::new("over the limit", anything.clone(), media(41), too_large()))
-            .sample(Sample::new(
-                "far over the limit",
-                anything.clone(),
-                media(500),
-                too_large(),
-            )),
+            .sample(Sample::new("over the limit", anything(), media(41), too_large()))
+            .sample(Sample::new("far over the limit", anything(), media(500), too_large())),
         Subject::layer("ExtractKey<PathKey>", ExtractKey::new(PathKey))
-            .plain(&anything, ALL)
-            .plain(&multipart, ALL)
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
             .samples(raw_samples("/ACC/DOC/sub%2Fdir.wav"))
             .sample(Sample::new(
                 "doubled",
@@ -525,25 +535,34 @@ pub(crate) fn subjects() -> Vec<Subject> {
                 "ID3",
                 REFUSED,
             )),
-        Subject::layer("ExtractKey<MetadataKey>", ExtractKey::new(static_url.clone()))
-            .plain(
-                &with(
-                    put("/p/?call_id=b3f6", Some("audio/mpeg")),
-                    Metadata::from_json(JSON).unwrap(),
-                ),
-                ALL,
-            )
-            .sample(Sample::new("no metadata", put("/p/", None), "ID3", REFUSED)),
+        Subject::layer(
+            "ExtractKey<MetadataKey>",
+            ExtractKey::new(MetadataKey::new(["call_id"])),
+        )
+        .plain(
+            &with(
+                put("/p/?call_id=b3f6", Some("audio/mpeg")),
+                Metadata::from_json(JSON).unwrap(),
+            ),
+            ALL,
+        )
+        .sample(Sample::new("no metadata", put("/p/", None), "ID3", REFUSED)),
+    ]
+}
+
+/// The layers that read the body.
+fn layers_of_the_body() -> Vec<Subject> {
+    vec![
         Subject::layer("SplitMultipart", SplitMultipart::new())
-            .plain(&anything, ALL)
-            .plain(&no_type, ALL)
-            .plain(&multipart, BUT_STORES)
+            .plain(&anything(), ALL)
+            .plain(&put("/", None), ALL)
+            .plain(&multipart(), BUT_STORES)
             .plain(&put("/", Some("multipart/related; boundary=B")), ALL)
             .plain(&put("/", Some("application/json")), ALL)
             .samples(multipart_samples("/ACC/DOC/ATT.mp3")),
         Subject::layer("DecodeBase64, detect", DecodeBase64::new(Base64::Detect))
-            .plain(&anything, ALL)
-            .plain(&no_type, ALL)
+            .plain(&anything(), ALL)
+            .plain(&put("/", None), ALL)
             .plain(&media_part("audio/mpeg"), BUT_STORES)
             .samples(base64_samples(media_part))
             .sample(Sample::new(
@@ -565,7 +584,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
                 emitted(probe_content(), "text/plain"),
             )),
         Subject::layer("DecodeBase64, declared", DecodeBase64::new(Base64::Declared))
-            .plain(&anything, BUT_STORES)
+            .plain(&anything(), BUT_STORES)
             .samples(base64_samples(media_part))
             .sample(Sample::new("no base64", media_part("audio/mpeg"), "ID3\x04", REFUSED))
             .sample(Sample::new(
@@ -581,16 +600,19 @@ pub(crate) fn subjects() -> Vec<Subject> {
                 emitted(media(800), "audio/mpeg"),
             )),
         Subject::layer("DecodeBase64, off", DecodeBase64::new(Base64::Off))
-            .plain(&anything, ALL)
+            .plain(&anything(), ALL)
             .plain(&media_part("audio/mpeg"), ALL),
         Subject::layer("AnswerProbe", AnswerProbe::new(async || Ok(())))
-            .plain(&anything, ALL)
-            .plain(&with(anything.clone(), key("/ACC/DOC/test_credentials_file.txt")), ALL)
-            .plain(
-                &with(anything.clone(), key(PROBE_PATH)),
-                &["DELETE", "OPTIONS", "PATCH"],
-            )
+            .plain(&anything(), ALL)
+            .plain(&with(anything(), key("/ACC/DOC/test_credentials_file.txt")), ALL)
+            .plain(&with(anything(), key(PROBE_PATH)), &["DELETE", "OPTIONS", "PATCH"])
             .samples(probe_samples("", false)),
+    ]
+}
+
+/// All of them, as an application gets them.
+fn stacks() -> Vec<Subject> {
+    vec![
         Subject::of("into_service", move |recorder| {
             BoxCloneSyncService::new(storage(&recorder).into_service())
         })
@@ -623,7 +645,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
             too_large(),
         )),
         Subject::of("into_service, key from the metadata", move |recorder| {
-            BoxCloneSyncService::new(storage(&recorder).key(static_url.clone()).into_service())
+            BoxCloneSyncService::new(storage(&recorder).key(MetadataKey::new(["call_id"])).into_service())
         })
         .stores()
         .sample(
@@ -639,12 +661,12 @@ pub(crate) fn subjects() -> Vec<Subject> {
             BoxCloneSyncService::new(storage(&recorder).mount("/some_prefix").layer(recorder))
         })
         .stores()
-        .plain(&anything, ALL)
-        .plain(&multipart, ALL)
+        .plain(&anything(), ALL)
+        .plain(&multipart(), ALL)
         .plain(&put("/some_prefix_of_another/ACC/DOC/ATT", None), ALL)
         .plain(&put("/some%5Fprefix/ACC", None), ALL)
         .samples(raw_samples("/some_prefix/ACC/DOC/ATT.wav"))
-        .samples(multipart_samples("/some_prefix/ACC/DOC/ATT.mp3"))
+        .samples(base64_in_multipart("/some_prefix/ACC/DOC/ATT.mp3"))
         .samples(probe_samples("/some_prefix", true)),
     ]
 }

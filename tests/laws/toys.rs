@@ -15,7 +15,9 @@ use crate::{
     table::{ALL, Expect, Sample, Subject, put},
 };
 
-const LAWS: [(&str, fn(&Subject) -> Verdict); 6] = [
+type Law = fn(&Subject) -> Verdict;
+
+const LAWS: [(&str, Law); 6] = [
     ("samples", laws::samples_are_as_expected),
     ("pass-through", laws::pass_through),
     ("plain-out", laws::plain_out),
