@@ -1,5 +1,6 @@
 //! [`FsStore`]: plain files on a Unix file system.
 
+mod cached;
 mod commit;
 mod error;
 mod locks;
@@ -256,11 +257,17 @@ impl BlobStore for FsStore {
     }
 
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        if let Some(fetched) = read::fetch_cached(&self.0, key, range) {
+            return fetched;
+        }
         let (store, key) = (Arc::clone(&self.0), key.clone());
         blocking(move || read::find(&store, &key)?.fetch(&key, range)).await
     }
 
     async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
+        if let Some(content) = read::find_cached(&self.0, key) {
+            return Ok(content?.info(key));
+        }
         let (store, key) = (Arc::clone(&self.0), key.clone());
         blocking(move || Ok(read::find(&store, &key)?.info(&key))).await
     }

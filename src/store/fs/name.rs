@@ -46,6 +46,18 @@ impl<'a> KeyPath<'a> {
         Self { key, dirs: names, file }
     }
 
+    /// The path from the root to the file called `name` that is in the directory of this one.
+    pub(super) fn relative(&self, name: &str) -> String {
+        let mut path =
+            String::with_capacity(self.dirs.iter().map(|dir| dir.text.len() + 1).sum::<usize>() + name.len());
+        for dir in &self.dirs {
+            path.push_str(&dir.text);
+            path.push('/');
+        }
+        path.push_str(name);
+        path
+    }
+
     /// What stands at `name` is not of the kind that this key needs there.
     pub(super) fn obstacle(&self, name: &Name, obstacle: Obstacle) -> Error {
         let key = self.key;

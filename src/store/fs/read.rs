@@ -16,7 +16,7 @@ use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::{
-    Inner,
+    Inner, cached,
     error::failed,
     media_type,
     name::{self, KeyPath, Obstacle},
@@ -64,9 +64,40 @@ pub(super) fn find(store: &Inner, key: &BlobKey) -> Result<Content> {
     Ok(look(store, &path)?.0)
 }
 
+/// Finds what is stored under `key`, without waiting; `None` if that takes a look that may wait.
+pub(super) fn find_cached(store: &Inner, key: &BlobKey) -> Option<Result<Content>> {
+    let path = KeyPath::of(key);
+    let (file, stat) = match cached::open(store.tree.root(), &path, &path.file.text)? {
+        cached::Found::File(file, stat) => (file, stat),
+        cached::Found::Absent => return Some(Err(not_found())),
+    };
+    let version = Version::of(&stat).ok()?;
+    let facts = match cached::open(store.tree.root(), &path, &name::sidecar(&path.file.text))? {
+        cached::Found::Absent => Facts::default(),
+        cached::Found::File(sidecar, stat) => sidecar::read(&cached::read(&sidecar, 0..stat.len())?, version)?,
+    };
+    Some(Ok(Content { file, version, facts }))
+}
+
+/// The answer to a fetch, without waiting; `None` if that takes a read that may wait.
+pub(super) fn fetch_cached(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> Option<Result<Fetched>> {
+    let wanted = find_cached(store, key)?.and_then(|content| content.wanted(key, range));
+    match wanted {
+        Ok(mut wanted) if wanted.rest.is_small() => {
+            let bytes = wanted.rest.read_cached()?;
+            Some(Ok(wanted.with(Body::from(bytes))))
+        }
+        Ok(wanted) => Some(Ok(wanted.streamed())),
+        Err(error) => Some(Err(error)),
+    }
+}
+
+fn not_found() -> Error {
+    Error::new(ErrorKind::NotFound, "no file is stored under this name")
+}
+
 /// Opens the content, then its sidecar; not settled if the sidecar is about other contents.
 fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
-    let not_found = || Error::new(ErrorKind::NotFound, "no file is stored under this name");
     let dir = store.tree.find(path)?.ok_or_else(not_found)?;
     let (file, stat) = match tree::open(&dir, &path.file.text)? {
         Found::File(file, stat) => (file, stat),
@@ -115,18 +146,42 @@ impl Content {
 
     /// The answer to a fetch of `range`. Blocks.
     pub(super) fn fetch(self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        let mut wanted = self.wanted(key, range)?;
+        if wanted.rest.is_small() {
+            let bytes = wanted.rest.read()?;
+            Ok(wanted.with(Body::from(bytes)))
+        } else {
+            Ok(wanted.streamed())
+        }
+    }
+
+    fn wanted(self, key: &BlobKey, range: Option<ByteRange>) -> Result<Wanted> {
         let info = self.info(key);
         let range = range.map_or(Ok(0..info.len), |range| range.of(info.len))?;
-        let mut rest = Rest {
-            file: Arc::new(self.file),
+        let file = Arc::new(self.file);
+        Ok(Wanted {
+            info,
             range: range.clone(),
-        };
-        let body = if range.end - range.start <= WHOLE {
-            Body::from(rest.read()?)
-        } else {
-            Body::new(FileBody { rest, reading: None })
-        };
-        Ok(Fetched::Blob(Blob::partial(info, range, body)))
+            rest: Rest { file, range },
+        })
+    }
+}
+
+/// What a fetch asks for, before it is read.
+struct Wanted {
+    info: BlobInfo,
+    range: Range<u64>,
+    rest: Rest,
+}
+
+impl Wanted {
+    fn with(self, body: Body) -> Fetched {
+        Fetched::Blob(Blob::partial(self.info, self.range, body))
+    }
+
+    fn streamed(self) -> Fetched {
+        let rest = self.rest.clone();
+        self.with(Body::new(FileBody { rest, reading: None }))
     }
 }
 
@@ -140,6 +195,18 @@ struct Rest {
 impl Rest {
     fn len(&self) -> u64 {
         self.range.end - self.range.start
+    }
+
+    fn is_small(&self) -> bool {
+        self.len() <= WHOLE
+    }
+
+    /// The next bytes, as many as one chunk has, if they are in memory.
+    fn read_cached(&mut self) -> Option<Bytes> {
+        let end = self.range.end.min(self.range.start + CHUNK as u64);
+        let bytes = cached::read(&self.file, self.range.start..end)?;
+        self.range.start = end;
+        Some(bytes)
     }
 
     /// The next bytes, as many as one chunk has. Blocks.
@@ -161,7 +228,7 @@ impl Rest {
     }
 }
 
-/// Streams a file, one blocking read for each chunk.
+/// Streams a file chunk by chunk: those in memory at once, the others by a blocking read each.
 #[derive(Debug)]
 struct FileBody {
     rest: Rest,
@@ -177,6 +244,11 @@ impl http_body::Body for FileBody {
             return Poll::Ready(None);
         }
         let Self { rest, reading } = &mut *self;
+        if reading.is_none()
+            && let Some(bytes) = rest.read_cached()
+        {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
         let task = reading.get_or_insert_with(|| {
             let mut rest = rest.clone();
             tokio::task::spawn_blocking(move || {

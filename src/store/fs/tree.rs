@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 const DIRECTORY: Mode = Mode::from_raw_mode(0o750);
 
 /// No link is followed, nothing is inherited by a child process, and opening a FIFO does not wait for a writer.
-const READ: OFlags = OFlags::RDONLY
+pub(super) const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
