@@ -16,7 +16,11 @@ use crate::error::{BoxError, Error, Result};
 /// Its end is a promise: a layer or a front end that cannot vouch for the whole body ends it with an error, never
 /// cleanly.
 #[derive(Debug)]
-pub struct Body(UnsyncBoxBody<Bytes, Error>);
+pub struct Body {
+    inner: UnsyncBoxBody<Bytes, Error>,
+    /// Stays so: who reads on after an error must not find a clean end, which is what many bodies have there.
+    failed: Option<Error>,
+}
 
 impl Body {
     /// Wraps `body`, whose errors become [`Error`]s by [`Error::from_body`]; a `Body` is taken as it is.
@@ -33,7 +37,10 @@ impl Body {
             return own;
         }
         match slot {
-            Some(body) => Self(body.map_err(Error::from_body).boxed_unsync()),
+            Some(body) => Self {
+                inner: body.map_err(Error::from_body).boxed_unsync(),
+                failed: None,
+            },
             None => Self::empty(),
         }
     }
@@ -96,15 +103,22 @@ impl HttpBody for Body {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
+        if let Some(error) = &self.failed {
+            return Poll::Ready(Some(Err(error.clone())));
+        }
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Err(error)) = &frame {
+            self.failed = Some(error.clone());
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.failed.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.inner.size_hint()
     }
 }
 

@@ -25,16 +25,21 @@ pub(super) struct Decoded {
     /// Read from the body, and not decoded yet.
     ahead: Bytes,
     mode: Base64,
+    /// How many bytes of base64 were read, and how many there must be if that was declared.
+    read: u64,
+    declared: Option<u64>,
     end: Option<Result<()>>,
 }
 
 impl Decoded {
-    pub(super) fn new(body: Body, mode: Base64) -> Self {
+    pub(super) fn new(body: Body, mode: Base64, declared: Option<u64>) -> Self {
         Self {
             body,
             decoder: Decoder::default(),
             ahead: Bytes::new(),
             mode,
+            read: 0,
+            declared,
             end: None,
         }
     }
@@ -43,9 +48,17 @@ impl Decoded {
         loop {
             if self.ahead.is_empty() {
                 let Some(data) = ready!(poll_data(Pin::new(&mut self.body), cx)).transpose()? else {
+                    if let Some(declared) = self.declared.filter(|declared| *declared != self.read) {
+                        let message = format!(
+                            "the body has {} bytes where its head says {declared}; nothing was stored",
+                            self.read
+                        );
+                        return Poll::Ready(Err(Error::new(ErrorKind::IncompleteBody, message)));
+                    }
                     let end = self.decoder.finish().map_err(|fault| explain(fault, self.mode));
                     return Poll::Ready(end.map(|()| None));
                 };
+                self.read += data.len() as u64;
                 self.ahead = data;
             }
             let chunk = self.ahead.split_to(self.ahead.len().min(CHUNK));

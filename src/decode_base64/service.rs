@@ -96,9 +96,11 @@ async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
     if !encoded {
         return Ok(Request::from_parts(head, body));
     }
-    head.headers.remove(header::CONTENT_LENGTH);
+    // Gone from the head, so that nobody behind this layer could miss what is missing.
+    let declared = head.headers.remove(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|len| len.to_str().ok()?.parse().ok());
     head.headers.remove(header::TRANSFER_ENCODING);
-    Ok(Request::from_parts(head, Body::new(Decoded::new(body, mode))))
+    Ok(Request::from_parts(head, Body::new(Decoded::new(body, mode, declared))))
 }
 
 /// A body with its start, which was read to look at it, put back.

@@ -18,8 +18,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The most bytes handed over at once.
-const CHUNK: usize = 64 << 10;
+/// The most bytes handed over at once. `multer` keeps them in a buffer of its own that grows to several times as much.
+const CHUNK: usize = 16 << 10;
 
 /// The most bytes before a part, its headers among them, and the most after the last one.
 const MAX_BETWEEN_PARTS: usize = 64 << 10;

@@ -12,7 +12,7 @@
 //! not, or from the first line of the body where there is none: releases 4.3.17 to 4.3.20 send `multipart/mixed` without it.
 //!
 //! The body ends cleanly only after the closing delimiter and the end of the request's own body have been seen. At most one
-//! chunk of 64 KiB and the JSON (1 MiB by default) are held, whatever the peer sends.
+//! chunk of 16 KiB, what the parser makes of it, and the JSON (1 MiB by default) are held, whatever the peer sends.
 //!
 //! ```
 //! use http::{Request, Response};

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How many bytes of an upload are gathered before they are written. What fits is stored in one go.
-const GATHER: usize = 128 * 1024;
+const GATHER: usize = 64 << 10;
 
 /// Keeps files as plain files below a root directory, where an operator can read, copy and back them up.
 ///
@@ -95,7 +95,7 @@ const GATHER: usize = 128 * 1024;
 ///
 /// # What it holds in memory
 ///
-/// For an upload at most 128 KiB and one chunk of the body, whatever its length; for a fetch one chunk of 128 KiB; and
+/// For an upload at most 64 KiB and one chunk of the body, whatever its length; for a fetch one chunk of 128 KiB; and
 /// the sidecar while it is read or written. A fetch of at most 64 KiB is read whole before the answer starts.
 #[derive(Clone, Debug)]
 pub struct FsStore(Arc<Inner>);
