@@ -28,7 +28,6 @@ pub(super) struct Decoded {
     /// How many bytes of base64 were read, and how many there must be if that was declared.
     read: u64,
     declared: Option<u64>,
-    end: Option<Result<()>>,
 }
 
 impl Decoded {
@@ -40,7 +39,6 @@ impl Decoded {
             mode,
             read: 0,
             declared,
-            end: None,
         }
     }
 
@@ -75,24 +73,8 @@ impl HttpBody for Decoded {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        if let Some(end) = &self.end {
-            return Poll::Ready(end.clone().err().map(Err));
-        }
-        Poll::Ready(match ready!(self.poll_data(cx)) {
-            Ok(Some(data)) => Some(Ok(Frame::data(data))),
-            Ok(None) => {
-                self.end = Some(Ok(()));
-                None
-            }
-            Err(error) => {
-                self.end = Some(Err(error.clone()));
-                Some(Err(error))
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.end, Some(Ok(())))
+        self.poll_data(cx)
+            .map(|data| data.transpose().map(|data| data.map(Frame::data)))
     }
 }
 

@@ -115,8 +115,6 @@ enum Stage {
     Closing,
     Finishing,
     Ended,
-    /// Stays so: who reads on after an error must not find a clean end.
-    Failed(Error),
 }
 
 impl Media {
@@ -141,7 +139,6 @@ impl Media {
                     self.stage = Stage::Ended;
                 }
                 Stage::Ended => return Poll::Ready(Ok(None)),
-                Stage::Failed(error) => return Poll::Ready(Err(error.clone())),
             }
         }
     }
@@ -152,13 +149,8 @@ impl HttpBody for Media {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        Poll::Ready(match ready!(self.poll_data(cx)) {
-            Ok(data) => data.map(|data| Ok(Frame::data(data))),
-            Err(error) => {
-                self.stage = Stage::Failed(error.clone());
-                Some(Err(error))
-            }
-        })
+        self.poll_data(cx)
+            .map(|data| data.transpose().map(|data| data.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
