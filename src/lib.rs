@@ -70,7 +70,7 @@ pub mod serve;
 pub mod split_multipart;
 pub mod store;
 
-#[cfg(feature = "fs")]
+#[cfg(all(feature = "fs", unix))]
 #[doc(inline)]
 pub use self::store::FsStore;
 #[doc(inline)]

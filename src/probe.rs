@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::key::BlobKey;
 
 const SUFFIX: &str = "_test_credentials_file.txt";
+const TEXT: &str = "some random content: ";
 const TOKEN_LEN: usize = 32;
 
 /// A credentials probe: a file named `TOKEN_test_credentials_file.txt` whose whole content is
@@ -37,16 +38,27 @@ impl Probe {
         key.segments().rev().find_map(|segment| {
             let name = segment.strip_suffix(SUFFIX)?;
             let token = name.get(name.len().checked_sub(TOKEN_LEN)?..)?;
-            let hexadecimal = token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            hexadecimal.then(|| Self { token: token.into() })
+            is_token(token.as_bytes()).then(|| Self { token: token.into() })
         })
+    }
+
+    /// Whether `content` is that of any probe, whatever name it came under.
+    ///
+    /// Settings without the attachment in their `field_list` leave the name out.
+    #[must_use]
+    pub fn is_content(content: &[u8]) -> bool {
+        content.strip_prefix(TEXT.as_bytes()).is_some_and(is_token)
     }
 
     /// The content that KAZOO stores and expects back.
     #[must_use]
     pub fn content(&self) -> Bytes {
-        Bytes::from(format!("some random content: {}", self.token))
+        Bytes::from(format!("{TEXT}{}", self.token))
     }
+}
+
+fn is_token(token: &[u8]) -> bool {
+    token.len() == TOKEN_LEN && token.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -65,7 +77,9 @@ mod tests {
             format!("{token}_test_credentials_file.txt/ACC"),
             format!("ACC-DOC-{token}_test_credentials_file.txt"),
         ] {
-            assert_eq!(&*probe(&path).unwrap().token, token, "{path}");
+            let probe = probe(&path).unwrap();
+            assert_eq!(&*probe.token, token, "{path}");
+            assert!(Probe::is_content(&probe.content()));
         }
     }
 

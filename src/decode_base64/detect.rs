@@ -1,23 +1,20 @@
 //! Whether a body is base64, told by its start.
 
-use bytes::Bytes;
-
 use super::{Base64, decoder::Decoder};
+use crate::probe::Probe;
 
 /// How much of a body is looked at.
 pub(super) const PREFIX: usize = 1024;
 
 /// What is known of a body before it is read on.
 pub(super) struct Evidence<'a> {
-    /// Its start: [`PREFIX`] bytes or more, or all there is.
+    /// Its first [`PREFIX`] bytes, or all there is.
     pub(super) start: &'a [u8],
     /// Whether `start` is all there is.
     pub(super) whole: bool,
     /// Whether it came as the media part of a multipart body.
     pub(super) media_part: bool,
     pub(super) content_type: Option<&'a [u8]>,
-    /// The content of the credentials probe that the name implies.
-    pub(super) probe: Option<Bytes>,
 }
 
 /// Whether `mode` takes the body for base64.
@@ -45,12 +42,11 @@ fn looks_encoded(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
     !start.is_empty() && whole_quads && letters.iter().all(is_letter)
 }
 
-fn is_encoded_probe(
-    Evidence {
-        start, whole, probe, ..
-    }: &Evidence<'_>,
-) -> bool {
-    *whole && probe.is_some() && Decoder::default().decode(start).ok() == *probe
+fn is_encoded_probe(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
+    *whole
+        && Decoder::default()
+            .decode(start)
+            .is_ok_and(|content| Probe::is_content(&content))
 }
 
 /// Whether a file of this type may well be base64 text by itself.
@@ -73,7 +69,6 @@ mod tests {
             whole: start.len() < PREFIX,
             media_part: true,
             content_type: Some(content_type.as_bytes()),
-            probe: None,
         }
     }
 
@@ -105,16 +100,13 @@ mod tests {
 
     #[test]
     fn the_encoded_probe_is_known_by_its_content() {
-        let text = Evidence {
-            probe: Some(Bytes::from_static(b"some random content: 7f")),
-            ..media(b"c29tZSByYW5kb20gY29udGVudDogN2Y=", "text/plain")
-        };
-        assert!(is_base64(Base64::Detect, &text));
-        let other = Evidence {
-            start: b"c29tZSBvdGhlciBjb250ZW50",
-            ..text
-        };
-        assert!(!is_base64(Base64::Detect, &other));
+        let probe = b"c29tZSByYW5kb20gY29udGVudDogN2YzYzJhOTBiMWQ0ZTZmOGEwYzJlNGY2MTgyOTNhNGI=";
+        assert!(is_base64(Base64::Detect, &media(probe, "text/plain")));
+        assert!(!is_base64(
+            Base64::Detect,
+            &media(b"c29tZSBvdGhlciBjb250ZW50", "text/plain")
+        ));
+        assert!(!is_base64(Base64::Detect, &media(&probe[4..], "text/plain")));
     }
 
     #[test]

@@ -17,9 +17,7 @@ use super::{
 use crate::{
     body::{Body, poll_data},
     error::{BoxError, Error, Result},
-    key::BlobKey,
     metadata::MediaPart,
-    probe::Probe,
     reject::{ResponseFuture, take_ready},
 };
 
@@ -73,7 +71,7 @@ async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
     let (mut head, mut body) = request.into_parts();
     let mut start = BytesMut::new();
     let mut ended = false;
-    while start.len() < PREFIX && !ended {
+    while start.len() <= PREFIX && !ended {
         match poll_fn(|cx| poll_data(Pin::new(&mut body), cx)).await.transpose()? {
             Some(data) => start.extend_from_slice(&data),
             None => ended = true,
@@ -84,15 +82,11 @@ async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
     let encoded = is_base64(
         mode,
         &Evidence {
-            start: &start,
-            whole: ended,
+            // As much as any other split of the body would show, so that the same body is always judged alike.
+            start: start.get(..PREFIX).unwrap_or(&start),
+            whole: start.len() <= PREFIX,
             media_part,
             content_type: head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes),
-            probe: head
-                .extensions
-                .get::<BlobKey>()
-                .and_then(Probe::of)
-                .map(|probe| probe.content()),
         },
     );
     let body = Body::new(Restored {

@@ -58,7 +58,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
     let wanted = if is_head { None } else { range::requested(&head.headers) };
     if wanted.is_none() && !is_head && !conditions::any(&head.headers) {
         return match store.get(key, None).await? {
-            Fetched::Blob(blob) => send(key, blob, head).await,
+            Fetched::Blob(blob) => send(key, blob, head, StatusCode::OK).await,
             Fetched::Redirect(location) => redirect(key, &location),
         };
     }
@@ -86,7 +86,8 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
         match store.get(key, range).await {
             Ok(Fetched::Redirect(location)) => return redirect(key, &location),
             Ok(Fetched::Blob(blob)) if blob.info.etag == info.etag && blob.info.len == info.len => {
-                return send(key, blob, head).await;
+                let partial = range.map_or(StatusCode::OK, |_| StatusCode::PARTIAL_CONTENT);
+                return send(key, blob, head, partial).await;
             }
             // It was replaced in between: by a shorter one, or by any.
             Ok(Fetched::Blob(_)) => {}
@@ -100,8 +101,8 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
     ))
 }
 
-/// 200 with the whole file, or 206 with a part of it.
-async fn send(key: &BlobKey, blob: Blob, head: &request::Parts) -> Result<Response<Body>> {
+/// The answer with the bytes of `blob`: 200, or 206 if a range was asked for, even if it is the whole file.
+async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCode) -> Result<Response<Body>> {
     let Blob { info, range, mut body } = blob;
     let Range { start, end } = range;
     let len = end.saturating_sub(start);
@@ -121,11 +122,11 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts) -> Result<Respon
         body = Body::new(Exactly::new(body, len, is_kazoo(&head.headers)));
     }
     let mut response = Response::new(body);
-    if start != 0 || end != info.len {
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        if let Ok(content_range) = ContentRange::bytes(start..end, info.len) {
-            response.headers_mut().typed_insert(content_range);
-        }
+    *response.status_mut() = status;
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(content_range) = ContentRange::bytes(start..end, info.len)
+    {
+        response.headers_mut().typed_insert(content_range);
     }
     file_headers(response.headers_mut(), &info);
     response.extensions_mut().insert(Outcome::Fetched {

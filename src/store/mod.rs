@@ -5,14 +5,14 @@ mod memory;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
-#[cfg(feature = "fs")]
+#[cfg(all(feature = "fs", unix))]
 mod fs;
 
 use std::{fmt, future::Future, ops::Range, sync::Arc, time::SystemTime};
 
 use http::{HeaderValue, Uri};
 
-#[cfg(feature = "fs")]
+#[cfg(all(feature = "fs", unix))]
 pub use self::fs::{FsOptions, FsStore};
 pub use self::{erased::DynBlobStore, memory::MemoryStore};
 use crate::{

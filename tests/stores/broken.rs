@@ -4,6 +4,7 @@ use std::{
     any::Any,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +19,8 @@ use kazoo_storage::{
 struct Broken {
     inner: MemoryStore,
     fault: Fault,
+    /// How often somebody asked for metadata.
+    asked: AtomicUsize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -101,8 +104,12 @@ impl BlobStore for Broken {
                     first.metadata = old;
                 }
                 self.inner.put(first).await?;
-                // Long enough for a reader to come by.
-                for _ in 0..200 {
+                // Long enough for one of three readers to come by three times, if there are readers.
+                let seen = self.asked.load(Ordering::Relaxed);
+                for _ in 0..100_000 {
+                    if self.asked.load(Ordering::Relaxed) > seen + 7 {
+                        break;
+                    }
                     tokio::task::yield_now().await;
                 }
                 upload.body = content.into();
@@ -163,6 +170,7 @@ impl BlobStore for Broken {
     }
 
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         if self.fault == Fault::Hides("missing metadata") {
             return Ok(self.inner.metadata(key).await.unwrap_or_default());
         }
@@ -180,7 +188,8 @@ impl BlobStore for Broken {
 /// The message that `case` panics with on a store with this fault; none if it passes.
 fn verdict<Case: Future<Output = ()>>(fault: Fault, case: impl FnOnce(Broken) -> Case) -> String {
     let inner = MemoryStore::new();
-    let make = || async { (Broken { inner, fault }, ()) };
+    let asked = AtomicUsize::new(0);
+    let make = || async { (Broken { inner, fault, asked }, ()) };
     let result = catch_unwind(AssertUnwindSafe(|| run(make, case)));
     let text = |panic: Box<dyn Any + Send>| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -211,7 +220,7 @@ caught! {
     keeps_old_metadata: Fault::KeepsOldMetadata, an_upload_replaces_all_of_the_old_file, "the old metadata is left";
     forgets_the_type: Fault::ForgetsTheType, the_content_type_is_kept, "a file keeps the content type";
     stores_in_two_steps: Fault::StoresInTwoSteps, a_reader_never_sees_a_mixture_or_a_gap, "a reader never sees";
-    writes_in_place: Fault::CommitsWhenDropped, a_reader_never_sees_a_mixture_or_a_gap, "a reader never sees";
+    writes_in_place: Fault::CommitsWhenDropped, an_upload_under_way_is_invisible, "shows nothing of itself";
     reformats_metadata: Fault::ReformatsMetadata, metadata_is_kept_byte_for_byte, "metadata is kept byte for byte";
     flattens_keys: Fault::FlattensKeys, different_keys_are_different_files, "different keys are different files";
     ignores_ranges: Fault::IgnoresRanges, a_range_is_those_bytes, "which bytes";

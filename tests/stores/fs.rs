@@ -304,6 +304,19 @@ async fn one_store_at_a_time_has_a_root_and_the_next_sweeps_what_it_left() {
 }
 
 #[tokio::test]
+async fn a_root_that_is_removed_under_the_store_is_unavailable() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root.path().join("root"));
+    fs::remove_dir_all(root.path().join("root")).unwrap();
+    for error in [
+        store.put(upload("ACC/message.mp3", "content")).await.unwrap_err(),
+        store.check().await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn the_root_is_made_and_may_itself_be_a_link() {
     let root = tempfile::tempdir().unwrap();
     drop(open(&root.path().join("a/b")));

@@ -17,14 +17,14 @@ use tempfile::TempDir;
 conformance_tests!(memory, || async { (MemoryStore::new(), ()) });
 conformance_tests!(shared, || async { (Arc::new(MemoryStore::new()), ()) });
 conformance_tests!(erased, || async { (DynBlobStore::new(MemoryStore::new()), ()) });
-conformance_tests!(files, || open(FsStore::options()));
-conformance_tests!(files_not_durable, || open(FsStore::options().durable(false)));
+conformance_tests!(files, || async { open(&FsStore::options()) });
+conformance_tests!(files_not_durable, || async { open(&FsStore::options().durable(false)) });
 conformance_tests!(erased_files, || async {
-    let (store, root) = open(FsStore::options().durable(false)).await;
+    let (store, root) = open(&FsStore::options().durable(false));
     (DynBlobStore::new(store), root)
 });
 
-async fn open(options: FsOptions) -> (FsStore, TempDir) {
+fn open(options: &FsOptions) -> (FsStore, TempDir) {
     let root = tempfile::tempdir().unwrap();
     (options.open(root.path()).unwrap(), root)
 }

@@ -7,7 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::support::{
     Sample, Script, Step, assert_absent, blob, cut, get, head, key, message, metadata, noise, put, read,
@@ -63,11 +63,49 @@ pub async fn an_error_in_the_body_keeps_what_was_stored(store: impl BlobStore) {
     }
 }
 
+/// An upload under way shows nothing of itself: until its body has ended, every reader finds what was there before.
+pub async fn an_upload_under_way_is_invisible(store: impl BlobStore) {
+    let contract = "an upload shows nothing of itself before its body has ended";
+    let store = Arc::new(store);
+    let mut old: Option<Sample> = None;
+    for (number, len) in (0..).zip(BREAKS) {
+        let sample = Sample::new(number, len);
+        let reached = Arc::new(Notify::new());
+        let (open, go_on) = oneshot::channel();
+        let mut steps = Script::chunks(&sample.content, 10_007);
+        steps.push(Step::Wait {
+            reached: Arc::clone(&reached),
+            go_on,
+        });
+        let upload = sample.upload_of(&message(), Script::body(steps));
+        let task = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.put(upload).await }
+        });
+        reached.notified().await;
+        match &old {
+            Some(old) => old.assert_under(&store, &message(), contract).await,
+            None => assert_absent(&store, &message(), contract).await,
+        }
+        open.send(()).expect("an upload waits for the end of its body");
+        let stored = task.await.expect("`put` does not panic");
+        stored.expect("an upload whose body ends is stored");
+        sample
+            .assert_under(&store, &message(), "from `Ok` on, every `get` sees the new file")
+            .await;
+        old = Some(sample);
+    }
+}
+
 /// Starts an upload of `sample`, waits until its body has given everything but its end, and drops it.
 async fn drop_midway<S: BlobStore>(store: &Arc<S>, sample: &Sample) {
     let reached = Arc::new(Notify::new());
+    let (_never, go_on) = oneshot::channel();
     let mut steps = Script::chunks(&sample.content, 10_007);
-    steps.push(Step::Hang(Arc::clone(&reached)));
+    steps.push(Step::Wait {
+        reached: Arc::clone(&reached),
+        go_on,
+    });
     let upload = sample.upload_of(&message(), Script::body(steps));
     let task = tokio::spawn({
         let store = Arc::clone(store);
@@ -241,6 +279,9 @@ pub async fn a_reader_never_sees_a_mixture_or_a_gap(store: impl BlobStore) {
         .map(|_| tokio::spawn(read_until(Arc::clone(&store), Arc::clone(&samples), Arc::clone(&done))))
         .collect();
     for round in 0..60 {
+        if readers.iter().any(tokio::task::JoinHandle::is_finished) {
+            break; // It has seen what it must not.
+        }
         let sample = &samples[round % samples.len()];
         put(&store, sample.upload_of(&message(), halting(&sample.content, 20_000))).await;
     }

@@ -66,6 +66,7 @@ macro_rules! conformance_tests {
                 an_error_in_the_body_keeps_what_was_stored
                 a_dropped_upload_stores_nothing
                 a_dropped_upload_keeps_what_was_stored
+                an_upload_under_way_is_invisible
                 an_upload_replaces_all_of_the_old_file
                 an_etag_changes_with_the_content
                 concurrent_uploads_of_one_key_all_succeed_and_one_wins_whole

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future::Future as _,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     body::Body,
@@ -48,8 +49,11 @@ pub(super) enum Step {
     Fail(Error),
     /// Lets other tasks run first.
     Yield,
-    /// Tells that the step is reached and never goes on.
-    Hang(Arc<Notify>),
+    /// Tells that the step is reached, and waits until it is told to go on.
+    Wait {
+        reached: Arc<Notify>,
+        go_on: oneshot::Receiver<()>,
+    },
 }
 
 /// A body of unknown length that does as it is told.
@@ -81,9 +85,12 @@ impl http_body::Body for Script {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Some(Step::Hang(reached)) => {
+            Some(Step::Wait { reached, mut go_on }) => {
+                if Pin::new(&mut go_on).poll(cx).is_ready() {
+                    return self.poll_frame(cx);
+                }
                 reached.notify_one();
-                self.0.push_front(Step::Hang(reached));
+                self.0.push_front(Step::Wait { reached, go_on });
                 Poll::Pending
             }
             None => Poll::Ready(None),

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     future::Future,
-    io::{self, Read as _},
+    io,
     ops::Range,
     os::unix::fs::FileExt as _,
     pin::Pin,
@@ -91,9 +91,10 @@ fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
 pub(super) fn sidecar(dir: &File, name: &str) -> Result<Option<Vec<u8>>> {
     match tree::open(dir, &name::sidecar(name))? {
         Found::Absent => Ok(None),
-        Found::File(mut file, stat) => {
-            let mut text = Vec::with_capacity(usize::try_from(stat.len()).unwrap_or_default());
-            file.read_to_end(&mut text)
+        Found::File(file, stat) => {
+            // It is never written in place, so this is all of it.
+            let mut text = vec![0; usize::try_from(stat.len()).unwrap_or_default()];
+            file.read_exact_at(&mut text, 0)
                 .map_err(|error| failed("read a sidecar", error))?;
             Ok(Some(text))
         }

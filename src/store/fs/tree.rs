@@ -153,7 +153,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The same without a file system that keeps its promises: only forgets what would have been made durable.
+    /// Stands in for [`sync`](Self::sync) in a store that is not durable: nobody waits for these directories.
     pub(super) fn forget(&self, place: &Place) {
         for (_, child) in &place.parents {
             self.unsynced().remove(child);
@@ -228,23 +228,19 @@ pub(super) fn first_below(dir: &File, names: &mut Vec<String>) -> Result<Option<
             continue;
         }
         let shown = name.to_string_lossy();
-        match rustix::fs::openat(dir, name, READ | OFlags::DIRECTORY, Mode::empty()) {
-            Ok(child) => {
-                names.push(shown.into_owned());
-                let first = first_below(&File::from(child), names)?;
-                if first.is_some() {
-                    return Ok(first);
-                }
-                names.pop();
-                remove_empty(dir, name)?;
-            }
-            Err(_) => {
-                // A sidecar stands for its media.
-                let media = shown.strip_prefix('.').and_then(|name| name.strip_suffix(".json"));
-                names.push(media.unwrap_or(&shown).to_owned());
-                return Ok(Some(Decoded(names).to_string()));
-            }
+        let Ok(child) = rustix::fs::openat(dir, name, READ | OFlags::DIRECTORY, Mode::empty()) else {
+            // A sidecar stands for its media.
+            let media = shown.strip_prefix('.').and_then(|name| name.strip_suffix(".json"));
+            names.push(media.unwrap_or(&shown).to_owned());
+            return Ok(Some(Decoded(names).to_string()));
+        };
+        names.push(shown.into_owned());
+        let first = first_below(&File::from(child), names)?;
+        if first.is_some() {
+            return Ok(first);
         }
+        names.pop();
+        remove_empty(dir, name)?;
     }
     Ok(None)
 }

@@ -31,21 +31,27 @@ impl Version {
         })
     }
 
-    /// When content that replaces `self` is to be stamped: now, but later than `self` whatever the clock says.
+    /// When content that replaces `replaced` is to be stamped: `now`, but later than that whatever the clock says.
     ///
-    /// The stamp is in whole microseconds, which file systems keep; one that keeps seconds only shows by its stamps.
+    /// A stamp is in whole microseconds, which file systems keep, and never in whole seconds, so that one without a
+    /// fraction is known to have lost it: to an archive, or to a file system that keeps none.
     pub(super) fn successor(replaced: Option<Self>, now: SystemTime) -> SystemTime {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = UNIX_EPOCH + now - Duration::from_nanos(u64::from(now.subsec_nanos() % 1000));
-        let earliest = replaced.and_then(|old| {
-            let (step, below) = if old.nanos == 0 {
-                (Duration::from_secs(1), 0)
+        let micros = |time: Duration| Duration::new(time.as_secs(), time.subsec_micros() * 1000);
+        let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = micros(since_epoch(now));
+        let earliest = replaced.map_or(now, |old| {
+            let step = if old.nanos == 0 {
+                Duration::from_secs(1)
             } else {
-                (Duration::from_micros(1), old.nanos.unsigned_abs() % 1000)
+                Duration::from_micros(1)
             };
-            old.modified.checked_add(step)?.checked_sub(Duration::from_nanos(below))
+            micros(since_epoch(old.modified).saturating_add(step))
         });
-        earliest.map_or(now, |earliest| earliest.max(now))
+        let mut stamp = now.max(earliest);
+        if stamp.subsec_nanos() == 0 {
+            stamp = stamp.saturating_add(Duration::from_micros(1));
+        }
+        UNIX_EPOCH.checked_add(stamp).unwrap_or(UNIX_EPOCH + now)
     }
 
     /// Whether `text`, written when a content was stored, is about the content with this version.
@@ -100,8 +106,11 @@ mod tests {
         let whole = version(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         assert_eq!(
             Version::successor(Some(whole), now),
-            UNIX_EPOCH + Duration::from_secs(1_800_000_001)
+            UNIX_EPOCH + Duration::new(1_800_000_001, 1000)
         );
+        // Nor is a stamp of the store's own ever taken for one that lost its fraction.
+        let second = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+        assert_eq!(Version::successor(None, second), second + Duration::from_micros(1));
     }
 
     #[test]

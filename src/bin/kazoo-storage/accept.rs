@@ -1,0 +1,162 @@
+//! Accepts connections until a signal, then brings the open ones to their end.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    signal::unix::SignalKind,
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    connection::{self, Handler},
+    shutdown::{self, Phase, Signals},
+};
+
+/// How many connections the kernel holds until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// How long to wait after a failed `accept`.
+///
+/// It fails when the process has no file descriptor left, and would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How the server came to its end.
+pub(crate) enum End {
+    /// Every connection was served to its end.
+    Drained,
+    /// The grace period was over first.
+    GraceOver,
+    /// A second signal came first.
+    Signal(SignalKind),
+}
+
+/// Listens on `address`.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A server that is started again may have connections of its last run in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit this: idle ones are never closed, so the kernel has to find the dead ones.
+    socket.set_keepalive(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves connections until the first signal, and the open ones until they or `grace` end or a second signal comes.
+///
+/// `phases` tells `service` how far the end has come.
+pub(crate) async fn serve<S: Handler>(
+    listener: TcpListener,
+    service: S,
+    phases: watch::Sender<Phase>,
+    mut signals: Signals,
+    grace: Duration,
+) -> End {
+    let mut connections = JoinSet::new();
+    let serve = |stream, connections: &mut JoinSet<()>| {
+        connections.spawn(serve_connection(stream, service.clone()));
+    };
+
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = signals.recv() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => serve(stream, &mut connections),
+            Err(error) if is_about_the_connection(&error) => tracing::debug!(%error, "a connection ended unaccepted"),
+            Err(error) => {
+                tracing::error!(%error, open = connections.len(), "cannot accept connections");
+                tokio::select! {
+                    _ = signals.recv() => break,
+                    () = sleep(ACCEPT_PAUSE) => {}
+                }
+            }
+        }
+        // What has ended makes room.
+        while connections.try_join_next().is_some() {}
+    }
+
+    let deadline = Instant::now() + grace;
+    phases.send_replace(Phase::Draining);
+    for stream in close(listener) {
+        serve(stream, &mut connections);
+    }
+    while connections.try_join_next().is_some() {}
+    tracing::info!(
+        open = connections.len(),
+        grace_s = grace.as_secs_f64(),
+        "stopping: no new connections"
+    );
+
+    tokio::select! {
+        () = all(&mut connections) => return End::Drained,
+        () = sleep_until(deadline - shutdown::ending(grace)) => {}
+        signal = signals.recv() => return End::Signal(signal),
+    }
+    phases.send_replace(Phase::Ending);
+    tracing::warn!(
+        open = connections.len(),
+        "the grace period is nearly over: what is not done is answered with 503"
+    );
+    tokio::select! {
+        () = all(&mut connections) => End::Drained,
+        () = sleep_until(deadline) => {
+            tracing::warn!(open = connections.len(), "the grace period is over: closing connections");
+            End::GraceOver
+        }
+        signal = signals.recv() => End::Signal(signal),
+    }
+}
+
+async fn serve_connection<S: Handler>(stream: TcpStream, service: S) {
+    // Answers are written whole; waiting to fill a packet only delays them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    if let Err(error) = connection::serve(stream, service).await {
+        let cause = crate::log::chain(&error);
+        if error.is_parse() {
+            // It never was a request, so nothing else tells of it.
+            tracing::warn!(error = cause, "refused what is not HTTP/1.1");
+        } else {
+            // The client went away, or a file ended midway: the request has its line.
+            tracing::debug!(error = cause, "a connection failed");
+        }
+    }
+}
+
+/// Closes `listener`, and hands over the connections that the kernel had established for it.
+///
+/// Their clients may have sent a request already, which closing alone would reset.
+fn close(listener: TcpListener) -> Vec<TcpStream> {
+    let Ok(listener) = listener.into_std() else {
+        return Vec::new();
+    };
+    // It does not block: the first that is not there ends the list.
+    let established = std::iter::from_fn(|| listener.accept().ok());
+    established
+        .filter_map(|(stream, _)| {
+            stream.set_nonblocking(true).ok()?;
+            TcpStream::from_std(stream).ok()
+        })
+        .collect()
+}
+
+async fn all(connections: &mut JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
+}
+
+/// Whether `accept` failed for one connection alone, and the next may be well.
+fn is_about_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

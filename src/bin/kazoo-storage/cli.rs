@@ -1,0 +1,200 @@
+//! The command line, and the environment variables that stand in for it.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+
+/// HTTP storage for the attachments of the KAZOO telephony platform.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Store what KAZOO uploads as plain files, and serve it
+    ///
+    /// The first SIGTERM or Ctrl-C stops the server: it accepts no connection any more, finishes the requests it has
+    /// begun, answers what still arrives on open connections, and exits with status 0 once they are all closed or the
+    /// grace period is over. A second one ends it at once, with status 128 plus the signal's number.
+    Serve(ServeOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeOptions {
+    /// Address and port to listen on; port 0 takes a free one, which the first line on stdout names
+    #[arg(
+        long,
+        env = "KAZOO_STORAGE_LISTEN",
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub(crate) listen: SocketAddr,
+
+    /// Path that every file is under, as in the URL of KAZOO's storage settings
+    #[arg(
+        long,
+        env = "KAZOO_STORAGE_MOUNT",
+        value_name = "PATH",
+        default_value = "/some_prefix"
+    )]
+    pub(crate) mount: String,
+
+    /// Directory to keep the files in; created if it is not there
+    #[arg(long, env = "KAZOO_STORAGE_ROOT", value_name = "DIR", default_value = "./data")]
+    pub(crate) root: PathBuf,
+
+    /// What base64 in uploads is: `detect` decodes what is unmistakably encoded, `declared` requires multipart media to
+    /// be encoded (the storage settings have `base64_encode_data`), `off` stores everything as it came
+    #[arg(long, env = "KAZOO_STORAGE_BASE64", value_name = "MODE", default_value = "detect")]
+    pub(crate) base64: Base64Mode,
+
+    /// Where a file's name is: in the `path`; in `query=NAME`, a parameter of the query (the settings' URL ends with
+    /// `NAME=`); or in `metadata=FIELD[,FIELD…]`, the first of these fields that there is (the settings have
+    /// `field_list: []` and `send_multipart`)
+    #[arg(long, env = "KAZOO_STORAGE_KEY", value_name = "SOURCE", default_value = "path")]
+    pub(crate) key: KeySource,
+
+    /// Longest body to accept, in bytes or with a suffix KiB, MiB or GiB
+    #[arg(long, env = "KAZOO_STORAGE_MAX_BODY", value_name = "SIZE", default_value = "1GiB")]
+    pub(crate) max_body: Size,
+
+    /// How many seconds the server takes at most from the first signal to its end
+    ///
+    /// In the last tenth, requests that are not done yet are answered with 503 and a Retry-After of a few seconds.
+    #[arg(long, env = "KAZOO_STORAGE_GRACE", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(crate) grace: Duration,
+
+    /// Answer an upload without waiting until the disk has it: faster, but a power failure loses answered uploads
+    #[arg(long, env = "KAZOO_STORAGE_NO_FSYNC", value_parser = BoolishValueParser::new())]
+    pub(crate) no_fsync: bool,
+
+    /// Form of the log on stderr; the environment variable `RUST_LOG` sets how much is logged (default: `info`)
+    #[arg(
+        long,
+        env = "KAZOO_STORAGE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Base64Mode {
+    Detect,
+    Declared,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line of text each
+    Text,
+    /// One JSON object each
+    Json,
+}
+
+/// Where the name of a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    Path,
+    Query(String),
+    Metadata(Vec<String>),
+}
+
+impl FromStr for KeySource {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            None if text == "path" => Ok(Self::Path),
+            Some(("query", name)) if !name.is_empty() => Ok(Self::Query(name.to_owned())),
+            Some(("metadata", fields)) if fields.split(',').all(|field| !field.is_empty()) => {
+                Ok(Self::Metadata(fields.split(',').map(str::to_owned).collect()))
+            }
+            _ => Err("expected `path`, `query=NAME` or `metadata=FIELD[,FIELD…]`"),
+        }
+    }
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = match text.get(digits.len()..).unwrap_or_default().trim_start() {
+            "" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err("expected bytes, or a number with the suffix KiB, MiB or GiB"),
+        };
+        let number: u64 = digits
+            .parse()
+            .map_err(|_| "expected a whole number before the suffix")?;
+        number.checked_mul(unit).map(Self).ok_or("too large")
+    }
+}
+
+/// At most a day: whoever waits longer for a server to stop has forgotten it.
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    match text.parse() {
+        Ok(seconds @ 0..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected whole seconds, at most 86400"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for flag in serve.get_arguments().filter(|arg| arg.get_id() != "help") {
+            let name = flag.get_id().as_str().to_uppercase();
+            let expected = format!("KAZOO_STORAGE_{name}");
+            assert_eq!(flag.get_env().unwrap(), expected.as_str());
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        let size = |text: &str| text.parse::<Size>().map(|Size(bytes)| bytes);
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("12345"), Ok(12345));
+        assert_eq!(size("3KiB"), Ok(3 << 10));
+        assert_eq!(size("20 MiB"), Ok(20 << 20));
+        assert_eq!(size("1GiB"), Ok(1 << 30));
+        for bad in ["", "GiB", "-1", "1.5GiB", "1GB", "1kib", "1 2", "99999999999GiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn key_sources() {
+        assert_eq!("path".parse(), Ok(KeySource::Path));
+        assert_eq!("query=recording".parse(), Ok(KeySource::Query("recording".into())));
+        assert_eq!(
+            "metadata=media_id,id".parse(),
+            Ok(KeySource::Metadata(vec!["media_id".into(), "id".into()]))
+        );
+        for bad in ["", "Path", "query", "query=", "metadata=", "metadata=a,,b", "header=x"] {
+            assert!(bad.parse::<KeySource>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What a request is answered with while the server comes to its end.
+
+use std::convert::Infallible;
+
+use http::{HeaderValue, Request, Response, header};
+use kazoo_storage::{Body, Error, ErrorKind};
+use tokio::sync::watch;
+use tower::{Service, ServiceExt as _};
+
+use crate::shutdown::Phase;
+
+/// Answers `request` by `service`, as far as `phase` allows.
+pub(crate) async fn answer<S, B>(
+    service: S,
+    request: Request<B>,
+    mut phase: watch::Receiver<Phase>,
+) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+{
+    let mut response = tokio::select! {
+        // What is done at once is answered even at the very end.
+        biased;
+        response = service.oneshot(request) => response?,
+        _ = phase.wait_for(|phase| *phase == Phase::Ending) => {
+            let message = "the storage server is stopping before the request was done; send it again";
+            Error::new(ErrorKind::Unavailable, message).into_response()
+        }
+    };
+    if *phase.borrow() != Phase::Serving {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use http::StatusCode;
+
+    use super::*;
+
+    async fn ok(_: Request<()>) -> Result<Response<Body>, Infallible> {
+        Ok(Response::new(Body::empty()))
+    }
+
+    async fn never(_: Request<()>) -> Result<Response<Body>, Infallible> {
+        pending().await
+    }
+
+    #[tokio::test]
+    async fn answers_close_the_connection_once_the_server_drains() {
+        let (phases, phase) = watch::channel(Phase::Serving);
+        for (now, close) in [
+            (Phase::Serving, None),
+            (Phase::Draining, Some("close")),
+            (Phase::Ending, Some("close")),
+        ] {
+            phases.send_replace(now);
+            let response = answer(tower::service_fn(ok), Request::new(()), phase.clone()).await;
+            let response = response.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            let header = response.headers().get(header::CONNECTION);
+            assert_eq!(header.map(|value| value.to_str().unwrap()), close);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_off_is_asked_for_again() {
+        let (phases, phase) = watch::channel(Phase::Serving);
+        let answering = tokio::spawn(answer(tower::service_fn(never), Request::new(()), phase));
+        phases.send_replace(Phase::Ending);
+        let response = answering.await.unwrap().unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::CONNECTION], "close");
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+    }
+}

@@ -1,0 +1,134 @@
+//! The log: structured lines on stderr.
+//!
+//! A request's query is never in it: KAZOO's fetches carry callers' names and numbers there.
+
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+};
+
+use kazoo_storage::{End, Event, Events, Outcome};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{LevelFilter, filter_fn},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use crate::cli::LogFormat;
+
+/// Starts logging. `RUST_LOG` says how much of this program's own records is written, by default `info`.
+///
+/// Records of other crates are never written, whatever `RUST_LOG` says: one that shows a request's head shows its
+/// query.
+pub(crate) fn init(format: LogFormat) {
+    let level = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    let own = filter_fn(|metadata| {
+        let target = metadata.target();
+        let path = target.strip_prefix(env!("CARGO_CRATE_NAME"));
+        path.is_some_and(|path| path.is_empty() || path.starts_with("::"))
+    });
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(own))
+        .with(level)
+        .init();
+}
+
+/// Logs a line for each request that is over.
+pub(crate) struct Requests {
+    /// Whether the line has the file's key; it does not belong there when it is a part of the metadata.
+    pub(crate) keys: bool,
+}
+
+impl Events for Requests {
+    fn finished(&self, event: &Event<'_>) {
+        let (outcome, key, len, error) = match event.outcome {
+            Some(Outcome::Stored { key, len, .. }) => ("stored", Some(key), Some(*len), None),
+            Some(Outcome::Fetched { key, len, .. }) => ("fetched", Some(key), Some(*len), None),
+            Some(Outcome::Referred { key, .. }) => ("referred", Some(key), None, None),
+            Some(Outcome::Probed { .. }) => ("probed", None, None, None),
+            Some(Outcome::Failed { error, .. }) => (error.kind().as_str(), None, None, Some(error)),
+            _ => ("none", None, None, None),
+        };
+        // The cause is the operator's business where the fault may be on this side.
+        let error = error.map(|error| {
+            if error.status().is_server_error() {
+                chain(error)
+            } else {
+                error.message().to_owned()
+            }
+        });
+        let end = match event.end {
+            End::Whole => "whole",
+            End::Dropped => "dropped",
+            _ => "failed",
+        };
+        let key = key.filter(|_| self.keys).map(tracing::field::display);
+        let elapsed_ms = (event.elapsed.as_secs_f64() * 1e6).round() / 1e3;
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: concat!(env!("CARGO_CRATE_NAME"), "::request"),
+                    method = %event.method,
+                    path = event.path,
+                    status = event.status.map(|status| status.as_u16()),
+                    outcome,
+                    key,
+                    len,
+                    bytes_out = event.bytes_out,
+                    elapsed_ms,
+                    end,
+                    error,
+                    "request"
+                )
+            };
+        }
+        match event.status {
+            Some(status) if status.is_server_error() => line!(error),
+            Some(status) if !status.is_client_error() && event.end == End::Whole => line!(info),
+            _ => line!(warn),
+        }
+    }
+}
+
+/// An error and its causes, on one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Many errors say their cause themselves.
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            let _ = write!(text, ": {message}");
+        }
+        cause = error.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use kazoo_storage::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_chain_is_one_line_and_says_nothing_twice() {
+        let inner = io::Error::other("no\nspace");
+        let error = Error::new(ErrorKind::StorageFull, "cannot write").with_source(inner);
+        assert_eq!(chain(&error), "cannot write: no space");
+        let outer = Error::new(ErrorKind::Internal, "failed: cannot write").with_source(error);
+        assert_eq!(chain(&outer), "failed: cannot write: no space");
+    }
+}

@@ -1,0 +1,269 @@
+//! The dependency direction between the crate's modules, read from its sources:
+//!
+//! `bin → kazoo_storage → {layers, serve} → {reject, store} → {outcome, probe, body, metadata, key} → error`
+
+// A test fails by panicking, and says where.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const LAYERS: [&str; 6] = [
+    "answer_probe",
+    "decode_base64",
+    "extract_key",
+    "limit_body",
+    "observe",
+    "split_multipart",
+];
+
+/// The longest a source file may be, in lines: one concept per file.
+const MAX_LINES: usize = 400;
+
+/// Which modules of the crate may be imported by `module`; none if it is not a module of the plan.
+fn allowed(module: &str) -> Option<Vec<&'static str>> {
+    const VOCABULARY: [&str; 6] = ["error", "key", "metadata", "body", "probe", "outcome"];
+    let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
+    match module {
+        "error" => Some(vec![]),
+        "key" | "metadata" | "body" => Some(vec!["error"]),
+        "probe" | "outcome" => Some(vec!["error", "key"]),
+        "reject" | "store" => and(&[]),
+        "serve" => and(&["reject", "store"]),
+        "kazoo_storage" => and(&[&["reject", "store", "serve"][..], &LAYERS].concat()),
+        layer if LAYERS.contains(&layer) => and(&["reject"]),
+        _ => None,
+    }
+}
+
+/// Where a library may be used.
+const LIBRARIES: [(&str, &str); 2] = [("multer", "split_multipart"), ("base64", "decode_base64")];
+
+/// The code of `source` line by line, without comments, and up to its unit tests, which may use anything.
+fn code(source: &str) -> Vec<(usize, &str)> {
+    let end = source.find("#[cfg(test)]\nmod ").unwrap_or(source.len());
+    source[..end]
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .collect()
+}
+
+/// The modules of the crate that `source` names, each with its line: in `crate::name` and in `crate::{name, …}`.
+fn imports(source: &str) -> Vec<(usize, String)> {
+    let name = |text: &str| -> String {
+        let ends = |letter: char| !letter.is_alphanumeric() && letter != '_';
+        text.split(ends).next().unwrap_or_default().to_owned()
+    };
+    let mut found = Vec::new();
+    // How deep in the braces of a `crate::{…}` the line begins; none outside.
+    let mut depth: Option<usize> = None;
+    for (number, line) in code(source) {
+        let mut rest = line;
+        if depth.is_none() {
+            while let Some((before, after)) = rest.split_once("crate::") {
+                rest = after;
+                if before.ends_with(|letter: char| letter == '$' || letter.is_alphanumeric() || letter == '_') {
+                    continue;
+                }
+                if let Some(list) = after.strip_prefix('{') {
+                    depth = Some(1);
+                    rest = list;
+                    break;
+                }
+                found.push((number, name(after)));
+            }
+        }
+        let Some(mut open) = depth else { continue };
+        let mut starts = true;
+        for (at, letter) in rest.char_indices() {
+            match letter {
+                '{' => open += 1,
+                '}' => open -= 1,
+                ',' => starts = open == 1,
+                _ if letter.is_whitespace() => {}
+                _ if starts && open == 1 => {
+                    found.push((number, name(&rest[at..])));
+                    starts = false;
+                }
+                _ => {}
+            }
+            if open == 0 {
+                break;
+            }
+        }
+        depth = (open > 0).then_some(open);
+    }
+    found
+}
+
+/// What `source`, a file of `module` at `path`, breaks of the plan.
+fn violations(path: &str, module: &str, source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(allowed) = allowed(module) else {
+        return vec![format!(
+            "{path}: `{module}` is no module of the plan; say in this test what it may import"
+        )];
+    };
+    for (line, imported) in imports(source) {
+        if imported == module || allowed.contains(&&*imported) {
+            continue;
+        }
+        found.push(format!(
+            "{path}:{line}: `{module}` imports `crate::{imported}`; it may import {allowed:?}"
+        ));
+    }
+    for (line, text) in code(source) {
+        if text.contains("super::super::") {
+            found.push(format!(
+                "{path}:{line}: `super::super::` hides which module is imported; write `crate::`"
+            ));
+        }
+        for (library, home) in LIBRARIES {
+            if module != home && uses(text, library) {
+                found.push(format!(
+                    "{path}:{line}: `{module}` uses `{library}`, which is for `{home}` only"
+                ));
+            }
+        }
+    }
+    let lines = source.lines().count();
+    if lines > MAX_LINES {
+        found.push(format!(
+            "{path}:{lines}: {lines} lines; one concept per file, and at most {MAX_LINES} lines"
+        ));
+    }
+    found
+}
+
+/// Whether `text` has a path that begins with `library`.
+fn uses(text: &str, library: &str) -> bool {
+    text.match_indices(library).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let inside = before.is_some_and(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '.' | ':' | '"'));
+        let after = &text[at + library.len()..];
+        let imported = text.trim_start().starts_with("use ") && after.starts_with([';', ' ']);
+        !inside && (after.starts_with("::") || imported)
+    })
+}
+
+/// Every source file with its module.
+fn sources() -> Vec<(String, String, String)> {
+    fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    walk(&root.join("src"), &mut files);
+    files.sort();
+    let named = files.into_iter().map(|file| {
+        let path = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        let module = path.split('/').nth(1).unwrap().trim_end_matches(".rs").to_owned();
+        (path, module, fs::read_to_string(file).unwrap())
+    });
+    named.collect()
+}
+
+#[test]
+fn modules_import_only_what_is_below_them() {
+    let mut checked = 0;
+    let mut broken = Vec::new();
+    for (path, module, source) in sources() {
+        match &*module {
+            // The crate's root names every module, and a program is a crate of its own.
+            "lib" => {}
+            "bin" => broken
+                .extend((source.lines().count() > MAX_LINES).then(|| format!("{path}: more than {MAX_LINES} lines"))),
+            _ => broken.extend(violations(&path, &module, &source)),
+        }
+        checked += 1;
+    }
+    assert!(checked > 40, "only {checked} files were found");
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_layer_has_the_same_files() {
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, module, _) in sources() {
+        if let Some((_, file)) = path.rsplit_once('/') {
+            files.entry(module).or_default().push(file.to_owned());
+        }
+    }
+    for layer in LAYERS {
+        for file in ["mod.rs", "layer.rs", "service.rs"] {
+            assert!(
+                files[layer].iter().any(|found| found == file),
+                "src/{layer}/{file} is missing"
+            );
+        }
+    }
+}
+
+/// The test above sees nothing if it cannot see this.
+#[test]
+fn what_is_wrong_is_found_with_its_line() {
+    let source = "\
+//! [`ServeBlobs`](crate::serve::ServeBlobs) may be spoken of.
+use crate::error::Error;
+use crate::{
+    body::{Body, poll_data},
+    store::{BlobStore, Stored}, serve::ServeBlobs,
+    observe,
+};
+use crate::{key::BlobKey, limit_body::LimitBody};
+use multer::Multipart;
+use super::super::probe::Probe;
+
+fn f() -> crate::extract_key::PathKey {
+    // crate::serve is only said here.
+    base64::engine::f(self.base64::<u8>(), decode_base64::g())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::MemoryStore;
+}
+";
+    let found = violations("src/observe/x.rs", "observe", source);
+    let places: Vec<&str> = found
+        .iter()
+        .map(|violation| violation.split(": ").next().unwrap())
+        .collect();
+    let at = |line: usize| format!("src/observe/x.rs:{line}");
+    assert_eq!(
+        places,
+        [at(5), at(5), at(8), at(12), at(9), at(10), at(14)],
+        "{found:#?}"
+    );
+    for (violation, says) in found.iter().zip([
+        "store",
+        "serve",
+        "limit_body",
+        "extract_key",
+        "multer",
+        "super",
+        "base64",
+    ]) {
+        assert!(violation.contains(says), "{violation}");
+    }
+    assert_eq!(imports("use crate::{a, b::{c, d}, e::f};").len(), 3);
+    assert_eq!(violations("src/key.rs", "key", "use crate::error::Result;"), [""; 0]);
+    assert_eq!(violations("src/new.rs", "new", "").len(), 1);
+    assert_eq!(violations("src/key.rs", "key", &"\n".repeat(MAX_LINES + 1)).len(), 1);
+    assert_eq!(
+        violations("src/split_multipart/x.rs", "split_multipart", "use multer::Field;"),
+        [""; 0]
+    );
+}

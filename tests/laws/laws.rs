@@ -1,0 +1,374 @@
+//! The laws. Each takes one subject, and says which sample breaks it and how.
+
+use std::{fmt::Write as _, future::Future};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body::Body as _;
+use kazoo_storage::{Body, MediaPart, Metadata};
+use tower::{Service as _, ServiceExt as _};
+
+use crate::{
+    body::{Script, Step},
+    seen::{Mark, Read, Recorder, Seen, read},
+    table::{Expect, Sample, Subject, media},
+};
+
+pub(crate) type Verdict = Result<(), String>;
+
+macro_rules! hold {
+    ($law:expr, $($broken:tt)+) => {
+        if !$law {
+            return Err(format!($($broken)+));
+        }
+    };
+}
+
+/// What came of one request.
+struct Run {
+    /// What reached the inner service or the store.
+    seen: Vec<Seen>,
+    status: StatusCode,
+    answer: Read,
+}
+
+impl Run {
+    /// What came out whole.
+    fn emitted(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.iter().filter(|seen| seen.body.end.is_ok())
+    }
+
+    /// What tells it from another: the answer, which has the error if there was one, and what came out whole.
+    fn fingerprint(&self) -> String {
+        let mut text = format!("{} {:?}", self.status, self.answer);
+        for seen in self.emitted() {
+            write!(text, "\n{}", seen.fingerprint()).unwrap();
+        }
+        text
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+async fn run(subject: &Subject, head: &Request<()>, body: Script) -> Run {
+    let recorder = Recorder::default();
+    let mut service = subject.around(recorder.clone());
+    let request = head.clone().map(|()| Body::new(body));
+    let response = service.ready().await.unwrap().call(request).await.unwrap();
+    Run {
+        status: response.status(),
+        answer: read(response.into_body()).await,
+        seen: recorder.take_seen(),
+    }
+}
+
+fn whole(body: &Bytes) -> Script {
+    Script::new([Step::Data(body.clone())]).sized()
+}
+
+/// `head`, saying how long its body is.
+fn declaring(head: &Request<()>, len: usize) -> Request<()> {
+    let mut head = head.clone();
+    head.headers_mut().insert(header::CONTENT_LENGTH, len.into());
+    head
+}
+
+/// Every sample comes to what the table says, so that the other laws are not about nothing.
+pub(crate) fn samples_are_as_expected(subject: &Subject) -> Verdict {
+    block_on(async {
+        for Sample {
+            name,
+            head,
+            body,
+            expect,
+            ..
+        } in &subject.samples
+        {
+            let run = run(subject, head, whole(body)).await;
+            let emitted: Vec<_> = run.emitted().collect();
+            match expect {
+                Expect::Emitted(expected, content_type) => {
+                    hold!(
+                        emitted.len() == 1,
+                        "{name}: {} came out, answered {}",
+                        emitted.len(),
+                        run.fingerprint()
+                    );
+                    hold!(run.status.is_success(), "{name}: answered {}", run.status);
+                    let found = emitted[0]
+                        .headers
+                        .get(header::CONTENT_TYPE)
+                        .map(|value| value.to_str().unwrap());
+                    hold!(
+                        found == *content_type,
+                        "{name}: the content-type that came out is {found:?}"
+                    );
+                    hold!(emitted[0].body.data == *expected, "{name}: other bytes came out");
+                }
+                Expect::Answered(status) => {
+                    hold!(
+                        emitted.is_empty(),
+                        "{name}: a whole body came out: {}",
+                        run.fingerprint()
+                    );
+                    hold!(run.status == *status, "{name}: answered {}", run.fingerprint());
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Without its wrinkle the request reaches the inner service as it came: head, extensions, bytes, length and trailers.
+pub(crate) fn pass_through(subject: &Subject) -> Verdict {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-checksum", "1".parse().unwrap());
+    let bodies = [
+        Vec::new(),
+        b"ID3".to_vec(),
+        media(1500),
+        media(100_000),
+        b"aGVsbG8sIHdvcmxk".to_vec(),
+        crate::table::FORM_DATA.body("{}", "audio/mpeg", b"ID3"),
+    ];
+    block_on(async {
+        for head in &subject.plain {
+            for (body, trailed) in bodies.iter().flat_map(|body| [(body, false), (body, true)]) {
+                let head = if trailed {
+                    head.clone()
+                } else {
+                    declaring(head, body.len())
+                };
+                let mut steps = vec![Step::Data(body.clone().into())];
+                steps.extend(trailed.then(|| Step::Trailers(trailers.clone())));
+                let script = match (trailed, body.is_empty()) {
+                    (false, true) => Script::new([]).sized(),
+                    (false, false) => Script::new(steps).sized(),
+                    (true, _) => Script::new(steps),
+                };
+                let hint = script.size_hint();
+                let run = run(subject, &head, script).await;
+                let sent_as = format!("{} {} with {} bytes", head.method(), head.uri(), body.len());
+                hold!(
+                    run.seen.len() == 1,
+                    "{sent_as}: {} came out, answered {}",
+                    run.seen.len(),
+                    run.fingerprint()
+                );
+                let seen = &run.seen[0];
+                let arrived = (
+                    seen.method.clone(),
+                    seen.uri.clone(),
+                    seen.version,
+                    seen.headers.clone(),
+                );
+                let sent = (
+                    head.method().clone(),
+                    head.uri().clone(),
+                    head.version(),
+                    head.headers().clone(),
+                );
+                hold!(arrived == sent, "{sent_as}: {sent:?} became {arrived:?}");
+                hold!(
+                    seen.extensions.get::<Mark>() == head.extensions().get::<Mark>(),
+                    "{sent_as}: an extension is lost"
+                );
+                let metadata = head.extensions().get::<Metadata>();
+                hold!(
+                    seen.metadata() == metadata,
+                    "{sent_as}: the metadata became {:?}",
+                    seen.metadata()
+                );
+                let mark = head.extensions().get::<MediaPart>();
+                hold!(
+                    seen.extensions.get::<MediaPart>() == mark,
+                    "{sent_as}: the mark of the media part changed"
+                );
+                hold!(seen.body.end.is_ok(), "{sent_as}: {:?}", seen.body.end);
+                hold!(seen.body.data == body[..], "{sent_as}: other bytes came out");
+                let expected = trailed.then_some(&trailers);
+                hold!(
+                    seen.body.trailers.as_ref() == expected,
+                    "{sent_as}: the trailers became {:?}",
+                    seen.body.trailers
+                );
+                let (lower, upper) = (seen.hint.lower(), seen.hint.upper());
+                let same_hint = (lower, upper) == (hint.lower(), hint.upper());
+                hold!(same_hint, "{sent_as}: the length {hint:?} became {:?}", seen.hint);
+                hold!(run.status == StatusCode::OK, "{sent_as}: answered {}", run.status);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What comes out has no wrinkle left: sent through once more, it comes out the same.
+pub(crate) fn plain_out(subject: &Subject) -> Verdict {
+    block_on(async {
+        for Sample { name, head, body, .. } in &subject.samples {
+            let first = run(subject, head, whole(body)).await;
+            for seen in first.emitted() {
+                // A store's key is the whole path; the mount's prefix and a static URL come before it.
+                let mut again = seen.head();
+                if subject.stores {
+                    *again.uri_mut() = head.uri().clone();
+                }
+                let second = run(subject, &again, whole(&seen.body.data)).await;
+                let emitted: Vec<_> = second.emitted().map(Seen::fingerprint).collect();
+                hold!(
+                    emitted == [seen.fingerprint()],
+                    "{name}: the second time {emitted:?} came out, and the first time {}",
+                    seen.fingerprint()
+                );
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The ways to cut `body` into chunks.
+fn chunkings(body: &Bytes) -> Vec<(String, Vec<Step>)> {
+    let sized = |size: usize| body.chunks(size).map(|chunk| Step::Data(body.slice_ref(chunk)));
+    let mut chunkings = Vec::new();
+    if body.len() > 4096 {
+        for size in [999, 4096, 0xffff, 0x10000, 0x10001] {
+            chunkings.push((format!("in chunks of {size}"), sized(size).collect()));
+        }
+        return chunkings;
+    }
+    for at in 0..=body.len() {
+        let (front, back) = (Step::Data(body.slice(..at)), Step::Data(body.slice(at..)));
+        chunkings.push((format!("split at {at}"), vec![front, Step::Pause, back]));
+    }
+    for size in 1..=64 {
+        chunkings.push((format!("in chunks of {size}"), sized(size).collect()));
+    }
+    for size in [1, 7] {
+        let pauses = sized(size).flat_map(|chunk| [Step::Pause, chunk]).chain([Step::Pause]);
+        chunkings.push((format!("in chunks of {size} with pauses"), pauses.collect()));
+        let empty = || Step::Data(Bytes::new());
+        let empties = sized(size).flat_map(|chunk| [empty(), chunk]).chain([empty()]);
+        chunkings.push((format!("in chunks of {size} with empty ones"), empties.collect()));
+    }
+    chunkings
+}
+
+/// However the body is cut into chunks, the same comes of it.
+pub(crate) fn chunk_blind(subject: &Subject) -> Verdict {
+    block_on(async {
+        for Sample { name, head, body, .. } in &subject.samples {
+            let reference = run(subject, head, whole(body)).await.fingerprint();
+            for (chunking, steps) in chunkings(body) {
+                let run = run(subject, head, Script::new(steps)).await.fingerprint();
+                hold!(run == reference, "{name}, {chunking}: {run}\nand whole: {reference}");
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The inner service is called only after its `poll_ready` said so, on the same instance.
+pub(crate) fn ready(subject: &Subject) -> Verdict {
+    block_on(async {
+        let samples = subject.samples.iter().map(|sample| (&sample.head, &sample.body));
+        let empty = Bytes::new();
+        let plain = subject.plain.iter().map(|head| (head, &empty));
+        for (head, body) in samples.chain(plain) {
+            let request = || head.clone().map(|()| Body::new(whole(body)));
+            let recorder = Recorder::default();
+            let mut service = subject.around(recorder.clone());
+            let first = service.ready().await.unwrap().call(request());
+            // A second one while the first has not begun, and one of a clone taken from a ready service.
+            let ready = service.ready().await.unwrap();
+            let mut clone = ready.clone();
+            let second = ready.call(request());
+            let third = clone.ready().await.unwrap().call(request());
+            for future in [second, first, third] {
+                drop(future.await);
+            }
+            let again = service.ready().await.unwrap().call(request());
+            drop(again.await);
+            let calls = recorder.called_unready();
+            hold!(
+                calls == 0,
+                "{} {}: called {calls} times without being ready",
+                head.method(),
+                head.uri()
+            );
+        }
+        Ok(())
+    })
+}
+
+/// Where a body of `len` bytes is cut off: everywhere if it is small, and otherwise near its ends and here and there.
+fn cuts(len: usize) -> impl Iterator<Item = usize> {
+    let (edge, step) = if len <= 4096 { (150, 53) } else { (8, 9973) };
+    (0..len).filter(move |at| *at < edge || at + edge >= len || at % step == 0)
+}
+
+/// A body that comes cut off never goes out with a clean end.
+pub(crate) fn all_or_error(subject: &Subject) -> Verdict {
+    block_on(async {
+        for sample in &subject.samples {
+            for len in cuts(sample.body.len()) {
+                let part = || Step::Data(sample.body.slice(..len));
+                let declared = declaring(&sample.head, sample.body.len());
+                for (how, head, steps) in [
+                    ("then an error", &sample.head, vec![part(), Step::Fail]),
+                    (
+                        "then an error, its length declared",
+                        &declared,
+                        vec![part(), Step::Pause, Step::Fail],
+                    ),
+                    ("of the declared length", &declared, vec![part()]),
+                ]
+                .into_iter()
+                .chain(
+                    sample
+                        .delimited
+                        .then(|| ("without the rest", &sample.head, vec![part()])),
+                ) {
+                    let failed = matches!(steps.last(), Some(Step::Fail));
+                    let run = run(subject, head, Script::new(steps)).await;
+                    judge(subject, sample, &run, failed)
+                        .map_err(|broken| format!("{}, the first {len} bytes {how}: {broken}", sample.name))?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn judge(subject: &Subject, sample: &Sample, run: &Run, failed: bool) -> Verdict {
+    for seen in &run.seen {
+        hold!(
+            !seen.body.recants,
+            "what came out ended with {:?} and then went on",
+            seen.body.end
+        );
+    }
+    let mut all_there = false;
+    for seen in run.emitted() {
+        hold!(!failed, "a clean end came out: {}", seen.fingerprint());
+        let whole = matches!(&sample.expect, Expect::Emitted(body, _) if *body == seen.body.data);
+        // Who reads it can tell by itself if the length that was declared still is.
+        let declared = seen
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|len| len.to_str().ok()?.parse().ok());
+        let tells = !subject.stores && declared.is_some_and(|len: usize| len > seen.body.data.len());
+        hold!(whole || tells, "a clean end came out: {}", seen.fingerprint());
+        all_there |= whole;
+    }
+    let answers_itself = subject.stores || run.seen.is_empty();
+    // A fetch has no body to be cut off.
+    if answers_itself && !all_there && sample.head.method() != http::Method::GET {
+        hold!(!run.status.is_success(), "answered {}", run.status);
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The laws that every layer holds, alone and in the whole stack:
+//!
+//! - *pass-through*: without its wrinkle the request is unchanged;
+//! - *plain-out*: what comes out no longer has the wrinkle;
+//! - *chunk-blind*: any re-chunking of the body gives the same result;
+//! - *ready*: the inner service is called only after its `poll_ready`;
+//! - *all-or-error*: a clean end comes out only if all of the body came in.
+//!
+//! The sixth, *bounded*, is measured in `memory.rs`. A new layer is one more entry in `table.rs`.
+
+// A test fails by panicking, and says where.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod body;
+mod laws;
+mod seen;
+mod table;
+mod toys;
+
+use laws::Verdict;
+use table::{Subject, subjects};
+
+/// Runs `law` over the whole table and names every layer that breaks it.
+fn over_every_layer(law: fn(&Subject) -> Verdict) {
+    let broken: Vec<String> = subjects()
+        .iter()
+        .filter_map(|subject| law(subject).err().map(|broken| format!("{}: {broken}", subject.name)))
+        .collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n\n"));
+}
+
+#[test]
+fn every_sample_comes_to_what_the_table_says() {
+    over_every_layer(laws::samples_are_as_expected);
+}
+
+#[test]
+fn pass_through() {
+    over_every_layer(laws::pass_through);
+}
+
+#[test]
+fn plain_out() {
+    over_every_layer(laws::plain_out);
+}
+
+#[test]
+fn chunk_blind() {
+    over_every_layer(laws::chunk_blind);
+}
+
+#[test]
+fn ready() {
+    over_every_layer(laws::ready);
+}
+
+#[test]
+fn all_or_error() {
+    over_every_layer(laws::all_or_error);
+}

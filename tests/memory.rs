@@ -1,0 +1,557 @@
+//! How much is held of a request, measured by counting every allocation: at most [`BOUND`], whatever the peer sends and
+//! however fast.
+//!
+//! A debug build moves less data than a release build; what is held does not depend on it.
+
+// A test fails by panicking, and says where.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::TokioIo;
+use kazoo_storage::{
+    AnswerProbe, Base64, BlobInfo, BlobKey, BlobStore, Body, ByteRange, DecodeBase64, Error, ErrorKind, Event,
+    ExtractKey, Fetched, KazooStorage, LimitBody, MediaPart, Metadata, Observe, PathKey, SplitMultipart, Stored,
+    Upload,
+};
+use peak_alloc::PeakAlloc;
+use tower::{Layer, Service, ServiceExt as _, service_fn};
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// The most bytes held of one request, its metadata left out: the chunk that is being read, what becomes of it, and what
+/// the service itself takes.
+const BOUND: usize = 256 << 10;
+
+/// How much a peer hands over at once: as much as hyper's buffer holds.
+const CHUNK: usize = 64 << 10;
+
+const MIB: u64 = 1 << 20;
+
+/// As much as there is time for.
+const LONG: u64 = if cfg!(debug_assertions) { 24 * MIB } else { 1024 * MIB };
+
+/// What no layer may read to its end.
+const ENDLESS: u64 = 256 * MIB;
+
+/// A body of any length, made while it is read: `head`, then `repeated` up to `len` bytes, then `tail`.
+///
+/// Every chunk is memory of its own, so that whoever keeps one is seen to hold it.
+#[derive(Clone, Debug)]
+struct Generated {
+    head: Bytes,
+    repeated: Arc<[u8]>,
+    len: u64,
+    tail: Bytes,
+    /// Whether others get their turn between two chunks; otherwise it is always ready.
+    pauses: bool,
+    paused: bool,
+}
+
+impl Generated {
+    /// `len` bytes of `pattern`, a chunk at a time.
+    fn new(pattern: &[u8], len: u64) -> Self {
+        Self::in_chunks(CHUNK, pattern, len)
+    }
+
+    fn in_chunks(chunk: usize, pattern: &[u8], len: u64) -> Self {
+        Self {
+            head: Bytes::new(),
+            repeated: pattern.iter().copied().cycle().take(chunk).collect(),
+            len,
+            tail: Bytes::new(),
+            pauses: false,
+            paused: false,
+        }
+    }
+
+    fn between(mut self, head: impl Into<Bytes>, tail: impl Into<Bytes>) -> Self {
+        self.head = head.into();
+        self.tail = tail.into();
+        self
+    }
+
+    fn pausing(mut self) -> Self {
+        self.pauses = true;
+        self
+    }
+
+    fn total(&self) -> u64 {
+        self.head.len() as u64 + self.len + self.tail.len() as u64
+    }
+}
+
+impl HttpBody for Generated {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = &mut *self;
+        this.paused = this.pauses && !this.paused;
+        if this.paused {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let chunk = if !this.head.is_empty() {
+            std::mem::take(&mut this.head)
+        } else if this.len > 0 {
+            let len = this.repeated.len().min(usize::try_from(this.len).unwrap_or(usize::MAX));
+            this.len -= len as u64;
+            Bytes::copy_from_slice(&this.repeated[..len])
+        } else if !this.tail.is_empty() {
+            std::mem::take(&mut this.tail)
+        } else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+}
+
+/// Counts bytes and throws them away.
+#[derive(Clone, Debug, Default)]
+struct Discard {
+    bytes: Arc<AtomicU64>,
+    uploads: Arc<AtomicUsize>,
+    /// The most uploads there were at the same time.
+    most: Arc<AtomicUsize>,
+}
+
+impl Discard {
+    async fn drain(&self, mut body: Body) -> Result<(), Error> {
+        while let Some(frame) = body.frame().await {
+            let data = frame?.into_data().unwrap_or_default();
+            self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl BlobStore for Discard {
+    async fn put(&self, upload: Upload) -> Result<Stored, Error> {
+        let now = self.uploads.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+        let drained = self.drain(upload.body).await;
+        self.uploads.fetch_sub(1, Ordering::Relaxed);
+        drained.map(|()| Stored::Created)
+    }
+
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched, Error> {
+        Err(Error::new(ErrorKind::NotFound, "nothing is kept"))
+    }
+
+    async fn head(&self, _: &BlobKey) -> Result<BlobInfo, Error> {
+        Err(Error::new(ErrorKind::NotFound, "nothing is kept"))
+    }
+
+    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>, Error> {
+        Err(Error::new(ErrorKind::NotFound, "nothing is kept"))
+    }
+}
+
+/// One measurement at a time: the allocations of the whole process are counted.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+/// What `work` comes to, and how much more was allocated at its worst moment than at its beginning.
+async fn measured<F: Future>(work: F) -> (F::Output, usize) {
+    let work = pin!(work);
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let output = work.await;
+    (output, ALLOCATOR.peak_usage().saturating_sub(before))
+}
+
+#[track_caller]
+fn assert_held(what: &str, held: usize, bound: usize) {
+    println!("{what}: {} KiB held", held >> 10);
+    assert!(held <= bound, "{what}: {held} bytes were held, and {bound} may be");
+}
+
+const BOUNDARY: &str = "-Bq_-Zk29rt-";
+
+/// A PUT of a multipart body whose media are `len` bytes of `pattern`.
+fn multipart(target: &str, pattern: &[u8], len: u64) -> Request<Generated> {
+    let head = format!(
+        "\r\n--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n{{\"id\":\"DOC\"}}\r\n--{BOUNDARY}\r\n\
+         content-disposition: form-data; name=m.wav\r\ncontent-type: audio/x-wav\r\n\r\n"
+    );
+    let body = Generated::new(pattern, len).between(head, format!("\r\n--{BOUNDARY}--"));
+    multipart_of(target, body)
+}
+
+fn multipart_of(target: &str, body: Generated) -> Request<Generated> {
+    let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+    Request::put(target)
+        .header("content-type", content_type)
+        .body(body)
+        .unwrap()
+}
+
+fn raw(target: &str, len: u64) -> Request<Generated> {
+    let request = Request::put(target)
+        .header("content-type", "audio/x-wav")
+        .header("content-length", len);
+    request.body(Generated::new(b"\r\n--RIFF\x00\xff", len)).unwrap()
+}
+
+/// The base64 of endless zeros.
+const BASE64: &[u8] = b"AAAA";
+
+/// Sends `request` through `layer` to a service that throws the body away; tells the answer, how many bytes came out,
+/// and how many were held.
+fn through<L>(layer: &L, request: Request<Generated>) -> (StatusCode, u64, usize)
+where
+    L: Layer<Sink>,
+    L::Service: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    block_on(async {
+        let discard = Discard::default();
+        let service = layer.layer(Sink(discard.clone()));
+        let (answer, held) = measured(service.oneshot(request.map(Body::new))).await;
+        (answer.unwrap().status(), discard.bytes(), held)
+    })
+}
+
+/// The innermost service in front of which a layer is measured.
+#[derive(Clone)]
+struct Sink(Discard);
+
+impl Service<Request<Body>> for Sink {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let discard = self.0.clone();
+        Box::pin(async move {
+            Ok(match discard.drain(request.into_body()).await {
+                Ok(()) => Response::new(Body::empty()),
+                Err(error) => error.into_response(),
+            })
+        })
+    }
+}
+
+#[test]
+fn every_layer_is_bounded() {
+    let _alone = alone();
+    let check = |name: &str, came: u64, (status, bytes, held): (StatusCode, u64, usize)| {
+        assert_eq!((status, bytes), (StatusCode::OK, came), "{name}");
+        assert_held(name, held, BOUND);
+    };
+    let plain = || raw("/ACC/DOC/ATT.wav", LONG);
+    let encoded = |chunk| {
+        let body = Generated::in_chunks(chunk, BASE64, LONG / 4);
+        Request::put("/")
+            .header("content-type", "audio/x-wav")
+            .extension(MediaPart)
+            .body(body)
+            .unwrap()
+    };
+    check("Observe", LONG, through(&Observe::new(|_: &Event<'_>| ()), plain()));
+    check("LimitBody", LONG, through(&LimitBody::new(u64::MAX), plain()));
+    check("ExtractKey", LONG, through(&ExtractKey::new(PathKey), plain()));
+    check(
+        "AnswerProbe",
+        LONG,
+        through(&AnswerProbe::new(async || Ok(())), plain()),
+    );
+    check("SplitMultipart, plain", LONG, through(&SplitMultipart::new(), plain()));
+    let split = |pattern: &[u8]| through(&SplitMultipart::new(), multipart("/", pattern, LONG));
+    check("SplitMultipart", LONG, split(b"RIFF\x00\xff"));
+    // What looks like a delimiter for as long as it can.
+    check("SplitMultipart, line breaks", LONG, split(b"\r\n"));
+    check("SplitMultipart, near-delimiters", LONG, split(b"\r\n---Bq_-Zk29rt"));
+    for mode in [Base64::Detect, Base64::Declared] {
+        let name = format!("DecodeBase64, {mode:?}");
+        check(&name, LONG / 16 * 3, through(&DecodeBase64::new(mode), encoded(CHUNK)));
+        let name = format!("DecodeBase64, {mode:?}, odd chunks");
+        check(
+            &name,
+            LONG / 16 * 3,
+            through(&DecodeBase64::new(mode), encoded(CHUNK - 3)),
+        );
+    }
+}
+
+#[test]
+fn a_layer_that_keeps_the_body_is_seen() {
+    let _alone = alone();
+    let keeps = tower::layer::layer_fn(|sink: Sink| {
+        service_fn(move |request: Request<Body>| {
+            let sink = sink.clone();
+            async move {
+                let kept = request.into_body().collect().await.unwrap().to_bytes();
+                sink.oneshot(Request::new(Body::from(kept))).await
+            }
+        })
+    });
+    let (_, _, held) = through(&keeps, raw("/", 4 * MIB));
+    assert!(held >= 4 << 20, "{held}");
+}
+
+/// A chunk of any size is split up, and not copied whole.
+#[test]
+fn a_large_chunk_is_held_once() {
+    let _alone = alone();
+    let large = 4 << 20;
+    let (status, _, held) = through(&SplitMultipart::new(), {
+        let mut request = multipart("/", b"RIFF", 16 * MIB);
+        request.body_mut().repeated = b"RIFF".iter().copied().cycle().take(large).collect();
+        request
+    });
+    assert_eq!(status, StatusCode::OK);
+    assert_held("SplitMultipart, chunks of 4 MiB", held, large + BOUND);
+    let body = Generated::in_chunks(large, BASE64, 16 * MIB);
+    let encoded = Request::put("/")
+        .header("content-type", "audio/mpeg")
+        .extension(MediaPart)
+        .body(body)
+        .unwrap();
+    let (status, _, held) = through(&DecodeBase64::new(Base64::Detect), encoded);
+    assert_eq!(status, StatusCode::OK);
+    // What is looked at first is copied; later chunks are not.
+    assert_held("DecodeBase64, chunks of 4 MiB", held, 2 * large + BOUND);
+}
+
+/// What no client of good will sends is refused, long before its end, and little of it is held meanwhile.
+#[test]
+fn hostile_bodies_are_refused_early() {
+    const MAX_METADATA: usize = 16 << 10;
+    let _alone = alone();
+    let json_part = format!("--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n");
+    let media_part = format!("{json_part}{{}}\r\n--{BOUNDARY}\r\ncontent-type: a/b\r\n\r\n");
+    let endless = |pattern: &[u8], head: &str| Generated::new(pattern, ENDLESS).between(head.to_owned(), "");
+    let undelimited = |body| {
+        Request::put("/")
+            .header("content-type", "multipart/mixed")
+            .body(body)
+            .unwrap()
+    };
+    let with_boundary = |body| multipart_of("/", body);
+    let part = format!("\r\n--{BOUNDARY}\r\ncontent-type: a/b\r\n\r\n");
+    let cases = [
+        ("a preamble", with_boundary(endless(b"preamble\r\n", ""))),
+        ("a preamble of line breaks", with_boundary(endless(b"\r\n", ""))),
+        (
+            "a part's headers",
+            with_boundary(endless(b"x-y: z\r\n", &format!("--{BOUNDARY}\r\n"))),
+        ),
+        (
+            "one header of a part",
+            with_boundary(endless(b"z", &format!("--{BOUNDARY}\r\nx-y: "))),
+        ),
+        (
+            "the headers of the media",
+            with_boundary(endless(b"x-y: z\r\n", &format!("{json_part}{{}}\r\n--{BOUNDARY}\r\n"))),
+        ),
+        (
+            "an epilogue",
+            with_boundary(endless(b"epilogue", &format!("{media_part}ID3\r\n--{BOUNDARY}--\r\n"))),
+        ),
+        ("parts", with_boundary(endless(part.as_bytes(), &media_part))),
+        ("a first line", undelimited(endless(b"-", ""))),
+        ("a first line of line breaks", undelimited(endless(b"\r\n", ""))),
+        ("metadata", with_boundary(endless(b" ", &json_part))),
+    ];
+    for (name, request) in cases {
+        let read = Arc::new(AtomicU64::new(0));
+        let counted = request.map(|body| Counted(body, Arc::clone(&read)));
+        let layer = SplitMultipart::new().max_metadata(MAX_METADATA);
+        let (status, held) = block_on(async {
+            let service = layer.layer(Sink(Discard::default()));
+            let (answer, held) = measured(service.oneshot(counted)).await;
+            (answer.unwrap().status(), held)
+        });
+        if name == "an epilogue" {
+            // It is read and thrown away, since KAZOO has stored the media by then.
+            assert!(status.is_success() || status.is_client_error(), "{name}: {status}");
+        } else {
+            assert!(status.is_client_error(), "{name}: {status}");
+            let read = read.load(Ordering::Relaxed);
+            assert!(read <= 512 << 10, "{name}: {read} bytes were read");
+        }
+        assert_held(name, held, BOUND + 2 * MAX_METADATA);
+    }
+    let probe = "/ACC/DOC/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
+    let mut request = Request::put(probe).body(endless(b"x", "")).unwrap();
+    request.extensions_mut().insert(BlobKey::from_path(probe).unwrap());
+    let (status, _, held) = through(&AnswerProbe::new(async || Ok(())), request);
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_held("a probe", held, BOUND);
+}
+
+/// A body that counts what is read of it.
+struct Counted(Generated, Arc<AtomicU64>);
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let frame = Pin::new(&mut self.0).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.1
+                .fetch_add(frame.data_ref().map_or(0, Bytes::len) as u64, Ordering::Relaxed);
+        }
+        frame
+    }
+}
+
+/// The uploads that the whole stack is measured with, and how many bytes of media each has.
+fn uploads(len: u64) -> [(&'static str, Request<Generated>, u64); 3] {
+    [
+        ("raw", raw("/ACC/DOC/raw.wav", len), len),
+        (
+            "multipart",
+            multipart("/ACC/DOC/multipart.wav", b"RIFF\x00\xff\r\n", len),
+            len,
+        ),
+        ("base64", multipart("/ACC/DOC/base64.wav", BASE64, len), len / 4 * 3),
+    ]
+}
+
+#[test]
+fn the_whole_stack_holds_little_of_a_long_upload() {
+    let _alone = alone();
+    for (name, request, media) in uploads(LONG) {
+        let discard = Discard::default();
+        let service = KazooStorage::new(discard.clone())
+            .max_body(u64::MAX)
+            .observe(|_: &Event<'_>| ())
+            .into_service();
+        let (answer, held) = block_on(async { measured(service.oneshot(request)).await });
+        assert_eq!(answer.unwrap().status(), StatusCode::CREATED, "{name}");
+        assert_eq!(discard.bytes(), media, "{name}");
+        assert_held(&format!("the stack, {name}"), held, BOUND);
+    }
+}
+
+#[cfg(feature = "fs")]
+#[test]
+fn files_are_written_as_they_come() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    for (name, request, media) in uploads(LONG) {
+        // Without syncing: that is a matter of the disk, and not of memory.
+        let store = kazoo_storage::store::FsStore::options()
+            .durable(false)
+            .open(directory.path())
+            .unwrap();
+        let key = BlobKey::from_path(request.uri().path()).unwrap();
+        let service = KazooStorage::new(store.clone()).max_body(u64::MAX).into_service();
+        let (answer, held) = block_on(async { measured(service.oneshot(request)).await });
+        assert_eq!(answer.unwrap().status(), StatusCode::CREATED, "{name}");
+        assert_eq!(block_on(BlobStore::head(&store, &key)).unwrap().len, media, "{name}");
+        assert_held(&format!("files, {name}"), held, BOUND);
+    }
+}
+
+#[test]
+fn many_uploads_hold_as_much_each_as_one() {
+    const UPLOADS: usize = 64;
+    let _alone = alone();
+    let len = if cfg!(debug_assertions) { MIB } else { 64 * MIB };
+    let discard = Discard::default();
+    let storage = KazooStorage::new(discard.clone()).into_service();
+    let requests: Vec<_> = (0..UPLOADS).map(|number| uploads(len)[number % 3].1.clone()).collect();
+    let (statuses, held) = block_on(measured(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for request in requests {
+            tasks.spawn(storage.clone().oneshot(request.map(Generated::pausing)));
+        }
+        tasks.join_all().await
+    }));
+    assert_eq!(statuses.len(), UPLOADS);
+    assert!(
+        statuses
+            .into_iter()
+            .all(|answer| answer.unwrap().status() == StatusCode::CREATED)
+    );
+    let most = discard.most.load(Ordering::Relaxed);
+    assert_eq!(most, UPLOADS, "they were not all there at the same time");
+    assert_held("64 uploads at once", held, UPLOADS * BOUND);
+}
+
+#[test]
+fn an_upload_over_a_socket_is_held_in_its_buffers_only() {
+    /// hyper's own buffer, which grows up to the most it may.
+    const CONNECTION: usize = 64 << 10;
+    let _alone = alone();
+    for (name, request, media) in uploads(LONG) {
+        let discard = Discard::default();
+        let storage = KazooStorage::new(discard.clone()).max_body(u64::MAX).into_service();
+        let held = block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (parts, body) = request.into_parts();
+            // The client allocates all it needs before anything is measured.
+            let start = format!(
+                "PUT {} HTTP/1.1\r\nhost: h\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                parts.uri,
+                parts.headers["content-type"].to_str().unwrap(),
+                body.total(),
+            );
+            let client = std::thread::spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(start.as_bytes()).unwrap();
+                stream.write_all(&body.head).unwrap();
+                let mut left = body.len;
+                while left > 0 {
+                    let len = body.repeated.len().min(usize::try_from(left).unwrap());
+                    stream.write_all(&body.repeated[..len]).unwrap();
+                    left -= len as u64;
+                }
+                stream.write_all(&body.tail).unwrap();
+                let mut status = [0; 12];
+                stream.read_exact(&mut status).unwrap();
+                status
+            });
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper::service::service_fn(|request| storage.clone().oneshot(request));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .max_buf_size(CHUNK)
+                .serve_connection(TokioIo::new(stream), service);
+            let (closed, held) = measured(connection).await;
+            closed.unwrap();
+            assert_eq!(&client.join().unwrap(), b"HTTP/1.1 201");
+            held
+        });
+        assert_eq!(discard.bytes(), media, "{name}");
+        assert_held(&format!("over a socket, {name}"), held, BOUND + CONNECTION);
+    }
+}

@@ -1,0 +1,618 @@
+//! The `kazoo-storage` program, run as its users run it: over sockets, with signals, on a directory.
+#![cfg(all(feature = "server", unix))]
+// A test that cannot go on has failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// How long anything may take that takes no time.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` yields something.
+fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The program, with nothing of this process's environment that could configure it.
+fn program() -> Command {
+    clean(Command::new(env!("CARGO_BIN_EXE_kazoo-storage")))
+}
+
+fn clean(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name == "RUST_LOG" || name.to_string_lossy().starts_with("KAZOO_STORAGE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A running server, killed when it is dropped.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+    logs: TempDir,
+}
+
+impl Server {
+    /// Starts a server on a free port with its files in `root`.
+    fn start(root: &Path, options: &[&str]) -> Self {
+        let mut command = program();
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(options);
+        Self::spawn(command.arg("--root").arg(root))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let logs = TempDir::new().unwrap();
+        command.stderr(File::create(logs.path().join("stderr")).unwrap());
+        Self::spawn_logging(command, logs)
+    }
+
+    fn spawn_logging(command: &mut Command, logs: TempDir) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .strip_prefix("listening on http://")
+            .and_then(|rest| rest.strip_suffix('\n')?.parse().ok());
+        let Some(address) = address else {
+            let _ = child.kill();
+            let log = fs::read_to_string(logs.path().join("stderr")).unwrap_or_default();
+            panic!("first line on stdout: {line:?}; stderr: {log}")
+        };
+        Self { child, address, logs }
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.address).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").arg("-c").arg(kill).status().unwrap().success());
+    }
+
+    /// Sends a signal, and waits until it has had its effect: nobody listens any more.
+    fn stop_accepting(&self, signal: &str) {
+        self.signal(signal);
+        eventually("new connections are refused", || {
+            let error = TcpStream::connect(self.address).err()?;
+            (error.kind() == io::ErrorKind::ConnectionRefused).then_some(())
+        });
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        eventually("the server exits", || self.child.try_wait().unwrap())
+    }
+
+    /// Ends the server, which has no open connection, in good order.
+    fn stop(&mut self) {
+        self.signal("TERM");
+        assert!(self.wait().success(), "{}", self.log());
+    }
+
+    /// What it has logged so far.
+    fn log(&self) -> String {
+        fs::read_to_string(self.logs.path().join("stderr")).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client that speaks bytes.
+struct Client(BufReader<TcpStream>);
+
+#[derive(Debug)]
+struct Response {
+    status: u16,
+    /// Status line and header lines, in lower case.
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Response {
+    fn closes(&self) -> bool {
+        self.head.contains("\r\nconnection: close\r\n")
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let json = self.head.contains("\r\ncontent-type: application/json\r\n");
+        assert!(json, "{}", self.head);
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    fn receive(&mut self) -> Response {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let read = self.0.read_line(&mut head).unwrap();
+            assert_ne!(read, 0, "the connection ended: {head:?}");
+        }
+        let head = head.to_ascii_lowercase();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut body = Vec::new();
+        if let Some((_, length)) = head.split_once("\r\ncontent-length: ") {
+            body.resize(length.lines().next().unwrap().parse().unwrap(), 0);
+            self.0.read_exact(&mut body).unwrap();
+        } else if head.contains("\r\ntransfer-encoding: chunked\r\n") {
+            loop {
+                let mut size = String::new();
+                self.0.read_line(&mut size).unwrap();
+                let size = usize::from_str_radix(size.trim(), 16).unwrap();
+                let mut chunk = vec![0; size + 2];
+                self.0.read_exact(&mut chunk).unwrap();
+                if size == 0 {
+                    break;
+                }
+                body.extend_from_slice(&chunk[..size]);
+            }
+        }
+        Response { status, head, body }
+    }
+
+    fn put(&mut self, target: &str, body: &[u8]) -> Response {
+        self.send(put_head(target, body.len()));
+        self.send(body);
+        self.receive()
+    }
+
+    fn get(&mut self, target: &str) -> Response {
+        self.send(format!("GET {target} HTTP/1.1\r\nhost: storage\r\n\r\n"));
+        self.receive()
+    }
+
+    /// Whether the server has closed its side, with nothing more to read.
+    fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).unwrap() == 0
+    }
+}
+
+fn put_head(target: &str, len: usize) -> String {
+    format!(
+        "PUT {target} HTTP/1.1\r\ncontent-type: audio/mpeg\r\ncontent-length: {len}\r\nhost: storage\r\nconnection: \
+         keep-alive\r\n\r\n"
+    )
+}
+
+/// An upload of metadata and media.
+fn multipart(target: &str, json: &str, media: &str) -> String {
+    let body = format!(
+        "\r\n--B\r\ncontent-type: application/json\r\n\r\n{json}\r\n--B\r\ncontent-type: audio/mpeg\r\n\r\n{media}\r\n\
+         --B--"
+    );
+    let len = body.len();
+    format!(
+        "POST {target} HTTP/1.1\r\ncontent-type: multipart/form-data; boundary=B\r\ncontent-length: {len}\r\nhost: \
+         storage\r\n\r\n{body}"
+    )
+}
+
+const FILE: &str = "/some_prefix/ACC/DOC/message.mp3";
+
+#[test]
+fn stores_and_serves_across_a_restart() {
+    let root = TempDir::new().unwrap();
+    let content: Vec<u8> = (0..3_000_000_u32).map(|i| i.to_le_bytes()[1]).collect();
+    let mut server = Server::start(root.path(), &[]);
+    let mut client = server.connect();
+    assert_eq!(client.put(FILE, &content).status, 201);
+    let got = client.get(FILE);
+    assert_eq!((got.status, got.body == content), (200, true));
+    drop(client);
+    server.stop();
+
+    let mut server = Server::start(root.path(), &[]);
+    let mut client = server.connect();
+    let got = client.get(&format!("{FILE}/ACC/DOC/message.mp3?media_id=DOC"));
+    assert_eq!((got.status, got.body == content), (200, true));
+    drop(client);
+    server.stop();
+}
+
+#[test]
+fn an_upload_that_has_begun_is_finished_after_the_signal() {
+    let upload = put_head(FILE, 8) + "12345678";
+    // Within the request line, within the headers, before the body, and within it.
+    for (signal, sent) in [
+        ("TERM", 9),
+        ("INT", 80),
+        ("TERM", upload.len() - 8),
+        ("INT", upload.len() - 4),
+    ] {
+        let root = TempDir::new().unwrap();
+        let mut server = Server::start(root.path(), &[]);
+        let mut client = server.connect();
+        assert_eq!(client.put(FILE, b"old").status, 201);
+        client.send(&upload[..sent]);
+        server.stop_accepting(signal);
+        client.send(&upload[sent..]);
+        let response = client.receive();
+        assert_eq!((response.status, response.closes()), (201, true), "{response:?}");
+        assert!(client.is_closed());
+        drop(client);
+        assert!(server.wait().success());
+
+        let server = Server::start(root.path(), &[]);
+        assert_eq!(server.connect().get(FILE).body, b"12345678");
+    }
+}
+
+#[test]
+fn a_download_that_has_begun_is_finished_after_the_signal() {
+    let root = TempDir::new().unwrap();
+    let mut server = Server::start(root.path(), &["--no-fsync"]);
+    // More than the buffers of two sockets hold.
+    let content = vec![7; 32 << 20];
+    assert_eq!(server.connect().put(FILE, &content).status, 201);
+    let mut client = server.connect();
+    client.send(format!("GET {FILE} HTTP/1.1\r\nhost: storage\r\n\r\n"));
+    client.0.fill_buf().unwrap();
+    server.stop_accepting("TERM");
+    let response = client.receive();
+    assert_eq!((response.status, response.body == content), (200, true));
+    // Its head was out before the signal, so the connection is open for another.
+    assert!(client.get(FILE).closes());
+    drop(client);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn an_idle_connection_is_answered_after_the_signal() {
+    let root = TempDir::new().unwrap();
+    let mut server = Server::start(root.path(), &[]);
+    let mut used = server.connect();
+    let mut also_used = server.connect();
+    for client in [&mut used, &mut also_used] {
+        let response = client.put(FILE, b"before");
+        assert_eq!((response.status, response.closes()), (201, false), "{response:?}");
+    }
+    server.stop_accepting("TERM");
+    let response = used.put(FILE, b"after");
+    assert_eq!((response.status, response.closes()), (201, true), "{response:?}");
+    assert!(used.is_closed());
+    drop(used);
+    let response = also_used.get(FILE);
+    assert_eq!((response.status, response.closes()), (200, true), "{response:?}");
+    assert_eq!(response.body, b"after");
+    drop(also_used);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_connection_that_was_never_accepted_is_answered_after_the_signal() {
+    let root = TempDir::new().unwrap();
+    let mut server = Server::start(root.path(), &[]);
+    // The kernel establishes it for the stopped server, which then meets the signal and the connection at once.
+    server.signal("STOP");
+    let mut client = server.connect();
+    client.send(put_head(FILE, 4));
+    client.send("body");
+    server.signal("TERM");
+    server.signal("CONT");
+    let response = client.receive();
+    assert_eq!(response.status, 201, "{response:?}");
+    drop(client);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let root = TempDir::new().unwrap();
+    let mut server = Server::start(root.path(), &["--grace", "3600"]);
+    let mut stuck = server.connect();
+    assert_eq!(stuck.get(FILE).status, 404);
+    stuck.send(put_head(FILE, 8));
+    stuck.send("half");
+    server.stop_accepting("TERM");
+    assert!(server.child.try_wait().unwrap().is_none());
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(128 + 2));
+
+    let server = Server::start(root.path(), &[]);
+    assert_eq!(server.connect().get(FILE).status, 404);
+}
+
+#[test]
+fn the_grace_period_ends_a_stuck_upload_and_asks_for_it_again() {
+    let root = TempDir::new().unwrap();
+    let mut server = Server::start(root.path(), &["--grace", "2"]);
+    let mut stuck = server.connect();
+    assert_eq!(stuck.get(FILE).status, 404);
+    stuck.send(put_head(FILE, 8));
+    stuck.send("half");
+    server.signal("TERM");
+    let response = stuck.receive();
+    assert_eq!((response.status, response.closes()), (503, true), "{response:?}");
+    assert!(response.head.contains("\r\nretry-after: 5\r\n"), "{response:?}");
+    assert_eq!(response.json()["error"], "unavailable");
+    // This side keeps the connection open; the server does not wait for it longer than it was told to.
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(server.log().contains("the grace period is over"), "{}", server.log());
+
+    let server = Server::start(root.path(), &[]);
+    assert_eq!(server.connect().get(FILE).status, 404);
+}
+
+#[test]
+fn a_refusal_is_read_by_who_writes_everything_first() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &["--max-body", "1MiB"]);
+    let body = vec![0; 64 << 20];
+    for _ in 0..5 {
+        let response = server.connect().put(FILE, &body);
+        assert_eq!(response.status, 413, "{response:?}");
+        assert_eq!(response.json()["status"], 413);
+
+        let mut client = server.connect();
+        client.send(format!(
+            "PUT {FILE} HTTP/1.1\r\nhost: storage\r\ntransfer-encoding: chunked\r\n\r\n"
+        ));
+        client.send(format!("{:x}\r\n", body.len()));
+        client.send(&body);
+        client.send("\r\n0\r\n\r\n");
+        let response = client.receive();
+        assert_eq!(response.status, 413, "{response:?}");
+    }
+    assert_eq!(server.connect().get(FILE).status, 404);
+    assert_eq!(server.connect().put(FILE, &body[..1 << 20]).status, 201);
+}
+
+#[test]
+fn outside_the_mount_the_answer_says_where_it_is() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &["--mount", "/kazoo/files"]);
+    let mut client = server.connect();
+    assert_eq!(client.put("/kazoo/files/A/B/C", b"x").status, 201);
+    for target in ["/", "/other/A/B/C", "/kazoo", "/kazoo/filesystem/A"] {
+        let response = client.get(target);
+        assert_eq!(response.status, 404, "{target}");
+        let json = response.json();
+        assert_eq!(json["error"], "not_found");
+        assert_eq!(json["status"], 404);
+        assert!(json["message"].as_str().unwrap().contains("/kazoo/files"), "{json}");
+    }
+}
+
+#[test]
+fn the_log_has_a_line_for_each_request_and_no_query() {
+    for format in ["text", "json"] {
+        let root = TempDir::new().unwrap();
+        let mut command = program();
+        command
+            .env("RUST_LOG", "trace,hyper=trace")
+            .args(["serve", "--listen=127.0.0.1:0", "--log-format", format, "--root"])
+            .arg(root.path());
+        let mut server = Server::spawn(&mut command);
+        let query = "caller_id_name=Anna&caller_id_number=%2B4930123456";
+        let mut client = server.connect();
+        assert_eq!(client.put(&format!("{FILE}?{query}"), b"content").status, 201);
+        assert_eq!(client.get(&format!("{FILE}?{query}")).status, 200);
+        assert_eq!(client.get(&format!("/some_prefix/A/B/none?{query}")).status, 404);
+        assert_eq!(client.get(&format!("/elsewhere?{query}")).status, 404);
+        client.send(multipart(
+            "/some_prefix/A/B/multi.mp3",
+            r#"{"caller_id_name":"Anna","caller_id_number":"+4930123456"}"#,
+            "media",
+        ));
+        assert_eq!(client.receive().status, 201);
+        client.send(multipart("/some_prefix/A/B/bad.mp3", r#""Anna +4930123456""#, "media"));
+        assert_eq!(client.receive().status, 400);
+        drop(client);
+        let mut client = server.connect();
+        client.send(format!("GET {FILE}?{query} HTTP/9.9\r\nhost: storage\r\n\r\n"));
+        assert_eq!(client.receive().status, 400);
+        drop(client);
+        server.stop();
+
+        let log = server.log();
+        assert!(!log.contains("Anna") && !log.contains("4930123456"), "{log}");
+        for path in [
+            FILE,
+            "/some_prefix/A/B/none",
+            "/elsewhere",
+            "/some_prefix/A/B/multi.mp3",
+        ] {
+            assert!(log.lines().any(|line| line.contains(path)), "{path}: {log}");
+        }
+        assert!(log.contains("not HTTP"), "{log}");
+        if format == "json" {
+            let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let put = lines.iter().find(|line| line["path"] == FILE).unwrap();
+            assert_eq!(put["method"], "PUT");
+            assert_eq!(put["status"], 201);
+            assert_eq!(put["outcome"], "stored");
+            assert_eq!(put["key"], "ACC/DOC/message.mp3");
+            assert_eq!(put["len"], 7);
+            assert!(put["elapsed_ms"].is_number());
+        }
+    }
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_goes_on() {
+    let root = TempDir::new().unwrap();
+    let mut command = program();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--root"])
+        .arg(root.path())
+        .stderr(Stdio::piped());
+    let mut server = Server::spawn_logging(&mut command, TempDir::new().unwrap());
+    drop(server.child.stderr.take());
+    let mut client = server.connect();
+    assert_eq!(client.put(FILE, b"content").status, 201);
+    assert_eq!(client.get(FILE).body, b"content");
+    drop(client);
+    server.signal("TERM");
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_server_without_file_descriptors_goes_on_when_it_has_some() {
+    let root = TempDir::new().unwrap();
+    let mut command = clean(Command::new("sh"));
+    command
+        .args([
+            "-c",
+            "ulimit -n 40 && exec \"$0\" serve --listen 127.0.0.1:0 --root \"$1\"",
+        ])
+        .arg(env!("CARGO_BIN_EXE_kazoo-storage"))
+        .arg(root.path());
+    let server = Server::spawn(&mut command);
+    let clients: Vec<_> = (0..60).map(|_| server.connect()).collect();
+    eventually("the log names the failure", || {
+        server.log().contains("cannot accept").then_some(())
+    });
+    drop(clients);
+    assert_eq!(server.connect().put(FILE, b"content").status, 201);
+}
+
+fn run(options: &[&str]) -> Output {
+    program().args(options).output().unwrap()
+}
+
+/// The one line on stderr of a server that does not start.
+fn complaint(options: &[&str]) -> String {
+    let output = run(options);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), stderr.lines().count()),
+        (Some(1), 1),
+        "{options:?}: {stderr}"
+    );
+    assert!(output.stdout.is_empty());
+    stderr
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_one_line() {
+    let root = TempDir::new().unwrap();
+    let path = root.path().to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let unborn = root.path().join("data");
+    let line = complaint(&["serve", "--root", unborn.to_str().unwrap(), "--listen", &address]);
+    assert!(line.contains(&address) && line.contains("in use"), "{line}");
+    assert!(!unborn.exists());
+
+    let file = root.path().join("file");
+    fs::write(&file, "").unwrap();
+    for bad in [&file, &file.join("below")] {
+        let bad = bad.to_str().unwrap();
+        let line = complaint(&["serve", "--listen", "127.0.0.1:0", "--root", bad]);
+        assert!(line.contains(bad), "{line}");
+    }
+
+    for bad in ["relative", "/a?b", "/a b", ""] {
+        let mount = format!("--mount={bad}");
+        let line = complaint(&["serve", "--root", path, "--listen", "127.0.0.1:0", &mount]);
+        assert!(line.contains("--mount"), "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_explained() {
+    for (wrong, named) in [
+        (&["serve", "--base64", "maybe"][..], "detect"),
+        (&["serve", "--key", "header"], "query=NAME"),
+        (&["serve", "--max-body", "1GB"], "GiB"),
+        (&["serve", "--grace=-1"], "--grace"),
+        (&["serve", "--listen", "8080"], "--listen"),
+        (&["server"], "serve"),
+    ] {
+        let output = run(wrong);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {stderr}");
+        assert!(stderr.contains(named), "{wrong:?}: {stderr}");
+    }
+    let version = run(&["--version"]);
+    let expected = format!("kazoo-storage {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), expected);
+}
+
+#[test]
+fn the_environment_configures_it_too() {
+    let root = TempDir::new().unwrap();
+    let mut command = program();
+    command
+        .arg("serve")
+        .env("KAZOO_STORAGE_LISTEN", "127.0.0.1:0")
+        .env("KAZOO_STORAGE_MOUNT", "/env")
+        .env("KAZOO_STORAGE_ROOT", root.path())
+        .env("KAZOO_STORAGE_KEY", "query=name")
+        .env("KAZOO_STORAGE_MAX_BODY", "10")
+        .env("KAZOO_STORAGE_NO_FSYNC", "true");
+    let server = Server::spawn(&mut command);
+    let target = "/env/index.fu?token=t&name=A/B";
+    assert_eq!(server.connect().put(target, b"content").status, 201);
+    assert_eq!(server.connect().get(target).body, b"content");
+    assert_eq!(server.connect().put(target, b"longer than 10 bytes").status, 413);
+}
+
+#[test]
+fn metadata_can_name_the_files_of_one_static_url() {
+    let root = TempDir::new().unwrap();
+    let mut server = Server::start(root.path(), &["--key", "metadata=media_id,id"]);
+    let mut client = server.connect();
+    for id in ["one", "two"] {
+        let json = format!(r#"{{"id":"file-{id}"}}"#);
+        client.send(multipart("/some_prefix/", &json, &format!("media {id}")));
+        assert_eq!(client.receive().status, 201);
+    }
+    assert_eq!(client.get("/some_prefix/?folder=new&id=file-two").body, b"media two");
+    drop(client);
+    server.stop();
+    // Here the key is a part of the metadata, which is nobody's to log.
+    assert!(!server.log().contains("file-"), "{}", server.log());
+}
+
+/// Longer than the 120 seconds that KAZOO keeps a connection. To run it:
+/// `cargo test --features server --test server -- --ignored`.
+#[test]
+#[ignore = "takes more than two minutes"]
+fn an_idle_connection_outlives_the_clients_own_limit() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &[]);
+    let mut used = server.connect();
+    assert_eq!(used.put(FILE, b"before").status, 201);
+    let mut fresh = server.connect();
+    thread::sleep(Duration::from_secs(126));
+    assert_eq!(used.put(FILE, b"after").status, 201);
+    assert_eq!(fresh.get(FILE).body, b"after");
+}
