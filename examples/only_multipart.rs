@@ -22,6 +22,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::put,
 };
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{Metadata, SplitMultipart};
@@ -49,7 +50,7 @@ async fn upload(
     let mut bytes = 0;
     while let Some(frame) = media.frame().await {
         match frame {
-            Ok(frame) => bytes += frame.data_ref().map_or(0, |data| data.len()),
+            Ok(frame) => bytes += frame.data_ref().map_or(0, Bytes::len),
             // Cut off, or malformed: what came so far is not the file. The layer's own answer says what is wrong.
             Err(error) => return kazoo_storage::Error::from_body(error).into_response().into_response(),
         }
