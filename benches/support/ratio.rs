@@ -32,7 +32,8 @@ pub(crate) fn size(bytes: usize) -> usize {
 ///
 /// Load on the machine comes and goes, and with it absolute figures; two neighbouring turns share it.
 pub(crate) fn ratio(name: &str, floor_name: &str, goal: Option<f64>, mut ours: impl FnMut(), mut floor: impl FnMut()) {
-    if env::args().any(|arg| arg == "--list") {
+    // A profile is of the bench alone.
+    if env::args().any(|arg| arg == "--list" || arg == "--profile-time") {
         return;
     }
     ours();
