@@ -1,13 +1,13 @@
 //! Base64 in chunks of any size.
 
-use std::sync::LazyLock;
+use std::{mem, sync::LazyLock};
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 use base64::engine::GeneralPurpose;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use base64::engine::Simd;
 use base64::{
-    DecodeError, Engine as _,
+    DecodeError, DecodeSliceError, Engine as _,
     engine::general_purpose::{GeneralPurposeConfig, PAD},
 };
 use bytes::Bytes;
@@ -41,7 +41,7 @@ pub(super) enum Fault {
     },
 }
 
-/// Decodes a base64 text that comes in chunks; holds three bytes at most.
+/// Decodes a base64 text that comes in chunks; holds three bytes of it at most, and the last output.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     carry: Vec<u8>,
@@ -49,25 +49,34 @@ pub(super) struct Decoder {
     decoded: u64,
     /// How many `=` it ended with so far; nothing may follow them.
     padding: u64,
+    /// What was last given out: written over if its reader has dropped it by then, since fresh memory costs a good part
+    /// of the time that the decoding takes.
+    last: Bytes,
 }
 
 impl Decoder {
     /// What `chunk` stands for, together with what was carried over from the chunk before.
     pub(super) fn decode(&mut self, chunk: &[u8]) -> Result<Bytes, Fault> {
-        let mut output = Vec::with_capacity((chunk.len() + self.carry.len()) / QUAD * 3);
+        let mut output = mem::take(&mut self.last).try_into_mut().unwrap_or_default();
+        output.resize((chunk.len() + self.carry.len()) / QUAD * 3, 0);
+        let mut written = 0;
         let missing = (QUAD - self.carry.len()) % QUAD;
         let (head, rest) = chunk.split_at_checked(missing).unwrap_or((chunk, &[]));
         if missing > 0 {
             self.carry.extend_from_slice(head);
             if self.carry.len() == QUAD {
-                let quad = std::mem::take(&mut self.carry);
-                self.decode_quads(&quad, &mut output)?;
+                let mut quad = mem::take(&mut self.carry);
+                written = self.decode_quads(&quad, &mut output)?;
+                quad.clear();
+                self.carry = quad;
             }
         }
         let (quads, tail) = rest.split_at(rest.len() - rest.len() % QUAD);
-        self.decode_quads(quads, &mut output)?;
+        written += self.decode_quads(quads, output.get_mut(written..).unwrap_or_default())?;
         self.carry.extend_from_slice(tail);
-        Ok(Bytes::from(output))
+        output.truncate(written);
+        self.last = output.freeze();
+        Ok(self.last.clone())
     }
 
     /// Whether the text may end here.
@@ -80,19 +89,24 @@ impl Decoder {
         }
     }
 
-    fn decode_quads(&mut self, quads: &[u8], output: &mut Vec<u8>) -> Result<(), Fault> {
+    /// Writes what `quads` stand for to the start of `output`, and says how many bytes that is.
+    fn decode_quads(&mut self, quads: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
         if quads.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         if self.padding > 0 {
             return Err(Fault::Byte {
                 offset: self.decoded - self.padding,
             });
         }
-        ENGINE.decode_vec(quads, output).map_err(|error| {
+        let written = ENGINE.decode_slice(quads, output).map_err(|error| {
+            let last = quads.len() - 1;
             let offset = match error {
-                DecodeError::InvalidByte(offset, _) | DecodeError::InvalidLastSymbol { offset, .. } => offset,
-                DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => quads.len() - 1,
+                DecodeSliceError::DecodeError(
+                    DecodeError::InvalidByte(offset, _) | DecodeError::InvalidLastSymbol { offset, .. },
+                ) => offset,
+                DecodeSliceError::DecodeError(DecodeError::InvalidLength(_) | DecodeError::InvalidPadding)
+                | DecodeSliceError::OutputSliceTooSmall => last,
             };
             Fault::Byte {
                 offset: self.decoded + offset as u64,
@@ -100,7 +114,7 @@ impl Decoder {
         })?;
         self.decoded += quads.len() as u64;
         self.padding = quads.iter().rev().take_while(|byte| **byte == b'=').count() as u64;
-        Ok(())
+        Ok(written)
     }
 }
 

@@ -39,7 +39,7 @@ fn looks_encoded(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
     };
     let whole_quads = !whole || start.len().is_multiple_of(4);
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    !start.is_empty() && whole_quads && letters.iter().all(is_letter)
+    !start.is_empty() && whole_quads && letters.iter().fold(true, |all, byte| all & is_letter(byte))
 }
 
 fn is_encoded_probe(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {

@@ -69,11 +69,17 @@ where
 /// Looks at the start of the body, and decodes it if it is base64.
 async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
     let (mut head, mut body) = request.into_parts();
-    let mut start = BytesMut::new();
+    let mut start = Bytes::new();
     let mut ended = false;
     while start.len() <= PREFIX && !ended {
         match poll_fn(|cx| poll_data(Pin::new(&mut body), cx)).await.transpose()? {
-            Some(data) => start.extend_from_slice(&data),
+            // The usual first chunk is enough, and is passed on as it is.
+            Some(data) if start.is_empty() => start = data,
+            Some(data) => {
+                let mut longer = BytesMut::from(start);
+                longer.extend_from_slice(&data);
+                start = longer.freeze();
+            }
             None => ended = true,
         }
     }
@@ -89,10 +95,7 @@ async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
             content_type: head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes),
         },
     );
-    let body = Body::new(Restored {
-        start: start.freeze(),
-        body,
-    });
+    let body = Body::new(Restored { start, body });
     if !encoded {
         return Ok(Request::from_parts(head, body));
     }
