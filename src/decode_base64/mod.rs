@@ -16,7 +16,7 @@
 //! base64 text is decoded, and an encoded text file is kept encoded. Where either occurs, say `Declared` or `Off`.
 //!
 //! Once a body is taken for base64, a byte that is none ends it with an error naming the offset, and nothing is stored.
-//! At most one chunk of 64 KiB and its decoded form are held.
+//! At most one chunk of 64 KiB and its decoded form, twice, are held.
 //!
 //! ```
 //! use http::{Request, Response};
