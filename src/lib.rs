@@ -47,7 +47,7 @@
 //!
 //! # Stores
 //!
-//! [`MemoryStore`] for tests, [`FsStore`](store::FsStore) for plain files, and yours: implement [`BlobStore`] and run the `conformance_tests!`
+//! [`MemoryStore`] for tests, [`FsStore`] for plain files, and yours: implement [`BlobStore`] and run the `conformance_tests!`
 //! of the feature `conformance` on it.
 //!
 //! # Features
