@@ -234,8 +234,8 @@ impl Candidates {
     /// The most keys that one fetch tries.
     pub const MAX: usize = 64;
 
-    /// What a fetch of this percent-encoded path may mean: half of it if it is exactly doubled, then the whole, then each
-    /// shorter prefix, longest first.
+    /// What a fetch of this percent-encoded path may mean: half of it if it is exactly doubled, then the whole, then
+    /// each shorter prefix, longest first.
     ///
     /// ```
     /// use kazoo_storage::Candidates;

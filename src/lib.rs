@@ -39,16 +39,16 @@
 //!  ▼ ServeBlobs        PUT, POST, GET, HEAD ↔ BlobStore; response extension: Outcome
 //! ```
 //!
-//! Each layer takes a plain request and emits a plain request with one wrinkle less, so each is useful alone in front of any
-//! handler, and does nothing where its wrinkle is absent. Each module shows its layer alone.
+//! Each layer takes a plain request and emits a plain request with one wrinkle less, so each is useful alone in front
+//! of any handler, and does nothing where its wrinkle is absent. Each module shows its layer alone.
 //!
-//! A request holds at most 256 KiB of its body at any time, whatever the body's size or shape, and the JSON of a multipart upload
-//! (1 MiB at most by default). A store may hold more: [`MemoryStore`] holds everything.
+//! A request holds at most 256 KiB of its body at any time, whatever the body's size or shape, and the JSON of a
+//! multipart upload (1 MiB at most by default). A store may hold more: [`MemoryStore`] holds everything.
 //!
 //! # Stores
 //!
-//! [`MemoryStore`] for tests, [`FsStore`] for plain files, and yours: implement [`BlobStore`] and run the `conformance_tests!`
-//! of the feature `conformance` on it.
+//! [`MemoryStore`] for tests, [`FsStore`] for plain files, and yours: implement [`BlobStore`] and run the
+//! `conformance_tests!` of the feature `conformance` on it.
 //!
 //! # Features
 //!

@@ -5,12 +5,13 @@
 //!
 //! - A PUT or POST is answered with 201 if the body is the one that the file's name implies, which proves that
 //!   prefix, multipart and base64 are set alike on both sides, and if `check` says that the store works.
-//! - A GET or HEAD is answered with the content that the name implies. It is the same on every server, so a fetch that a
-//!   load balancer sends elsewhere finds it too.
+//! - A GET or HEAD is answered with the content that the name implies. It is the same on every server, so a fetch that
+//!   a load balancer sends elsewhere finds it too.
 //!
-//! An administrator is waiting for the answer, so a failed check is a 503 without `Retry-After`, on which KAZOO's client would wait and repeat
-//! the request without end. Every other request passes unchanged. It belongs behind [`ExtractKey`](crate::ExtractKey), which says
-//! what the file's name is, and behind the layers that the probe's body comes through.
+//! An administrator is waiting for the answer, so a failed check is a 503 without `Retry-After`, on which KAZOO's
+//! client would wait and repeat the request without end. Every other request passes unchanged. It belongs behind
+//! [`ExtractKey`](crate::ExtractKey), which says what the file's name is, and behind the layers that the probe's body
+//! comes through.
 //!
 //! ```
 //! use http::{Request, Response};

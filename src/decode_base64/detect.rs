@@ -29,7 +29,8 @@ pub(super) fn is_base64(mode: Base64, evidence: &Evidence<'_>) -> bool {
     }
 }
 
-/// Whether there is nothing but base64 so far: letters, in a whole body a multiple of four bytes, padded at most at its end.
+/// Whether there is nothing but base64 so far: letters, in a whole body a multiple of four bytes, padded at most at its
+/// end.
 fn looks_encoded(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
     let letters = if *whole {
         let unpadded = start.strip_suffix(b"=").unwrap_or(start);

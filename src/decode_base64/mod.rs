@@ -1,8 +1,8 @@
 //! Decodes a base64 body before it is stored.
 //!
-//! With `base64_encode_data` KAZOO encodes the media part of a multipart body, marks it in no way, and does not decode when it
-//! fetches the file. So the receiver has to: [`DecodeBase64`] turns the encoded body into the media, streaming, and drops
-//! `content-length`. Any other request passes unchanged. How it tells is [`Base64`]:
+//! With `base64_encode_data` KAZOO encodes the media part of a multipart body, marks it in no way, and does not decode
+//! when it fetches the file. So the receiver has to: [`DecodeBase64`] turns the encoded body into the media, streaming,
+//! and drops `content-length`. Any other request passes unchanged. How it tells is [`Base64`]:
 //!
 //! | mode | media part of a multipart body | plain body |
 //! | --- | --- | --- |
@@ -10,10 +10,11 @@
 //! | [`Declared`](Base64::Declared) | decoded, and 400 if it is not base64 | decoded if its first 1024 bytes are base64 |
 //! | [`Off`](Base64::Off) | as it came | as it came |
 //!
-//! *Detect* looks at the first 1024 bytes. A media part whose type is not textual (audio, image, video, PDF, octet-stream, …)
-//! is decoded if they are nothing but base64; a textual one (`text/*`, JSON, XML) only if it decodes to the content of a
-//! credentials [`Probe`](crate::Probe). What *Detect* cannot tell: a file with a type that is not textual and that really is
-//! base64 text is decoded, and an encoded text file is kept encoded. Where either occurs, say `Declared` or `Off`.
+//! *Detect* looks at the first 1024 bytes. A media part whose type is not textual (audio, image, video, PDF,
+//! octet-stream, …) is decoded if they are nothing but base64; a textual one (`text/*`, JSON, XML) only if it decodes
+//! to the content of a credentials [`Probe`](crate::Probe). What *Detect* cannot tell: a file with a type that is not
+//! textual and that really is base64 text is decoded, and an encoded text file is kept encoded. Where either occurs,
+//! say `Declared` or `Off`.
 //!
 //! Once a body is taken for base64, a byte that is none ends it with an error naming the offset, and nothing is stored.
 //! At most one chunk of 64 KiB and its decoded form, twice, are held.

@@ -28,8 +28,8 @@ pub trait KeyExtractor: Send + Sync + 'static {
         self.key(request).map(Candidates::from)
     }
 
-    /// Whether [`key`](Self::key) reads the [`Metadata`](crate::Metadata) among the request's extensions, so that it has
-    /// to be asked behind [`SplitMultipart`](crate::SplitMultipart).
+    /// Whether [`key`](Self::key) reads the [`Metadata`](crate::Metadata) among the request's extensions, so that it
+    /// has to be asked behind [`SplitMultipart`](crate::SplitMultipart).
     fn reads_metadata(&self) -> bool {
         false
     }

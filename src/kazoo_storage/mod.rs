@@ -24,7 +24,8 @@ use crate::{
 
 /// Builds KAZOO's storage backend around a [`BlobStore`].
 ///
-/// Without an option set it serves every KAZOO since 4.0 with the default key (a path), raw or multipart, encoded or not:
+/// Without an option set it serves every KAZOO since 4.0 with the default key (a path), raw or multipart, encoded or
+/// not:
 ///
 /// ```
 /// use kazoo_storage::{KazooStorage, MemoryStore};
@@ -125,8 +126,8 @@ impl KazooStorage {
 
     /// A layer that serves the requests under `prefix`, and leaves every other to the service behind it.
     ///
-    /// `prefix` is compared as it stands in the request's path, with or without a slash at its end. With `/` every request
-    /// is served.
+    /// `prefix` is compared as it stands in the request's path, with or without a slash at its end. With `/` every
+    /// request is served.
     ///
     /// ```
     /// use http::{Request, Response, StatusCode};

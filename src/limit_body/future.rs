@@ -13,7 +13,8 @@ use pin_project::pin_project;
 use super::body::Shared;
 use crate::{body::Body, error::BoxError};
 
-/// Future of [`LimitBodyService`](super::LimitBodyService): the inner answer, held back until the body is read or drained.
+/// Future of [`LimitBodyService`](super::LimitBodyService): the inner answer, held back until the body is read or
+/// drained.
 #[pin_project]
 pub struct LimitBodyFuture<F> {
     /// Gone as soon as it has answered, and the body it held with it.

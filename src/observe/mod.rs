@@ -1,9 +1,9 @@
 //! Tells an application what became of each request.
 //!
-//! [`Observe`] is the outermost layer: it sees a request begin and its answer end, whichever way, and tells an [`Events`] about it once:
-//! what it came to ([`Outcome`](crate::Outcome)), how long it took, how many bytes went out, and whether the client stayed to
-//! the end. An event with [`Outcome::Stored`](crate::Outcome::Stored) is sent after the file is durable, so it is the place to start a
-//! transcription or tell a CRM.
+//! [`Observe`] is the outermost layer: it sees a request begin and its answer end, whichever way, and tells an
+//! [`Events`] about it once: what it came to ([`Outcome`](crate::Outcome)), how long it took, how many bytes went out,
+//! and whether the client stayed to the end. An event with [`Outcome::Stored`](crate::Outcome::Stored) is sent after
+//! the file is durable, so it is the place to start a transcription or tell a CRM.
 //!
 //! The event has the path of the request and not its query: KAZOO puts callers' names and numbers there.
 //!

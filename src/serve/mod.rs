@@ -12,14 +12,14 @@
 //!
 //! KAZOO takes exactly 200 for a fetch and crashes on 206 and 304; it never sends the headers that ask for those.
 //!
-//! A 201 needs two things: the store says that it has stored the file, and [`ServeBlobs`] has itself seen the body's clean end.
-//! A fetch that fails midway does not look whole: files up to 64 KiB are read before the answer starts, and larger ones go
-//! out chunked to KAZOO (which sends neither `user-agent` nor `accept`), since its older HTTP clients take a body cut short of
-//! its `content-length` as whole.
+//! A 201 needs two things: the store says that it has stored the file, and [`ServeBlobs`] has itself seen the body's
+//! clean end. A fetch that fails midway does not look whole: files up to 64 KiB are read before the answer starts, and
+//! larger ones go out chunked to KAZOO (which sends neither `user-agent` nor `accept`), since its older HTTP clients
+//! take a body cut short of its `content-length` as whole.
 //!
-//! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`, on which KAZOO's client waits and sends the
-//! same request again, so that nothing is lost. It would do so for ever, and its caller waits with it, so a key that has
-//! failed for an hour is answered without `Retry-After`.
+//! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`, on which KAZOO's client
+//! waits and sends the same request again, so that nothing is lost. It would do so for ever, and its caller waits with
+//! it, so a key that has failed for an hour is answered without `Retry-After`.
 //!
 //! ```
 //! use http::{Request, StatusCode};

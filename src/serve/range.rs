@@ -6,8 +6,8 @@ use crate::store::ByteRange;
 
 /// The one range of bytes that a request asks for.
 ///
-/// None if it asks for none, for several, in another unit, or in a form that is none: the standard has all of these answered
-/// with the whole file.
+/// None if it asks for none, for several, in another unit, or in a form that is none: the standard has all of these
+/// answered with the whole file.
 pub(super) fn requested(headers: &HeaderMap) -> Option<ByteRange> {
     let mut values = headers.get_all(header::RANGE).iter();
     let (value, None) = (values.next()?, values.next()) else {

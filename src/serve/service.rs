@@ -23,7 +23,8 @@ use crate::{
 /// Service that stores and fetches the files of a [`BlobStore`].
 ///
 /// It finds the key among the request's extensions, where [`ExtractKey`](crate::ExtractKey) puts it, and the
-/// [`Metadata`](crate::Metadata), if any, where [`SplitMultipart`](crate::SplitMultipart) does. See the [module](crate::serve).
+/// [`Metadata`](crate::Metadata), if any, where [`SplitMultipart`](crate::SplitMultipart) does. See the
+/// [module](crate::serve).
 pub struct ServeBlobs<S> {
     shared: Arc<Shared<S>>,
 }

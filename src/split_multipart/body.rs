@@ -108,7 +108,8 @@ struct Media {
     stage: Stage,
 }
 
-// One of these is in use per upload, and it is boxed with the body: nothing is gained by boxing the largest variant again.
+// One of these is in use per upload, and it is boxed with the body: nothing is gained by boxing the largest variant
+// again.
 #[allow(clippy::large_enum_variant)]
 enum Stage {
     Media(Part),

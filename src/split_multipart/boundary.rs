@@ -18,7 +18,8 @@ pub(super) enum ContentType {
 
 /// Reads the value of a `content-type` header.
 ///
-/// A parser of media types by the letter would refuse KAZOO's: the boundary stands unquoted even with `/` and `+` in it.
+/// A parser of media types by the letter would refuse KAZOO's: the boundary stands unquoted even with `/` and `+` in
+/// it.
 pub(super) fn of_content_type(value: &[u8]) -> ContentType {
     let mut params = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let media_type = params.next().unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Feeds `multer` at a pace.
 //!
-//! Left alone, `multer` drains an always-ready body into memory before it parses, scans what it has again with every chunk,
-//! and takes a preamble or a part header of any size. So the body is handed to it one chunk at a time, and only so many
-//! bytes while no part has started.
+//! Left alone, `multer` drains an always-ready body into memory before it parses, scans what it has again with every
+//! chunk, and takes a preamble or a part header of any size. So the body is handed to it one chunk at a time, and only
+//! so many bytes while no part has started.
 
 use std::{
     pin::Pin,

@@ -8,11 +8,12 @@
 //! - [`Metadata`](crate::Metadata) and [`MediaPart`](crate::MediaPart) are among the request's extensions.
 //!
 //! Any other request passes unchanged. Parts are told apart by position, since KAZOO's versions name them in many ways
-//! or not at all; a first part that is not JSON is the media itself. A boundary is taken from the `content-type`, quoted or
-//! not, or from the first line of the body where there is none: releases 4.3.17 to 4.3.20 send `multipart/mixed` without it.
+//! or not at all; a first part that is not JSON is the media itself. A boundary is taken from the `content-type`,
+//! quoted or not, or from the first line of the body where there is none: releases 4.3.17 to 4.3.20 send
+//! `multipart/mixed` without it.
 //!
-//! The body ends cleanly only after the closing delimiter and the end of the request's own body have been seen. At most one
-//! chunk of 16 KiB, what the parser makes of it, and the JSON (1 MiB by default) are held, whatever the peer sends.
+//! The body ends cleanly only after the closing delimiter and the end of the request's own body have been seen. At most
+//! one chunk of 16 KiB, what the parser makes of it, and the JSON (1 MiB by default) are held, whatever the peer sends.
 //!
 //! ```
 //! use http::{Request, Response};

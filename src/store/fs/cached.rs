@@ -1,8 +1,8 @@
 //! Reads that never wait for a disk: what the kernel holds in memory is read where the request is served.
 //!
-//! A hop to a blocking thread and back costs a small fetch more than the fetch itself. So each read is first tried here, with
-//! calls that give up instead of waiting, and goes to a blocking thread only if they do. Only Linux has such calls; elsewhere
-//! they always give up.
+//! A hop to a blocking thread and back costs a small fetch more than the fetch itself. So each read is first tried
+//! here, with calls that give up instead of waiting, and goes to a blocking thread only if they do. Only Linux has such
+//! calls; elsewhere they always give up.
 
 use std::{
     fs::{self, File},

@@ -8,7 +8,8 @@
 //! After a crash the rename of the media must not be there without that of the sidecar, which came before it in the
 //! same directory. Journaling file systems keep that order: ext4 commits transactions, and XFS its log, in the order
 //! the changes were made, Btrfs logs a directory's changes together, and one fsync of the directory waits for both. A
-//! second fsync between the two would buy nothing there, and make every upload with metadata wait for the disk once more.
+//! second fsync between the two would buy nothing there, and make every upload with metadata wait for the disk once
+//! more.
 //!
 //! A key that once has a sidecar keeps one, even if later content needs none. So a reader that opens a content and
 //! then finds no sidecar knows that there was none for that content.

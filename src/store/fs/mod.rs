@@ -55,16 +55,16 @@ const GATHER: usize = 64 << 10;
 /// ROOT/.stage/                                     uploads under way, and the lock of the root
 /// ```
 ///
-/// **The media** is a directory for each segment of the key but the last, and a file for that. A segment is its
-/// file name, but for `%` → `%25`, `/` → `%2F` and a leading `.` → `%2E`; every name with a leading dot is the store's own.
+/// **The media** is a directory for each segment of the key but the last, and a file for that. A segment is its file
+/// name, but for `%` → `%25`, `/` → `%2F` and a leading `.` → `%2E`; every name with a leading dot is the store's own.
 /// A segment whose name is over 240 bytes is cut into several, nested, each but the last of which ends in a bare `%`.
 /// On a file system that ignores case, names that differ in case only are one file.
 ///
-/// **The sidecar** is there if the upload brought metadata, or a media type that the name's extension does not
-/// imply; a file that has had one keeps one. It is JSON: `jq .metadata .message.mp3.json` is the document as KAZOO
-/// sent it, and `.content_type` the media type. `version` says which content it is about: its modification time and
-/// length as `stat -c %.9Y-%s message.mp3` prints them. While the store replaces a file, and until it does so again, the
-/// older content's entry stays under `previous`.
+/// **The sidecar** is there if the upload brought metadata, or a media type that the name's extension does not imply; a
+/// file that has had one keeps one. It is JSON: `jq .metadata .message.mp3.json` is the document as KAZOO sent it, and
+/// `.content_type` the media type. `version` says which content it is about: its modification time and length as `stat
+/// -c %.9Y-%s message.mp3` prints them. While the store replaces a file, and until it does so again, the older
+/// content's entry stays under `previous`.
 ///
 /// The modification time of the media is when it was stored, and together with the length it is the entity tag. So
 /// copy with times: `cp -a`, `rsync -a` and any `tar` do; where only whole seconds survive, the sidecar is still
