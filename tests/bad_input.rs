@@ -222,6 +222,20 @@ async fn a_store_that_breaks_its_contract_stores_nothing_for_kazoo() {
     }
 }
 
+/// Its end is the end of the connection, which nobody can tell from a connection that broke.
+#[tokio::test]
+async fn an_http_1_0_upload_without_its_length_is_400() {
+    for front in FRONTS {
+        let mut site = Site::new(front).await;
+        for target in [OLD, NEW] {
+            let bad = format!("PUT {target} HTTP/1.0\r\nhost: h\r\ncontent-type: audio/mpeg\r\n\r\nID3");
+            let answer = site.open().await.exchange(bad.as_bytes(), Pace::Whole).await;
+            assert!(answer.refusal(400).contains("content-length"));
+            site.assert_untouched().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn malformed_chunks_are_400() {
     for front in FRONTS {

@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Method, Request, Response, Version, header, request};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
@@ -9,7 +9,10 @@ use super::{
     LimitBody, LimitBodyFuture,
     body::{Shared, too_large},
 };
-use crate::{body::Body, error::BoxError};
+use crate::{
+    body::Body,
+    error::{BoxError, Error, ErrorKind},
+};
 
 /// Service of [`LimitBody`].
 #[derive(Clone, Debug)]
@@ -39,6 +42,11 @@ where
         let version = request.version();
         let (parts, body) = request.into_parts();
         let body = Body::new(body);
+        if without_its_length(&parts) {
+            let message = "an upload by HTTP/1.0 has to say its content-length; nothing was stored";
+            let refusal = Error::new(ErrorKind::InvalidRequest, message).into_response();
+            return LimitBodyFuture::refused(refusal, Shared::new(body, max), drain, version);
+        }
         if body.is_end_stream() {
             return LimitBodyFuture::inner(self.inner.call(Request::from_parts(parts, body)));
         }
@@ -54,4 +62,14 @@ where
         let request = Request::from_parts(parts, shared.lend());
         LimitBodyFuture::limited(self.inner.call(request), shared, drain, version)
     }
+}
+
+/// Whether this is an upload whose body cannot be told from none.
+///
+/// A version 1.0 client that leaves `content-length` out ends the body by closing the connection; the server sees an
+/// empty body, and would acknowledge an empty file.
+fn without_its_length(head: &request::Parts) -> bool {
+    head.version == Version::HTTP_10
+        && matches!(head.method, Method::PUT | Method::POST)
+        && !head.headers.contains_key(header::CONTENT_LENGTH)
 }

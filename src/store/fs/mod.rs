@@ -79,7 +79,9 @@ const GATHER: usize = 64 << 10;
 ///
 /// When [`put`](BlobStore::put) returns `Ok`, the media, the sidecar, and every directory on the way to them have been
 /// fsynced; a crash or a loss of power at any time leaves each key with the whole old pair of content and metadata or
-/// the whole new one. What a killed process had moved into place without having synced it is synced when the
+/// the whole new one. That holds on a file system with a journal; without one (ext4 can be made so) what was
+/// acknowledged is as safe, but a loss of power in the middle of replacing may leave the new media without its metadata.
+/// What a killed process had moved into place without having synced it is synced when the
 /// root is opened again, and what it left in `.stage/` is removed. [`FsOptions::durable`] gives the syncs up, for
 /// tests and for data that may be lost.
 ///
