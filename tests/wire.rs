@@ -673,7 +673,7 @@ async fn the_same_file_again_is_no_conflict() {
     assert_fetched(&fetched, &fixture.content, "audio/mpeg", &fixture.case);
 }
 
-// ---- helpers ----
+// ---- building blocks ----
 
 fn by_case(case: &str) -> &'static Fixture {
     FIXTURES.iter().find(|fixture| fixture.case == case).expect(case)
