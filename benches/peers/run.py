@@ -6,7 +6,11 @@
 
 Each row drives the two sides alternately with the same client (wrk, 32 connections) and prints the median of the ratios, round by
 round. Absolute figures mean nothing here and are not printed, but for the spread of the ratios. Needs nginx, wrk, node and npm
-(Debian: nginx-light wrk nodejs npm) and about 4 GB of disk; builds our release server and the axum peer itself.
+(Debian: nginx-light wrk nodejs npm) and about 20 GB of disk; builds our release server and the axum peer itself.
+
+Before each row all of the memory that is free is filled with cached pages, as it is on a machine that has run for a day. Otherwise
+what is measured is where the next free page comes from: in a virtual machine, which gives free memory back to its host, the first
+use of each page costs more than storing a file in it.
 """
 import argparse
 import base64
@@ -73,13 +77,14 @@ class Server:
 class Bench:
     def __init__(self, quick, only):
         self.quick, self.only = quick, only
-        self.seconds, self.rounds = (1, 2) if quick else (6, 7)
+        self.seconds, self.rounds = (1, 2) if quick else (3, 9)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='kazoo-storage-peers-', dir=os.environ.get('PEERS_DIR')))
-        # ext4 puts what is below one directory near each other, and is slow where files were deleted minutes ago, by the last run
-        # for instance. With this attribute it puts each root somewhere else.
+        # ext4 puts what is below one directory near each other, and is slow where files were deleted minutes ago: by the last run,
+        # or by this one, which therefore deletes nothing before its end. With this attribute it puts each root somewhere else.
         subprocess.run(['chattr', '+T', self.dir], check=False, stderr=subprocess.DEVNULL)
         self.rows = []
         self.roots = self.puts = 0
+        self.uploads_in = []
 
     # -- the servers
 
@@ -95,13 +100,18 @@ class Bench:
         path.mkdir()
         return path
 
+    def root_of_uploads(self):
+        path = self.root()
+        self.uploads_in.append(path)
+        return path
+
     def ours(self, *flags, root=None):
         port = free_port()
-        command = [self.binary, 'serve', '--listen', f'127.0.0.1:{port}', '--root', root or self.root(), *flags]
+        command = [self.binary, 'serve', '--listen', f'127.0.0.1:{port}', '--root', root or self.root_of_uploads(), *flags]
         return Server(list(map(str, command)), port, '/some_prefix', quiet=True)
 
     def nginx(self, files=None):
-        port, home = free_port(), self.root()
+        port, home = free_port(), self.root_of_uploads()
         (home / 'put').mkdir()
         config = (HERE / 'nginx.conf').read_text()
         for name, value in {'@DIR@': home, '@PORT@': port, '@FILES@': files or home}.items():
@@ -118,11 +128,11 @@ class Bench:
         if not code.exists():
             shutil.copytree(HERE / 'busboy', code)
             subprocess.run(['npm', 'install', '--silent', '--no-audit', '--no-fund'], cwd=code, check=True)
-        return Server(['node', 'server.js', str(port), str(self.root())], port, '', cwd=code)
+        return Server(['node', 'server.js', str(port), str(self.root_of_uploads())], port, '', cwd=code)
 
     def axum_peer(self):
         port = free_port()
-        return Server([str(self.axum), str(port), str(self.root())], port, '')
+        return Server([str(self.axum), str(port), str(self.root_of_uploads())], port, '')
 
     # -- the client
 
@@ -138,8 +148,24 @@ class Bench:
             sys.exit(f'{errors:.0f} requests failed in {" ".join(command)}\n{out}')
         return rate, p50, p99
 
+    def settle(self):
+        """Makes room on the disk, and leaves no memory free."""
+        for root in self.uploads_in:
+            for path in root.glob('**/message.mp3'):
+                os.truncate(path, 0)
+        os.sync()
+        if not self.quick:
+            filler = self.dir / 'filler'
+            filler.touch()
+            os.truncate(filler, os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
+            with open(filler, 'rb', buffering=0) as file:
+                chunk = bytearray(KIB * KIB)
+                while file.readinto(chunk):
+                    pass
+
     def row(self, what, goal, a, b):
         """`a` and `b` measure one side each; their ratio is taken round by round."""
+        self.settle()
         a(), b()
         ratios = [a() / b() for _ in range(self.rounds)]
         self.put_row(what, statistics.median(ratios), goal, f'{min(ratios):.2f} to {max(ratios):.2f}')
@@ -202,7 +228,6 @@ class Bench:
             name = f'{size // KIB} KiB' if size < KIB * KIB else f'{size // KIB // KIB} MiB'
             self.row(f'GET {name} / nginx with sendfile', ('≥', goal), fetch(ours, '/some_prefix'), fetch(nginx, '/get'))
             nginx.stop(), ours.stop()
-            shutil.rmtree(root)
 
     def receivers(self):
         fast, durable, node, axum = self.ours('--no-fsync'), self.ours(), self.busboy(), self.axum_peer()

@@ -13,6 +13,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// A request allocates some 75 times, small and short-lived, and an upload's bytes are freed on another thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli::Cli { command } = cli::Cli::parse();
     let result = match command {
