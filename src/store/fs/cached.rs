@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::name::KeyPath;
+use super::{hot::Stamp, name::KeyPath};
 
 /// What there is at a path.
 pub(super) enum Found {
@@ -42,6 +42,32 @@ pub(super) fn open(root: &File, path: &KeyPath<'_>, name: &str) -> Option<Found>
     }
 }
 
+/// The stamp of the file at the relative `path`, or that there is none; `None` if it cannot be told.
+///
+/// A link on the way is followed, and may lead anywhere, but not to a file with the stamp of another.
+#[cfg(target_os = "linux")]
+pub(super) fn stamp(root: &File, path: &str) -> Option<Option<Stamp>> {
+    use rustix::{
+        fs::{AtFlags, StatxFlags},
+        io::Errno,
+    };
+
+    // What is in memory will do: nobody but this process stores here.
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
+    let stat = match rustix::fs::statx(root, path, flags, StatxFlags::BASIC_STATS) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Some(None),
+        Err(_) => return None,
+    };
+    Some(Some(Stamp {
+        dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        ino: stat.stx_ino,
+        len: stat.stx_size,
+        modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec.into()),
+        changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec.into()),
+    }))
+}
+
 /// The bytes of `file` in `range`; `None` if not all of them are in memory.
 #[cfg(target_os = "linux")]
 pub(super) fn read(file: &File, range: Range<u64>) -> Option<Bytes> {
@@ -63,6 +89,11 @@ pub(super) fn read(file: &File, range: Range<u64>) -> Option<Bytes> {
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn open(_: &File, _: &KeyPath<'_>, _: &str) -> Option<Found> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn stamp(_: &File, _: &str) -> Option<Option<Stamp>> {
     None
 }
 

@@ -154,8 +154,8 @@ impl Old {
                 Some(Version::of(&stat).map_err(|error| failed("look at what is stored already", error))?)
             }
             Found::Directory(found) => {
-                let mut names: Vec<_> = path.dirs.iter().map(|name| name.text.clone()).collect();
-                names.push(path.file.text.clone());
+                let mut names: Vec<_> = path.dirs.iter().map(|name| name.text.to_string()).collect();
+                names.push(path.file.text.to_string());
                 if let Some(other) = tree::first_below(&found, &mut names)? {
                     return Err(path.obstacle(&path.file, Obstacle::Beneath(other)));
                 }

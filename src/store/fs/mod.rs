@@ -3,6 +3,7 @@
 mod cached;
 mod commit;
 mod error;
+mod hot;
 mod locks;
 mod media_type;
 mod name;
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::task::JoinError;
 
-use self::{error::failed, locks::Locks, sidecar::Facts, stage::Staged, tree::Tree};
+use self::{error::failed, hot::HotFiles, locks::Locks, sidecar::Facts, stage::Staged, tree::Tree};
 use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -98,7 +99,9 @@ const GATHER: usize = 64 << 10;
 /// # What it holds in memory
 ///
 /// For an upload at most 64 KiB and one chunk of the body, whatever its length; for a fetch one chunk of 128 KiB; and
-/// the sidecar while it is read or written. A fetch of at most 64 KiB is read whole before the answer starts.
+/// the sidecar while it is read or written. A fetch of at most 64 KiB is read whole before the answer starts. The store
+/// as a whole keeps up to 32 MiB of the files of at most 64 KiB that are fetched again and again, as greetings are; they
+/// are served from there only while the file is still the same.
 #[derive(Clone, Debug)]
 pub struct FsStore(Arc<Inner>);
 
@@ -107,6 +110,7 @@ struct Inner {
     tree: Tree,
     stage: Arc<stage::Stage>,
     locks: Locks,
+    hot: HotFiles,
     durable: bool,
 }
 
@@ -166,6 +170,7 @@ impl FsOptions {
             tree,
             stage: Arc::new(stage),
             locks: Locks::new(),
+            hot: HotFiles::new(),
             durable: self.durable,
         })))
     }
@@ -263,12 +268,12 @@ impl BlobStore for FsStore {
             return fetched;
         }
         let (store, key) = (Arc::clone(&self.0), key.clone());
-        blocking(move || read::find(&store, &key)?.fetch(&key, range)).await
+        blocking(move || read::fetch(&store, &key, range)).await
     }
 
     async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
-        if let Some(content) = read::find_cached(&self.0, key) {
-            return Ok(content?.info(key));
+        if let Some(info) = read::info_cached(&self.0, key) {
+            return info;
         }
         let (store, key) = (Arc::clone(&self.0), key.clone());
         blocking(move || Ok(read::find(&store, &key)?.info(&key))).await

@@ -1,6 +1,6 @@
 //! From a [`BlobKey`] to file names, and back for messages.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use percent_encoding::percent_decode_str;
 
@@ -18,14 +18,14 @@ const MAX_NAME_LEN: usize = 240;
 pub(super) struct KeyPath<'a> {
     pub(super) key: &'a BlobKey,
     /// The directories to walk, outermost first.
-    pub(super) dirs: Vec<Name>,
+    pub(super) dirs: Vec<Name<'a>>,
     /// The file's own name in the last of them.
-    pub(super) file: Name,
+    pub(super) file: Name<'a>,
 }
 
 /// One file name, and how many of the key's segments end with it.
-pub(super) struct Name {
-    pub(super) text: String,
+pub(super) struct Name<'a> {
+    pub(super) text: Cow<'a, str>,
     segments: usize,
 }
 
@@ -33,14 +33,20 @@ impl<'a> KeyPath<'a> {
     pub(super) fn of(key: &'a BlobKey) -> Self {
         let mut names = Vec::with_capacity(key.segments().len());
         for (position, segment) in key.segments().enumerate() {
-            names.extend(encode(segment).into_iter().map(|text| Name {
-                text,
-                segments: position + 1,
-            }));
+            let segments = position + 1;
+            if is_plain(segment) {
+                let text = Cow::Borrowed(segment);
+                names.push(Name { text, segments });
+            } else {
+                names.extend(encode(segment).into_iter().map(|name| Name {
+                    text: Cow::Owned(name),
+                    segments,
+                }));
+            }
         }
         // A key has a segment, and a segment has a name.
         let file = names.pop().unwrap_or(Name {
-            text: "%".to_owned(),
+            text: Cow::Borrowed("%"),
             segments: 1,
         });
         Self { key, dirs: names, file }
@@ -59,7 +65,7 @@ impl<'a> KeyPath<'a> {
     }
 
     /// What stands at `name` is not of the kind that this key needs there.
-    pub(super) fn obstacle(&self, name: &Name, obstacle: Obstacle) -> Error {
+    pub(super) fn obstacle(&self, name: &Name<'_>, obstacle: Obstacle) -> Error {
         let key = self.key;
         let upto = BlobKey::from_segments(key.segments().take(name.segments));
         let at = upto.map_or_else(|_| key.to_string(), |upto| upto.to_string());
@@ -100,6 +106,13 @@ pub(super) enum Obstacle {
 /// The name of the sidecar of the file called `name`.
 pub(super) fn sidecar(name: &str) -> String {
     format!(".{name}.json")
+}
+
+/// Whether a segment is its file name, as nearly all are.
+fn is_plain(segment: &str) -> bool {
+    (1..=MAX_NAME_LEN).contains(&segment.len())
+        && !segment.starts_with('.')
+        && !segment.bytes().any(|byte| matches!(byte, b'%' | b'/'))
 }
 
 /// The file names of one segment: one, or several to nest if it is too long for one.
@@ -184,6 +197,7 @@ mod tests {
             ("%2E", "%252E"),
         ] {
             assert_eq!(encode(segment), [name]);
+            assert_eq!(is_plain(segment), segment == name, "{segment}");
         }
     }
 
@@ -200,6 +214,7 @@ mod tests {
             format!("{}.hidden", "x".repeat(239)),
         ] {
             let names = encode(&segment);
+            assert_eq!(is_plain(&segment), names == [&*segment]);
             let (last, others) = names.split_last().unwrap();
             for name in &names {
                 assert!(name.len() <= MAX_NAME_LEN, "{name}");

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::{
     Inner, cached,
     error::failed,
+    hot::{Stamp, Stamps},
     media_type,
     name::{self, KeyPath, Obstacle},
     sidecar::{self, Facts},
@@ -64,31 +65,56 @@ pub(super) fn find(store: &Inner, key: &BlobKey) -> Result<Content> {
     Ok(look(store, &path)?.0)
 }
 
-/// Finds what is stored under `key`, without waiting; `None` if that takes a look that may wait.
-pub(super) fn find_cached(store: &Inner, key: &BlobKey) -> Option<Result<Content>> {
+/// What is known about the file under `key`, without waiting; `None` if that takes a look that may wait.
+pub(super) fn info_cached(store: &Inner, key: &BlobKey) -> Option<Result<BlobInfo>> {
+    Some(find_cached(store, key)?.map(|(content, _)| content.info(key)))
+}
+
+fn find_cached(store: &Inner, key: &BlobKey) -> Option<Result<(Content, Stamps)>> {
     let path = KeyPath::of(key);
     let (file, stat) = match cached::open(store.tree.root(), &path, &path.file.text)? {
         cached::Found::File(file, stat) => (file, stat),
         cached::Found::Absent => return Some(Err(not_found())),
     };
     let version = Version::of(&stat).ok()?;
-    let facts = match cached::open(store.tree.root(), &path, &name::sidecar(&path.file.text))? {
-        cached::Found::Absent => Facts::default(),
-        cached::Found::File(sidecar, stat) => sidecar::read(&cached::read(&sidecar, 0..stat.len())?, version)?,
+    let media = Stamp::of(&stat);
+    let (facts, sidecar) = match cached::open(store.tree.root(), &path, &name::sidecar(&path.file.text))? {
+        cached::Found::Absent => (Facts::default(), None),
+        cached::Found::File(sidecar, stat) => {
+            let facts = sidecar::read(&cached::read(&sidecar, 0..stat.len())?, version)?;
+            (facts, Some(Stamp::of(&stat)))
+        }
     };
-    Some(Ok(Content { file, version, facts }))
+    Some(Ok((Content { file, version, facts }, Stamps { media, sidecar })))
 }
 
 /// The answer to a fetch, without waiting; `None` if that takes a read that may wait.
 pub(super) fn fetch_cached(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> Option<Result<Fetched>> {
-    let wanted = find_cached(store, key)?.and_then(|content| content.wanted(key, range));
+    if let Some(hot) = store.hot.find(store.tree.root(), key) {
+        return Some(hot.fetch(range));
+    }
+    let wanted = find_cached(store, key)?.and_then(|(content, stamps)| Ok((content.wanted(key, range)?, stamps)));
     match wanted {
-        Ok(mut wanted) if wanted.rest.is_small() => {
+        Ok((mut wanted, stamps)) if wanted.rest.is_small() => {
             let bytes = wanted.rest.read_cached()?;
+            if wanted.is_whole() {
+                store.hot.keep(key, stamps, &wanted.info, &bytes);
+            }
             Some(Ok(wanted.with(Body::from(bytes))))
         }
-        Ok(wanted) => Some(Ok(wanted.streamed())),
+        Ok((wanted, _)) => Some(Ok(wanted.streamed())),
         Err(error) => Some(Err(error)),
+    }
+}
+
+/// The answer to a fetch. Blocks.
+pub(super) fn fetch(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    let mut wanted = find(store, key)?.wanted(key, range)?;
+    if wanted.rest.is_small() {
+        let bytes = wanted.rest.read()?;
+        Ok(wanted.with(Body::from(bytes)))
+    } else {
+        Ok(wanted.streamed())
     }
 }
 
@@ -144,17 +170,6 @@ impl Content {
         info
     }
 
-    /// The answer to a fetch of `range`. Blocks.
-    pub(super) fn fetch(self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
-        let mut wanted = self.wanted(key, range)?;
-        if wanted.rest.is_small() {
-            let bytes = wanted.rest.read()?;
-            Ok(wanted.with(Body::from(bytes)))
-        } else {
-            Ok(wanted.streamed())
-        }
-    }
-
     fn wanted(self, key: &BlobKey, range: Option<ByteRange>) -> Result<Wanted> {
         let info = self.info(key);
         let range = range.map_or(Ok(0..info.len), |range| range.of(info.len))?;
@@ -175,6 +190,10 @@ struct Wanted {
 }
 
 impl Wanted {
+    fn is_whole(&self) -> bool {
+        self.range == (0..self.info.len)
+    }
+
     fn with(self, body: Body) -> Fetched {
         Fetched::Blob(Blob::partial(self.info, self.range, body))
     }

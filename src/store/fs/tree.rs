@@ -88,7 +88,7 @@ impl Tree {
     pub(super) fn find(&self, path: &KeyPath<'_>) -> Result<Option<Arc<File>>> {
         let mut dir = Arc::clone(&self.root);
         for name in &path.dirs {
-            dir = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
+            dir = match open_at(&dir, &*name.text, OFlags::DIRECTORY) {
                 Ok(child) => Arc::new(child),
                 Err(Errno::NOENT) => return Ok(None),
                 Err(errno) => match obstacle(&dir, name, errno)? {
@@ -111,10 +111,10 @@ impl Tree {
         for name in &path.dirs {
             relative.push('/');
             relative.push_str(&name.text);
-            let child = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
+            let child = match open_at(&dir, &*name.text, OFlags::DIRECTORY) {
                 Err(Errno::NOENT) => {
                     self.make_one(&dir, name, &relative)?;
-                    open_at(&dir, &name.text, OFlags::DIRECTORY)
+                    open_at(&dir, &*name.text, OFlags::DIRECTORY)
                 }
                 opened => opened,
             };
@@ -130,7 +130,7 @@ impl Tree {
         Ok(Place { dir, parents })
     }
 
-    fn make_one(&self, dir: &File, name: &Name, relative: &str) -> Result<()> {
+    fn make_one(&self, dir: &File, name: &Name<'_>, relative: &str) -> Result<()> {
         // Held until the name is in, so that whoever finds the directory finds the name.
         let mut unsynced = self.unsynced();
         match rustix::fs::mkdirat(dir, &*name.text, DIRECTORY) {
@@ -176,7 +176,7 @@ fn is_link_refused(errno: Errno) -> bool {
 }
 
 /// What at `name` made opening it as a directory fail with `errno`; an error if that was not the reason.
-fn obstacle(dir: &File, name: &Name, errno: Errno) -> Result<Obstacle> {
+fn obstacle(dir: &File, name: &Name<'_>, errno: Errno) -> Result<Obstacle> {
     if errno != Errno::NOTDIR && !is_link_refused(errno) {
         return Err(failed("open a directory", errno));
     }

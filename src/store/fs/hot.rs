@@ -1,0 +1,233 @@
+//! [`HotFiles`]: the contents of small files that are fetched again and again, as a greeting is with every call.
+//!
+//! What is kept is used only while a look at the file and at its sidecar says that they still are what was read. So
+//! what was replaced or removed, by an upload or by hand, is never served. The two looks cost less than half of opening
+//! the two and reading them.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::MetadataExt as _,
+    sync::Arc,
+};
+
+use bytes::{Buf as _, Bytes};
+use quick_cache::{Weighter, sync::Cache};
+
+use super::{
+    cached,
+    name::{self, KeyPath},
+};
+use crate::{
+    body::Body,
+    error::Result,
+    key::BlobKey,
+    store::{Blob, BlobInfo, ByteRange, Fetched},
+};
+
+/// How many bytes are kept, of all files together.
+const CAPACITY: u64 = 32 << 20;
+
+/// About how many bytes a file takes besides its content.
+const OVERHEAD: usize = 512;
+
+/// A file as the file system knows it: another content has another stamp, whoever wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) dev: u64,
+    pub(super) ino: u64,
+    pub(super) len: u64,
+    /// Seconds and nanoseconds.
+    pub(super) modified: (i64, i64),
+    pub(super) changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(stat: &fs::Metadata) -> Self {
+        Self {
+            dev: stat.dev(),
+            ino: stat.ino(),
+            len: stat.len(),
+            modified: (stat.mtime(), stat.mtime_nsec()),
+            changed: (stat.ctime(), stat.ctime_nsec()),
+        }
+    }
+}
+
+/// What is known to be at a relative path.
+#[derive(Debug)]
+struct Known {
+    path: String,
+    stamp: Option<Stamp>,
+}
+
+impl Known {
+    fn still_holds(&self, root: &File) -> bool {
+        cached::stamp(root, &self.path).is_some_and(|stamp| stamp == self.stamp)
+    }
+}
+
+/// The stamps of a file and of its sidecar, if it has one, taken before they were read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamps {
+    pub(super) media: Stamp,
+    pub(super) sidecar: Option<Stamp>,
+}
+
+/// A small file that was read whole.
+#[derive(Debug)]
+pub(super) struct HotFile {
+    media: Known,
+    sidecar: Known,
+    info: BlobInfo,
+    content: Bytes,
+}
+
+impl HotFile {
+    /// The answer to a fetch of `range`.
+    pub(super) fn fetch(&self, range: Option<ByteRange>) -> Result<Fetched> {
+        let range = range.map_or(Ok(0..self.info.len), |range| range.of(self.info.len))?;
+        let mut content = self.content.clone();
+        content.truncate(usize::try_from(range.end).unwrap_or(usize::MAX));
+        content.advance(usize::try_from(range.start).unwrap_or(usize::MAX).min(content.len()));
+        Ok(Fetched::Blob(Blob::partial(
+            self.info.clone(),
+            range,
+            Body::from(content),
+        )))
+    }
+}
+
+/// The small files that were fetched last and most.
+#[derive(Debug)]
+pub(super) struct HotFiles(Cache<BlobKey, Arc<HotFile>, ByLength>);
+
+#[derive(Clone, Debug)]
+struct ByLength;
+
+impl Weighter<BlobKey, Arc<HotFile>> for ByLength {
+    fn weight(&self, _: &BlobKey, file: &Arc<HotFile>) -> u64 {
+        (file.content.len() + 2 * file.media.path.len() + OVERHEAD) as u64
+    }
+}
+
+impl HotFiles {
+    pub(super) fn new() -> Self {
+        let of_16_kib = usize::try_from(CAPACITY).unwrap_or(usize::MAX) / (16 << 10);
+        Self(Cache::with_weighter(of_16_kib, CAPACITY, ByLength))
+    }
+
+    /// The file under `key`, if it is kept and the file below `root` is still the same.
+    pub(super) fn find(&self, root: &File, key: &BlobKey) -> Option<Arc<HotFile>> {
+        let file = self.0.get(key)?;
+        (file.media.still_holds(root) && file.sidecar.still_holds(root)).then_some(file)
+    }
+
+    /// Keeps `content`, which is all of the file under `key`.
+    pub(super) fn keep(&self, key: &BlobKey, stamps: Stamps, info: &BlobInfo, content: &Bytes) {
+        let path = KeyPath::of(key);
+        let file = HotFile {
+            media: Known {
+                path: path.relative(&path.file.text),
+                stamp: Some(stamps.media),
+            },
+            sidecar: Known {
+                path: path.relative(&name::sidecar(&path.file.text)),
+                stamp: stamps.sidecar,
+            },
+            info: info.clone(),
+            content: content.clone(),
+        };
+        self.0.insert(key.clone(), Arc::new(file));
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::super::version::Version;
+    use crate::{
+        key::BlobKey,
+        store::{BlobStore as _, ByteRange, Fetched, FsStore, Upload},
+    };
+
+    fn key() -> BlobKey {
+        BlobKey::from_path("ACC/DOC/message.mp3").unwrap()
+    }
+
+    async fn put(store: &FsStore, content: &'static str) {
+        store.put(Upload::new(key(), content)).await.unwrap();
+    }
+
+    /// The content and the media type of the file, fetched.
+    async fn fetched(store: &FsStore, range: Option<ByteRange>) -> (String, String) {
+        let Fetched::Blob(mut blob) = store.get(&key(), range).await.unwrap() else {
+            panic!("a redirect")
+        };
+        let content = blob.body.collect_up_to(100).await.unwrap().unwrap();
+        let content_type = blob.info.content_type.unwrap();
+        (
+            String::from_utf8(content.to_vec()).unwrap(),
+            content_type.to_str().unwrap().to_owned(),
+        )
+    }
+
+    /// Fetches the file until it is kept.
+    async fn heat(store: &FsStore) {
+        fetched(store, None).await;
+        let inner = store.inner();
+        assert!(inner.hot.find(inner.tree.root(), &key()).is_some());
+    }
+
+    async fn hot(root: &Path) -> FsStore {
+        let store = FsStore::options().durable(false).open(root).unwrap();
+        put(&store, "first").await;
+        heat(&store).await;
+        store
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_what_is_stored() {
+        let root = tempfile::tempdir().unwrap();
+        let store = hot(root.path()).await;
+        let mp3 = || "audio/mpeg".to_owned();
+        assert_eq!(fetched(&store, None).await, ("first".to_owned(), mp3()));
+        let range = Some(ByteRange::FromTo(1, 3));
+        assert_eq!(fetched(&store, range).await, ("irs".to_owned(), mp3()));
+        let past = store.get(&key(), Some(ByteRange::From(5))).await.unwrap_err();
+        assert_eq!(past.kind(), crate::ErrorKind::RangeNotSatisfiable);
+    }
+
+    #[tokio::test]
+    async fn what_an_upload_replaced_is_not_served_again() {
+        let root = tempfile::tempdir().unwrap();
+        let store = hot(root.path()).await;
+        put(&store, "other").await;
+        assert_eq!(fetched(&store, None).await.0, "other");
+        let typed = Upload::new(key(), "other").with_content_type(http::HeaderValue::from_static("audio/ogg"));
+        heat(&store).await;
+        store.put(typed).await.unwrap();
+        assert_eq!(fetched(&store, None).await.1, "audio/ogg");
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_by_hand_is_not_served_again() {
+        let root = tempfile::tempdir().unwrap();
+        let store = hot(root.path()).await;
+        let dir = root.path().join("ACC/DOC");
+        let media = dir.join("message.mp3");
+
+        fs::write(&media, "OTHER").unwrap();
+        assert_eq!(fetched(&store, None).await.0, "OTHER");
+
+        heat(&store).await;
+        let version = Version::of(&fs::metadata(&media).unwrap()).unwrap();
+        let sidecar = format!(r#"{{"version":"{}","content_type":"audio/ogg"}}"#, version);
+        fs::write(dir.join(".message.mp3.json"), sidecar).unwrap();
+        assert_eq!(fetched(&store, None).await.1, "audio/ogg");
+
+        heat(&store).await;
+        fs::remove_file(&media).unwrap();
+        assert!(store.get(&key(), None).await.unwrap_err().is_not_found());
+    }
+}
