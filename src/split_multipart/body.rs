@@ -28,11 +28,13 @@ pub(super) struct Parts {
 pub(super) struct Part {
     field: Field<'static>,
     feed: Feed,
+    /// Whether all of its content has been read, and what is left is the delimiter behind it.
+    read: bool,
 }
 
 impl Parts {
     pub(super) fn new(ahead: Bytes, body: Body, boundary: String) -> Self {
-        let feed = Feed::new(ahead, body);
+        let feed = Feed::new(ahead, body, &boundary);
         Self {
             multipart: Multipart::new(feed.clone(), boundary),
             feed,
@@ -47,11 +49,11 @@ impl Parts {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
         let Self { multipart, feed } = self;
         Poll::Ready(match ready!(feed.drive(cx, |cx| multipart.poll_next_field(cx))) {
-            Some(Ok(Some(field))) => {
-                feed.in_part(true);
-                let feed = feed.clone();
-                Ok(Some(Part { field, feed }))
-            }
+            Some(Ok(Some(field))) => Ok(Some(Part {
+                field,
+                feed: feed.clone(),
+                read: false,
+            })),
             Some(Ok(None)) => Ok(None),
             Some(Err(error)) => Err(malformed(error)),
             None => Err(cut_off()),
@@ -73,16 +75,20 @@ impl Part {
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let Self { field, feed } = self;
+        let Self { field, feed, read } = self;
+        if !*read {
+            if let Some(content) = ready!(feed.poll_content(cx)) {
+                return Poll::Ready(Some(content));
+            }
+            *read = true;
+        }
         loop {
             return Poll::Ready(match ready!(feed.drive(cx, |cx| Pin::new(&mut *field).poll_next(cx))) {
+                // The parser has seen none of the content, and found the delimiter.
                 Some(Some(Ok(data))) if data.is_empty() => continue,
                 Some(Some(Ok(data))) => Some(Ok(data)),
                 Some(Some(Err(error))) => Some(Err(malformed(error))),
-                Some(None) => {
-                    feed.in_part(false);
-                    None
-                }
+                Some(None) => None,
                 None => Some(Err(cut_off())),
             });
         }

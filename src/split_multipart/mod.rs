@@ -13,7 +13,8 @@
 //! `multipart/mixed` without it.
 //!
 //! The body ends cleanly only after the closing delimiter and the end of the request's own body have been seen. At most
-//! one chunk of 16 KiB, what the parser makes of it, and the JSON (1 MiB by default) are held, whatever the peer sends.
+//! one chunk of the request's body, 16 KiB of part headers and the JSON (1 MiB by default) are held, whatever the peer
+//! sends; the content of the parts is passed on as it comes, without a copy.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -45,6 +46,7 @@
 
 mod body;
 mod boundary;
+mod delimiter;
 mod feed;
 mod layer;
 mod service;

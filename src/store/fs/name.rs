@@ -181,7 +181,11 @@ mod tests {
 
     fn names(key: &BlobKey) -> Vec<String> {
         let path = KeyPath::of(key);
-        path.dirs.into_iter().chain([path.file]).map(|name| name.text).collect()
+        path.dirs
+            .into_iter()
+            .chain([path.file])
+            .map(|name| name.text.into_owned())
+            .collect()
     }
 
     #[test]
