@@ -234,7 +234,7 @@ impl BlobStore for FsStore {
             metadata,
             len,
         } = upload;
-        let expected = len.and_then(|len| usize::try_from(len).ok()).unwrap_or_default();
+        let expected = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(GATHER);
         // Small chunks are copied: kept as they come, each would pin the whole buffer it was cut from.
         let mut gathered = Vec::with_capacity(expected.min(GATHER));
         let mut staged = None;
