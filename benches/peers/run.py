@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our server beside its peers: nginx, and what a user of Node or axum would write instead.
 
-    benches/peers/run.py            the whole table, about a quarter of an hour
+    benches/peers/run.py            the whole table, about half an hour
     benches/peers/run.py --quick    every row at reduced size, to see that all of it still runs
 
 Each row drives the two sides alternately with the same client (wrk, 32 connections) and prints the median of the ratios, round by
