@@ -42,11 +42,12 @@ pub(super) fn open(root: &File, path: &KeyPath<'_>, name: &str) -> Option<Found>
     }
 }
 
-/// The stamp of the file at the relative `path`, or that there is none; `None` if it cannot be told.
+/// Whether the file at the relative `path` has this `stamp`, or there is no file and none is expected.
 ///
-/// A link on the way is followed, and may lead anywhere, but not to a file with the stamp of another.
+/// `false` too if it cannot be told. A link on the way is followed, and may lead anywhere, but not to a file with the
+/// stamp of another.
 #[cfg(target_os = "linux")]
-pub(super) fn stamp(root: &File, path: &str) -> Option<Option<Stamp>> {
+pub(super) fn is_still(root: &File, path: &str, stamp: Option<Stamp>) -> bool {
     use rustix::{
         fs::{AtFlags, StatxFlags},
         io::Errno,
@@ -54,18 +55,19 @@ pub(super) fn stamp(root: &File, path: &str) -> Option<Option<Stamp>> {
 
     // What is in memory will do: nobody but this process stores here.
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
-    let stat = match rustix::fs::statx(root, path, flags, StatxFlags::BASIC_STATS) {
-        Ok(stat) => stat,
-        Err(Errno::NOENT) => return Some(None),
-        Err(_) => return None,
-    };
-    Some(Some(Stamp {
-        dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
-        ino: stat.stx_ino,
-        len: stat.stx_size,
-        modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec.into()),
-        changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec.into()),
-    }))
+    match rustix::fs::statx(root, path, flags, StatxFlags::BASIC_STATS) {
+        Ok(stat) => {
+            let found = Stamp {
+                dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+                ino: stat.stx_ino,
+                len: stat.stx_size,
+                modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec.into()),
+                changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec.into()),
+            };
+            stamp == Some(found)
+        }
+        Err(errno) => errno == Errno::NOENT && stamp.is_none(),
+    }
 }
 
 /// The bytes of `file` in `range`; `None` if not all of them are in memory.
@@ -93,8 +95,8 @@ pub(super) fn open(_: &File, _: &KeyPath<'_>, _: &str) -> Option<Found> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn stamp(_: &File, _: &str) -> Option<Option<Stamp>> {
-    None
+pub(super) fn is_still(_: &File, _: &str, _: Option<Stamp>) -> bool {
+    false
 }
 
 #[cfg(not(target_os = "linux"))]

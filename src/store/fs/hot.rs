@@ -62,7 +62,7 @@ struct Known {
 
 impl Known {
     fn still_holds(&self, root: &File) -> bool {
-        cached::stamp(root, &self.path).is_some_and(|stamp| stamp == self.stamp)
+        cached::is_still(root, &self.path, self.stamp)
     }
 }
 
@@ -141,7 +141,8 @@ impl HotFiles {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::{fs, path::Path};
 
@@ -222,7 +223,7 @@ mod tests {
 
         heat(&store).await;
         let version = Version::of(&fs::metadata(&media).unwrap()).unwrap();
-        let sidecar = format!(r#"{{"version":"{}","content_type":"audio/ogg"}}"#, version);
+        let sidecar = format!(r#"{{"version":"{version}","content_type":"audio/ogg"}}"#);
         fs::write(dir.join(".message.mp3.json"), sidecar).unwrap();
         assert_eq!(fetched(&store, None).await.1, "audio/ogg");
 

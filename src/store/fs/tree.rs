@@ -88,7 +88,7 @@ impl Tree {
     pub(super) fn find(&self, path: &KeyPath<'_>) -> Result<Option<Arc<File>>> {
         let mut dir = Arc::clone(&self.root);
         for name in &path.dirs {
-            dir = match open_at(&dir, &*name.text, OFlags::DIRECTORY) {
+            dir = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
                 Ok(child) => Arc::new(child),
                 Err(Errno::NOENT) => return Ok(None),
                 Err(errno) => match obstacle(&dir, name, errno)? {
@@ -111,10 +111,10 @@ impl Tree {
         for name in &path.dirs {
             relative.push('/');
             relative.push_str(&name.text);
-            let child = match open_at(&dir, &*name.text, OFlags::DIRECTORY) {
+            let child = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
                 Err(Errno::NOENT) => {
                     self.make_one(&dir, name, &relative)?;
-                    open_at(&dir, &*name.text, OFlags::DIRECTORY)
+                    open_at(&dir, &name.text, OFlags::DIRECTORY)
                 }
                 opened => opened,
             };
