@@ -141,8 +141,8 @@ impl HotFiles {
     }
 }
 
-#[cfg(test)]
 #[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
 
