@@ -5,11 +5,7 @@
 //! names the version it is about. The rename of the media then is the one instant at which the pair changes: a
 //! reader that has opened either content finds that content's entry, at any time and after a crash at any time.
 //!
-//! After a crash the rename of the media must not be there without that of the sidecar, which came before it in the
-//! same directory. Journaling file systems keep that order: ext4 commits transactions, and XFS its log, in the order
-//! the changes were made, Btrfs logs a directory's changes together, and one fsync of the directory waits for both. A
-//! second fsync between the two would buy nothing there, and make every upload with metadata wait for the disk once
-//! more.
+//! Before the two are moved, the journal has both: after a crash it puts into place whatever is not.
 //!
 //! A key that once has a sidecar keeps one, even if later content needs none. So a reader that opens a content and
 //! then finds no sidecar knows that there was none for that content.
@@ -20,16 +16,18 @@ use std::{
     time::SystemTime,
 };
 
+use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::{
     Inner,
     error::failed,
+    journal::{Change, Content},
     media_type,
     name::{self, KeyPath, Obstacle},
     sidecar::{self, Facts},
     stage::Staged,
-    tree::{self, Found, Place},
+    tree::{self, Found},
     version::Version,
 };
 use crate::{
@@ -43,31 +41,24 @@ const ATTEMPTS: usize = 4;
 
 /// Makes `media` the content of `key`, with these `facts`. Blocks.
 ///
-/// Nothing happens once `given_up` is set: whoever sets it can store something else under the key at once, and this
-/// does not replace it later.
+/// `whole` is all of the content, if it is short enough to be written to the journal too. Nothing happens once
+/// `given_up` is set: whoever sets it can store something else under the key at once, and this does not replace it
+/// later.
 pub(super) fn commit(
     store: &Inner,
     key: &BlobKey,
     mut media: Staged,
+    whole: Option<&Bytes>,
     facts: &Facts,
     given_up: &AtomicBool,
 ) -> Result<Stored> {
     let path = KeyPath::of(key);
+    let _turn = store.locks.lock(key);
     for _ in 0..ATTEMPTS {
-        let placed = store.tree.make(&path).and_then(|place| {
-            let stored = replace(store, &path, &place, &mut media, facts, given_up)?;
-            Ok((place, stored))
-        });
-        let (place, stored) = match placed {
-            Err(error) if tree::is_gone(&error) => continue,
-            placed => placed?,
-        };
-        if store.durable {
-            store.tree.sync(&place)?;
-        } else {
-            store.tree.forget(&place);
+        match replace(store, &path, &mut media, whole, facts, given_up) {
+            Err(error) if tree::is_gone(&error) => {}
+            stored => return stored,
         }
-        return Ok(stored);
     }
     Err(Error::new(
         ErrorKind::Unavailable,
@@ -78,13 +69,13 @@ pub(super) fn commit(
 fn replace(
     store: &Inner,
     path: &KeyPath<'_>,
-    place: &Place,
     media: &mut Staged,
+    whole: Option<&Bytes>,
     facts: &Facts,
     given_up: &AtomicBool,
 ) -> Result<Stored> {
-    let _turn = store.locks.lock(path.key);
-    let old = Old::look(path, &place.dir)?;
+    let (dir, made) = store.tree.make(path)?;
+    let old = if made { Old::default() } else { Old::look(path, &dir)? };
     let stamp = Version::successor(old.content.as_ref().map(|(version, _)| *version), SystemTime::now());
     let unstaged = |error| failed("write an upload", error);
     media.file().set_modified(stamp).map_err(unstaged)?;
@@ -94,24 +85,38 @@ fn replace(
     let mut sidecar = None;
     if old.has_sidecar || !told_by_name(path.key, facts) {
         let previous = old.content.as_ref().map(|(version, facts)| (*version, facts));
-        let text = sidecar::write(version, facts, previous)?;
+        let text = Bytes::from(sidecar::write(version, facts, previous)?);
         let mut staged = store.stage.create()?;
         staged.write(&text)?;
-        sidecar = Some(staged);
+        sidecar = Some((staged, text));
     }
-    if store.durable {
+    let content = match whole {
+        Some(whole) => Content::Whole(whole.clone()),
+        None => Content::Staged(media.name().to_owned()),
+    };
+    if store.journal.is_some() && whole.is_none() {
         media.sync()?;
-        if let Some(sidecar) = &sidecar {
-            sidecar.sync()?;
-        }
+        store.stage.sync()?;
     }
     if given_up.load(Ordering::Acquire) {
         return Err(Error::new(ErrorKind::IncompleteBody, "the upload was given up"));
     }
-    if let Some(mut sidecar) = sidecar {
-        put_sidecar(place, path, &mut sidecar)?;
+    let change = Change {
+        key: path.key,
+        modified: version.modified,
+        content,
+        sidecar: sidecar.as_ref().map(|(_, text)| text.clone()),
+    };
+    // Kept until the pair is in its place.
+    let _unapplied = store
+        .journal
+        .as_ref()
+        .map(|journal| journal.append(&change))
+        .transpose()?;
+    if let Some((mut sidecar, _)) = sidecar {
+        put_sidecar(&dir, path, &mut sidecar)?;
     }
-    put_media(place, path, media)?;
+    put_media(&dir, path, media)?;
     Ok(if old.content.is_some() {
         Stored::Replaced
     } else {
@@ -119,15 +124,15 @@ fn replace(
     })
 }
 
-fn put_sidecar(place: &Place, path: &KeyPath<'_>, sidecar: &mut Staged) -> Result<()> {
+pub(super) fn put_sidecar(dir: &File, path: &KeyPath<'_>, sidecar: &mut Staged) -> Result<()> {
     sidecar
-        .move_to(&place.dir, &name::sidecar(&path.file.text))
+        .move_to(dir, &name::sidecar(&path.file.text))
         .map_err(|errno| failed("move a sidecar to its place", errno))
 }
 
 /// The one instant at which the key changes.
-fn put_media(place: &Place, path: &KeyPath<'_>, media: &mut Staged) -> Result<()> {
-    media.move_to(&place.dir, &path.file.text).map_err(|errno| match errno {
+pub(super) fn put_media(dir: &File, path: &KeyPath<'_>, media: &mut Staged) -> Result<()> {
+    media.move_to(dir, &path.file.text).map_err(|errno| match errno {
         // A directory came into being after the look at what is there; the next attempt says what is in it.
         Errno::ISDIR => tree::gone(),
         errno => failed("move an upload to its place", errno),
@@ -141,6 +146,7 @@ fn told_by_name(key: &BlobKey, facts: &Facts) -> bool {
 }
 
 /// What a commit finds under its key.
+#[derive(Default)]
 struct Old {
     content: Option<(Version, Facts)>,
     has_sidecar: bool,
@@ -222,14 +228,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (live, still) = (store(root.path()), AtomicBool::new(false));
         let store = live.inner();
-        commit(store, &key(), staged(store, "old"), &facts(old), &still).unwrap();
+        commit(store, &key(), staged(store, "old"), None, &facts(old), &still).unwrap();
         let old_pair = ("old".to_owned(), old.map(str::to_owned));
         assert_eq!(pair(store), old_pair);
 
         let key = key();
         let path = KeyPath::of(&key);
-        let place = store.tree.make(&path).unwrap();
-        let before = Old::look(&path, &place.dir).unwrap();
+        let (dir, _) = store.tree.make(&path).unwrap();
+        let before = Old::look(&path, &dir).unwrap();
         let (version, known) = before.content.unwrap();
         let mut media = staged(store, "new");
         media
@@ -243,15 +249,15 @@ mod tests {
             let text = sidecar::write(next, &new_facts, Some((version, &known))).unwrap();
             sidecar.write(&text).unwrap();
             assert_eq!(pair(store), old_pair, "all is staged, nothing is moved");
-            put_sidecar(&place, &path, &mut sidecar).unwrap();
+            put_sidecar(&dir, &path, &mut sidecar).unwrap();
             assert_eq!(pair(store), old_pair, "the sidecar is moved, the media is not");
             // The client sends the upload again after such a crash: what that upload then replaces is still the old
             // content with its own facts.
-            let again = Old::look(&path, &place.dir).unwrap().content.unwrap();
+            let again = Old::look(&path, &dir).unwrap().content.unwrap();
             assert_eq!(again.0, version);
             assert_eq!(again.1.metadata, known.metadata);
         }
-        put_media(&place, &path, &mut media).unwrap();
+        put_media(&dir, &path, &mut media).unwrap();
         assert_eq!(pair(store), ("new".to_owned(), new.map(str::to_owned)));
     }
 
@@ -270,18 +276,18 @@ mod tests {
         let (live, key) = (store(root.path()), key());
         let store = live.inner();
         let path = KeyPath::of(&key);
-        let place = store.tree.make(&path).unwrap();
+        let (dir, _) = store.tree.make(&path).unwrap();
         let media = staged(store, "new");
         let version = Version::of(&media.file().metadata().unwrap()).unwrap();
         let mut sidecar = store.stage.create().unwrap();
         let text = sidecar::write(version, &facts(Some(r#"{"n":1}"#)), None).unwrap();
         sidecar.write(&text).unwrap();
-        put_sidecar(&place, &path, &mut sidecar).unwrap();
+        put_sidecar(&dir, &path, &mut sidecar).unwrap();
         drop(media);
         assert!(super::super::read::find(store, &key).unwrap_err().is_not_found());
         // And the next upload, which brings no metadata, is not given that of the one before.
         let still = AtomicBool::new(false);
-        commit(store, &key, staged(store, "raw"), &facts(None), &still).unwrap();
+        commit(store, &key, staged(store, "raw"), None, &facts(None), &still).unwrap();
         assert_eq!(pair(store), ("raw".to_owned(), None));
     }
 
@@ -291,20 +297,7 @@ mod tests {
         let live = store(root.path());
         let store = live.inner();
         let media = staged(store, "late");
-        commit(store, &key(), media, &facts(None), &AtomicBool::new(true)).unwrap_err();
+        commit(store, &key(), media, None, &facts(None), &AtomicBool::new(true)).unwrap_err();
         assert!(super::super::read::find(store, &key()).unwrap_err().is_not_found());
-    }
-
-    #[test]
-    fn a_directory_that_another_upload_made_is_made_durable_by_both() {
-        let root = tempfile::tempdir().unwrap();
-        let live = store(root.path());
-        let tree = &live.inner().tree;
-        let key = key();
-        let path = KeyPath::of(&key);
-        let (first, second) = (tree.make(&path).unwrap(), tree.make(&path).unwrap());
-        assert_eq!((first.to_sync(), second.to_sync()), (2, 2));
-        tree.sync(&first).unwrap();
-        assert_eq!(tree.make(&path).unwrap().to_sync(), 0);
     }
 }

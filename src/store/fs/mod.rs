@@ -4,6 +4,7 @@ mod cached;
 mod commit;
 mod error;
 mod hot;
+mod journal;
 mod locks;
 mod media_type;
 mod name;
@@ -25,7 +26,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::task::JoinError;
 
-use self::{error::failed, hot::HotFiles, locks::Locks, sidecar::Facts, stage::Staged, tree::Tree};
+use self::{error::failed, hot::HotFiles, journal::Journal, locks::Locks, sidecar::Facts, stage::Staged, tree::Tree};
 use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -111,7 +112,8 @@ struct Inner {
     stage: Arc<stage::Stage>,
     locks: Locks,
     hot: HotFiles,
-    durable: bool,
+    /// None in a store that is not durable.
+    journal: Option<Journal>,
 }
 
 impl FsStore {
@@ -160,18 +162,21 @@ impl FsOptions {
     /// Opens the store in `root`, as [`FsStore::open`] does.
     pub fn open(&self, root: impl AsRef<Path>) -> Result<FsStore> {
         let tree = Tree::open(root.as_ref()).map_err(|error| failed("open its root", error))?;
-        let stage = stage::Stage::open(tree.root())?;
-        if self.durable {
-            // A process that was killed may have moved files into place and not synced them: they can be fetched,
-            // and KAZOO may have been told so.
+        let stage = Arc::new(stage::Stage::open(tree.root())?);
+        let replayed = journal::replay(&tree, &stage)?;
+        stage.sweep()?;
+        if self.durable || replayed {
             sync_all(tree.root()).map_err(|error| failed("make what it holds durable", error))?;
         }
+        // What was replayed is needed no longer, and is discarded.
+        let journal = (self.durable || replayed).then(|| Journal::create(tree.root(), &stage));
+        let journal = journal.transpose()?.filter(|_| self.durable);
         Ok(FsStore(Arc::new(Inner {
             tree,
-            stage: Arc::new(stage),
+            stage,
             locks: Locks::new(),
             hot: HotFiles::new(),
-            durable: self.durable,
+            journal,
         })))
     }
 }
@@ -256,9 +261,11 @@ impl BlobStore for FsStore {
         let _guard = SetOnDrop(Arc::clone(&given_up));
         let store = Arc::clone(&self.0);
         blocking(move || {
-            let media = store.write(staged, &gathered, &Bytes::new())?;
+            let rest = Bytes::from(gathered);
+            let whole = staged.is_none().then_some(&rest);
+            let media = store.write(staged, &rest, &Bytes::new())?;
             let facts = Facts { content_type, metadata };
-            commit::commit(&store, &key, media, &facts, &given_up)
+            commit::commit(&store, &key, media, whole, &facts, &given_up)
         })
         .await
     }
@@ -286,6 +293,12 @@ impl BlobStore for FsStore {
 
     async fn check(&self) -> Result<()> {
         let store = Arc::clone(&self.0);
-        blocking(move || store.stage.check(store.durable)).await
+        blocking(move || {
+            if let Some(journal) = &store.journal {
+                journal.check()?;
+            }
+            store.stage.check(store.journal.is_some())
+        })
+        .await
     }
 }

@@ -1,4 +1,4 @@
-//! `.stage/`: where an upload is written before it is moved to its place, and the lock of the root.
+//! `.stage/`: where an upload is written before it is moved to its place, the journal's home, and the lock of the root.
 
 use std::{
     fs::{File, TryLockError},
@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::error::failed;
+use super::{error::failed, journal, tree};
 use crate::error::{Error, ErrorKind, Result};
 
 const DIRECTORY: &str = ".stage";
@@ -30,7 +30,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Locks the root, and removes what a process that ended in the middle of an upload left.
+    /// Locks the root.
     pub(super) fn open(root: &File) -> Result<Self> {
         let broken = |errno: Errno| failed("open its staging directory", errno);
         match rustix::fs::mkdirat(root, DIRECTORY, Mode::from_raw_mode(0o700)) {
@@ -53,13 +53,16 @@ impl Stage {
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock its root", error)),
         }
-        let dir = File::from(dir);
-        sweep(&dir).map_err(|error| failed("clear its staging directory", error))?;
         Ok(Self {
-            dir,
+            dir: File::from(dir),
             next: AtomicU64::new(0),
             _lock: lock,
         })
+    }
+
+    /// Removes what a process that ended in the middle of an upload left.
+    pub(super) fn sweep(&self) -> Result<()> {
+        sweep(&self.dir).map_err(|error| failed("clear its staging directory", error))
     }
 
     /// A new file without a byte.
@@ -82,6 +85,43 @@ impl Stage {
             file: Arc::new(File::from(file)),
             moved: false,
         })
+    }
+
+    /// The staged file called `name`, if there is one.
+    pub(super) fn take(self: &Arc<Self>, name: &str) -> Result<Option<Staged>> {
+        match rustix::fs::openat(&self.dir, name, tree::READ, Mode::empty()) {
+            Ok(file) => Ok(Some(Staged {
+                stage: Arc::clone(self),
+                name: name.to_owned(),
+                file: Arc::new(File::from(file)),
+                moved: false,
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("open a staged upload", errno)),
+        }
+    }
+
+    /// Makes it durable that what is staged is staged.
+    pub(super) fn sync(&self) -> Result<()> {
+        let synced = self.dir.sync_all();
+        synced.map_err(|error| failed("make its staging directory durable", error))
+    }
+
+    /// A segment of the journal, empty.
+    pub(super) fn create_segment(&self, name: &str) -> Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
+            .map(File::from)
+            .map_err(|errno| failed("open its journal", errno))
+    }
+
+    /// A segment of the journal as it was left, if there is one.
+    pub(super) fn open_segment(&self, name: &str) -> Result<Option<File>> {
+        match rustix::fs::openat(&self.dir, name, tree::READ, Mode::empty()) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("open its journal", errno)),
+        }
     }
 
     /// Writes a few bytes and reads them back.
@@ -108,12 +148,13 @@ impl Stage {
     }
 }
 
-/// Removes every file but the lock.
+/// Removes every file but the lock and the journal.
 fn sweep(dir: &File) -> io::Result<()> {
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." || name == LOCK.as_bytes() {
+        let stays = [".", "..", LOCK].iter().chain(&journal::SEGMENTS);
+        if stays.into_iter().any(|stays| name == stays.as_bytes()) {
             continue;
         }
         match rustix::fs::unlinkat(dir, entry.file_name(), AtFlags::empty()) {
@@ -137,6 +178,10 @@ pub(super) struct Staged {
 impl Staged {
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {

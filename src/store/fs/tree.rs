@@ -1,11 +1,10 @@
-//! The directories below the root: walked without following a link, made, and made durable.
+//! The directories below the root: walked without following a link, and made.
 
 use std::{
-    collections::HashSet,
     fs::{self, File},
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use rustix::{
@@ -28,23 +27,10 @@ pub(super) const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// The root directory and what is to know about the directories below it.
+/// The root directory and what is below it.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: Arc<File>,
-    /// The directories that this process has made and whose own entry in their parent may not be durable yet.
-    ///
-    /// A second upload finds such a directory as if it had always been there, yet must not answer before it is
-    /// durable. A name goes in before anybody can find the directory, and out after the parent's fsync.
-    unsynced: Mutex<HashSet<String>>,
-}
-
-/// A directory that an upload goes into.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) dir: Arc<File>,
-    /// The parents to fsync before the upload is durable, and which directory each is the parent of.
-    parents: Vec<(Arc<File>, String)>,
 }
 
 /// What there is under a name.
@@ -57,14 +43,6 @@ pub(super) enum Found {
     Other,
 }
 
-impl Place {
-    /// How many directories are to be fsynced besides the last.
-    #[cfg(test)]
-    pub(super) fn to_sync(&self) -> usize {
-        self.parents.len()
-    }
-}
-
 impl Tree {
     /// The directory `root`, made with its parents if it is not there.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
@@ -72,16 +50,11 @@ impl Tree {
         Ok(Self {
             // The root itself may be a link: the operator named it.
             root: Arc::new(File::open(root)?),
-            unsynced: Mutex::default(),
         })
     }
 
     pub(super) fn root(&self) -> &File {
         &self.root
-    }
-
-    fn unsynced(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directory that holds the file at `path`; `None` if a directory on the way does not exist.
@@ -101,69 +74,39 @@ impl Tree {
         Ok(Some(dir))
     }
 
-    /// The directory that the file at `path` goes into, made if need be.
+    /// The directory that the file at `path` goes into, made if need be, and whether it was.
     ///
     /// [`ErrorKind::NotFound`] if somebody removed a directory on the way meanwhile.
-    pub(super) fn make(&self, path: &KeyPath<'_>) -> Result<Place> {
+    pub(super) fn make(&self, path: &KeyPath<'_>) -> Result<(Arc<File>, bool)> {
         let mut dir = Arc::clone(&self.root);
-        let mut parents = Vec::new();
-        let mut relative = String::new();
-        for name in &path.dirs {
-            relative.push('/');
-            relative.push_str(&name.text);
-            let child = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
-                Err(Errno::NOENT) => {
-                    self.make_one(&dir, name, &relative)?;
-                    open_at(&dir, &name.text, OFlags::DIRECTORY)
+        let mut made = false;
+        for (at, name) in path.dirs.iter().enumerate() {
+            // KAZOO has a document for nearly every file, so the last directory is new, and the others are not.
+            let last = at + 1 == path.dirs.len();
+            made = last && make_one(&dir, name)?;
+            let child = match open_at(&dir, &*name.text, OFlags::DIRECTORY) {
+                Err(Errno::NOENT) if !last => {
+                    make_one(&dir, name)?;
+                    open_at(&dir, &*name.text, OFlags::DIRECTORY)
                 }
                 opened => opened,
             };
-            let child = match child {
+            dir = match child {
                 Ok(child) => Arc::new(child),
                 Err(errno) => return Err(path.obstacle(name, obstacle(&dir, name, errno)?)),
             };
-            if self.unsynced().contains(&relative) {
-                parents.push((dir, relative.clone()));
-            }
-            dir = child;
         }
-        Ok(Place { dir, parents })
-    }
-
-    fn make_one(&self, dir: &File, name: &Name<'_>, relative: &str) -> Result<()> {
-        // Held until the name is in, so that whoever finds the directory finds the name.
-        let mut unsynced = self.unsynced();
-        match rustix::fs::mkdirat(dir, &*name.text, DIRECTORY) {
-            Ok(()) => {
-                unsynced.insert(relative.to_owned());
-                Ok(())
-            }
-            Err(Errno::EXIST) => Ok(()),
-            Err(errno) => Err(failed("make a directory", errno)),
-        }
-    }
-
-    /// Makes what was renamed into `place` durable, and the directories on the way to it.
-    pub(super) fn sync(&self, place: &Place) -> Result<()> {
-        sync(&place.dir)?;
-        for (parent, child) in &place.parents {
-            sync(parent)?;
-            self.unsynced().remove(child);
-        }
-        Ok(())
-    }
-
-    /// Stands in for [`sync`](Self::sync) in a store that is not durable: nobody waits for these directories.
-    pub(super) fn forget(&self, place: &Place) {
-        for (_, child) in &place.parents {
-            self.unsynced().remove(child);
-        }
+        Ok((dir, made))
     }
 }
 
-fn sync(dir: &File) -> Result<()> {
-    dir.sync_all()
-        .map_err(|error| failed("make a directory durable", error))
+/// Makes a directory, and says whether there was nothing in its place.
+fn make_one(dir: &File, name: &Name<'_>) -> Result<bool> {
+    match rustix::fs::mkdirat(dir, &*name.text, DIRECTORY) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(failed("make a directory", errno)),
+    }
 }
 
 fn open_at(dir: &File, name: &str, flags: OFlags) -> Result<File, Errno> {

@@ -1,0 +1,281 @@
+//! The journal: what makes uploads durable, many of them with one sync.
+//!
+//! A file, its sidecar and the directories on the way to them are three or more things to fsync, each of which the disk
+//! does for itself. So what an upload changes is written to one file first, behind what the uploads next to it change,
+//! and one fdatasync makes all of that durable. Only then the upload is moved to its place, where the operating system
+//! writes it out whenever it likes: after a crash, [`replay()`](replay::replay) does again what the journal tells.
+//!
+//! Measured with 32 connections that each upload 64 KiB, on ext4 with a journal of its own: 0.9 of the uploads per
+//! second that are possible without any sync, where an fsync of each file and each directory leaves 0.3.
+//!
+//! There are two segments of the journal. While one is written, a *checkpoint* has all of the file system written out,
+//! with what the other one tells, and so makes that one free to be written over.
+
+mod record;
+mod replay;
+
+use std::{
+    convert::Infallible,
+    fs::File,
+    io::{self, IoSlice, Seek as _, SeekFrom, Write as _},
+    mem,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use self::record::Record;
+pub(super) use self::{
+    record::{Change, Content},
+    replay::replay,
+};
+use super::{error::failed, stage::Stage};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a segment gets, but for the uploads that come together with the last one that fits.
+///
+/// Twice as much is what the disk needs for the journal, and what is read again after a crash.
+const SEGMENT: u64 = 64 << 20;
+
+/// The names of the segments, in the staging directory.
+pub(super) const SEGMENTS: [&str; 2] = ["journal.0", "journal.1"];
+
+/// The journal of an open store.
+#[derive(Debug)]
+pub(super) struct Journal {
+    /// The uploads that are written next, together.
+    next: Mutex<Arc<Batch>>,
+    log: Mutex<Log>,
+}
+
+/// An upload that is durable and not in its place yet. Its segment is kept for as long as this lives.
+#[derive(Clone, Debug)]
+pub(super) struct Unapplied {
+    _segment: Sender<Infallible>,
+}
+
+/// Uploads that become durable with one sync. The first of them writes them all.
+#[derive(Debug, Default)]
+struct Batch {
+    state: Mutex<BatchState>,
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct BatchState {
+    records: Vec<Record>,
+    outcome: Option<Result<Unapplied>>,
+}
+
+/// The segment that is written, and the way to the next one.
+#[derive(Debug)]
+struct Log {
+    segment: Segment,
+    epoch: u64,
+    /// Nothing is known about what the disk holds: a sync has failed.
+    broken: bool,
+    full: Option<Sender<Segment>>,
+    clean: Receiver<io::Result<File>>,
+    checkpoints: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    file: File,
+    len: u64,
+    unapplied: Unapplied,
+    /// Disconnected when the last upload is in its place.
+    applied: Receiver<Infallible>,
+}
+
+impl Segment {
+    fn new(file: File) -> Self {
+        let (sender, applied) = mpsc::channel();
+        Self {
+            file,
+            len: 0,
+            unapplied: Unapplied { _segment: sender },
+            applied,
+        }
+    }
+}
+
+impl Journal {
+    /// An empty journal in the staging directory. Whatever is there already is discarded: replay it before.
+    pub(super) fn create(root: &File, stage: &Stage) -> Result<Self> {
+        let broken = |error: io::Error| failed("open its journal", error);
+        let [current, spare] = SEGMENTS.map(|name| stage.create_segment(name));
+        let (full, segments) = mpsc::channel();
+        let (checkpointed, clean) = mpsc::channel();
+        // There is a receiver.
+        let _ = checkpointed.send(Ok(spare?));
+        let root = root.try_clone().map_err(broken)?;
+        let checkpoints = thread::Builder::new()
+            .name("kazoo-storage checkpoints".to_owned())
+            .spawn(move || checkpoint(&root, segments, &checkpointed))
+            .map_err(broken)?;
+        Ok(Self {
+            next: Mutex::default(),
+            log: Mutex::new(Log {
+                segment: Segment::new(current?),
+                epoch: epoch_after(0),
+                broken: false,
+                full: Some(full),
+                clean,
+                checkpoints: Some(checkpoints),
+            }),
+        })
+    }
+
+    /// Makes `change` durable, together with those that come at the same time. Blocks.
+    pub(super) fn append(&self, change: &Change<'_>) -> Result<Unapplied> {
+        let record = Record::of(change)?;
+        let (batch, first) = {
+            let next = lock(&self.next);
+            let mut state = lock(&next.state);
+            state.records.push(record);
+            (Arc::clone(&next), state.records.len() == 1)
+        };
+        if !first {
+            let mut state = lock(&batch.state);
+            loop {
+                if let Some(outcome) = &state.outcome {
+                    return outcome.clone();
+                }
+                state = batch.written.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        // While the batch before is written, this one grows.
+        let mut log = lock(&self.log);
+        *lock(&self.next) = Arc::default();
+        let mut records = mem::take(&mut lock(&batch.state).records);
+        let outcome = log.write(&mut records);
+        drop(log);
+        lock(&batch.state).outcome = Some(outcome.clone());
+        batch.written.notify_all();
+        outcome
+    }
+
+    /// Whether uploads can be made durable.
+    pub(super) fn check(&self) -> Result<()> {
+        if lock(&self.log).broken { Err(broken()) } else { Ok(()) }
+    }
+}
+
+/// Leaves nothing to replay, if that is possible: what the operator removes from now on does not come back.
+impl Drop for Journal {
+    fn drop(&mut self) {
+        let log = self.log.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let clean = !log.broken && (log.segment.len == 0 || log.rotate().is_ok());
+        // Its receiver ends with it, behind the last checkpoint.
+        log.full = None;
+        if let Some(checkpoints) = log.checkpoints.take() {
+            let _ = checkpoints.join();
+        }
+        if clean {
+            let _ = log.segment.file.set_len(0);
+            while let Ok(Ok(file)) = log.clean.try_recv() {
+                let _ = file.set_len(0);
+            }
+        }
+    }
+}
+
+impl Log {
+    fn write(&mut self, records: &mut [Record]) -> Result<Unapplied> {
+        if self.broken {
+            return Err(broken());
+        }
+        let len: u64 = records.iter().map(Record::len).sum();
+        if self.segment.len > 0 && self.segment.len + len > SEGMENT {
+            self.rotate()?;
+        }
+        for record in &mut *records {
+            record.stamp(self.epoch);
+        }
+        let mut slices: Vec<IoSlice<'_>> = records
+            .iter()
+            .flat_map(Record::slices)
+            .map(|part| IoSlice::new(part))
+            .collect();
+        // What of it is written when this fails is written over by the next batch.
+        write_all(&self.segment.file, &mut slices, self.segment.len)
+            .map_err(|error| failed("write its journal", error))?;
+        if let Err(error) = self.segment.file.sync_data() {
+            // The kernel may take what it could not write for written from now on.
+            self.broken = true;
+            return Err(failed("make an upload durable", error));
+        }
+        self.segment.len += len;
+        Ok(self.segment.unapplied.clone())
+    }
+
+    /// Goes on in the other segment, once that is free.
+    fn rotate(&mut self) -> Result<()> {
+        let file = match self.clean.recv() {
+            Ok(Ok(file)) => file,
+            // What is in its place may not be on the disk, and never get there.
+            Ok(Err(error)) => {
+                self.broken = true;
+                return Err(failed("write out what it holds", error));
+            }
+            Err(_) => return Err(broken()),
+        };
+        self.epoch = epoch_after(self.epoch);
+        let full = mem::replace(&mut self.segment, Segment::new(file));
+        match self.full.as_ref().map(|checkpoints| checkpoints.send(full)) {
+            Some(Ok(())) => Ok(()),
+            _ => Err(broken()),
+        }
+    }
+}
+
+/// Makes each segment free in turn.
+fn checkpoint(root: &File, segments: Receiver<Segment>, clean: &Sender<io::Result<File>>) {
+    for Segment {
+        file,
+        unapplied,
+        applied,
+        ..
+    } in segments
+    {
+        drop(unapplied);
+        // Nothing is ever sent: this is over when all of its uploads are in their place.
+        let _ = applied.recv();
+        let synced = super::sync_all(root).map_err(io::Error::from);
+        let _ = clean.send(synced.map(|()| file));
+    }
+}
+
+/// Tells what is written to a segment now from what is left there; later ones are greater.
+fn epoch_after(last: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX).max(last + 1)
+}
+
+fn broken() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the storage's disk has failed to keep an upload; once it is sound, the store has to be opened again",
+    )
+}
+
+fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+    file.seek(SeekFrom::Start(offset))?;
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
