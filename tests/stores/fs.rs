@@ -71,7 +71,9 @@ fn tree(root: &Path) -> Vec<String> {
 fn staged(root: &Path) -> Vec<String> {
     let names = fs::read_dir(root.join(".stage")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name != "lock" && !name.starts_with("journal.")).collect()
+    names
+        .filter(|name| name != "lock" && !name.starts_with("journal."))
+        .collect()
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod broken;
 mod fs;
+mod fs_crash;
 
 use std::sync::Arc;
 

@@ -147,13 +147,13 @@ fn told_by_name(key: &BlobKey, facts: &Facts) -> bool {
 
 /// What a commit finds under its key.
 #[derive(Default)]
-struct Old {
-    content: Option<(Version, Facts)>,
+pub(super) struct Old {
+    pub(super) content: Option<(Version, Facts)>,
     has_sidecar: bool,
 }
 
 impl Old {
-    fn look(path: &KeyPath<'_>, dir: &File) -> Result<Self> {
+    pub(super) fn look(path: &KeyPath<'_>, dir: &File) -> Result<Self> {
         let version = match tree::open(dir, &path.file.text)? {
             Found::Absent => None,
             Found::File(_, stat) => {

@@ -54,7 +54,7 @@ const GATHER: usize = 64 << 10;
 /// ```text
 /// ROOT/ACCOUNT_ID/DOCUMENT_ID/message.mp3          the media, exactly the bytes that were uploaded
 /// ROOT/ACCOUNT_ID/DOCUMENT_ID/.message.mp3.json    its sidecar, if there is more to know about it
-/// ROOT/.stage/                                     uploads under way, and the lock of the root
+/// ROOT/.stage/                                     uploads under way, the journal, and the lock of the root
 /// ```
 ///
 /// **The media** is a directory for each segment of the key but the last, and a file for that. A segment is its file
@@ -79,13 +79,20 @@ const GATHER: usize = 64 << 10;
 ///
 /// # What is durable when
 ///
-/// When [`put`](BlobStore::put) returns `Ok`, the media, the sidecar, and every directory on the way to them have been
-/// fsynced; a crash or a loss of power at any time leaves each key with the whole old pair of content and metadata or
-/// the whole new one. That holds on a file system with a journal; without one (ext4 can be made so) what was
-/// acknowledged is as safe, but a loss of power in the middle of replacing may leave the new media without its metadata.
-/// What a killed process had moved into place without having synced it is synced when the
-/// root is opened again, and what it left in `.stage/` is removed. [`FsOptions::durable`] gives the syncs up, for
-/// tests and for data that may be lost.
+/// When [`put`](BlobStore::put) returns `Ok`, media and sidecar are in their place, and they are fsynced: up to 64 KiB
+/// of media in the journal (`.stage/journal.0` and `.1`), longer media as a file, the sidecar and the way to the two
+/// always in the journal. Uploads that come at the same time share that fsync. A crash or a loss of power at any time
+/// leaves each key with the whole old pair of content and metadata or the whole new one, once the root was opened
+/// again: opening does what the journal has and the crash undid, and removes what was left in `.stage/`. Every 8 MiB
+/// the store has the file system written out (`syncfs`) and starts the journal anew, and so it does when it is dropped.
+///
+/// Whoever reads the files without the store after a crash, from a copy of the disk for example, opens the store once
+/// before. What was removed by hand shortly before a crash (within the last 16 MiB of uploads) may be back after it.
+///
+/// If the disk fails to sync, every upload is [`ErrorKind::Unavailable`] until the store is opened again: what the
+/// kernel still has to write can no longer be known.
+///
+/// [`FsOptions::durable`] gives all of that up, for tests and for data that may be lost.
 ///
 /// # What is refused
 ///

@@ -67,35 +67,36 @@ impl Stage {
 
     /// A new file without a byte.
     pub(super) fn create(self: &Arc<Self>) -> Result<Staged> {
-        // Unique, because nobody else has the root open and what was left over is gone.
-        let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file =
-            rustix::fs::openat(&self.dir, &*name, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
-                Errno::NOENT => Error::new(
+        loop {
+            // Unique, because nobody else has the root open, unless it is what a process left that ended.
+            let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+            return match rustix::fs::openat(&self.dir, &*name, flags, Mode::from_raw_mode(0o640)) {
+                Ok(file) => Ok(self.staged(name, file.into())),
+                Err(Errno::EXIST) => continue,
+                Err(Errno::NOENT) => Err(Error::new(
                     ErrorKind::Unavailable,
                     "somebody removed the storage's staging directory; the store has to be opened again",
                 )
-                .with_source(errno),
-                errno => failed("stage an upload", errno),
-            })?;
-        Ok(Staged {
+                .with_source(Errno::NOENT)),
+                Err(errno) => Err(failed("stage an upload", errno)),
+            };
+        }
+    }
+
+    fn staged(self: &Arc<Self>, name: String, file: File) -> Staged {
+        Staged {
             stage: Arc::clone(self),
             name,
-            file: Arc::new(File::from(file)),
+            file: Arc::new(file),
             moved: false,
-        })
+        }
     }
 
     /// The staged file called `name`, if there is one.
     pub(super) fn take(self: &Arc<Self>, name: &str) -> Result<Option<Staged>> {
         match rustix::fs::openat(&self.dir, name, tree::READ, Mode::empty()) {
-            Ok(file) => Ok(Some(Staged {
-                stage: Arc::clone(self),
-                name: name.to_owned(),
-                file: Arc::new(File::from(file)),
-                moved: false,
-            })),
+            Ok(file) => Ok(Some(self.staged(name.to_owned(), file.into()))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(failed("open a staged upload", errno)),
         }

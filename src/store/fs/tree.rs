@@ -84,10 +84,10 @@ impl Tree {
             // KAZOO has a document for nearly every file, so the last directory is new, and the others are not.
             let last = at + 1 == path.dirs.len();
             made = last && make_one(&dir, name)?;
-            let child = match open_at(&dir, &*name.text, OFlags::DIRECTORY) {
+            let child = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
                 Err(Errno::NOENT) if !last => {
                     make_one(&dir, name)?;
-                    open_at(&dir, &*name.text, OFlags::DIRECTORY)
+                    open_at(&dir, &name.text, OFlags::DIRECTORY)
                 }
                 opened => opened,
             };

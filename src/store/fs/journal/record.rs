@@ -5,26 +5,26 @@ use std::{io::Read, time::SystemTime};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::super::error::failed;
 use crate::{
     error::{BoxError, Error, ErrorKind, Result},
     key::BlobKey,
+    store::fs::error::failed,
 };
 
 /// What one upload changes.
 #[derive(Debug)]
-pub(in super::super) struct Change<'a> {
-    pub(in super::super) key: &'a BlobKey,
+pub(in crate::store::fs) struct Change<'a> {
+    pub(in crate::store::fs) key: &'a BlobKey,
     /// The modification time of the new content.
-    pub(in super::super) modified: SystemTime,
-    pub(in super::super) content: Content,
+    pub(in crate::store::fs) modified: SystemTime,
+    pub(in crate::store::fs) content: Content,
     /// The text of the new sidecar, if there is to be one.
-    pub(in super::super) sidecar: Option<Bytes>,
+    pub(in crate::store::fs) sidecar: Option<Bytes>,
 }
 
 /// The new content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) enum Content {
+pub(in crate::store::fs) enum Content {
     /// All of it.
     Whole(Bytes),
     /// It is in the staging directory, durable, under this name, or in its place already.

@@ -13,18 +13,18 @@ use super::{
 use crate::{
     error::{Error, Result},
     store::fs::{
-        commit,
+        commit::{self, Old},
         error::failed,
         name::KeyPath,
         stage::{Stage, Staged},
-        tree::{self, Found, Tree},
+        tree::{self, Tree},
     },
 };
 /// Does again what the journal in the staging directory tells, and says whether it told anything. Blocks.
 ///
 /// It may be done any number of times. A file whose modification time is later than the journal has it was put there
 /// by somebody else, and stays.
-pub(in super::super) fn replay(tree: &Tree, stage: &Arc<Stage>) -> Result<bool> {
+pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>) -> Result<bool> {
     let mut segments = Vec::new();
     for name in SEGMENTS {
         if let Some(mut file) = stage.open_segment(name)?
@@ -76,8 +76,14 @@ fn each(file: &File, mut take: impl FnMut(u64, Logged) -> Result<bool>) -> Resul
 fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged) -> Result<()> {
     let path = KeyPath::of(&change.key);
     let (dir, _) = tree.make(&path)?;
-    if let Found::File(_, stat) = tree::open(&dir, &path.file.text)?
-        && stat.modified().is_ok_and(|modified| modified > change.modified)
+    let old = match Old::look(&path, &dir) {
+        // An empty directory was in the way.
+        Err(error) if tree::is_gone(&error) => Old::default(),
+        old => old?,
+    };
+    if old
+        .content
+        .is_some_and(|(version, _)| version.modified > change.modified)
     {
         return Ok(());
     }

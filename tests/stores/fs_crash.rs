@@ -1,0 +1,199 @@
+//! What a durable `FsStore` finds again after the machine went down at the worst moment.
+//!
+//! A power cut is played: the journal is as it was at that moment, and everything else that was not synced is gone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use kazoo_storage::{BlobKey, BlobStore as _, ErrorKind, Fetched, FsStore, Metadata, Upload};
+use tempfile::TempDir;
+
+const SEGMENTS: [&str; 2] = [".stage/journal.0", ".stage/journal.1"];
+
+fn key(path: &str) -> BlobKey {
+    BlobKey::from_path(path).unwrap()
+}
+
+async fn put(store: &FsStore, path: &str, content: Vec<u8>, json: Option<&'static str>) {
+    let mut upload = Upload::new(key(path), bytes::Bytes::from(content));
+    upload.metadata = json.map(|json| Metadata::from_json(json).unwrap());
+    store.put(upload).await.unwrap();
+}
+
+async fn get(store: &FsStore, path: &str) -> (Vec<u8>, Option<String>) {
+    let Fetched::Blob(blob) = store.get(&key(path), None).await.unwrap() else {
+        panic!("a redirect")
+    };
+    let content = http_body_util::BodyExt::collect(blob.body).await.unwrap().to_bytes();
+    let metadata = store.metadata(&key(path)).await.unwrap();
+    let json = metadata.map(|metadata| String::from_utf8(metadata.as_json().to_vec()).unwrap());
+    (content.to_vec(), json)
+}
+
+/// The segments of the journal as they are now.
+fn journal(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = SEGMENTS.map(|segment| root.join(segment));
+    paths.map(|path| (path.clone(), fs::read(&path).unwrap())).into()
+}
+
+/// Closes the store, and leaves of it what `journal` has.
+fn power_cut(store: FsStore, journal: &[(PathBuf, Vec<u8>)]) {
+    drop(store);
+    for (path, content) in journal {
+        assert_eq!(
+            fs::read(path).unwrap(),
+            b"",
+            "nothing is left to do after an orderly end"
+        );
+        fs::write(path, content).unwrap();
+    }
+}
+
+fn fresh() -> (FsStore, TempDir) {
+    let root = tempfile::tempdir().unwrap();
+    (FsStore::open(root.path()).unwrap(), root)
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_with_its_metadata() {
+    let (store, root) = fresh();
+    let long = vec![7; 300_000];
+    put(&store, "ACC/ONE/message.mp3", b"old".to_vec(), Some(r#"{"n":1}"#)).await;
+    put(&store, "ACC/ONE/message.mp3", b"new".to_vec(), Some(r#"{"n":2}"#)).await;
+    put(&store, "ACC/TWO/lost.mp3", b"raw".to_vec(), None).await;
+    put(&store, "ACC/TWO/cut.mp3", vec![1; 1000], Some(r#"{"n":3}"#)).await;
+    put(&store, "ACC/TWO/long.mp3", long.clone(), Some(r#"{"n":4}"#)).await;
+    put(&store, "empty.mp3", Vec::new(), None).await;
+    let journal = journal(root.path());
+    power_cut(store, &journal);
+
+    let at = |path: &str| root.path().join(path);
+    // A directory that never reached the disk, one file that did without its bytes, and one with others.
+    fs::remove_dir_all(at("ACC/ONE")).unwrap();
+    fs::remove_file(at("ACC/TWO/lost.mp3")).unwrap();
+    fs::remove_file(at("empty.mp3")).unwrap();
+    let stored = fs::metadata(at("ACC/TWO/cut.mp3")).unwrap().modified().unwrap();
+    fs::write(at("ACC/TWO/cut.mp3"), [0; 400]).unwrap();
+    fs::File::open(at("ACC/TWO/cut.mp3"))
+        .unwrap()
+        .set_modified(stored)
+        .unwrap();
+    fs::remove_file(at("ACC/TWO/.cut.mp3.json")).unwrap();
+    // Long media is synced where it is staged, and its move may be lost.
+    let text = journal
+        .iter()
+        .map(|(_, text)| String::from_utf8_lossy(text))
+        .collect::<String>();
+    let (_, name) = text.split_once(r#""staged":""#).unwrap();
+    let name = name.split_once('"').unwrap().0;
+    fs::rename(at("ACC/TWO/long.mp3"), at(".stage").join(name)).unwrap();
+    // And an upload was under way.
+    fs::write(at(".stage/0"), "half").unwrap();
+
+    for _ in 0..2 {
+        let store = FsStore::open(root.path()).unwrap();
+        let pair = |content: &[u8], json: &str| (content.to_vec(), Some(json.to_owned()));
+        assert_eq!(get(&store, "ACC/ONE/message.mp3").await, pair(b"new", r#"{"n":2}"#));
+        assert_eq!(get(&store, "ACC/TWO/lost.mp3").await, (b"raw".to_vec(), None));
+        assert_eq!(get(&store, "ACC/TWO/cut.mp3").await, pair(&[1; 1000], r#"{"n":3}"#));
+        assert_eq!(get(&store, "ACC/TWO/long.mp3").await, pair(&long, r#"{"n":4}"#));
+        assert_eq!(get(&store, "empty.mp3").await, (Vec::new(), None));
+        let names = fs::read_dir(at(".stage"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.count(), SEGMENTS.len() + 1, "the journal and the lock");
+        // A journal may be replayed any number of times.
+        power_cut(store, &journal);
+    }
+}
+
+#[tokio::test]
+async fn a_journal_of_many_turns_has_the_last_content_of_each_key() {
+    let (store, root) = fresh();
+    let content = |key: usize, turn: usize| vec![u8::try_from(key * 10 + turn).unwrap(); 60_000];
+    // Some 36 MB: both segments are used again.
+    for turn in 0..6 {
+        for number in 0..100 {
+            put(
+                &store,
+                &format!("ACC/{number}/message.mp3"),
+                content(number % 20, turn),
+                None,
+            )
+            .await;
+        }
+    }
+    let journal = journal(root.path());
+    let len: usize = journal.iter().map(|(_, text)| text.len()).sum();
+    assert!((9 << 20..18 << 20).contains(&len), "{len}");
+    power_cut(store, &journal);
+    let last = |number: usize| root.path().join(format!("ACC/{number}/message.mp3"));
+    for number in 80..100 {
+        fs::write(last(number), "").unwrap();
+        fs::File::open(last(number))
+            .unwrap()
+            .set_modified(SystemTime::UNIX_EPOCH)
+            .unwrap();
+    }
+    let store = FsStore::options().durable(false).open(root.path()).unwrap();
+    for number in 0..100 {
+        let path = format!("ACC/{number}/message.mp3");
+        assert_eq!(get(&store, &path).await.0, content(number % 20, 5), "{number}");
+    }
+    assert!(
+        SEGMENTS
+            .iter()
+            .all(|segment| fs::read(root.path().join(segment)).unwrap().is_empty())
+    );
+}
+
+#[tokio::test]
+async fn an_upload_whose_record_is_torn_is_absent_and_those_before_it_are_there() {
+    let (store, root) = fresh();
+    put(&store, "ACC/ONE/message.mp3", b"whole".to_vec(), None).await;
+    put(&store, "ACC/TWO/message.mp3", b"torn".to_vec(), None).await;
+    let mut journal = journal(root.path());
+    let torn = journal.iter_mut().max_by_key(|(_, text)| text.len()).unwrap();
+    torn.1.pop();
+    power_cut(store, &journal);
+    fs::remove_dir_all(root.path().join("ACC")).unwrap();
+    let store = FsStore::open(root.path()).unwrap();
+    assert_eq!(get(&store, "ACC/ONE/message.mp3").await.0, b"whole");
+    let torn = store.get(&key("ACC/TWO/message.mp3"), None).await;
+    assert!(torn.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn what_was_put_there_by_hand_since_stays() {
+    let (store, root) = fresh();
+    put(&store, "ACC/DOC/message.mp3", b"uploaded".to_vec(), None).await;
+    let journal = journal(root.path());
+    power_cut(store, &journal);
+    let media = root.path().join("ACC/DOC/message.mp3");
+    fs::write(&media, "by hand").unwrap();
+    let later = SystemTime::now() + Duration::from_secs(1);
+    fs::File::open(&media).unwrap().set_modified(later).unwrap();
+    let store = FsStore::open(root.path()).unwrap();
+    assert_eq!(get(&store, "ACC/DOC/message.mp3").await.0, b"by hand");
+}
+
+#[tokio::test]
+async fn what_cannot_be_put_in_its_place_again_keeps_the_store_closed_and_is_named() {
+    let (store, root) = fresh();
+    put(&store, "ACC/DOC/message.mp3", b"uploaded".to_vec(), None).await;
+    let journal = journal(root.path());
+    power_cut(store, &journal);
+    let media = root.path().join("ACC/DOC/message.mp3");
+    fs::remove_file(&media).unwrap();
+    fs::create_dir(&media).unwrap();
+    fs::write(media.join("in the way"), "").unwrap();
+    let error = FsStore::open(root.path()).unwrap_err();
+    assert!(error.to_string().contains("ACC/DOC/message.mp3"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    fs::remove_dir_all(&media).unwrap();
+    let store = FsStore::open(root.path()).unwrap();
+    assert_eq!(get(&store, "ACC/DOC/message.mp3").await.0, b"uploaded");
+}
