@@ -52,6 +52,16 @@ fn power_cut(store: FsStore, journal: &[(PathBuf, Vec<u8>)]) {
     }
 }
 
+/// The name under which the first long media in the `journal` was staged.
+fn staged_name(journal: &[(PathBuf, Vec<u8>)]) -> String {
+    let text = journal
+        .iter()
+        .map(|(_, text)| String::from_utf8_lossy(text))
+        .collect::<String>();
+    let (_, name) = text.split_once(r#""staged":""#).unwrap();
+    name.split_once('"').unwrap().0.to_owned()
+}
+
 fn fresh() -> (FsStore, TempDir) {
     let root = tempfile::tempdir().unwrap();
     (FsStore::open(root.path()).unwrap(), root)
@@ -66,6 +76,7 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
     put(&store, "ACC/TWO/lost.mp3", b"raw".to_vec(), None).await;
     put(&store, "ACC/TWO/cut.mp3", vec![1; 1000], Some(r#"{"n":3}"#)).await;
     put(&store, "ACC/TWO/long.mp3", long.clone(), Some(r#"{"n":4}"#)).await;
+    put(&store, "ACC/TWO/moved.mp3", long.clone(), Some(r#"{"n":5}"#)).await;
     put(&store, "empty.mp3", Vec::new(), None).await;
     let journal = journal(root.path());
     power_cut(store, &journal);
@@ -83,13 +94,9 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
         .unwrap();
     fs::remove_file(at("ACC/TWO/.cut.mp3.json")).unwrap();
     // Long media is synced where it is staged, and its move may be lost.
-    let text = journal
-        .iter()
-        .map(|(_, text)| String::from_utf8_lossy(text))
-        .collect::<String>();
-    let (_, name) = text.split_once(r#""staged":""#).unwrap();
-    let name = name.split_once('"').unwrap().0;
-    fs::rename(at("ACC/TWO/long.mp3"), at(".stage").join(name)).unwrap();
+    fs::rename(at("ACC/TWO/long.mp3"), at(".stage").join(staged_name(&journal))).unwrap();
+    // Or it is not, but that of its sidecar is.
+    fs::write(at("ACC/TWO/.moved.mp3.json"), "").unwrap();
     // And an upload was under way.
     fs::write(at(".stage/0"), "half").unwrap();
 
@@ -100,6 +107,7 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
         assert_eq!(get(&store, "ACC/TWO/lost.mp3").await, (b"raw".to_vec(), None));
         assert_eq!(get(&store, "ACC/TWO/cut.mp3").await, pair(&[1; 1000], r#"{"n":3}"#));
         assert_eq!(get(&store, "ACC/TWO/long.mp3").await, pair(&long, r#"{"n":4}"#));
+        assert_eq!(get(&store, "ACC/TWO/moved.mp3").await, pair(&long, r#"{"n":5}"#));
         assert_eq!(get(&store, "empty.mp3").await, (Vec::new(), None));
         let names = fs::read_dir(at(".stage"))
             .unwrap()
@@ -181,13 +189,48 @@ async fn what_was_put_there_by_hand_since_stays() {
 }
 
 #[tokio::test]
+async fn an_upload_over_content_from_the_future_stays_whatever_the_clock_says() {
+    let (store, root) = fresh();
+    let media = root.path().join("ACC/DOC/message.mp3");
+    fs::create_dir_all(media.parent().unwrap()).unwrap();
+    fs::write(&media, "by hand").unwrap();
+    let future = SystemTime::now() + Duration::from_secs(1_000_000);
+    fs::File::open(&media).unwrap().set_modified(future).unwrap();
+    put(&store, "ACC/DOC/message.mp3", b"after the future".to_vec(), None).await;
+    fs::remove_file(&media).unwrap();
+    put(&store, "ACC/DOC/message.mp3", vec![7; 300_000], None).await;
+    let journal = journal(root.path());
+    power_cut(store, &journal);
+    let store = FsStore::open(root.path()).unwrap();
+    assert_eq!(get(&store, "ACC/DOC/message.mp3").await.0, vec![7; 300_000]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_removed_for_a_directory_does_not_come_back() {
+    let (store, root) = fresh();
+    put(&store, "a", b"file".to_vec(), None).await;
+    fs::remove_file(root.path().join("a")).unwrap();
+    put(&store, "a/b", b"beneath".to_vec(), None).await;
+    put(&store, "c/d", b"beneath".to_vec(), None).await;
+    fs::remove_dir_all(root.path().join("c")).unwrap();
+    put(&store, "c", b"file".to_vec(), None).await;
+    let journal = journal(root.path());
+    power_cut(store, &journal);
+    let store = FsStore::open(root.path()).unwrap();
+    assert_eq!(get(&store, "a/b").await.0, b"beneath");
+    assert_eq!(get(&store, "c").await.0, b"file");
+}
+
+#[tokio::test]
 async fn what_cannot_be_put_in_its_place_again_keeps_the_store_closed_and_is_named() {
     let (store, root) = fresh();
-    put(&store, "ACC/DOC/message.mp3", b"uploaded".to_vec(), None).await;
+    let long = vec![7; 300_000];
+    put(&store, "ACC/DOC/message.mp3", long.clone(), None).await;
     let journal = journal(root.path());
     power_cut(store, &journal);
     let media = root.path().join("ACC/DOC/message.mp3");
-    fs::remove_file(&media).unwrap();
+    let staged = root.path().join(".stage").join(staged_name(&journal));
+    fs::rename(&media, &staged).unwrap();
     fs::create_dir(&media).unwrap();
     fs::write(media.join("in the way"), "").unwrap();
     let error = FsStore::open(root.path()).unwrap_err();
@@ -195,5 +238,5 @@ async fn what_cannot_be_put_in_its_place_again_keeps_the_store_closed_and_is_nam
     assert_eq!(error.kind(), ErrorKind::Conflict);
     fs::remove_dir_all(&media).unwrap();
     let store = FsStore::open(root.path()).unwrap();
-    assert_eq!(get(&store, "ACC/DOC/message.mp3").await.0, b"uploaded");
+    assert_eq!(get(&store, "ACC/DOC/message.mp3").await.0, long);
 }

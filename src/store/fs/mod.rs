@@ -86,6 +86,10 @@ const GATHER: usize = 64 << 10;
 /// again: opening does what the journal has and the crash undid, and removes what was left in `.stage/`. Every 8 MiB
 /// the store has the file system written out (`syncfs`) and starts the journal anew, and so it does when it is dropped.
 ///
+/// That is so on Linux since 5.8. On other systems the store relies on `sync`, which may return before the disk is done
+/// there. And on a file system without a journal of its own (ext4 can be made so), media of more than 64 KiB is safe
+/// from a loss of power only once the file system was written out.
+///
 /// Whoever reads the files without the store after a crash, from a copy of the disk for example, opens the store once
 /// before. What was removed by hand shortly before a crash (within the last 16 MiB of uploads) may be back after it.
 ///

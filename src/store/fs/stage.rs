@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
@@ -25,6 +26,8 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub(super) struct Stage {
     dir: File,
+    /// Part of every name, so that no name is used by two processes: the journal may still have those of the last one.
+    session: u128,
     next: AtomicU64,
     _lock: File,
 }
@@ -55,6 +58,10 @@ impl Stage {
         }
         Ok(Self {
             dir: File::from(dir),
+            session: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_nanos(),
             next: AtomicU64::new(0),
             _lock: lock,
         })
@@ -67,39 +74,41 @@ impl Stage {
 
     /// A new file without a byte.
     pub(super) fn create(self: &Arc<Self>) -> Result<Staged> {
+        let name = format!("{:x}-{}", self.session, self.next.fetch_add(1, Ordering::Relaxed));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        loop {
-            // Unique, because nobody else has the root open, unless it is what a process left that ended.
-            let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-            return match rustix::fs::openat(&self.dir, &*name, flags, Mode::from_raw_mode(0o640)) {
-                Ok(file) => Ok(self.staged(name, file.into())),
-                Err(Errno::EXIST) => continue,
-                Err(Errno::NOENT) => Err(Error::new(
+        let file =
+            rustix::fs::openat(&self.dir, &*name, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
+                Errno::NOENT => Error::new(
                     ErrorKind::Unavailable,
                     "somebody removed the storage's staging directory; the store has to be opened again",
                 )
-                .with_source(Errno::NOENT)),
-                Err(errno) => Err(failed("stage an upload", errno)),
-            };
-        }
-    }
-
-    fn staged(self: &Arc<Self>, name: String, file: File) -> Staged {
-        Staged {
+                .with_source(errno),
+                errno => failed("stage an upload", errno),
+            })?;
+        Ok(Staged {
             stage: Arc::clone(self),
             name,
-            file: Arc::new(file),
-            moved: false,
-        }
+            file: Arc::new(File::from(file)),
+            stays: false,
+        })
     }
 
-    /// The staged file called `name`, if there is one.
-    pub(super) fn take(self: &Arc<Self>, name: &str) -> Result<Option<Staged>> {
-        match rustix::fs::openat(&self.dir, name, tree::READ, Mode::empty()) {
-            Ok(file) => Ok(Some(self.staged(name.to_owned(), file.into()))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(failed("open a staged upload", errno)),
-        }
+    /// The file called `name` that a process left which ended before it had moved it, if there is one that was `modified`
+    /// then. It is not removed when it is dropped.
+    pub(super) fn left(self: &Arc<Self>, name: &str, modified: SystemTime) -> Result<Option<Staged>> {
+        let unreadable = |error| failed("open a staged upload", error);
+        let file = match rustix::fs::openat(&self.dir, name, tree::READ, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(unreadable(errno.into())),
+        };
+        let found = file.metadata().and_then(|stat| stat.modified()).map_err(unreadable)?;
+        Ok((found == modified).then(|| Staged {
+            stage: Arc::clone(self),
+            name: name.to_owned(),
+            file: Arc::new(file),
+            stays: true,
+        }))
     }
 
     /// Makes it durable that what is staged is staged.
@@ -108,12 +117,15 @@ impl Stage {
         synced.map_err(|error| failed("make its staging directory durable", error))
     }
 
-    /// A segment of the journal, empty.
+    /// A segment of the journal, durably empty.
     pub(super) fn create_segment(&self, name: &str) -> Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
-            .map(File::from)
-            .map_err(|errno| failed("open its journal", errno))
+        let broken = |error| failed("open its journal", error);
+        let segment = rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600));
+        let segment = File::from(segment.map_err(|errno| broken(errno.into()))?);
+        segment.sync_all().map_err(broken)?;
+        self.sync()?;
+        Ok(segment)
     }
 
     /// A segment of the journal as it was left, if there is one.
@@ -167,13 +179,14 @@ fn sweep(dir: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// A file in the staging directory, removed when it is dropped, unless it was moved to its place.
+/// A file in the staging directory, removed when it is dropped, unless it is to stay.
 #[derive(Debug)]
 pub(super) struct Staged {
     stage: Arc<Stage>,
     name: String,
     file: Arc<File>,
-    moved: bool,
+    /// Whether it outlives this: it was moved to its place, or the journal has it.
+    stays: bool,
 }
 
 impl Staged {
@@ -200,14 +213,14 @@ impl Staged {
     /// Moves the file to `name` in `dir`, in place of what is there.
     pub(super) fn move_to(&mut self, dir: &File, name: &str) -> Result<(), Errno> {
         rustix::fs::renameat(&self.stage.dir, &*self.name, dir, name)?;
-        self.moved = true;
+        self.stays = true;
         Ok(())
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if self.moved {
+        if self.stays {
             return;
         }
         // Nobody can be told of a failure; what is left over is swept when the root is opened again.

@@ -22,6 +22,7 @@ use std::{
     mem,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
@@ -52,6 +53,11 @@ pub(super) struct Journal {
     /// The uploads that are written next, together.
     next: Mutex<Arc<Batch>>,
     log: Mutex<Log>,
+    /// Set once a sync has failed: nothing is known then about what the disk holds, and what the kernel could not write
+    /// it may take for written.
+    broken: Arc<AtomicBool>,
+    /// Keeps the root locked until the journal is closed.
+    _stage: Arc<Stage>,
 }
 
 /// An upload that is durable and not in its place yet. Its segment is kept for as long as this lives.
@@ -78,10 +84,9 @@ struct BatchState {
 struct Log {
     segment: Segment,
     epoch: u64,
-    /// Nothing is known about what the disk holds: a sync has failed.
-    broken: bool,
+    broken: Arc<AtomicBool>,
     full: Option<Sender<Segment>>,
-    clean: Receiver<io::Result<File>>,
+    clean: Receiver<File>,
     checkpoints: Option<JoinHandle<()>>,
 }
 
@@ -108,28 +113,35 @@ impl Segment {
 
 impl Journal {
     /// An empty journal in the staging directory. Whatever is there already is discarded: replay it before.
-    pub(super) fn create(root: &File, stage: &Stage) -> Result<Self> {
-        let broken = |error: io::Error| failed("open its journal", error);
+    pub(super) fn create(root: &File, stage: &Arc<Stage>) -> Result<Self> {
+        let unopened = |error: io::Error| failed("open its journal", error);
         let [current, spare] = SEGMENTS.map(|name| stage.create_segment(name));
         let (full, segments) = mpsc::channel();
         let (checkpointed, clean) = mpsc::channel();
         // There is a receiver.
-        let _ = checkpointed.send(Ok(spare?));
-        let root = root.try_clone().map_err(broken)?;
+        let _ = checkpointed.send(spare?);
+        let root = root.try_clone().map_err(unopened)?;
+        let broken = Arc::<AtomicBool>::default();
+        let disk = Disk {
+            root,
+            broken: Arc::clone(&broken),
+        };
         let checkpoints = thread::Builder::new()
             .name("kazoo-storage checkpoints".to_owned())
-            .spawn(move || checkpoint(&root, segments, &checkpointed))
-            .map_err(broken)?;
+            .spawn(move || disk.checkpoint(segments, &checkpointed))
+            .map_err(unopened)?;
         Ok(Self {
             next: Mutex::default(),
             log: Mutex::new(Log {
                 segment: Segment::new(current?),
                 epoch: epoch_after(0),
-                broken: false,
+                broken: Arc::clone(&broken),
                 full: Some(full),
                 clean,
                 checkpoints: Some(checkpoints),
             }),
+            broken,
+            _stage: Arc::clone(stage),
         })
     }
 
@@ -164,7 +176,10 @@ impl Journal {
 
     /// Whether uploads can be made durable.
     pub(super) fn check(&self) -> Result<()> {
-        if lock(&self.log).broken { Err(broken()) } else { Ok(()) }
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(unknown());
+        }
+        Ok(())
     }
 }
 
@@ -172,15 +187,15 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         let log = self.log.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let clean = !log.broken && (log.segment.len == 0 || log.rotate().is_ok());
+        let clean = log.segment.len == 0 || log.rotate().is_ok();
         // Its receiver ends with it, behind the last checkpoint.
         log.full = None;
         if let Some(checkpoints) = log.checkpoints.take() {
             let _ = checkpoints.join();
         }
-        if clean {
+        if clean && !self.broken.load(Ordering::Relaxed) {
             let _ = log.segment.file.set_len(0);
-            while let Ok(Ok(file)) = log.clean.try_recv() {
+            while let Ok(file) = log.clean.try_recv() {
                 let _ = file.set_len(0);
             }
         }
@@ -189,8 +204,8 @@ impl Drop for Journal {
 
 impl Log {
     fn write(&mut self, records: &mut [Record]) -> Result<Unapplied> {
-        if self.broken {
-            return Err(broken());
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(unknown());
         }
         let len: u64 = records.iter().map(Record::len).sum();
         if self.segment.len > 0 && self.segment.len + len > SEGMENT {
@@ -200,12 +215,13 @@ impl Log {
             record.stamp(self.epoch);
         }
         let mut slices: Vec<IoSlice<'_>> = records.iter().flat_map(Record::slices).map(IoSlice::new).collect();
-        // What of it is written when this fails is written over by the next batch.
-        write_all(&self.segment.file, &mut slices, self.segment.len)
-            .map_err(|error| failed("write its journal", error))?;
+        if let Err(error) = write_all(&self.segment.file, &mut slices, self.segment.len) {
+            // The next batch is written over what of this one was written.
+            let _ = self.segment.file.set_len(self.segment.len);
+            return Err(failed("write its journal", error));
+        }
         if let Err(error) = self.segment.file.sync_data() {
-            // The kernel may take what it could not write for written from now on.
-            self.broken = true;
+            self.broken.store(true, Ordering::Relaxed);
             return Err(failed("make an upload durable", error));
         }
         self.segment.len += len;
@@ -214,38 +230,43 @@ impl Log {
 
     /// Goes on in the other segment, once that is free.
     fn rotate(&mut self) -> Result<()> {
-        let file = match self.clean.recv() {
-            Ok(Ok(file)) => file,
-            // What is in its place may not be on the disk, and never get there.
-            Ok(Err(error)) => {
-                self.broken = true;
-                return Err(failed("write out what it holds", error));
-            }
-            Err(_) => return Err(broken()),
+        let Ok(file) = self.clean.recv() else {
+            return Err(unknown());
         };
         self.epoch = epoch_after(self.epoch);
         let full = mem::replace(&mut self.segment, Segment::new(file));
         match self.full.as_ref().map(|checkpoints| checkpoints.send(full)) {
             Some(Ok(())) => Ok(()),
-            _ => Err(broken()),
+            _ => Err(unknown()),
         }
     }
 }
 
-/// Makes each segment free in turn.
-fn checkpoint(root: &File, segments: Receiver<Segment>, clean: &Sender<io::Result<File>>) {
-    for Segment {
-        file,
-        unapplied,
-        applied,
-        ..
-    } in segments
-    {
-        drop(unapplied);
-        // Nothing is ever sent: this is over when all of its uploads are in their place.
-        let _ = applied.recv();
-        let synced = super::sync_all(root).map_err(io::Error::from);
-        let _ = clean.send(synced.map(|()| file));
+/// The file system that the root is on.
+struct Disk {
+    root: File,
+    broken: Arc<AtomicBool>,
+}
+
+impl Disk {
+    /// Makes each segment free in turn, until that is impossible.
+    fn checkpoint(&self, segments: Receiver<Segment>, clean: &Sender<File>) {
+        for Segment {
+            file,
+            unapplied,
+            applied,
+            ..
+        } in segments
+        {
+            drop(unapplied);
+            // Nothing is ever sent: this is over when all of its uploads are in their place.
+            let _ = applied.recv();
+            if super::sync_all(&self.root).is_err() {
+                self.broken.store(true, Ordering::Relaxed);
+                return;
+            }
+            let _ = clean.send(file);
+        }
     }
 }
 
@@ -255,7 +276,7 @@ fn epoch_after(last: u64) -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX).max(last + 1)
 }
 
-fn broken() -> Error {
+fn unknown() -> Error {
     Error::new(
         ErrorKind::Unavailable,
         "the storage's disk has failed to keep an upload; once it is sound, the store has to be opened again",

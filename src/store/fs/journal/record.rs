@@ -35,6 +35,7 @@ pub(in crate::store::fs) enum Content {
 #[derive(Debug)]
 pub(super) struct Record {
     prefix: [u8; PREFIX],
+    checksum: u32,
     head: Vec<u8>,
     sidecar: Bytes,
     content: Bytes,
@@ -60,8 +61,27 @@ pub(super) struct Logged {
     pub(super) sidecar: Option<Bytes>,
 }
 
-/// The epoch of the segment, the length of the head and that of the rest, the checksum of both.
+/// The epoch of the segment, the length of the head and that of the rest, the checksum of all.
 const PREFIX: usize = 8 + 4 + 4 + 4;
+
+fn prefix(epoch: u64, head: u32, rest: u32, checksum: u32) -> [u8; PREFIX] {
+    let mut prefix = [0; PREFIX];
+    let numbers = [
+        &epoch.to_le_bytes()[..],
+        &head.to_le_bytes(),
+        &rest.to_le_bytes(),
+        &checksum.to_le_bytes(),
+    ];
+    for (place, byte) in prefix.iter_mut().zip(numbers.into_iter().flatten()) {
+        *place = *byte;
+    }
+    prefix
+}
+
+/// The checksum of a record whose head and rest have the checksum `body`.
+fn sealed(epoch: u64, head: u32, rest: u32, body: u32) -> u32 {
+    crc32fast::hash(&prefix(epoch, head, rest, body))
+}
 
 impl Record {
     pub(super) fn of(change: &Change<'_>) -> Result<Self> {
@@ -77,6 +97,7 @@ impl Record {
         };
         let mut record = Self {
             prefix: [0; PREFIX],
+            checksum: 0,
             head: serde_json::to_vec(&head).map_err(unwritable)?,
             sidecar: change.sidecar.clone().unwrap_or_default(),
             content,
@@ -85,23 +106,17 @@ impl Record {
         for part in [&*record.head, &record.sidecar, &record.content] {
             checksum.update(part);
         }
-        let len = |len: usize| u32::try_from(len).map_err(unwritable);
-        let numbers = [
-            len(record.head.len())?,
-            len(record.sidecar.len() + record.content.len())?,
-            checksum.finalize(),
-        ];
-        for (place, number) in record.prefix.as_chunks_mut().0.iter_mut().skip(2).zip(numbers) {
-            *place = number.to_le_bytes();
-        }
+        record.checksum = checksum.finalize();
+        // Whatever is longer than that is no upload that this store takes.
+        u32::try_from(record.len()).map_err(unwritable)?;
         Ok(record)
     }
 
     /// Says which segment this is for.
     pub(super) fn stamp(&mut self, epoch: u64) {
-        if let Some(place) = self.prefix.first_chunk_mut() {
-            *place = epoch.to_le_bytes();
-        }
+        let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let (head, rest) = (len(self.head.len()), len(self.sidecar.len() + self.content.len()));
+        self.prefix = prefix(epoch, head, rest, sealed(epoch, head, rest, self.checksum));
     }
 
     pub(super) fn slices(&self) -> [&[u8]; 4] {
@@ -119,17 +134,21 @@ fn unwritable(error: impl Into<BoxError>) -> Error {
 
 /// Reads the next change from a segment that has `left` bytes from here on, and its epoch.
 ///
-/// `None` where there is none: behind the last one, or in place of one that was not written out when the machine went
-/// down, and so was not acknowledged.
-pub(super) fn read(segment: &mut impl Read, left: &mut u64) -> Result<Option<(u64, Logged)>> {
-    let mut prefix = [0; PREFIX];
+/// `None` where there is none: behind the last one of its `epoch` (that of the first one, if it is not known), or in
+/// place of one that was not written out when the machine went down, and so was not acknowledged.
+pub(super) fn read(segment: &mut impl Read, left: &mut u64, epoch: Option<u64>) -> Result<Option<(u64, Logged)>> {
+    let mut start = [0; PREFIX];
     let Some(rest) = left.checked_sub(PREFIX as u64) else {
         return Ok(None);
     };
     let unreadable = |error| failed("read its journal", error);
-    segment.read_exact(&mut prefix).map_err(unreadable)?;
-    let (epoch, numbers) = prefix.split_at(8);
-    let epoch = epoch.first_chunk().copied().map_or(0, u64::from_le_bytes);
+    segment.read_exact(&mut start).map_err(unreadable)?;
+    let (found, numbers) = start.split_at(8);
+    let found = found.first_chunk().copied().map_or(0, u64::from_le_bytes);
+    // What is left of an earlier epoch may be the middle of a file, and have any bytes.
+    if epoch.is_some_and(|epoch| epoch != found) {
+        return Ok(None);
+    }
     let mut numbers = numbers.as_chunks().0.iter().copied().map(u32::from_le_bytes);
     let mut number = || numbers.next().unwrap_or_default();
     let (head_len, rest_len, checksum) = (number(), number(), number());
@@ -140,8 +159,7 @@ pub(super) fn read(segment: &mut impl Read, left: &mut u64) -> Result<Option<(u6
     *left = rest;
     let mut body = vec![0; len];
     segment.read_exact(&mut body).map_err(unreadable)?;
-    // Nothing but zeros has the checksum of nothing.
-    if head_len == 0 || checksum != crc32fast::hash(&body) {
+    if checksum != sealed(found, head_len, rest_len, crc32fast::hash(&body)) {
         return Ok(None);
     }
     let mut body = Bytes::from(body);
@@ -150,7 +168,7 @@ pub(super) fn read(segment: &mut impl Read, left: &mut u64) -> Result<Option<(u6
     // It is as it was written, so this is not what a crash leaves.
     let other = "the storage's journal was written by another version of this program; open the store with that one";
     logged
-        .map(|logged| Some((epoch, logged)))
+        .map(|logged| Some((found, logged)))
         .ok_or_else(|| Error::new(ErrorKind::Conflict, other))
 }
 
@@ -180,7 +198,7 @@ mod tests {
 
     fn read_all(mut segment: &[u8]) -> Vec<(u64, Logged)> {
         let mut left = segment.len() as u64;
-        std::iter::from_fn(|| read(&mut segment, &mut left).unwrap()).collect()
+        std::iter::from_fn(|| read(&mut segment, &mut left, Some(7)).unwrap()).collect()
     }
 
     fn segment() -> (Vec<u8>, usize) {
@@ -223,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn what_another_epoch_left_behind_is_not_looked_at() {
+        let (segment, _) = segment();
+        // Uploaded to look like a record, and ended up where one is looked for.
+        let forged = b"no JSON";
+        let checksum = sealed(8, 7, 0, crc32fast::hash(forged));
+        let tail = [&prefix(8, 7, 0, checksum)[..], forged].concat();
+        assert_eq!(read_all(&[&*segment, &*tail].concat()).len(), 3);
+        read(&mut &*tail, &mut (tail.len() as u64), None).unwrap_err();
+    }
+
+    #[test]
     fn a_record_that_was_not_wholly_written_is_none() {
         let (segment, last) = segment();
         for end in last..segment.len() {
@@ -232,7 +261,7 @@ mod tests {
             zeros[end..].fill(0);
             assert_eq!(read_all(&zeros).len(), 2, "{end}");
         }
-        for at in last + 8..segment.len() {
+        for at in last..segment.len() {
             let mut flipped = segment.clone();
             flipped[at] ^= 1;
             assert_eq!(read_all(&flipped).len(), 2, "{at}");

@@ -1,9 +1,11 @@
 //! What is done again after a crash.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs::File,
-    io::{BufReader, Seek as _},
+    io::BufReader,
     sync::Arc,
+    time::SystemTime,
 };
 
 use super::{
@@ -12,6 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    key::BlobKey,
     store::fs::{
         commit::{self, Old},
         error::failed,
@@ -22,58 +25,72 @@ use crate::{
 };
 /// Does again what the journal in the staging directory tells, and says whether it told anything. Blocks.
 ///
-/// It may be done any number of times. A file whose modification time is later than the journal has it was put there
-/// by somebody else, and stays.
+/// It may be done any number of times. What somebody else has put in a file's place since stays.
 pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>) -> Result<bool> {
     let mut segments = Vec::new();
     for name in SEGMENTS {
-        if let Some(mut file) = stage.open_segment(name)?
-            && let Some(epoch) = epoch(&mut file)?
-        {
-            segments.push((epoch, file));
+        if let Some(file) = stage.open_segment(name)? {
+            segments.extend(read(&file)?);
         }
     }
     // The older one first.
     segments.sort_by_key(|(epoch, _)| *epoch);
-    for (epoch, file) in &segments {
-        each(file, |found, change| {
-            if found != *epoch {
-                return Ok(false);
-            }
-            redo(tree, stage, &change).map_err(|error| explain(&change, error))?;
-            Ok(true)
-        })?;
+    let changes: Vec<Logged> = segments.into_iter().flat_map(|(_, changes)| changes).collect();
+    let overtaken = overtaken(&changes);
+    let mut stamps: HashMap<&BlobKey, Vec<SystemTime>> = HashMap::new();
+    for change in &changes {
+        stamps.entry(&change.key).or_default().push(change.modified);
     }
-    Ok(!segments.is_empty())
-}
-
-/// The epoch of a segment, if anything is in it.
-fn epoch(file: &mut File) -> Result<Option<u64>> {
-    let mut epoch = None;
-    each(file, |found, _| {
-        epoch = Some(found);
-        Ok(false)
-    })?;
-    file.rewind().map_err(|error| failed("read its journal", error))?;
-    Ok(epoch)
-}
-
-/// Hands each change in `file` to `take`, for as long as that wants more.
-fn each(file: &File, mut take: impl FnMut(u64, Logged) -> Result<bool>) -> Result<()> {
-    let mut left = file
-        .metadata()
-        .map_err(|error| failed("read its journal", error))?
-        .len();
-    let mut reader = BufReader::with_capacity(256 << 10, file);
-    while let Some((epoch, change)) = record::read(&mut reader, &mut left)? {
-        if !take(epoch, change)? {
-            break;
+    let mut done: HashMap<&BlobKey, usize> = HashMap::new();
+    for (change, overtaken) in changes.iter().zip(overtaken) {
+        let done = done.entry(&change.key).or_default();
+        *done += 1;
+        if !overtaken {
+            let (earlier, later) = stamps
+                .get(&change.key)
+                .and_then(|all| all.split_at_checked(*done))
+                .unwrap_or_default();
+            redo(tree, stage, change, earlier, later).map_err(|error| explain(change, error))?;
         }
     }
-    Ok(())
+    Ok(!changes.is_empty())
 }
 
-fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged) -> Result<()> {
+/// The epoch of a segment and the changes in it, if there are any.
+fn read(file: &File) -> Result<Option<(u64, Vec<Logged>)>> {
+    let len = file.metadata().map(|stat| stat.len());
+    let mut left = len.map_err(|error| failed("read its journal", error))?;
+    let mut reader = BufReader::with_capacity(256 << 10, file);
+    let mut found = None;
+    while let Some((epoch, change)) = record::read(&mut reader, &mut left, found.as_ref().map(|(epoch, _)| *epoch))? {
+        found.get_or_insert_with(|| (epoch, Vec::new())).1.push(change);
+    }
+    Ok(found)
+}
+
+/// Of each change, whether a later one needs a directory where this one needs a file, or the reverse: somebody has
+/// removed the file in between.
+fn overtaken(changes: &[Logged]) -> Vec<bool> {
+    let (mut files, mut directories) = (HashSet::new(), HashSet::new());
+    let mut overtaken = Vec::with_capacity(changes.len());
+    for Logged { key, .. } in changes.iter().rev() {
+        let segments: Vec<&str> = key.segments().collect();
+        let above = || {
+            (1..segments.len())
+                .filter_map(|len| segments.get(..len))
+                .map(<[&str]>::to_vec)
+        };
+        overtaken.push(directories.contains(&segments) || above().any(|file| files.contains(&file)));
+        directories.extend(above());
+        files.insert(segments);
+    }
+    overtaken.reverse();
+    overtaken
+}
+
+/// Does `change` again, unless what is in its place came later: what has the stamp of a `later` change of the same key,
+/// or what has none of the journal's stamps and a modification time after this one's.
+fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime], later: &[SystemTime]) -> Result<()> {
     let path = KeyPath::of(&change.key);
     let (dir, _) = tree.make(&path)?;
     let old = match Old::look(&path, &dir) {
@@ -81,30 +98,29 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged) -> Result<()> {
         Err(error) if tree::is_gone(&error) => Old::default(),
         old => old?,
     };
-    if old
-        .content
-        .is_some_and(|(version, _)| version.modified > change.modified)
-    {
+    let found = old.content.map(|(version, _)| version.modified);
+    if found.is_some_and(|found| later.contains(&found) || !earlier.contains(&found) && found > change.modified) {
         return Ok(());
     }
-    if let Some(text) = &change.sidecar {
-        commit::put_sidecar(&dir, &path, &mut written(stage, text)?)?;
-    }
-    let mut media = match &change.content {
+    let media = match &change.content {
         Content::Whole(content) => {
             let media = written(stage, content)?;
             media
                 .file()
                 .set_modified(change.modified)
                 .map_err(|error| failed("write an upload", error))?;
-            media
+            Some(media)
         }
-        Content::Staged(name) => match stage.take(name)? {
-            Some(media) => media,
-            None => return Ok(()),
+        Content::Staged(name) => match stage.left(name, change.modified)? {
+            None if found != Some(change.modified) => return Ok(()),
+            // None: it is in its place already.
+            media => media,
         },
     };
-    commit::put_media(&dir, &path, &mut media)
+    if let Some(text) = &change.sidecar {
+        commit::put_sidecar(&dir, &path, &mut written(stage, text)?)?;
+    }
+    media.map_or(Ok(()), |mut media| commit::put_media(&dir, &path, &mut media))
 }
 
 fn written(stage: &Arc<Stage>, bytes: &[u8]) -> Result<Staged> {
