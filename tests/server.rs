@@ -9,6 +9,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -244,6 +245,56 @@ fn stores_and_serves_across_a_restart() {
     assert_eq!((got.status, got.body == content), (200, true));
     drop(client);
     server.stop();
+}
+
+/// Uploads until the server is gone, and says what it has acknowledged.
+fn upload_until_it_ends(address: SocketAddr, client: usize, acknowledged: &Mutex<Vec<(String, Vec<u8>)>>) {
+    let Ok(mut stream) = TcpStream::connect(address) else {
+        return;
+    };
+    for number in 0.. {
+        let target = format!("/some_prefix/ACC/DOC{}/{client}-{number}.mp3", number % 7);
+        let body = format!("{client}-{number};")
+            .repeat([1, 500, 20_000][number % 3])
+            .into_bytes();
+        let request = [put_head(&target, body.len()).as_bytes(), &body].concat();
+        let mut answer = [0; 1024];
+        let sent = stream.write_all(&request).and_then(|()| stream.read(&mut answer));
+        if !sent.is_ok_and(|len| answer[..len].starts_with(b"HTTP/1.1 201 ")) {
+            return;
+        }
+        acknowledged.lock().unwrap().push((target, body));
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_uploads_it_has_all_that_it_had_acknowledged() {
+    let root = TempDir::new().unwrap();
+    let acknowledged = Mutex::new(Vec::new());
+    for round in 1..=3 {
+        let mut server = Server::start(root.path(), &[]);
+        let address = server.address;
+        thread::scope(|scope| {
+            for client in 0..4 {
+                let acknowledged = &acknowledged;
+                scope.spawn(move || upload_until_it_ends(address, round * 10 + client, acknowledged));
+            }
+            eventually("some uploads", || {
+                (acknowledged.lock().unwrap().len() > round * 50).then_some(())
+            });
+            server.signal("KILL");
+        });
+        server.wait();
+    }
+    let mut server = Server::start(root.path(), &[]);
+    let mut client = server.connect();
+    for (target, body) in &*acknowledged.lock().unwrap() {
+        assert!(client.get(target).body == *body, "{target}");
+    }
+    drop(client);
+    server.stop();
+    let staged = fs::read_dir(root.path().join(".stage")).unwrap().count();
+    assert_eq!(staged, 3, "the lock and the journal");
 }
 
 #[test]

@@ -6,7 +6,8 @@
 
 Each row drives the two sides alternately with the same client (wrk, 32 connections) and prints the median of the ratios, round by
 round. Absolute figures mean nothing here and are not printed, but for the spread of the ratios. Needs nginx, wrk, node and npm
-(Debian: nginx-light wrk nodejs npm) and about 20 GB of disk; builds our release server and the axum peer itself.
+(Debian: nginx-light wrk nodejs npm) and about 30 GB of disk, below $PEERS_DIR or /tmp; builds our release server and the axum peer
+itself. ext4 without a journal of its own is slow for minutes after many files were deleted: wait, or give it a fresh file system.
 
 Before each row all of the memory that is free is filled with cached pages, as it is on a machine that has run for a day. Otherwise
 what is measured is where the next free page comes from: in a virtual machine, which gives free memory back to its host, the first
@@ -77,7 +78,7 @@ class Server:
 class Bench:
     def __init__(self, quick, only):
         self.quick, self.only = quick, only
-        self.seconds, self.rounds = (1, 2) if quick else (3, 9)
+        self.seconds, self.rounds = (1, 2) if quick else (4, 5)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='kazoo-storage-peers-', dir=os.environ.get('PEERS_DIR')))
         # ext4 puts what is below one directory near each other, and is slow where files were deleted minutes ago: by the last run,
         # or by this one, which therefore deletes nothing before its end. With this attribute it puts each root somewhere else.
@@ -200,6 +201,8 @@ class Bench:
     # -- the rows
 
     def put(self, server, body, content_type):
+        # What another server left to be written is not this one's.
+        os.sync()
         self.puts += 1
         return self.wrk('put.lua', server, self.dir / body, content_type, server.prefix, self.puts)
 

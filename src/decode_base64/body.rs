@@ -31,13 +31,14 @@ pub(super) struct Decoded {
 }
 
 impl Decoded {
-    pub(super) fn new(body: Body, mode: Base64, declared: Option<u64>) -> Self {
+    /// What `ahead`, which was read from `body` already, and the rest of it stand for.
+    pub(super) fn new(ahead: Bytes, body: Body, mode: Base64, declared: Option<u64>) -> Self {
         Self {
             body,
             decoder: Decoder::default(),
-            ahead: Bytes::new(),
+            read: ahead.len() as u64,
+            ahead,
             mode,
-            read: 0,
             declared,
         }
     }

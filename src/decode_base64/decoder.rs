@@ -58,7 +58,10 @@ impl Decoder {
     /// What `chunk` stands for, together with what was carried over from the chunk before.
     pub(super) fn decode(&mut self, chunk: &[u8]) -> Result<Bytes, Fault> {
         let mut output = mem::take(&mut self.last).try_into_mut().unwrap_or_default();
-        output.resize((chunk.len() + self.carry.len()) / QUAD * 3, 0);
+        let needed = (chunk.len() + self.carry.len()) / QUAD * 3;
+        if output.len() < needed {
+            output.resize(needed, 0);
+        }
         let mut written = 0;
         let missing = (QUAD - self.carry.len()) % QUAD;
         let (head, rest) = chunk.split_at_checked(missing).unwrap_or((chunk, &[]));
@@ -74,9 +77,8 @@ impl Decoder {
         let (quads, tail) = rest.split_at(rest.len() - rest.len() % QUAD);
         written += self.decode_quads(quads, output.get_mut(written..).unwrap_or_default())?;
         self.carry.extend_from_slice(tail);
-        output.truncate(written);
         self.last = output.freeze();
-        Ok(self.last.clone())
+        Ok(self.last.slice(..written))
     }
 
     /// Whether the text may end here.

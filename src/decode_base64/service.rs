@@ -95,15 +95,17 @@ async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
             content_type: head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes),
         },
     );
-    let body = Body::new(Restored { start, body });
     if !encoded {
-        return Ok(Request::from_parts(head, body));
+        return Ok(Request::from_parts(head, Body::new(Restored { start, body })));
     }
     // Gone from the head, so that nobody behind this layer could miss what is missing.
     let declared = head.headers.remove(header::CONTENT_LENGTH);
     let declared = declared.and_then(|len| len.to_str().ok()?.parse().ok());
     head.headers.remove(header::TRANSFER_ENCODING);
-    Ok(Request::from_parts(head, Body::new(Decoded::new(body, mode, declared))))
+    Ok(Request::from_parts(
+        head,
+        Body::new(Decoded::new(start, body, mode, declared)),
+    ))
 }
 
 /// A body with its start, which was read to look at it, put back.
