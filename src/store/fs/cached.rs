@@ -7,11 +7,35 @@
 use std::{
     fs::{self, File},
     ops::Range,
+    os::unix::fs::MetadataExt as _,
 };
 
 use bytes::Bytes;
 
-use super::{hot::Stamp, name::KeyPath};
+use super::name::KeyPath;
+
+/// A file as the file system knows it: another content has another stamp, whoever wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) dev: u64,
+    pub(super) ino: u64,
+    pub(super) len: u64,
+    /// Seconds and nanoseconds.
+    pub(super) modified: (i64, i64),
+    pub(super) changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(stat: &fs::Metadata) -> Self {
+        Self {
+            dev: stat.dev(),
+            ino: stat.ino(),
+            len: stat.len(),
+            modified: (stat.mtime(), stat.mtime_nsec()),
+            changed: (stat.ctime(), stat.ctime_nsec()),
+        }
+    }
+}
 
 /// What there is at a path.
 pub(super) enum Found {

@@ -4,17 +4,13 @@
 //! what was replaced or removed, by an upload or by hand, is never served. The two looks cost less than half of opening
 //! the two and reading them.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::MetadataExt as _,
-    sync::Arc,
-};
+use std::{fs::File, sync::Arc};
 
 use bytes::{Buf as _, Bytes};
 use quick_cache::{Weighter, sync::Cache};
 
 use super::{
-    cached,
+    cached::{self, Stamp},
     name::{self, KeyPath},
 };
 use crate::{
@@ -29,29 +25,6 @@ const CAPACITY: u64 = 32 << 20;
 
 /// About how many bytes a file takes besides its content.
 const OVERHEAD: usize = 512;
-
-/// A file as the file system knows it: another content has another stamp, whoever wrote it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) dev: u64,
-    pub(super) ino: u64,
-    pub(super) len: u64,
-    /// Seconds and nanoseconds.
-    pub(super) modified: (i64, i64),
-    pub(super) changed: (i64, i64),
-}
-
-impl Stamp {
-    pub(super) fn of(stat: &fs::Metadata) -> Self {
-        Self {
-            dev: stat.dev(),
-            ino: stat.ino(),
-            len: stat.len(),
-            modified: (stat.mtime(), stat.mtime_nsec()),
-            changed: (stat.ctime(), stat.ctime_nsec()),
-        }
-    }
-}
 
 /// What is known to be at a relative path.
 #[derive(Debug)]

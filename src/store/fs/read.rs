@@ -16,9 +16,10 @@ use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::{
-    Inner, cached,
+    Inner,
+    cached::{self, Stamp},
     error::failed,
-    hot::{Stamp, Stamps},
+    hot::Stamps,
     media_type,
     name::{self, KeyPath, Obstacle},
     sidecar::{self, Facts},

@@ -16,11 +16,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::{error::failed, journal, tree};
+use super::{error::failed, tree};
 use crate::error::{Error, ErrorKind, Result};
 
 const DIRECTORY: &str = ".stage";
 const LOCK: &str = "lock";
+
+/// The names of the journal's segments.
+pub(super) const SEGMENTS: [&str; 2] = ["journal.0", "journal.1"];
 
 /// The staging directory of a root. The root is locked for as long as this lives.
 #[derive(Debug)]
@@ -166,7 +169,7 @@ fn sweep(dir: &File) -> io::Result<()> {
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        let stays = [".", "..", LOCK].iter().chain(&journal::SEGMENTS);
+        let stays = [".", "..", LOCK].iter().chain(&SEGMENTS);
         if stays.into_iter().any(|stays| name == stays.as_bytes()) {
             continue;
         }

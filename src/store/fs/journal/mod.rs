@@ -34,7 +34,10 @@ pub(super) use self::{
     record::{Change, Content},
     replay::replay,
 };
-use super::{error::failed, stage::Stage};
+use super::{
+    error::failed,
+    stage::{SEGMENTS, Stage},
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a segment gets, but for the uploads that come together with the last one that fits.
@@ -43,9 +46,6 @@ use crate::error::{Error, ErrorKind, Result};
 /// ones are no faster, and every upload waits while much is written out at once: with 8 MiB one in a hundred takes three
 /// times as long as the median, with 64 MiB five times.
 const SEGMENT: u64 = 8 << 20;
-
-/// The names of the segments, in the staging directory.
-pub(super) const SEGMENTS: [&str; 2] = ["journal.0", "journal.1"];
 
 /// The journal of an open store.
 #[derive(Debug)]

@@ -8,10 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{
-    SEGMENTS,
-    record::{self, Content, Logged},
-};
+use super::record::{self, Content, Logged};
 use crate::{
     error::{Error, Result},
     key::BlobKey,
@@ -19,10 +16,11 @@ use crate::{
         commit::{self, Old},
         error::failed,
         name::KeyPath,
-        stage::{Stage, Staged},
+        stage::{SEGMENTS, Stage, Staged},
         tree::{self, Tree},
     },
 };
+
 /// Does again what the journal in the staging directory tells, and says whether it told anything. Blocks.
 ///
 /// It may be done any number of times. What somebody else has put in a file's place since stays.
