@@ -77,6 +77,7 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
     put(&store, "ACC/TWO/cut.mp3", vec![1; 1000], Some(r#"{"n":3}"#)).await;
     put(&store, "ACC/TWO/long.mp3", long.clone(), Some(r#"{"n":4}"#)).await;
     put(&store, "ACC/TWO/moved.mp3", long.clone(), Some(r#"{"n":5}"#)).await;
+    put(&store, "ACC/TWO/zeros.mp3", vec![2; 1000], None).await;
     put(&store, "empty.mp3", Vec::new(), None).await;
     let journal = journal(root.path());
     power_cut(store, &journal);
@@ -93,6 +94,13 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
         .set_modified(stored)
         .unwrap();
     fs::remove_file(at("ACC/TWO/.cut.mp3.json")).unwrap();
+    // One of the right length.
+    let stored = fs::metadata(at("ACC/TWO/zeros.mp3")).unwrap().modified().unwrap();
+    fs::write(at("ACC/TWO/zeros.mp3"), [0; 1000]).unwrap();
+    fs::File::open(at("ACC/TWO/zeros.mp3"))
+        .unwrap()
+        .set_modified(stored)
+        .unwrap();
     // Long media is synced where it is staged, and its move may be lost.
     fs::rename(at("ACC/TWO/long.mp3"), at(".stage").join(staged_name(&journal))).unwrap();
     // Or it is not, but that of its sidecar is.
@@ -108,6 +116,7 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
         assert_eq!(get(&store, "ACC/TWO/cut.mp3").await, pair(&[1; 1000], r#"{"n":3}"#));
         assert_eq!(get(&store, "ACC/TWO/long.mp3").await, pair(&long, r#"{"n":4}"#));
         assert_eq!(get(&store, "ACC/TWO/moved.mp3").await, pair(&long, r#"{"n":5}"#));
+        assert_eq!(get(&store, "ACC/TWO/zeros.mp3").await, (vec![2; 1000], None));
         assert_eq!(get(&store, "empty.mp3").await, (Vec::new(), None));
         let names = fs::read_dir(at(".stage"))
             .unwrap()

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     io::BufReader,
+    os::unix::fs::FileExt as _,
     sync::Arc,
     time::SystemTime,
 };
@@ -16,8 +17,9 @@ use crate::{
         commit::{self, Old},
         error::failed,
         name::KeyPath,
+        read,
         stage::{SEGMENTS, Stage, Staged},
-        tree::{self, Tree},
+        tree::{self, Found, Tree},
     },
 };
 
@@ -28,7 +30,7 @@ pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>) -> Result<bo
     let mut segments = Vec::new();
     for name in SEGMENTS {
         if let Some(file) = stage.open_segment(name)? {
-            segments.extend(read(&file)?);
+            segments.extend(read_segment(&file)?);
         }
     }
     // The older one first.
@@ -55,7 +57,7 @@ pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>) -> Result<bo
 }
 
 /// The epoch of a segment and the changes in it, if there are any.
-fn read(file: &File) -> Result<Option<(u64, Vec<Logged>)>> {
+fn read_segment(file: &File) -> Result<Option<(u64, Vec<Logged>)>> {
     let len = file.metadata().map(|stat| stat.len());
     let mut left = len.map_err(|error| failed("read its journal", error))?;
     let mut reader = BufReader::with_capacity(256 << 10, file);
@@ -100,6 +102,10 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime]
     if found.is_some_and(|found| later.contains(&found) || !earlier.contains(&found) && found > change.modified) {
         return Ok(());
     }
+    // Usually nothing is undone, and nothing needs writing: a disk that is full keeps no store from being opened.
+    if found == Some(change.modified) && is_in_place(&dir, &path, change)? {
+        return Ok(());
+    }
     let media = match &change.content {
         Content::Whole(content) => {
             let media = written(stage, content)?;
@@ -119,6 +125,24 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime]
         commit::put_sidecar(&dir, &path, &mut written(stage, text)?)?;
     }
     media.map_or(Ok(()), |mut media| commit::put_media(&dir, &path, &mut media))
+}
+
+/// Whether media and sidecar, of which the media has the stamp of `change`, are what it put there.
+fn is_in_place(dir: &File, path: &KeyPath<'_>, change: &Logged) -> Result<bool> {
+    let media = match (&change.content, tree::open(dir, &path.file.text)?) {
+        // It was synced before it was moved there.
+        (Content::Staged(_), _) => true,
+        (Content::Whole(content), Found::File(file, stat)) if stat.len() == content.len() as u64 => {
+            let mut found = vec![0; content.len()];
+            file.read_exact_at(&mut found, 0).is_ok() && found == **content
+        }
+        _ => false,
+    };
+    let sidecar = match &change.sidecar {
+        None => true,
+        Some(text) => read::sidecar(dir, &path.file.text)?.is_some_and(|found| found == **text),
+    };
+    Ok(media && sidecar)
 }
 
 fn written(stage: &Arc<Stage>, bytes: &[u8]) -> Result<Staged> {
