@@ -76,6 +76,9 @@ pub mod store;
 #[cfg(all(feature = "fs", unix))]
 #[doc(inline)]
 pub use self::store::FsStore;
+#[cfg(feature = "object-store")]
+#[doc(inline)]
+pub use self::store::ObjectStoreBlobs;
 #[doc(inline)]
 pub use self::{
     answer_probe::AnswerProbe,
@@ -93,7 +96,10 @@ pub use self::{
     reject::ResponseFuture,
     serve::ServeBlobs,
     split_multipart::SplitMultipart,
-    store::{Blob, BlobInfo, BlobStore, ByteRange, DynBlobStore, Fetched, MemoryStore, Stored, Upload},
+    store::{
+        Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, DynBlobStore, Fetched, MemoryStore, Stored,
+        Upload,
+    },
 };
 
 /// The snippets of the README compile.

@@ -73,7 +73,7 @@ def main(server):
     with tempfile.TemporaryDirectory() as directory:
         root, trace = f'{directory}/root', f'{directory}/trace'
         command = ['strace', '-f', '-y', '-s', '64', '-e', f'trace={TRACED}', '-o', trace,
-                   server, 'serve', '--listen', '127.0.0.1:0', '--root', root]
+                   server, 'serve', '--listen', '127.0.0.1:0', '--store', root]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             port = int(process.stdout.readline().rsplit(':', 1)[1])

@@ -57,7 +57,7 @@ impl Server {
     fn start(root: &Path, options: &[&str]) -> Self {
         let mut command = program();
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(options);
-        Self::spawn(command.arg("--root").arg(root))
+        Self::spawn(command.arg("--store").arg(root))
     }
 
     fn spawn(command: &mut Command) -> Self {
@@ -468,7 +468,7 @@ fn the_log_has_a_line_for_each_request_and_no_query() {
         let mut command = program();
         command
             .env("RUST_LOG", "trace,hyper=trace")
-            .args(["serve", "--listen=127.0.0.1:0", "--log-format", format, "--root"])
+            .args(["serve", "--listen=127.0.0.1:0", "--log-format", format, "--store"])
             .arg(root.path());
         let mut server = Server::spawn(&mut command);
         let query = "caller_id_name=Anna&caller_id_number=%2B4930123456";
@@ -521,7 +521,7 @@ fn a_server_whose_log_nobody_reads_goes_on() {
     let root = TempDir::new().unwrap();
     let mut command = program();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--root"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--store"])
         .arg(root.path())
         .stderr(Stdio::piped());
     let mut server = Server::spawn_logging(&mut command, TempDir::new().unwrap());
@@ -541,7 +541,7 @@ fn a_server_without_file_descriptors_goes_on_when_it_has_some() {
     command
         .args([
             "-c",
-            "ulimit -n 40 && exec \"$0\" serve --listen 127.0.0.1:0 --root \"$1\"",
+            "ulimit -n 40 && exec \"$0\" serve --listen 127.0.0.1:0 --store \"$1\"",
         ])
         .arg(env!("CARGO_BIN_EXE_kazoo-storage"))
         .arg(root.path());
@@ -578,7 +578,7 @@ fn what_keeps_it_from_starting_is_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let unborn = root.path().join("data");
-    let line = complaint(&["serve", "--root", unborn.to_str().unwrap(), "--listen", &address]);
+    let line = complaint(&["serve", "--store", unborn.to_str().unwrap(), "--listen", &address]);
     assert!(line.contains(&address) && line.contains("in use"), "{line}");
     assert!(!unborn.exists());
 
@@ -586,13 +586,13 @@ fn what_keeps_it_from_starting_is_one_line() {
     fs::write(&file, "").unwrap();
     for bad in [&file, &file.join("below")] {
         let bad = bad.to_str().unwrap();
-        let line = complaint(&["serve", "--listen", "127.0.0.1:0", "--root", bad]);
+        let line = complaint(&["serve", "--listen", "127.0.0.1:0", "--store", bad]);
         assert!(line.contains(bad), "{line}");
     }
 
     for bad in ["relative", "/a?b", "/a b", ""] {
         let mount = format!("--mount={bad}");
-        let line = complaint(&["serve", "--root", path, "--listen", "127.0.0.1:0", &mount]);
+        let line = complaint(&["serve", "--store", path, "--listen", "127.0.0.1:0", &mount]);
         assert!(line.contains("--mount"), "{line}");
     }
 }
@@ -625,7 +625,7 @@ fn the_environment_configures_it_too() {
         .arg("serve")
         .env("KAZOO_STORAGE_LISTEN", "127.0.0.1:0")
         .env("KAZOO_STORAGE_MOUNT", "/env")
-        .env("KAZOO_STORAGE_ROOT", root.path())
+        .env("KAZOO_STORAGE_STORE", root.path())
         .env("KAZOO_STORAGE_KEY", "query=name")
         .env("KAZOO_STORAGE_MAX_BODY", "10")
         .env("KAZOO_STORAGE_NO_FSYNC", "true");

@@ -108,7 +108,7 @@ class Bench:
 
     def ours(self, *flags, root=None):
         port = free_port()
-        command = [self.binary, 'serve', '--listen', f'127.0.0.1:{port}', '--root', root or self.root_of_uploads(), *flags]
+        command = [self.binary, 'serve', '--listen', f'127.0.0.1:{port}', '--store', root or self.root_of_uploads(), *flags]
         return Server(list(map(str, command)), port, '/some_prefix', quiet=True)
 
     def nginx(self, files=None):

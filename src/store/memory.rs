@@ -2,18 +2,23 @@
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{
         Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::SystemTime,
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
 use http::HeaderValue;
 use http_body_util::BodyExt as _;
 
-use super::{Blob, BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
+use super::{
+    Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload, catalog::is_beneath,
+};
 use crate::{
     body::Body,
     error::{Error, ErrorKind, Result},
@@ -142,5 +147,40 @@ impl BlobStore for MemoryStore {
 
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
         Ok(self.file(key)?.metadata)
+    }
+}
+
+impl BlobCatalog for MemoryStore {
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send {
+        let entries = self.files.read().map_err(|_| poisoned()).map(|files| {
+            let beneath = files
+                .iter()
+                .filter(|(key, _)| prefix.is_none_or(|prefix| is_beneath(key, prefix)));
+            let entries = beneath.map(|(key, file)| BlobEntry {
+                key: key.clone(),
+                modified: file.info.modified,
+            });
+            entries.collect::<Vec<_>>()
+        });
+        Entries(match entries {
+            Ok(entries) => entries.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<()> {
+        self.files.write().map_err(|_| poisoned())?.remove(key);
+        Ok(())
+    }
+}
+
+/// What was stored when the list was begun.
+struct Entries(Vec<Result<BlobEntry>>);
+
+impl Stream for Entries {
+    type Item = Result<BlobEntry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.pop())
     }
 }

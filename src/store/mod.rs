@@ -1,5 +1,6 @@
 //! The [`BlobStore`] trait, what goes into a store and what comes out, and the ready stores.
 
+mod catalog;
 mod erased;
 mod memory;
 
@@ -7,6 +8,8 @@ mod memory;
 pub mod conformance;
 #[cfg(all(feature = "fs", unix))]
 mod fs;
+#[cfg(feature = "object-store")]
+mod object_store;
 
 use std::{fmt, future::Future, ops::Range, sync::Arc, time::SystemTime};
 
@@ -14,7 +17,13 @@ use http::{HeaderValue, Uri};
 
 #[cfg(all(feature = "fs", unix))]
 pub use self::fs::{FsOptions, FsStore};
-pub use self::{erased::DynBlobStore, memory::MemoryStore};
+#[cfg(feature = "object-store")]
+pub use self::object_store::ObjectStoreBlobs;
+pub use self::{
+    catalog::{BlobCatalog, BlobEntry},
+    erased::DynBlobStore,
+    memory::MemoryStore,
+};
 use crate::{
     body::Body,
     error::{Error, ErrorKind, Result},

@@ -6,16 +6,19 @@
 mod broken;
 mod fs;
 mod fs_crash;
+#[cfg(feature = "object-store")]
+mod object_store;
 
 use std::sync::Arc;
 
 use kazoo_storage::{
-    DynBlobStore, MemoryStore, conformance_tests,
+    DynBlobStore, MemoryStore, catalog_conformance_tests, conformance_tests,
     store::{FsOptions, FsStore},
 };
 use tempfile::TempDir;
 
 conformance_tests!(memory, || async { (MemoryStore::new(), ()) });
+catalog_conformance_tests!(memory_catalog, || async { (MemoryStore::new(), ()) });
 conformance_tests!(shared, || async { (Arc::new(MemoryStore::new()), ()) });
 conformance_tests!(erased, || async { (DynBlobStore::new(MemoryStore::new()), ()) });
 conformance_tests!(files, || async { open(&FsStore::options()) });
@@ -35,6 +38,7 @@ fn the_macro_runs_every_case() {
     let macro_text = include_str!("../../src/store/conformance/mod.rs");
     let cases = [
         include_str!("../../src/store/conformance/atomicity.rs"),
+        include_str!("../../src/store/conformance/catalog.rs"),
         include_str!("../../src/store/conformance/keys.rs"),
         include_str!("../../src/store/conformance/round_trip.rs"),
     ];

@@ -1,8 +1,10 @@
 //! The command line, and the environment variables that stand in for it.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+
+use crate::store::Location;
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]
@@ -14,7 +16,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Store what KAZOO uploads as plain files, and serve it
+    /// Store what KAZOO uploads, and serve it
     ///
     /// The first SIGTERM or Ctrl-C stops the server: it accepts no connection any more, finishes the requests it has
     /// begun, answers what still arrives on open connections, and exits with status 0 once they are all closed or the
@@ -42,9 +44,8 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) mount: String,
 
-    /// Directory to keep the files in; created if it is not there
-    #[arg(long, env = "KAZOO_STORAGE_ROOT", value_name = "DIR", default_value = "./data")]
-    pub(crate) root: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StoreOptions,
 
     /// What base64 in uploads is: `detect` decodes what is unmistakably encoded, `declared` requires multipart media to
     /// be encoded (the storage settings have `base64_encode_data`), `off` stores everything as it came
@@ -67,10 +68,6 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "KAZOO_STORAGE_GRACE", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) grace: Duration,
 
-    /// Answer an upload without waiting until the disk has it: faster, but a power failure loses answered uploads
-    #[arg(long, env = "KAZOO_STORAGE_NO_FSYNC", value_parser = BoolishValueParser::new())]
-    pub(crate) no_fsync: bool,
-
     /// Form of the log on stderr; the environment variable `RUST_LOG` sets how much is logged (default: `info`)
     #[arg(
         long,
@@ -79,6 +76,45 @@ pub(crate) struct ServeOptions {
         default_value = "text"
     )]
     pub(crate) log_format: LogFormat,
+}
+
+/// Where files are kept, and how.
+#[derive(Args, Debug)]
+pub(crate) struct StoreOptions {
+    /// Where to keep the files: a directory (`DIR` or `file:///DIR`), which is created if it is not there, or a bucket of
+    /// an object store: `s3://BUCKET/PREFIX` (any S3-compatible cluster), `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`
+    ///
+    /// Credentials come from the environment, by the names that the tools of each cloud have for them:
+    /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and the variables of containers and instances;
+    /// GOOGLE_APPLICATION_CREDENTIALS; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY.
+    #[arg(long, env = "KAZOO_STORAGE_STORE", value_name = "LOCATION", default_value = "./data")]
+    pub(crate) store: Location,
+
+    /// URL of the S3-compatible cluster, such as `http://10.0.0.7:7480`; without it, AWS_ENDPOINT_URL's or Amazon's own
+    #[arg(long, env = "KAZOO_STORAGE_S3_ENDPOINT", value_name = "URL")]
+    pub(crate) s3_endpoint: Option<String>,
+
+    /// Region of the bucket; without it, AWS_REGION's or `us-east-1`
+    #[arg(long, env = "KAZOO_STORAGE_S3_REGION", value_name = "REGION")]
+    pub(crate) s3_region: Option<String>,
+
+    /// How many seconds an object store may keep a request waiting before it is answered with 503
+    #[arg(
+        long,
+        env = "KAZOO_STORAGE_STORE_DEADLINE",
+        value_name = "SECONDS",
+        default_value = "30",
+        value_parser = seconds
+    )]
+    pub(crate) store_deadline: Duration,
+
+    /// Redirect fetches to the object store, by signed URLs that are valid for so many seconds; KAZOO must reach it
+    #[arg(long, env = "KAZOO_STORAGE_PRESIGN", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) presign: Option<Duration>,
+
+    /// Answer an upload without waiting until the disk has it: faster, but a power failure loses answered uploads
+    #[arg(long, env = "KAZOO_STORAGE_NO_FSYNC", value_parser = BoolishValueParser::new())]
+    pub(crate) no_fsync: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

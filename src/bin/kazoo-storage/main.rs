@@ -8,6 +8,7 @@ mod linger;
 mod log;
 mod serve;
 mod shutdown;
+mod store;
 
 use std::process::ExitCode;
 

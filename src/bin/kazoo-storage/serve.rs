@@ -11,10 +11,7 @@ use std::{
 };
 
 use http::{Request, uri::PathAndQuery};
-use kazoo_storage::{
-    Base64, BlobStore as _, Body, Error, ErrorKind, FsStore, KazooStorage, LimitBody, MetadataKey, Observe, PathKey,
-    QueryKey,
-};
+use kazoo_storage::{Base64, Body, Error, ErrorKind, KazooStorage, LimitBody, MetadataKey, Observe, PathKey, QueryKey};
 use tokio::{runtime, sync::watch};
 use tower_layer::Layer as _;
 
@@ -24,6 +21,7 @@ use crate::{
     connection::Handler,
     drain, log,
     shutdown::{Phase, Signals},
+    store,
 };
 
 /// The most threads that wait for the disk.
@@ -36,7 +34,7 @@ const BLOCKING_THREADS: usize = 64;
 /// How long the process waits at its end for what the disk is still doing.
 const DISK: Duration = Duration::from_secs(1);
 
-type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
+pub(crate) type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 
 /// Serves until a signal ends it.
 pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
@@ -75,7 +73,7 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     let signals = Signals::new()?;
     // A server whose stdout is closed is a server still.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
-    tracing::info!(%address, mount = options.mount, root = %options.root.display(), "started");
+    tracing::info!(%address, mount = options.mount, store = %options.store.store, "started");
     Ok(accept::serve(listener, service, phases, signals, options.grace).await)
 }
 
@@ -83,7 +81,7 @@ async fn start(options: ServeOptions) -> Fallible<End> {
 async fn service(options: &ServeOptions, phase: watch::Receiver<Phase>) -> Fallible<impl Handler> {
     let mount = mount(&options.mount)?;
     let Size(max_body) = options.max_body;
-    let storage = KazooStorage::new(store(options).await?)
+    let storage = KazooStorage::new(store::open(&options.store).await?)
         .base64(match options.base64 {
             Base64Mode::Detect => Base64::Detect,
             Base64Mode::Declared => Base64::Declared,
@@ -105,19 +103,6 @@ async fn service(options: &ServeOptions, phase: watch::Receiver<Phase>) -> Falli
     let draining = tower::service_fn(move |request| drain::answer(everywhere.clone(), request, phase.clone()));
     let keys = !matches!(options.key, KeySource::Metadata(_));
     Ok(Observe::new(log::Requests { keys }).layer(draining))
-}
-
-/// Opens the store, and sees that a file can be stored in it.
-async fn store(options: &ServeOptions) -> Fallible<FsStore> {
-    let opened = FsStore::options().durable(!options.no_fsync).open(&options.root);
-    let checked = match opened {
-        Ok(store) => store.check().await.map(|()| store),
-        Err(error) => Err(error),
-    };
-    checked.map_err(|error| {
-        let root = options.root.display();
-        format!("cannot keep files in --root {root}: {}", log::chain(&error)).into()
-    })
 }
 
 fn mount(path: &str) -> Fallible<&str> {

@@ -1,4 +1,6 @@
-//! The contract of [`BlobStore`] as a test suite: [`conformance_tests!`](crate::conformance_tests).
+//! The contracts of [`BlobStore`] and [`BlobCatalog`](super::BlobCatalog) as test suites:
+//! [`conformance_tests!`](crate::conformance_tests) and
+//! [`catalog_conformance_tests!`](crate::catalog_conformance_tests).
 //!
 //! Every case is a function here, and its documentation is the sentence of the contract that it holds a store to. A
 //! case that fails panics with that sentence.
@@ -20,13 +22,14 @@
 )]
 
 mod atomicity;
+mod catalog;
 mod keys;
 mod round_trip;
 mod support;
 
 use std::{future::Future, time::Duration};
 
-pub use self::{atomicity::*, keys::*, round_trip::*};
+pub use self::{atomicity::*, catalog::*, keys::*, round_trip::*};
 use super::BlobStore;
 
 /// Makes a module of tests that hold a store to the contract of [`BlobStore`](crate::BlobStore).
@@ -36,7 +39,8 @@ use super::BlobStore;
 /// directory.
 ///
 /// Every test is an ordinary `#[test]` with a Tokio runtime of its own; the cases are documented in
-/// [`store::conformance`](crate::store::conformance).
+/// [`store::conformance`](crate::store::conformance). Attributes before the name are those of every test:
+/// `#[ignore = "needs a cluster"]`, for example.
 ///
 /// ```
 /// use kazoo_storage::MemoryStore;
@@ -45,12 +49,12 @@ use super::BlobStore;
 /// ```
 #[macro_export]
 macro_rules! conformance_tests {
-    ($name:ident, $make:expr $(,)?) => {
+    ($(#[$attribute:meta])* $name:ident, $make:expr $(,)?) => {
         mod $name {
             #[allow(unused_imports)]
             use super::*;
 
-            $crate::conformance_tests! { @cases $make;
+            $crate::conformance_tests! { @cases [$(#[$attribute])*] $make;
                 a_body_comes_back_byte_for_byte
                 an_empty_file_is_a_file
                 a_large_body_in_odd_chunks_comes_back
@@ -79,13 +83,41 @@ macro_rules! conformance_tests {
             }
         }
     };
-    (@cases $make:expr; $($case:ident)*) => {
-        $(
-            #[test]
-            fn $case() {
-                $crate::store::conformance::run($make, $crate::store::conformance::$case);
+    (@cases $attributes:tt $make:expr; $($case:ident)*) => {
+        $( $crate::conformance_tests! { @case $attributes $make; $case } )*
+    };
+    (@case [$($attribute:tt)*] $make:expr; $case:ident) => {
+        $($attribute)*
+        #[test]
+        fn $case() {
+            $crate::store::conformance::run($make, $crate::store::conformance::$case);
+        }
+    };
+}
+
+/// Makes a module of tests that hold a store to the contract of [`BlobCatalog`](crate::BlobCatalog), as
+/// [`conformance_tests!`](crate::conformance_tests) does for [`BlobStore`](crate::BlobStore).
+///
+/// ```
+/// use kazoo_storage::MemoryStore;
+///
+/// kazoo_storage::catalog_conformance_tests!(memory_catalog, || async { (MemoryStore::new(), ()) });
+/// ```
+#[macro_export]
+macro_rules! catalog_conformance_tests {
+    ($(#[$attribute:meta])* $name:ident, $make:expr $(,)?) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $crate::conformance_tests! { @cases [$(#[$attribute])*] $make;
+                every_file_is_listed_beneath_its_prefixes
+                an_entry_says_when_its_file_was_stored
+                an_upload_under_way_is_not_listed
+                a_deleted_file_is_gone
+                a_reader_of_a_deleted_file_is_not_deceived
             }
-        )*
+        }
     };
 }
 

@@ -1,0 +1,217 @@
+//! The store behind the server: a directory, or a bucket of an object store.
+
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+
+use kazoo_storage::{BlobStore as _, DynBlobStore, Error, ErrorKind, FsStore, ObjectStoreBlobs};
+use object_store::{
+    ClientConfigKey, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    azure::{AzureConfigKey, MicrosoftAzureBuilder},
+    gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
+    path::Path,
+    signer::Signer,
+};
+use url::Url;
+
+use crate::{cli::StoreOptions, log, serve::Fallible};
+
+/// How often the engine's client repeats a request that failed on its way or was answered with a 5xx.
+///
+/// Within the deadline, and only where repeating is safe; KAZOO repeats what fails after that.
+const RETRIES: usize = 3;
+
+/// The engine's client has a timeout for a whole request, in which a long file would have to be read. The store has
+/// deadlines of its own.
+const NO_TIMEOUT: &str = "1day";
+
+/// Where files are kept, as `--store` says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    Directory(PathBuf),
+    Bucket { cloud: Cloud, url: Url, prefix: Path },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cloud {
+    S3,
+    Google,
+    Azure,
+}
+
+impl FromStr for Location {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // What has no scheme is the name of a directory, and so is what only looks like one on a command line.
+        let Some((scheme, _)) = text.split_once("://") else {
+            return Ok(Self::Directory(text.into()));
+        };
+        let cloud = match scheme {
+            "file" => {
+                let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
+                return path
+                    .map(Self::Directory)
+                    .ok_or_else(|| "expected `file:///PATH`, an absolute path".into());
+            }
+            "s3" => Cloud::S3,
+            "gs" => Cloud::Google,
+            "az" => Cloud::Azure,
+            _ => {
+                return Err(format!(
+                    "no store has the scheme `{scheme}`: expected a directory, file:///PATH, s3://BUCKET/PREFIX, \
+                     gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+                ));
+            }
+        };
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        if url.host_str().unwrap_or_default().is_empty() {
+            return Err(format!("`{scheme}://` must be followed by the name of a bucket"));
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err("a store's URL has a bucket and a prefix; credentials come from the environment".into());
+        }
+        let prefix = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
+        Ok(Self::Bucket { cloud, url, prefix })
+    }
+}
+
+/// Opens the store, and sees that a file can be stored in it.
+pub(crate) async fn open(options: &StoreOptions) -> Fallible<DynBlobStore> {
+    let opened = match &options.store {
+        Location::Directory(root) => open_directory(root, options),
+        Location::Bucket { cloud, url, prefix } => open_bucket(*cloud, url, prefix, options),
+    };
+    let checked = match opened {
+        Ok(store) => store.check().await.map(|()| store),
+        Err(error) => Err(error),
+    };
+    checked.map_err(|error| format!("cannot keep files in --store {}: {}", options.store, log::chain(&error)).into())
+}
+
+fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<DynBlobStore, Error> {
+    if options.presign.is_some() || options.s3_endpoint.is_some() || options.s3_region.is_some() {
+        let message = "--presign, --s3-endpoint and --s3-region are for an object store, and this is a directory";
+        return Err(Error::new(ErrorKind::InvalidRequest, message));
+    }
+    let store = FsStore::options().durable(!options.no_fsync).open(root)?;
+    Ok(DynBlobStore::new(store))
+}
+
+fn open_bucket(cloud: Cloud, url: &Url, prefix: &Path, options: &StoreOptions) -> Result<DynBlobStore, Error> {
+    if options.no_fsync {
+        let message = "--no-fsync is for a directory; what is durable in an object store is settled there";
+        return Err(Error::new(ErrorKind::InvalidRequest, message));
+    }
+    let engine = match cloud {
+        Cloud::S3 => s3(url, options),
+        Cloud::Google => google(url, options),
+        Cloud::Azure => azure(url, options),
+    };
+    let (engine, signer) = engine.map_err(|error| {
+        let message = "the settings of the object store are incomplete or wrong";
+        Error::new(ErrorKind::InvalidRequest, message).with_source(error)
+    })?;
+    let mut store = ObjectStoreBlobs::new(engine)
+        .prefix(prefix.clone())
+        .deadline(options.store_deadline);
+    if let Some(valid) = options.presign {
+        store = store.redirect(signer, valid);
+    }
+    Ok(DynBlobStore::new(store))
+}
+
+type Engine = object_store::Result<(Arc<dyn ObjectStore>, Arc<dyn Signer>)>;
+
+fn s3(url: &Url, options: &StoreOptions) -> Engine {
+    let mut builder = AmazonS3Builder::from_env()
+        .with_url(url.as_str())
+        .with_retry(retries(options.store_deadline))
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), NO_TIMEOUT)
+        // Deleting several at once is what some engines lack, and this service never does.
+        .with_disable_bulk_delete(true);
+    if let Some(endpoint) = &options.s3_endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let Some(region) = &options.s3_region {
+        builder = builder.with_region(region);
+    }
+    let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        builder = builder.with_allow_http(true);
+    }
+    let engine = Arc::new(builder.build()?);
+    Ok((engine.clone(), engine))
+}
+
+fn google(url: &Url, options: &StoreOptions) -> Engine {
+    let builder = GoogleCloudStorageBuilder::from_env()
+        .with_url(url.as_str())
+        .with_retry(retries(options.store_deadline))
+        .with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), NO_TIMEOUT);
+    let engine = Arc::new(builder.build()?);
+    Ok((engine.clone(), engine))
+}
+
+fn azure(url: &Url, options: &StoreOptions) -> Engine {
+    let builder = MicrosoftAzureBuilder::from_env()
+        .with_url(url.as_str())
+        .with_retry(retries(options.store_deadline))
+        .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), NO_TIMEOUT);
+    let engine = Arc::new(builder.build()?);
+    Ok((engine.clone(), engine))
+}
+
+fn retries(within: Duration) -> RetryConfig {
+    RetryConfig {
+        max_retries: RETRIES,
+        retry_timeout: within,
+        ..RetryConfig::default()
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(root) => write!(f, "{}", root.display()),
+            Self::Bucket { url, .. } => write!(f, "{url}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations() {
+        for (text, root) in [
+            ("./data", "./data"),
+            ("/var/lib/kazoo", "/var/lib/kazoo"),
+            ("file:///var/lib/kazoo%20storage", "/var/lib/kazoo storage"),
+            ("a:b", "a:b"),
+        ] {
+            assert_eq!(text.parse(), Ok(Location::Directory(root.into())), "{text}");
+        }
+        for (text, expected, below) in [
+            ("s3://bucket", Cloud::S3, ""),
+            ("s3://bucket/", Cloud::S3, ""),
+            ("gs://bucket/voicemail/2026", Cloud::Google, "voicemail/2026"),
+            ("az://container/a%20b/", Cloud::Azure, "a b"),
+        ] {
+            let Ok(Location::Bucket { cloud, prefix, .. }) = text.parse() else {
+                panic!("{text} is a bucket");
+            };
+            assert_eq!((cloud, prefix.as_ref()), (expected, below), "{text}");
+        }
+        for bad in [
+            "s3://",
+            "s3:///prefix",
+            "file://host/path",
+            "ftp://host/path",
+            "s3://key:secret@bucket/",
+            "s3://bucket/a?region=x",
+        ] {
+            assert!(bad.parse::<Location>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What is listed, and what is deleted.
+
+use std::{
+    collections::BTreeSet,
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use futures_core::Stream as _;
+use http_body_util::BodyExt as _;
+use tokio::sync::{Notify, oneshot};
+
+use super::support::{Sample, Script, Step, assert_absent, get, key, message, noise, put};
+use crate::{
+    key::BlobKey,
+    store::{BlobCatalog, BlobEntry, Stored, Upload},
+};
+
+async fn entries(store: &impl BlobCatalog, prefix: Option<&str>) -> Vec<BlobEntry> {
+    let prefix = prefix.map(key);
+    let mut listed = pin!(store.list(prefix.as_ref()));
+    let mut entries = Vec::new();
+    while let Some(entry) = poll_fn(|cx| listed.as_mut().poll_next(cx)).await {
+        entries.push(entry.expect("a store that works can be listed"));
+    }
+    entries
+}
+
+async fn keys(store: &impl BlobCatalog, prefix: Option<&str>) -> Vec<String> {
+    let mut keys: Vec<String> = entries(store, prefix)
+        .await
+        .iter()
+        .map(|entry| entry.key.to_string())
+        .collect();
+    keys.sort();
+    keys
+}
+
+/// Every file is listed once, beneath each of the keys above it and beneath no other, whatever its name.
+pub async fn every_file_is_listed_beneath_its_prefixes(store: impl BlobCatalog) {
+    assert_eq!(keys(&store, None).await, [""; 0], "an empty store lists nothing");
+    let paths = [
+        "ACC/DOC/message.mp3",
+        "ACC/DOC/message.wav",
+        "ACC/DOC2/message.mp3",
+        "ACC/OWNER/DOC/voice%20mail%2F50%25.mp3",
+        "ACC/%C3%BC/.hidden",
+        "ACC2/DOC/message.mp3",
+        "single",
+    ];
+    let mut stored = BTreeSet::new();
+    for path in paths {
+        put(&store, Upload::new(key(path), "content")).await;
+        stored.insert(key(path).to_string());
+    }
+    // Again, and with metadata, which is no file of its own.
+    Sample::new(1, 10).put(&store, &key(paths[0])).await;
+    let all: Vec<String> = stored.iter().cloned().collect();
+    assert_eq!(keys(&store, None).await, all, "every file is listed, once");
+    for prefix in ["ACC", "ACC/DOC", "ACC/OWNER", "AC", "ACC/DOC/message.mp3", "other"] {
+        let above: Vec<&str> = prefix.split('/').collect();
+        let beneath: Vec<String> = all
+            .iter()
+            .filter(|path| {
+                let segments: Vec<&str> = path.split('/').collect();
+                segments.len() > above.len() && segments.starts_with(&above)
+            })
+            .cloned()
+            .collect();
+        assert_eq!(
+            keys(&store, Some(prefix)).await,
+            beneath,
+            "a prefix is whole segments: {prefix}"
+        );
+    }
+}
+
+/// An entry says when its file was stored, if the store knows.
+pub async fn an_entry_says_when_its_file_was_stored(store: impl BlobCatalog) {
+    put(&store, Upload::new(message(), "content")).await;
+    for entry in entries(&store, None).await {
+        let Some(modified) = entry.modified else { return };
+        let now = SystemTime::now();
+        let off = now.duration_since(modified).unwrap_or_else(|early| early.duration());
+        assert!(off < Duration::from_secs(60), "it was stored just now: {off:?}");
+    }
+}
+
+/// An upload under way, or one that failed, is not listed.
+pub async fn an_upload_under_way_is_not_listed(store: impl BlobCatalog) {
+    let contract = "an upload that has not ended is not listed";
+    let store = Arc::new(store);
+    let reached = Arc::new(Notify::new());
+    let (open, go_on) = oneshot::channel();
+    let mut steps = Script::chunks(&noise(1, 300_000), 10_007);
+    steps.push(Step::Wait {
+        reached: Arc::clone(&reached),
+        go_on,
+    });
+    let upload = Upload::new(message(), Script::body(steps));
+    let task = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.put(upload).await }
+    });
+    reached.notified().await;
+    assert_eq!(keys(&store, None).await, [""; 0], "{contract}");
+    open.send(()).expect("an upload waits for the end of its body");
+    let stored = task.await.expect("`put` does not panic");
+    stored.expect("an upload whose body ends is stored");
+    assert_eq!(keys(&store, None).await, [message().to_string()], "{contract}");
+}
+
+/// A file that is deleted is gone with its metadata, and nothing else is; deleting it again is no error.
+pub async fn a_deleted_file_is_gone(store: impl BlobCatalog) {
+    let neighbour: BlobKey = key("ACCOUNT/202401-DOCUMENT/other.mp3");
+    let (first, second) = (Sample::new(1, 200_000), Sample::new(2, 10));
+    first.put(&store, &message()).await;
+    second.put(&store, &neighbour).await;
+    for _ in 0..2 {
+        store
+            .delete(&message())
+            .await
+            .expect("a file can be deleted, and again");
+        assert_absent(&store, &message(), "a deleted file is gone").await;
+        second
+            .assert_under(&store, &neighbour, "deleting a file leaves the others alone")
+            .await;
+        assert_eq!(keys(&store, None).await, [neighbour.to_string()]);
+    }
+    let contract = "what is stored after a file was deleted is a new file";
+    let stored = put(&store, Upload::new(message(), "new")).await;
+    assert_eq!(stored, Stored::Created, "{contract}");
+    let found = store.metadata(&message()).await.expect("the file is there");
+    assert_eq!(found, None, "{contract}: the old metadata is left");
+}
+
+/// A reader that has begun before a file is deleted reads it to its end, or its body ends with an error.
+pub async fn a_reader_of_a_deleted_file_is_not_deceived(store: impl BlobCatalog) {
+    for len in [1_000, 3 << 20] {
+        let content: Bytes = noise(1, len);
+        put(&store, Upload::new(message(), content.clone())).await;
+        let body = get(&store, &message()).await.body;
+        store.delete(&message()).await.expect("a file can be deleted");
+        if let Ok(read) = body.collect().await {
+            assert!(read.to_bytes() == content, "a body that ends cleanly is the whole file");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Reading.
+
+use std::ops::Range;
+
+use http::{Method, Uri};
+use http_body_util::BodyExt as _;
+use object_store::{GetOptions, GetRange, GetResult, path::Path};
+
+use super::{
+    ObjectStoreBlobs,
+    body::ObjectBody,
+    error::{Task, damaged},
+    object::{self, Document, Object},
+};
+use crate::{
+    body::Body,
+    error::{Error, ErrorKind, Result},
+    key::BlobKey,
+    metadata::Metadata,
+    store::{Blob, BlobInfo, ByteRange, Fetched},
+};
+
+/// How often reading a document starts anew because the object was replaced meanwhile.
+const MAX_RESTARTS: usize = 8;
+
+pub(super) async fn head(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<BlobInfo> {
+    Ok(look(store, &store.name(key)?).await?.info)
+}
+
+pub(super) async fn get(store: &ObjectStoreBlobs, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    let name = store.name(key)?;
+    if let Some(location) = redirect(store, &name).await? {
+        return Ok(Fetched::Redirect(location));
+    }
+    let blob = match range {
+        None => open(store, &name, None).await?,
+        Some(range) => open_range(store, &name, range).await?,
+    };
+    Ok(Fetched::Blob(blob))
+}
+
+pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<Option<Metadata>> {
+    let name = store.name(key)?;
+    for _ in 0..MAX_RESTARTS {
+        let Object { info, e_tag, document } = look(store, &name).await?;
+        let len = match document {
+            Document::None => return Ok(None),
+            Document::Attribute(encoded) => return object::decode(&encoded).map(Some),
+            Document::Trailer(len) => len,
+        };
+        let trailer = info.len..info.len.saturating_add(len);
+        let result = match request(store, &name, Some(trailer), e_tag.clone()).await {
+            Ok(result) => result,
+            // It was replaced: by a shorter one, or by any.
+            Err(_) if look(store, &name).await?.e_tag != e_tag => continue,
+            Err(error) => return Err(error),
+        };
+        let json = ObjectBody::new(result.into_stream(), len, 0, store.deadline)
+            .collect()
+            .await?;
+        return Metadata::from_json(json.to_bytes()).map(Some).map_err(|error| {
+            damaged("the end of the object, which should be a JSON object, is none").with_source(error)
+        });
+    }
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        "the file is being replaced faster than it can be read",
+    ))
+}
+
+/// What there is to know about the object.
+pub(super) async fn look(store: &ObjectStoreBlobs, name: &Path) -> Result<Object> {
+    let options = GetOptions {
+        head: true,
+        ..GetOptions::default()
+    };
+    let result = store.within(Task::Read, store.engine.get_opts(name, options)).await?;
+    Object::new(&result.meta, &result.attributes)
+}
+
+/// Where the client can read the object itself, if it shall and if that gives the content alone.
+async fn redirect(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Uri>> {
+    let Some(redirect) = &store.redirect else {
+        return Ok(None);
+    };
+    if look(store, name).await?.trailer() > 0 {
+        return Ok(None);
+    }
+    let signed = redirect.signer.signed_url(Method::GET, name, redirect.valid);
+    let url = store.within(Task::Read, signed).await?;
+    let location = Uri::try_from(url.as_str()).map_err(|error| {
+        damaged("the object store's signed URL is not one that a `location` header holds").with_source(error)
+    })?;
+    Ok(Some(location))
+}
+
+/// The bytes of the object in `range`, by one request if the range says where it begins.
+async fn open_range(store: &ObjectStoreBlobs, name: &Path, range: ByteRange) -> Result<Blob> {
+    if let ByteRange::FromTo(start, last) = range
+        && start <= last
+    {
+        match open(store, name, Some(start..last.saturating_add(1))).await {
+            // Engines word it each in their own way if no byte of it exists.
+            Err(error) if !error.is_not_found() => {}
+            opened => return opened,
+        }
+    }
+    let len = look(store, name).await?.info.len;
+    open(store, name, Some(range.of(len)?)).await
+}
+
+/// The bytes of the content in `range`, as far as they exist.
+async fn open(store: &ObjectStoreBlobs, name: &Path, range: Option<Range<u64>>) -> Result<Blob> {
+    let result = request(store, name, range.clone(), None).await?;
+    let object = Object::new(&result.meta, &result.attributes)?;
+    let len = object.info.len;
+    let wanted = match range {
+        None => 0..len,
+        Some(Range { start, end }) => ByteRange::FromTo(start, end.saturating_sub(1)).of(len)?,
+    };
+    if result.range.start != wanted.start {
+        return Err(damaged("the object store gave another range than it was asked for"));
+    }
+    let behind = result.range.end.saturating_sub(wanted.end);
+    let count = wanted.end - wanted.start;
+    let body = Body::new(ObjectBody::new(result.into_stream(), count, behind, store.deadline));
+    Ok(Blob::partial(object.info, wanted, body))
+}
+
+async fn request(
+    store: &ObjectStoreBlobs,
+    name: &Path,
+    range: Option<Range<u64>>,
+    if_match: Option<String>,
+) -> Result<GetResult> {
+    let options = GetOptions {
+        range: range.map(GetRange::Bounded),
+        if_match,
+        ..GetOptions::default()
+    };
+    store.within(Task::Read, store.engine.get_opts(name, options)).await
+}

@@ -1,0 +1,104 @@
+//! From a [`BlobKey`] to the name of an object, and back.
+
+use object_store::path::{Path, PathPart};
+use percent_encoding::percent_decode_str;
+
+use super::ObjectStoreBlobs;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    key::BlobKey,
+};
+
+/// The longest name an object has in S3, Google's and Azure's stores, in bytes.
+const MAX_NAME_LEN: usize = 1024;
+
+impl ObjectStoreBlobs {
+    /// The name of the object for `key`.
+    ///
+    /// [`PathPart`] encodes `%` too, so no two keys have the same name.
+    pub(super) fn name(&self, key: &BlobKey) -> Result<Path> {
+        let name = self.path(key.segments().map(PathPart::from));
+        let len = name.as_ref().len();
+        if len > MAX_NAME_LEN {
+            let message = format!(
+                "the name is too long for an object store: {len} bytes, percent-encoded and with the prefix, of at \
+                 most {MAX_NAME_LEN}; shorten the path or the file's name"
+            );
+            return Err(Error::new(ErrorKind::InvalidKey, message));
+        }
+        Ok(name)
+    }
+
+    /// The key whose object is called `name`; none for an object that is not this store's.
+    pub(super) fn key(&self, name: &Path) -> Option<BlobKey> {
+        let parts = name.prefix_match(&self.prefix)?;
+        let segments: Option<Vec<String>> = parts
+            .map(|part| Some(percent_decode_str(part.as_ref()).decode_utf8().ok()?.into_owned()))
+            .collect();
+        let key = BlobKey::from_segments(segments?).ok()?;
+        // Another program's `50%` means what this store would call `50%25`, which is another object.
+        (self.name(&key).ok()? == *name).then_some(key)
+    }
+
+    /// A name that no key has: a `%` in the name of a key's object is always followed by two digits.
+    pub(super) fn reserved_name(&self, what: &str) -> Option<Path> {
+        let part = PathPart::parse(what).ok()?;
+        Some(self.path([part]))
+    }
+
+    fn path<'a>(&'a self, parts: impl IntoIterator<Item = PathPart<'a>>) -> Path {
+        self.prefix.parts().chain(parts).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn store(prefix: &str) -> ObjectStoreBlobs {
+        ObjectStoreBlobs::new(InMemory::new()).prefix(prefix.into())
+    }
+
+    #[test]
+    fn names_lead_back_to_their_keys() {
+        for prefix in ["", "voicemail", "a b/%c"] {
+            let store = store(prefix);
+            for path in [
+                "ACC/202401-DOC/voice mail.mp3",
+                "ACC/50%25",
+                "a%2Fb/..mp3/%7E%7Bx%7D",
+                "%C3%BC/%E2%82%AC",
+                ".hidden/%5C",
+            ] {
+                let key = BlobKey::from_path(path).unwrap();
+                let name = store.name(&key).unwrap();
+                assert!(name.as_ref().is_ascii(), "{name}");
+                assert_eq!(store.key(&name), Some(key), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_of_another_program_is_no_key_of_ours() {
+        let ours = store("p");
+        for name in ["p", "q/a", "p/50%", "p/%41", "p/%check-1", "p/%FF"] {
+            assert_eq!(ours.key(&Path::parse(name).unwrap()), None, "{name}");
+        }
+        let reserved = ours.reserved_name("%check-1").unwrap();
+        assert_eq!(reserved.as_ref(), "p/%check-1");
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_says_so() {
+        let long = "x".repeat(1000);
+        let key = BlobKey::from_segments([&*long]).unwrap();
+        assert!(store("").name(&key).is_ok());
+        let error = store(&"p".repeat(30)).name(&key).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidKey);
+        assert!(error.message().contains("1031 bytes"), "{error}");
+        let key = BlobKey::from_segments(["é".repeat(500)]).unwrap();
+        assert!(store("").name(&key).is_err(), "each byte of it takes three");
+    }
+}

@@ -1,0 +1,177 @@
+//! What an object holds: the content, its media type, and the JSON document that belongs to it.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use object_store::{Attribute, Attributes, ObjectMeta};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use super::error::damaged;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    metadata::Metadata,
+    store::BlobInfo,
+};
+
+/// The attribute that holds a document.
+///
+/// Attributes are HTTP headers behind a prefix, and in Azure also identifiers of a programming language: letters only.
+const METADATA: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("metadata"));
+
+/// The attribute that says how many bytes at the object's end are a document.
+const TRAILER: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("trailer"));
+
+/// The longest document that is an attribute, encoded. S3 takes 2 KiB of names and values in all.
+const MAX_ATTRIBUTE: usize = 2000;
+
+/// What must be encoded in an attribute, beside what is not ASCII: a header may lose spaces at its ends, and signing
+/// makes one of several.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+/// What is written beside the content.
+pub(super) struct Description {
+    pub(super) attributes: Attributes,
+    /// The document, if it must stand behind the content.
+    pub(super) trailer: Option<Bytes>,
+}
+
+impl Description {
+    pub(super) fn new(content_type: Option<&HeaderValue>, metadata: Option<&Metadata>) -> Result<Self> {
+        let mut attributes = Attributes::new();
+        if let Some(content_type) = content_type {
+            let text = content_type.to_str().map_err(|error| {
+                let message = "the content-type holds bytes that are no ASCII text; nothing was stored";
+                Error::new(ErrorKind::InvalidRequest, message).with_source(error)
+            })?;
+            attributes.insert(Attribute::ContentType, text.to_owned().into());
+        }
+        let mut trailer = None;
+        if let Some(metadata) = metadata {
+            let json = metadata.as_json();
+            match encode(json) {
+                Some(encoded) => drop(attributes.insert(METADATA, encoded.into())),
+                None => {
+                    attributes.insert(TRAILER, json.len().to_string().into());
+                    trailer = Some(json.clone());
+                }
+            }
+        }
+        Ok(Self { attributes, trailer })
+    }
+}
+
+/// The document as an attribute, if it fits into one.
+fn encode(json: &[u8]) -> Option<String> {
+    if json.len() > MAX_ATTRIBUTE {
+        return None;
+    }
+    let encoded = utf8_percent_encode(std::str::from_utf8(json).ok()?, ENCODED).to_string();
+    (encoded.len() <= MAX_ATTRIBUTE).then_some(encoded)
+}
+
+/// What the engine says about a stored object.
+pub(super) struct Object {
+    pub(super) info: BlobInfo,
+    /// The engine's own spelling of the entity tag, for conditions.
+    pub(super) e_tag: Option<String>,
+    pub(super) document: Document,
+}
+
+/// Where an object's JSON document is.
+pub(super) enum Document {
+    None,
+    Attribute(String),
+    /// The last so many bytes of the object.
+    Trailer(u64),
+}
+
+impl Object {
+    pub(super) fn new(meta: &ObjectMeta, attributes: &Attributes) -> Result<Self> {
+        let document = if let Some(len) = attributes.get(&TRAILER) {
+            let len = len.parse().ok().filter(|len| *len <= meta.size);
+            Document::Trailer(len.ok_or_else(|| {
+                damaged("the object's attribute `trailer` is not the length of a part of it; another program wrote it")
+            })?)
+        } else if let Some(encoded) = attributes.get(&METADATA) {
+            Document::Attribute(encoded.as_ref().to_owned())
+        } else {
+            Document::None
+        };
+        let trailer = match document {
+            Document::Trailer(len) => len,
+            Document::None | Document::Attribute(_) => 0,
+        };
+        let content_type = attributes.get(&Attribute::ContentType);
+        let info = BlobInfo {
+            len: meta.size.saturating_sub(trailer),
+            content_type: content_type.and_then(|text| HeaderValue::from_str(text.as_ref()).ok()),
+            etag: meta.e_tag.as_deref().and_then(quoted),
+            modified: Some(SystemTime::from(meta.last_modified)),
+        };
+        Ok(Self {
+            info,
+            e_tag: meta.e_tag.clone(),
+            document,
+        })
+    }
+
+    /// How many bytes stand behind the content.
+    pub(super) fn trailer(&self) -> u64 {
+        match self.document {
+            Document::Trailer(len) => len,
+            Document::None | Document::Attribute(_) => 0,
+        }
+    }
+}
+
+/// The document in an attribute.
+pub(super) fn decode(encoded: &str) -> Result<Metadata> {
+    Metadata::from_json(percent_decode_str(encoded).collect::<Vec<u8>>()).map_err(|error| {
+        damaged("the object's attribute `metadata` is not a JSON object; another program wrote it").with_source(error)
+    })
+}
+
+/// An entity tag with its quotes, which some engines leave out.
+fn quoted(e_tag: &str) -> Option<HeaderValue> {
+    if e_tag.ends_with('"') {
+        HeaderValue::from_str(e_tag).ok()
+    } else {
+        HeaderValue::try_from(format!("\"{e_tag}\"")).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_comes_back_from_its_attribute_byte_for_byte() {
+        for json in [
+            "{}",
+            "\r\n {\"b\" : 1,\n\t\"a\":\"100 %25  ü\"} \n",
+            r#"{"name":"\"\\\/","from":"+1 (415) 555"}"#,
+        ] {
+            let encoded = encode(json.as_bytes()).unwrap();
+            assert!(encoded.bytes().all(|byte| byte.is_ascii_graphic()), "{encoded}");
+            assert_eq!(&decode(&encoded).unwrap().as_json()[..], json.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_document_that_does_not_fit_stands_behind_the_content() {
+        for (letter, fits) in [("x", 1_990), ("é", 331)] {
+            for (count, stays) in [(fits, true), (fits + 10, false)] {
+                let json = format!(r#"{{"n":"{}"}}"#, letter.repeat(count));
+                let metadata = Metadata::from_json(json.clone()).unwrap();
+                let description = Description::new(None, Some(&metadata)).unwrap();
+                assert_eq!(
+                    description.attributes.get(&METADATA).is_some(),
+                    stays,
+                    "{count} {letter}"
+                );
+                assert_eq!(description.trailer, (!stays).then(|| Bytes::from(json)));
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! An engine in memory that has one fault.
+
+use std::{
+    fmt,
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{
+    FutureExt as _,
+    stream::{self, BoxStream, StreamExt as _},
+};
+use http::Method;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use kazoo_storage::{Error as StorageError, ErrorKind};
+use object_store::{
+    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart, memory::InMemory,
+    path::Path, signer::Signer,
+};
+use tokio::sync::Notify;
+use url::Url;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// It cannot say whether there is an object already.
+    NoConditions,
+    /// It stores the first object, and the connection breaks before it says so.
+    LostAnswer,
+    /// No call is ever answered.
+    Hangs,
+    /// The part of this number, from 1, cannot be stored.
+    PartFails(usize),
+    /// The part of this number is never answered.
+    PartHangs(usize),
+    CompleteFails,
+    /// A read is answered, and its body never comes.
+    BodyHangs,
+    GivesLess,
+    GivesMore,
+    DropsAttributes,
+}
+
+/// A clone is the same engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Faulty {
+    fault: Fault,
+    engine: Arc<InMemory>,
+    seen: Arc<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    calls: Mutex<Vec<&'static str>>,
+    parts: AtomicUsize,
+    aborted: Notify,
+    hanging: Notify,
+}
+
+impl Faulty {
+    pub(crate) fn new(fault: Fault) -> Self {
+        Self {
+            fault,
+            engine: Arc::default(),
+            seen: Arc::default(),
+        }
+    }
+
+    /// What it was asked since it was asked this.
+    pub(crate) fn calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.seen.calls.lock().unwrap())
+    }
+
+    /// The names of all objects.
+    pub(crate) async fn objects(&self) -> Vec<String> {
+        let objects = self.engine.list(None);
+        objects
+            .map(|object| object.unwrap().location.to_string())
+            .collect()
+            .await
+    }
+
+    /// Waits until an upload in parts is aborted.
+    pub(crate) async fn aborted(&self) {
+        let patience = Duration::from_secs(10);
+        let aborted = tokio::time::timeout(patience, self.seen.aborted.notified());
+        aborted.await.expect("an upload in parts that ends early is aborted");
+    }
+
+    /// Waits until a part hangs.
+    pub(crate) async fn hanging(&self) {
+        self.seen.hanging.notified().await;
+    }
+
+    async fn called(&self, name: &'static str) {
+        self.seen.calls.lock().unwrap().push(name);
+        if self.fault == Fault::Hangs {
+            pending::<()>().await;
+        }
+    }
+}
+
+fn broken() -> Error {
+    Error::Generic {
+        store: "faulty",
+        source: "the connection broke".into(),
+    }
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
+        self.called("put").await;
+        match self.fault {
+            Fault::NoConditions if options.mode == PutMode::Create => {
+                return Err(Error::NotImplemented {
+                    operation: "conditional put".into(),
+                    implementer: self.to_string(),
+                });
+            }
+            Fault::DropsAttributes => options.attributes = Attributes::new(),
+            _ => {}
+        }
+        let lost = self.fault == Fault::LostAnswer && options.mode == PutMode::Create;
+        let stored = self.engine.put_opts(location, payload, options).await;
+        if lost { Err(broken()) } else { stored }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.called("begin").await;
+        Ok(Box::new(InParts {
+            fault: self.fault,
+            seen: Arc::clone(&self.seen),
+            upload: self.engine.put_multipart_opts(location, options).await?,
+        }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.called(if options.head { "head" } else { "get" }).await;
+        let mut result = self.engine.get_opts(location, options).await?;
+        let payload = std::mem::replace(&mut result.payload, GetResultPayload::Stream(stream::empty().boxed()));
+        let GetResultPayload::Stream(content) = payload;
+        let content = match self.fault {
+            Fault::BodyHangs => stream::pending().boxed(),
+            Fault::GivesLess => content.map(|chunk| chunk.map(|chunk| chunk.slice(1..))).boxed(),
+            Fault::GivesMore => content.chain(stream::iter([Ok(Bytes::from("more"))])).boxed(),
+            _ => content,
+        };
+        result.payload = GetResultPayload::Stream(content);
+        Ok(result)
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let this = self.clone();
+        let deleted = async move {
+            this.called("delete").await;
+            this.engine.delete_stream(locations)
+        };
+        deleted.into_stream().flatten().boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.engine.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.engine.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.engine.copy_opts(from, to, options).await
+    }
+}
+
+#[derive(Debug)]
+struct InParts {
+    fault: Fault,
+    seen: Arc<Seen>,
+    upload: Box<dyn MultipartUpload>,
+}
+
+#[async_trait]
+impl MultipartUpload for InParts {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let number = self.seen.parts.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.fault == Fault::PartFails(number) {
+            return async { Err(broken()) }.boxed();
+        }
+        if self.fault == Fault::PartHangs(number) {
+            self.seen.hanging.notify_one();
+            return pending().boxed();
+        }
+        self.upload.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        if self.fault == Fault::CompleteFails {
+            return Err(broken());
+        }
+        self.upload.complete().await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.seen.aborted.notify_one();
+        self.upload.abort().await
+    }
+}
+
+/// Signs nothing, and says what it was asked to sign.
+#[derive(Debug)]
+pub(crate) struct Signs;
+
+#[async_trait]
+impl Signer for Signs {
+    async fn signed_url(&self, method: Method, path: &Path, expires_in: Duration) -> Result<Url> {
+        Ok(Url::parse(&format!("http://engine/{path}?{method}&valid={}", expires_in.as_secs())).unwrap())
+    }
+}
+
+type Chunk = std::result::Result<Frame<Bytes>, StorageError>;
+
+/// A body that breaks after `len` bytes.
+pub(crate) fn breaks_after(len: usize) -> impl http_body::Body<Data = Bytes, Error = StorageError> + Send {
+    let broken = StorageError::new(ErrorKind::IncompleteBody, "the client hung up");
+    let chunks: [Chunk; 2] = [Ok(Frame::data(Bytes::from(vec![0; len]))), Err(broken)];
+    StreamBody::new(stream::iter(chunks))
+}
+
+/// A body of chunks of these lengths, each of which comes after a pause.
+pub(crate) fn slow(
+    lens: Vec<usize>,
+    pause: Duration,
+) -> impl http_body::Body<Data = Bytes, Error = StorageError> + Send {
+    StreamBody::new(stream::iter(lens).then(move |len| async move {
+        tokio::time::sleep(pause).await;
+        Chunk::Ok(Frame::data(Bytes::from(vec![0; len])))
+    }))
+}

@@ -1,0 +1,294 @@
+//! `ObjectStoreBlobs` keeps the contract on an engine that works, and says clearly what is wrong with one that does not.
+
+mod faulty;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http_body_util::BodyExt as _;
+use kazoo_storage::{
+    BlobKey, BlobStore, Body, ByteRange, ErrorKind, Fetched, Metadata, Result, Stored, Upload,
+    catalog_conformance_tests, conformance_tests, store::ObjectStoreBlobs,
+};
+use object_store::{Attribute, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload, memory::InMemory, path::Path};
+use tokio::time::Instant;
+
+use self::faulty::{Fault, Faulty, Signs};
+
+conformance_tests!(objects, || async { (ObjectStoreBlobs::new(InMemory::new()), ()) });
+conformance_tests!(objects_in_small_parts, || async {
+    let store = ObjectStoreBlobs::new(InMemory::new()).part_size(1000);
+    (store.prefix("some/prefix".into()), ())
+});
+conformance_tests!(objects_without_conditions, || async {
+    let engine = Faulty::new(Fault::NoConditions);
+    (ObjectStoreBlobs::new(engine).part_size(100_000), ())
+});
+catalog_conformance_tests!(object_catalog, || async {
+    let store = ObjectStoreBlobs::new(InMemory::new()).part_size(1000);
+    (store.prefix("some/prefix".into()), ())
+});
+
+fn key() -> BlobKey {
+    BlobKey::from_path("ACCOUNT/202401-DOCUMENT/message.mp3").unwrap()
+}
+
+fn name() -> Path {
+    Path::from("ACCOUNT/202401-DOCUMENT/message.mp3")
+}
+
+fn upload(content: impl Into<Body>) -> Upload {
+    Upload::new(key(), content)
+        .with_content_type(HeaderValue::from_static("audio/mpeg"))
+        .with_metadata(Metadata::from_json(r#"{"call_id":"b3f6"}"#).unwrap())
+}
+
+async fn read(store: &ObjectStoreBlobs) -> Result<Bytes> {
+    let Fetched::Blob(blob) = store.get(&key(), None).await? else {
+        panic!("no redirect was asked for");
+    };
+    Ok(blob.body.collect().await?.to_bytes())
+}
+
+#[tokio::test]
+async fn an_object_is_what_the_documentation_says() {
+    let engine = Arc::new(InMemory::new());
+    let store = ObjectStoreBlobs::new(Arc::clone(&engine));
+    store.put(upload("ID3")).await.unwrap();
+    let object = engine.get(&name()).await.unwrap();
+    let attribute = |name: &'static str| object.attributes.get(&Attribute::Metadata(name.into())).cloned();
+    assert_eq!(
+        object.attributes.get(&Attribute::ContentType).unwrap().as_ref(),
+        "audio/mpeg"
+    );
+    assert_eq!(attribute("metadata").unwrap().as_ref(), r#"{"call_id":"b3f6"}"#);
+    assert_eq!(attribute("trailer"), None);
+    assert_eq!(object.bytes().await.unwrap(), "ID3");
+
+    let large = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
+    let metadata = Metadata::from_json(large.clone()).unwrap();
+    store.put(upload("ID3").with_metadata(metadata)).await.unwrap();
+    let object = engine.get(&name()).await.unwrap();
+    let trailer = object.attributes.get(&Attribute::Metadata("trailer".into())).unwrap();
+    assert_eq!(trailer.as_ref(), large.len().to_string());
+    assert_eq!(object.bytes().await.unwrap(), format!("ID3{large}"));
+    assert_eq!(read(&store).await.unwrap(), "ID3");
+    let last = store
+        .get(&key(), Some(ByteRange::Last(2)))
+        .await
+        .unwrap()
+        .into_blob()
+        .unwrap();
+    assert_eq!(last.range, 1..3);
+    assert_eq!(
+        last.body.collect().await.unwrap().to_bytes(),
+        "D3",
+        "the document is no content"
+    );
+    for beyond in [ByteRange::From(3), ByteRange::FromTo(3, 9)] {
+        let error = store.get(&key(), Some(beyond)).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::RangeNotSatisfiable, "{beyond}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_of_another_program_is_a_file() {
+    let engine = Arc::new(InMemory::new());
+    let store = ObjectStoreBlobs::new(Arc::clone(&engine));
+    engine.put(&name(), PutPayload::from_static(b"by hand")).await.unwrap();
+    assert_eq!(read(&store).await.unwrap(), "by hand");
+    assert_eq!(store.metadata(&key()).await.unwrap(), None);
+    for (attribute, value) in [
+        ("trailer", "8"),
+        ("trailer", "-1"),
+        ("metadata", "[]"),
+        ("metadata", "%"),
+    ] {
+        let mut options = PutOptions::default();
+        options
+            .attributes
+            .insert(Attribute::Metadata(attribute.into()), value.into());
+        let payload = PutPayload::from_static(b"by hand");
+        engine.put_opts(&name(), payload, options).await.unwrap();
+        let error = store.metadata(&key()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal, "{attribute}: {value}");
+        assert!(error.message().contains(attribute), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_file_is_one_request() {
+    let engine = Faulty::new(Fault::None);
+    let store = ObjectStoreBlobs::new(engine.clone());
+    assert_eq!(store.put(upload("new")).await.unwrap(), Stored::Created);
+    assert_eq!(engine.calls(), ["put"]);
+    assert_eq!(store.put(upload("newer")).await.unwrap(), Stored::Replaced);
+    assert_eq!(engine.calls(), ["put", "put"]);
+    read(&store).await.unwrap();
+    assert_eq!(engine.calls(), ["get"]);
+    let range = ByteRange::FromTo(1, 3);
+    store.get(&key(), Some(range)).await.unwrap();
+    assert_eq!(engine.calls(), ["get"]);
+    store.head(&key()).await.unwrap();
+    store.metadata(&key()).await.unwrap();
+    assert_eq!(engine.calls(), ["head", "head"]);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_made_up_for() {
+    let engine = Faulty::new(Fault::LostAnswer);
+    let store = ObjectStoreBlobs::new(engine.clone());
+    store.put(upload("content")).await.unwrap();
+    assert_eq!(engine.calls(), ["put", "head", "put"]);
+    assert_eq!(read(&store).await.unwrap(), "content");
+}
+
+/// Whatever ends it, an upload in parts leaves none behind.
+#[tokio::test]
+async fn an_upload_in_parts_that_ends_early_is_aborted() {
+    let long = "x".repeat(5_000);
+    for fault in [
+        Fault::None,
+        Fault::PartFails(2),
+        Fault::CompleteFails,
+        Fault::PartHangs(2),
+    ] {
+        let engine = Faulty::new(fault);
+        let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
+        let store = store.deadline(Duration::from_millis(50));
+        let body = if fault == Fault::None {
+            Body::new(faulty::breaks_after(5_000))
+        } else {
+            Body::from(long.clone())
+        };
+        let error = store.put(upload(body)).await.unwrap_err();
+        let expected = if fault == Fault::None {
+            ErrorKind::IncompleteBody
+        } else {
+            ErrorKind::Unavailable
+        };
+        assert_eq!(error.kind(), expected, "{fault:?}: {error}");
+        engine.aborted().await;
+        assert!(store.head(&key()).await.unwrap_err().is_not_found(), "{fault:?}");
+    }
+    // Dropped, as when KAZOO hangs up.
+    let engine = Faulty::new(Fault::PartHangs(2));
+    let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
+    let task = tokio::spawn(async move { store.put(upload(long)).await });
+    engine.hanging().await;
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    engine.aborted().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_hangs_is_unavailable_at_the_deadline() {
+    let deadline = Duration::from_secs(30);
+    let store = ObjectStoreBlobs::new(Faulty::new(Fault::Hangs));
+    let begun = Instant::now();
+    for error in [
+        store.put(upload("content")).await.err(),
+        store.get(&key(), None).await.err(),
+        store.get(&key(), Some(ByteRange::From(1))).await.err(),
+        store.head(&key()).await.err(),
+        store.metadata(&key()).await.err(),
+    ] {
+        let error = error.expect("an engine that hangs is an error");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().ends_with("within 30s"), "{error}");
+    }
+    assert_eq!(begun.elapsed(), deadline * 5);
+    let begun = Instant::now();
+    assert!(store.check().await.is_err());
+    assert_eq!(
+        begun.elapsed(),
+        deadline * 2,
+        "to store, and to delete what may have been stored"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_hangs_is_an_error_at_the_deadline() {
+    let store = ObjectStoreBlobs::new(Faulty::new(Fault::BodyHangs));
+    store.put(upload("content")).await.unwrap();
+    let begun = Instant::now();
+    let error = read(&store).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(begun.elapsed(), ObjectStoreBlobs::DEFAULT_DEADLINE);
+}
+
+/// The clock stands while the client sends, or does not read.
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_is_not_a_slow_engine() {
+    let store = ObjectStoreBlobs::new(InMemory::new()).part_size(100);
+    let pause = ObjectStoreBlobs::DEFAULT_DEADLINE * 2;
+    store
+        .put(upload(Body::new(faulty::slow(vec![50; 10], pause))))
+        .await
+        .unwrap();
+    let mut body = store.get(&key(), None).await.unwrap().into_blob().unwrap().body;
+    tokio::time::sleep(pause).await;
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 500);
+    tokio::time::sleep(pause).await;
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn an_engine_that_gives_another_number_of_bytes_is_found_out() {
+    for fault in [Fault::GivesLess, Fault::GivesMore] {
+        let store = ObjectStoreBlobs::new(Faulty::new(fault));
+        store.put(upload("content")).await.unwrap();
+        let error = read(&store).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal, "{fault:?}");
+        assert!(error.message().contains("bytes than it had promised"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_without_attributes_fails_the_check() {
+    let store = ObjectStoreBlobs::new(Faulty::new(Fault::DropsAttributes));
+    let error = store.check().await.unwrap_err();
+    assert!(error.message().contains("attributes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_check_leaves_no_object() {
+    let engine = Faulty::new(Fault::None);
+    let store = ObjectStoreBlobs::new(engine.clone()).prefix("p".into());
+    store.check().await.unwrap();
+    assert_eq!(engine.calls(), ["put", "head", "delete"]);
+    assert_eq!(engine.objects().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_fetch_is_redirected_to_a_signed_url() {
+    let store = ObjectStoreBlobs::new(InMemory::new());
+    let store = store.redirect(Arc::new(Signs), Duration::from_secs(60));
+    store.put(upload("content")).await.unwrap();
+    let Fetched::Redirect(location) = store.get(&key(), None).await.unwrap() else {
+        panic!("a fetch is redirected");
+    };
+    assert_eq!(
+        location,
+        "http://engine/ACCOUNT/202401-DOCUMENT/message.mp3?GET&valid=60"
+    );
+    assert_eq!(store.head(&key()).await.unwrap().len, 7);
+    // The engine would give the document with the content.
+    let large = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
+    let metadata = Metadata::from_json(large).unwrap();
+    store.put(upload("content").with_metadata(metadata)).await.unwrap();
+    assert!(store.get(&key(), None).await.unwrap().into_blob().is_some());
+    let missing = BlobKey::from_path("missing").unwrap();
+    assert!(store.get(&missing, None).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_media_type_that_is_no_text_is_refused() {
+    let engine = Faulty::new(Fault::None);
+    let store = ObjectStoreBlobs::new(engine.clone());
+    let bad = upload("content").with_content_type(HeaderValue::from_bytes(b"audio/\xff").unwrap());
+    let error = store.put(bad).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    assert_eq!(engine.objects().await, [""; 0]);
+}
