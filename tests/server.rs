@@ -590,6 +590,18 @@ fn what_keeps_it_from_starting_is_one_line() {
         assert!(line.contains(bad), "{line}");
     }
 
+    for (bad, says) in [
+        (
+            &["--store", path, "--s3-endpoint=http://127.0.0.1:1"][..],
+            "--s3-endpoint",
+        ),
+        (&["--store=s3://bucket", "--no-fsync"], "--no-fsync"),
+        (&["--store=gs://bucket", "--presign=60", "--no-fsync"], "--no-fsync"),
+    ] {
+        let line = complaint(&[&["serve", "--listen", "127.0.0.1:0"], bad].concat());
+        assert!(line.contains(says), "{line}");
+    }
+
     for bad in ["relative", "/a?b", "/a b", ""] {
         let mount = format!("--mount={bad}");
         let line = complaint(&["serve", "--store", path, "--listen", "127.0.0.1:0", &mount]);
@@ -604,6 +616,8 @@ fn a_wrong_command_line_is_explained() {
         (&["serve", "--key", "header"], "query=NAME"),
         (&["serve", "--max-body", "1GB"], "GiB"),
         (&["serve", "--grace=-1"], "--grace"),
+        (&["serve", "--store=ftp://host/x"], "s3://BUCKET/PREFIX"),
+        (&["serve", "--store=s3://key:secret@bucket"], "environment"),
         (&["serve", "--listen", "8080"], "--listen"),
         (&["server"], "serve"),
     ] {

@@ -301,6 +301,30 @@ async fn whole_onto_files() {
     assert_eq!(replay(onto_files, ordinary).await, 163);
 }
 
+#[cfg(feature = "object-store")]
+#[tokio::test]
+async fn whole_onto_objects() {
+    let onto_objects = Replay {
+        store: Kind::Objects,
+        ..Replay::default()
+    };
+    assert_eq!(replay(onto_objects, ordinary).await, 163);
+}
+
+#[cfg(feature = "server")]
+#[tokio::test]
+#[ignore = "needs an object store: see tests/cluster"]
+async fn whole_onto_an_engine() {
+    for front in [Front::Hyper, Front::Axum] {
+        let onto_an_engine = Replay {
+            front,
+            store: Kind::Engine,
+            ..Replay::default()
+        };
+        assert_eq!(replay(onto_an_engine, ordinary).await, 163);
+    }
+}
+
 #[tokio::test]
 async fn in_seven_byte_pieces_through_hyper() {
     let in_pieces = Replay {

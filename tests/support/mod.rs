@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub(crate) mod client;
+#[cfg(feature = "server")]
+pub(crate) mod engine;
 pub(crate) mod fixture;
 pub(crate) mod server;
 pub(crate) mod stores;

@@ -23,13 +23,23 @@ pub(crate) enum Kind {
     Memory,
     #[cfg(feature = "fs")]
     Files,
+    /// Objects in memory, in parts so small that most uploads take several.
+    #[cfg(feature = "object-store")]
+    Objects,
+    /// Objects in the engine that the environment names.
+    #[cfg(feature = "server")]
+    Engine,
 }
 
 impl Kind {
-    #[cfg(feature = "fs")]
-    pub(crate) const ALL: &[Self] = &[Self::Memory, Self::Files];
-    #[cfg(not(feature = "fs"))]
-    pub(crate) const ALL: &[Self] = &[Self::Memory];
+    /// Those that need nothing from outside.
+    pub(crate) const ALL: &[Self] = &[
+        Self::Memory,
+        #[cfg(feature = "fs")]
+        Self::Files,
+        #[cfg(feature = "object-store")]
+        Self::Objects,
+    ];
 }
 
 /// A ready store that remembers which keys were stored, and how often.
@@ -57,6 +67,13 @@ impl Spy {
                 let store = FsStore::options().durable(false).open(root.path()).unwrap();
                 Self::new(store, Some(Arc::new(root)))
             }
+            #[cfg(feature = "object-store")]
+            Kind::Objects => {
+                let engine = object_store::memory::InMemory::new();
+                Self::new(kazoo_storage::ObjectStoreBlobs::new(engine).part_size(16), None)
+            }
+            #[cfg(feature = "server")]
+            Kind::Engine => Self::new(super::engine::store(), None),
         }
     }
 
