@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use kazoo_storage::{BlobKey, BlobStore as _, ErrorKind, Fetched, FsStore, Metadata, Upload};
+use kazoo_storage::{BlobCatalog as _, BlobKey, BlobStore as _, ErrorKind, Fetched, FsStore, Metadata, Upload};
 use tempfile::TempDir;
 
 const SEGMENTS: [&str; 2] = [".stage/journal.0", ".stage/journal.1"];
@@ -248,4 +248,71 @@ async fn what_cannot_be_put_in_its_place_again_keeps_the_store_closed_and_is_nam
     fs::remove_dir_all(&media).unwrap();
     let store = FsStore::open(root.path()).unwrap();
     assert_eq!(get(&store, "ACC/DOC/message.mp3").await.0, long);
+}
+
+#[tokio::test]
+async fn what_was_deleted_stays_deleted() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FsStore::open(root.path()).unwrap();
+    let long = vec![7; 200_000];
+    put(&store, "ACC/short/a.mp3", b"short".to_vec(), Some(r#"{"n":1}"#)).await;
+    put(&store, "ACC/long/a.mp3", long.clone(), Some(r#"{"n":1}"#)).await;
+    put(&store, "ACC/again/a.mp3", b"old".to_vec(), Some(r#"{"n":1}"#)).await;
+    put(&store, "ACC/parent", b"file".to_vec(), None).await;
+    put(&store, "ACC/other/a.mp3", b"other".to_vec(), Some(r#"{"n":2}"#)).await;
+    for path in ["ACC/short/a.mp3", "ACC/long/a.mp3", "ACC/again/a.mp3", "ACC/parent"] {
+        store.delete(&key(path)).await.unwrap();
+    }
+    assert!(!root.path().join("ACC/short").exists(), "no empty directory is left");
+    put(&store, "ACC/again/a.mp3", b"new".to_vec(), None).await;
+    put(&store, "ACC/parent/child.mp3", b"child".to_vec(), None).await;
+    let journal = journal(root.path());
+    power_cut(store, &journal);
+    // What was deleted is there again, as the disk may have it: the deletions were not written out.
+    fs::create_dir_all(root.path().join("ACC/short")).unwrap();
+    fs::create_dir_all(root.path().join("ACC/long")).unwrap();
+    fs::write(root.path().join("ACC/short/a.mp3"), "short").unwrap();
+    fs::write(root.path().join("ACC/long/a.mp3"), &long).unwrap();
+    let past = SystemTime::now() - Duration::from_secs(3600);
+    for path in ["ACC/short/a.mp3", "ACC/long/a.mp3"] {
+        fs::File::open(root.path().join(path))
+            .unwrap()
+            .set_modified(past)
+            .unwrap();
+    }
+
+    let store = FsStore::open(root.path()).unwrap();
+    for path in ["ACC/short/a.mp3", "ACC/long/a.mp3", "ACC/parent"] {
+        assert!(store.head(&key(path)).await.unwrap_err().is_not_found(), "{path}");
+    }
+    assert_eq!(get(&store, "ACC/again/a.mp3").await, (b"new".to_vec(), None));
+    assert_eq!(get(&store, "ACC/parent/child.mp3").await, (b"child".to_vec(), None));
+    let other = (b"other".to_vec(), Some(r#"{"n":2}"#.to_owned()));
+    assert_eq!(get(&store, "ACC/other/a.mp3").await, other);
+    assert!(!root.path().join("ACC/short").exists());
+}
+
+/// A directory goes with its last file while uploads come into it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_and_deletions_in_one_directory_do_not_meet() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FsStore::options().durable(false).open(root.path()).unwrap();
+    let tasks: Vec<_> = (0..4)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let path = format!("ACC/DOC/{number}.mp3");
+                for round in 0..200 {
+                    let content = format!("{number} {round}").into_bytes();
+                    put(&store, &path, content.clone(), None).await;
+                    assert_eq!(get(&store, &path).await, (content, None));
+                    store.delete(&key(&path)).await.unwrap();
+                    assert!(store.head(&key(&path)).await.unwrap_err().is_not_found());
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
 }

@@ -22,6 +22,7 @@ catalog_conformance_tests!(memory_catalog, || async { (MemoryStore::new(), ()) }
 conformance_tests!(shared, || async { (Arc::new(MemoryStore::new()), ()) });
 conformance_tests!(erased, || async { (DynBlobStore::new(MemoryStore::new()), ()) });
 conformance_tests!(files, || async { open(&FsStore::options()) });
+catalog_conformance_tests!(file_catalog, || async { open(&FsStore::options()) });
 conformance_tests!(files_not_durable, || async { open(&FsStore::options().durable(false)) });
 conformance_tests!(erased_files, || async {
     let (store, root) = open(&FsStore::options().durable(false));

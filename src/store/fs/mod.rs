@@ -1,6 +1,7 @@
 //! [`FsStore`]: plain files on a Unix file system.
 
 mod cached;
+mod catalog;
 mod commit;
 mod error;
 mod hot;
@@ -91,7 +92,8 @@ const GATHER: usize = 64 << 10;
 /// from a loss of power only once the file system was written out.
 ///
 /// Whoever reads the files without the store after a crash, from a copy of the disk for example, opens the store once
-/// before. What was removed by hand shortly before a crash (within the last 16 MiB of uploads) may be back after it.
+/// before. What was removed by hand shortly before a crash (within the last 16 MiB of uploads) may be back after it; what
+/// was [deleted](crate::BlobCatalog::delete) is not.
 ///
 /// If the disk fails to sync, every upload is [`ErrorKind::Unavailable`] until the store is opened again: what the
 /// kernel still has to write can no longer be known.

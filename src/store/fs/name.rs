@@ -147,28 +147,39 @@ fn encode(segment: &str) -> Vec<String> {
     names
 }
 
+/// The key whose file has these names below the root; none for a file that is not this store's.
+pub(super) fn key(names: &[String]) -> Option<BlobKey> {
+    let key = BlobKey::from_segments(segments(names)?).ok()?;
+    let path = KeyPath::of(&key);
+    let of_key = path.dirs.iter().chain([&path.file]).map(|name| &*name.text);
+    of_key.eq(names.iter().map(String::as_str)).then_some(key)
+}
+
+/// The segments that these names stand for.
+fn segments(names: &[String]) -> Option<Vec<String>> {
+    let mut segments = Vec::with_capacity(names.len());
+    let mut segment = String::new();
+    for name in names {
+        let (name, goes_on) = name
+            .strip_suffix('%')
+            .map_or((name.as_str(), false), |name| (name, true));
+        segment.push_str(&percent_decode_str(name).decode_utf8().ok()?);
+        if !goes_on {
+            segments.push(std::mem::take(&mut segment));
+        }
+    }
+    segment.is_empty().then_some(segments)
+}
+
 /// The key whose file has these names below the root, as a message shows it.
 pub(super) struct Decoded<'a>(pub(super) &'a [String]);
 
 impl fmt::Display for Decoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut segments = vec![String::new()];
-        for name in self.0 {
-            let (name, goes_on) = name
-                .strip_suffix('%')
-                .map_or((name.as_str(), false), |name| (name, true));
-            if let Some(segment) = segments.last_mut() {
-                segment.push_str(&percent_decode_str(name).decode_utf8_lossy());
-            }
-            if !goes_on {
-                segments.push(String::new());
-            }
-        }
-        segments.retain(|segment| !segment.is_empty());
-        match BlobKey::from_segments(segments) {
-            Ok(key) => key.fmt(f),
+        match key(self.0) {
+            Some(key) => key.fmt(f),
             // Somebody else's file.
-            Err(_) => write!(f, "{:?}", self.0.join("/")),
+            None => write!(f, "{:?}", self.0.join("/")),
         }
     }
 }

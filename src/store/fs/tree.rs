@@ -98,6 +98,21 @@ impl Tree {
         }
         Ok((dir, made))
     }
+
+    /// Removes the directories on the way to `path` that are empty, the innermost first.
+    pub(super) fn prune(&self, path: &KeyPath<'_>) -> Result<()> {
+        let mut above = vec![Arc::clone(&self.root)];
+        for name in &path.dirs {
+            match above.last().map(|dir| open_at(dir, &name.text, OFlags::DIRECTORY)) {
+                Some(Ok(dir)) => above.push(Arc::new(dir)),
+                _ => break,
+            }
+        }
+        for (dir, name) in above.iter().zip(&path.dirs).rev() {
+            remove_empty(dir, &*name.text)?;
+        }
+        Ok(())
+    }
 }
 
 /// Makes a directory, and says whether there was nothing in its place.

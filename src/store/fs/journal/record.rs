@@ -1,4 +1,4 @@
-//! How the journal writes down what an upload changes.
+//! How the journal writes down what an upload or a deletion changes.
 
 use std::{io::Read, time::SystemTime};
 
@@ -11,11 +11,11 @@ use crate::{
     store::fs::error::failed,
 };
 
-/// What one upload changes.
+/// What one upload or deletion changes.
 #[derive(Debug)]
 pub(in crate::store::fs) struct Change<'a> {
     pub(in crate::store::fs) key: &'a BlobKey,
-    /// The modification time of the new content.
+    /// The modification time of the new content, or when it was deleted.
     pub(in crate::store::fs) modified: SystemTime,
     pub(in crate::store::fs) content: Content,
     /// The text of the new sidecar, if there is to be one.
@@ -29,6 +29,8 @@ pub(in crate::store::fs) enum Content {
     Whole(Bytes),
     /// It is in the staging directory, durable, under this name, or in its place already.
     Staged(String),
+    /// There is none any more.
+    Deleted,
 }
 
 /// A change as it stands in a segment: a prefix, a head as JSON, the sidecar's text and the content.
@@ -50,6 +52,9 @@ struct Head {
     sidecar: Option<usize>,
     /// The name of the staged content, if it is not in the record.
     staged: Option<String>,
+    /// Whether there is no content any more.
+    #[serde(default)]
+    deleted: bool,
 }
 
 /// A change read back.
@@ -88,12 +93,14 @@ impl Record {
         let (content, staged) = match &change.content {
             Content::Whole(content) => (content.clone(), None),
             Content::Staged(name) => (Bytes::new(), Some(name.clone())),
+            Content::Deleted => (Bytes::new(), None),
         };
         let head = Head {
             key: change.key.to_string(),
             modified: change.modified,
             sidecar: change.sidecar.as_ref().map(Bytes::len),
             staged,
+            deleted: change.content == Content::Deleted,
         };
         let mut record = Self {
             prefix: [0; PREFIX],
@@ -181,7 +188,11 @@ fn logged(head: &[u8], mut rest: Bytes) -> Option<Logged> {
     Some(Logged {
         key: BlobKey::from_path(&head.key).ok()?,
         modified: head.modified,
-        content: head.staged.map_or(Content::Whole(rest), Content::Staged),
+        content: match head.staged {
+            _ if head.deleted => Content::Deleted,
+            Some(name) => Content::Staged(name),
+            None => Content::Whole(rest),
+        },
         sidecar,
     })
 }
@@ -209,6 +220,7 @@ mod tests {
                 Content::Whole(Bytes::from_static(b"ID3")),
                 Some(Bytes::from_static(b"{}\n")),
             ),
+            (Content::Deleted, None),
             (Content::Whole(Bytes::new()), None),
             (Content::Staged("17".to_owned()), Some(Bytes::new())),
         ];
@@ -236,8 +248,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let (segment, _) = segment();
-        assert_eq!(read_all(&segment).len(), 3);
-        assert_eq!(read_all(&[&*segment, &[0; 100]].concat()).len(), 3);
+        assert_eq!(read_all(&segment).len(), 4);
+        assert_eq!(read_all(&[&*segment, &[0; 100]].concat()).len(), 4);
     }
 
     #[test]
@@ -247,7 +259,7 @@ mod tests {
         let forged = b"no JSON";
         let checksum = sealed(8, 7, 0, crc32fast::hash(forged));
         let tail = [&prefix(8, 7, 0, checksum)[..], forged].concat();
-        assert_eq!(read_all(&[&*segment, &*tail].concat()).len(), 3);
+        assert_eq!(read_all(&[&*segment, &*tail].concat()).len(), 4);
         read(&mut &*tail, &mut (tail.len() as u64), None).unwrap_err();
     }
 
@@ -255,16 +267,16 @@ mod tests {
     fn a_record_that_was_not_wholly_written_is_none() {
         let (segment, last) = segment();
         for end in last..segment.len() {
-            assert_eq!(read_all(&segment[..end]).len(), 2, "{end}");
+            assert_eq!(read_all(&segment[..end]).len(), 3, "{end}");
             // The file was extended before its bytes came.
             let mut zeros = segment.clone();
             zeros[end..].fill(0);
-            assert_eq!(read_all(&zeros).len(), 2, "{end}");
+            assert_eq!(read_all(&zeros).len(), 3, "{end}");
         }
         for at in last..segment.len() {
             let mut flipped = segment.clone();
             flipped[at] ^= 1;
-            assert_eq!(read_all(&flipped).len(), 2, "{at}");
+            assert_eq!(read_all(&flipped).len(), 3, "{at}");
         }
     }
 }

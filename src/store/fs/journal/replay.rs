@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result},
     key::BlobKey,
     store::fs::{
+        catalog,
         commit::{self, Old},
         error::failed,
         name::KeyPath,
@@ -102,6 +103,10 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime]
     if found.is_some_and(|found| later.contains(&found) || !earlier.contains(&found) && found > change.modified) {
         return Ok(());
     }
+    if change.content == Content::Deleted {
+        catalog::unlink(&dir, &path)?;
+        return tree.prune(&path);
+    }
     // Usually nothing is undone, and nothing needs writing: a disk that is full keeps no store from being opened.
     if found == Some(change.modified) && is_in_place(&dir, &path, change)? {
         return Ok(());
@@ -120,6 +125,7 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime]
             // None: it is in its place already.
             media => media,
         },
+        Content::Deleted => None,
     };
     if let Some(text) = &change.sidecar {
         commit::put_sidecar(&dir, &path, &mut written(stage, text)?)?;

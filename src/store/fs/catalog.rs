@@ -1,0 +1,180 @@
+//! What is stored, and away with it.
+
+use std::{
+    fs::File,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures_core::Stream;
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Stat},
+    io::Errno,
+};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::{
+    FsStore, Inner, blocking,
+    error::failed,
+    journal::{Change, Content},
+    name::{self, KeyPath, Obstacle},
+    tree::{self, Found},
+    version::Version,
+};
+use crate::{
+    error::Result,
+    key::BlobKey,
+    store::{BlobCatalog, BlobEntry},
+};
+
+/// How many entries are read ahead of who asks for them.
+const AHEAD: usize = 256;
+
+impl BlobCatalog for FsStore {
+    /// Occupies one of Tokio's blocking threads until it ends or is dropped.
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send {
+        let (entries, received) = channel(AHEAD);
+        let (store, prefix) = (Arc::clone(&self.0), prefix.cloned());
+        tokio::task::spawn_blocking(move || {
+            if let Err(Stop::Failed(error)) = list(&store, prefix.as_ref(), &entries) {
+                let _ = entries.blocking_send(Err(error));
+            }
+        });
+        Listing(received)
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<()> {
+        let (store, key) = (Arc::clone(&self.0), key.clone());
+        blocking(move || delete(&store, &key)).await
+    }
+}
+
+struct Listing(Receiver<Result<BlobEntry>>);
+
+impl Stream for Listing {
+    type Item = Result<BlobEntry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// What ends a listing early.
+enum Stop {
+    /// Nobody listens any more.
+    Unheard,
+    Failed(crate::error::Error),
+}
+
+impl From<crate::error::Error> for Stop {
+    fn from(error: crate::error::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Sends an entry for each file beneath `prefix`. Blocks.
+fn list(store: &Inner, prefix: Option<&BlobKey>, entries: &Sender<Result<BlobEntry>>) -> Result<(), Stop> {
+    let mut names = Vec::new();
+    let Some(prefix) = prefix else {
+        return walk(store.tree.root(), &mut names, entries);
+    };
+    let path = KeyPath::of(prefix);
+    let Some(above) = store.tree.find(&path)? else {
+        return Ok(());
+    };
+    let Found::Directory(dir) = tree::open(&above, &path.file.text)? else {
+        return Ok(());
+    };
+    names.extend(path.dirs.iter().map(|name| name.text.to_string()));
+    names.push(path.file.text.into_owned());
+    walk(&dir, &mut names, entries)
+}
+
+/// Sends what is below `dir`, which has these `names` below the root.
+fn walk(dir: &File, names: &mut Vec<String>, entries: &Sender<Result<BlobEntry>>) -> Result<(), Stop> {
+    let unreadable = |errno| failed("read a directory", errno);
+    for found in Dir::read_from(dir).map_err(unreadable)? {
+        let found = found.map_err(unreadable)?;
+        // Names with a leading dot are the store's own, and what is no text has another program written.
+        let Some(name) = found.file_name().to_str().ok().filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            // Deleted meanwhile.
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(unreadable(errno).into()),
+        };
+        names.push(name.to_owned());
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                if let Some(key) = name::key(names) {
+                    let mut entry = BlobEntry::new(key);
+                    entry.modified = modified(&stat);
+                    entries.blocking_send(Ok(entry)).map_err(|_| Stop::Unheard)?;
+                }
+            }
+            FileType::Directory => {
+                if let Found::Directory(below) = tree::open(dir, name)? {
+                    walk(&below, names, entries)?;
+                }
+            }
+            _ => {}
+        }
+        names.pop();
+    }
+    Ok(())
+}
+
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_fallible_conversions,
+    reason = "the types differ by system"
+)]
+fn modified(stat: &Stat) -> Option<SystemTime> {
+    let seconds = u64::try_from(stat.st_mtime).ok()?;
+    let nanos = u32::try_from(stat.st_mtime_nsec).ok()?;
+    UNIX_EPOCH.checked_add(Duration::new(seconds, nanos))
+}
+
+/// Removes the file under `key`, durably. Blocks.
+fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
+    let path = KeyPath::of(key);
+    let _turn = store.locks.lock(key);
+    let Some(dir) = store.tree.find(&path)? else {
+        return Ok(());
+    };
+    let version = match tree::open(&dir, &path.file.text)? {
+        Found::File(_, stat) => Version::of(&stat).map_err(|error| failed("look at what is stored", error))?,
+        Found::Absent | Found::Directory(_) => return Ok(()),
+        Found::Symlink => return Err(path.obstacle(&path.file, Obstacle::Symlink)),
+        Found::Other => return Err(path.obstacle(&path.file, Obstacle::Other)),
+    };
+    let change = Change {
+        key,
+        modified: Version::successor(Some(version), SystemTime::now()),
+        content: Content::Deleted,
+        sidecar: None,
+    };
+    // Kept until the pair is gone.
+    let _unapplied = store
+        .journal
+        .as_ref()
+        .map(|journal| journal.append(&change))
+        .transpose()?;
+    unlink(&dir, &path)?;
+    store.tree.prune(&path)
+}
+
+/// Removes media and sidecar. Without its media, a sidecar is none.
+pub(super) fn unlink(dir: &File, path: &KeyPath<'_>) -> Result<()> {
+    for name in [&*path.file.text, &name::sidecar(&path.file.text)] {
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed("delete a file", errno)),
+        }
+    }
+    Ok(())
+}
