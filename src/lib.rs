@@ -43,17 +43,21 @@
 //! of any handler, and does nothing where its wrinkle is absent. Each module shows its layer alone.
 //!
 //! A request holds at most 256 KiB of its body at any time, whatever the body's size or shape, and the JSON of a
-//! multipart upload (1 MiB at most by default). A store may hold more: [`MemoryStore`] holds everything.
+//! multipart upload (1 MiB at most by default). A store may hold more: `ObjectStoreBlobs` holds 10 MiB by default, and
+//! [`MemoryStore`] everything.
 //!
 //! # Stores
 //!
-//! [`MemoryStore`] for tests, [`FsStore`] for plain files, and yours: implement [`BlobStore`] and run the
-//! `conformance_tests!` of the feature `conformance` on it.
+//! [`MemoryStore`] for tests, [`FsStore`] for plain files, `ObjectStoreBlobs` for an S3-compatible cluster or another
+//! object store, and yours: implement [`BlobStore`] and run the `conformance_tests!` of the feature `conformance` on it.
+//! [`BlobCatalog`] lists and deletes what a store holds.
 //!
 //! # Features
 //!
 //! - `fs` (default): `FsStore`.
-//! - `conformance`: `conformance_tests!`, the contract of [`BlobStore`] as a test suite.
+//! - `object-store`: `ObjectStoreBlobs`. Which engines there are is a matter of the features of the crate `object_store`.
+//! - `conformance`: `conformance_tests!` and `catalog_conformance_tests!`, the contracts of [`BlobStore`] and
+//!   [`BlobCatalog`] as test suites.
 //! - `server`: the program `kazoo-storage`.
 
 pub mod answer_probe;

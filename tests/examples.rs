@@ -120,8 +120,14 @@ fn directory() -> &'static PathBuf {
         cargo.args(["build", "--quiet", "--examples", "--no-default-features", "--features"]);
         // With the features of this test nothing that it was built with is built again.
         let conformance = cfg!(feature = "conformance").then_some("conformance");
+        let object_store = cfg!(feature = "object-store").then_some("object-store");
         let server = cfg!(feature = "server").then_some("server");
-        let features: Vec<_> = ["fs"].into_iter().chain(conformance).chain(server).collect();
+        let features: Vec<_> = ["fs"]
+            .into_iter()
+            .chain(conformance)
+            .chain(object_store)
+            .chain(server)
+            .collect();
         cargo.arg(features.join(","));
         match profile.file_name().unwrap().to_str().unwrap() {
             "debug" => {}
@@ -175,6 +181,19 @@ fn hyper() {
 #[test]
 fn custom_store() {
     Example::start("custom_store", &[]).is_a_storage_backend();
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+fn object_store() {
+    let example = Example::start("object_store", &[]);
+    example.is_a_storage_backend();
+    let (status, files) = example.get("/files");
+    assert_eq!(status, 200);
+    assert!(
+        files.lines().any(|key| key.ends_with("/202401-DOC/my%20message.mp3")),
+        "{files}"
+    );
 }
 
 #[test]

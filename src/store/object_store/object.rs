@@ -1,6 +1,6 @@
 //! What an object holds: the content, its media type, and the JSON document that belongs to it.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -17,10 +17,10 @@ use crate::{
 /// The attribute that holds a document.
 ///
 /// Attributes are HTTP headers behind a prefix, and in Azure also identifiers of a programming language: letters only.
-const METADATA: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("metadata"));
+const METADATA: Attribute = Attribute::Metadata(Cow::Borrowed("metadata"));
 
 /// The attribute that says how many bytes at the object's end are a document.
-const TRAILER: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("trailer"));
+const TRAILER: Attribute = Attribute::Metadata(Cow::Borrowed("trailer"));
 
 /// The longest document that is an attribute, encoded. S3 takes 2 KiB of names and values in all.
 const MAX_ATTRIBUTE: usize = 2000;
@@ -49,12 +49,11 @@ impl Description {
         let mut trailer = None;
         if let Some(metadata) = metadata {
             let json = metadata.as_json();
-            match encode(json) {
-                Some(encoded) => drop(attributes.insert(METADATA, encoded.into())),
-                None => {
-                    attributes.insert(TRAILER, json.len().to_string().into());
-                    trailer = Some(json.clone());
-                }
+            if let Some(encoded) = encode(json) {
+                attributes.insert(METADATA, encoded.into());
+            } else {
+                attributes.insert(TRAILER, json.len().to_string().into());
+                trailer = Some(json.clone());
             }
         }
         Ok(Self { attributes, trailer })

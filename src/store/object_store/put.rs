@@ -91,7 +91,7 @@ async fn put_parts(
     let mut payload = first;
     loop {
         let sent = store.within(Task::Store, upload.get()?.put_part(payload));
-        let (_, next) = tokio::try_join!(sent, parts.next())?;
+        let ((), next) = tokio::try_join!(sent, parts.next())?;
         match next {
             Part::Full(next) => payload = next,
             Part::Last(next) => {
