@@ -85,16 +85,16 @@ pub(crate) struct StoreOptions {
     /// an object store: `s3://BUCKET/PREFIX` (any S3-compatible cluster), `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`
     ///
     /// Credentials come from the environment, by the names that the tools of each cloud have for them:
-    /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and the variables of containers and instances;
-    /// GOOGLE_APPLICATION_CREDENTIALS; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY.
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and the variables of containers and instances;
+    /// `GOOGLE_APPLICATION_CREDENTIALS`; `AZURE_STORAGE_ACCOUNT_NAME` and `AZURE_STORAGE_ACCOUNT_KEY`.
     #[arg(long, env = "KAZOO_STORAGE_STORE", value_name = "LOCATION", default_value = "./data")]
     pub(crate) store: Location,
 
-    /// URL of the S3-compatible cluster, such as `http://10.0.0.7:7480`; without it, AWS_ENDPOINT_URL's or Amazon's own
+    /// URL of the S3-compatible cluster, such as `http://10.0.0.7:7480`; without it, `AWS_ENDPOINT_URL`'s or Amazon's own
     #[arg(long, env = "KAZOO_STORAGE_S3_ENDPOINT", value_name = "URL")]
     pub(crate) s3_endpoint: Option<String>,
 
-    /// Region of the bucket; without it, AWS_REGION's or `us-east-1`
+    /// Region of the bucket; without it, `AWS_REGION`'s or `us-east-1`
     #[arg(long, env = "KAZOO_STORAGE_S3_REGION", value_name = "REGION")]
     pub(crate) s3_region: Option<String>,
 

@@ -1,6 +1,6 @@
 //! The store behind the server: a directory, or a bucket of an object store.
 
-use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{env, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use kazoo_storage::{BlobStore as _, DynBlobStore, Error, ErrorKind, FsStore, ObjectStoreBlobs};
 use object_store::{
@@ -85,7 +85,16 @@ pub(crate) async fn open(options: &StoreOptions) -> Fallible<DynBlobStore> {
         Ok(store) => store.check().await.map(|()| store),
         Err(error) => Err(error),
     };
-    checked.map_err(|error| format!("cannot keep files in --store {}: {}", options.store, log::chain(&error)).into())
+    checked.map_err(|error| {
+        let location = &options.store;
+        let hint = match location {
+            Location::Bucket { cloud: Cloud::S3, .. } if env::var_os("AWS_ACCESS_KEY_ID").is_none() => {
+                " (AWS_ACCESS_KEY_ID is not set, so the credentials are this machine's own, if it has any)"
+            }
+            _ => "",
+        };
+        format!("cannot keep files in --store {location}: {}{hint}", log::chain(&error)).into()
+    })
 }
 
 fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<DynBlobStore, Error> {
