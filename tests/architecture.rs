@@ -40,10 +40,11 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
 }
 
 /// Where a library may be used.
-const LIBRARIES: [(&str, &str); 3] = [
+const LIBRARIES: [(&str, &str); 4] = [
     ("multer", "split_multipart"),
     ("memchr", "split_multipart"),
     ("base64", "decode_base64"),
+    ("object_store", "store"),
 ];
 
 /// The code of `source` line by line, without comments, and up to its unit tests, which may use anything.

@@ -16,7 +16,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use object_store::{ObjectStore, path::Path, signer::Signer};
 
-use self::{deadline::Deadline, error::Task};
+use self::{check::Checks, deadline::Deadline, error::Task};
 use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
 use crate::{error::Result, key::BlobKey, metadata::Metadata};
 
@@ -87,6 +87,7 @@ pub struct ObjectStoreBlobs {
     deadline: Deadline,
     part_size: usize,
     redirect: Option<Redirect>,
+    checks: Arc<Checks>,
 }
 
 /// How fetches are sent to the engine itself.
@@ -111,6 +112,7 @@ impl ObjectStoreBlobs {
             deadline: Deadline(Self::DEFAULT_DEADLINE),
             part_size: Self::DEFAULT_PART_SIZE,
             redirect: None,
+            checks: Arc::new(Checks::new()),
         }
     }
 
