@@ -51,7 +51,7 @@ impl Body {
         Self::new(Empty::new())
     }
 
-    /// Reads at most `limit` bytes into one buffer; `None` if there are more.
+    /// Reads at most `limit` bytes into one buffer, allocated at once; `None` if there are more.
     pub(crate) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
         let mut collected = BytesMut::new();
         while let Some(frame) = self.frame().await {
@@ -59,8 +59,11 @@ impl Body {
             if data.len() > limit - collected.len() {
                 return Ok(None);
             }
-            if collected.is_empty() && self.is_end_stream() {
-                return Ok(Some(data));
+            if collected.is_empty() {
+                if self.is_end_stream() {
+                    return Ok(Some(data));
+                }
+                collected.reserve(limit);
             }
             collected.extend_from_slice(&data);
         }

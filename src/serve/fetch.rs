@@ -108,7 +108,7 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
     let len = end.saturating_sub(start);
     if len <= READ_AHEAD {
         let read = body
-            .collect_up_to(usize::try_from(READ_AHEAD).unwrap_or(usize::MAX))
+            .collect_up_to(usize::try_from(len).unwrap_or(usize::MAX))
             .await
             .map_err(unreadable)?;
         match read {

@@ -83,7 +83,7 @@ async fn redirect(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Uri>> 
     let Some(redirect) = &store.redirect else {
         return Ok(None);
     };
-    if look(store, name).await?.trailer() > 0 {
+    if look(store, name).await?.trailer() > 0 || !signs_alike(name) {
         return Ok(None);
     }
     let signed = redirect.signer.signed_url(Method::GET, name, redirect.valid);
@@ -92,6 +92,15 @@ async fn redirect(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Uri>> 
         damaged("the object store's signed URL is not one that a `location` header holds").with_source(error)
     })?;
     Ok(Some(location))
+}
+
+/// Whether a signed URL of `name` leads to it, whatever the engine.
+///
+/// `object_store` signs for Google's store what the name decodes to, which may be another object, and for Azure what it
+/// encodes to, which is refused. Nothing is encoded in these.
+fn signs_alike(name: &Path) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/');
+    name.as_ref().bytes().all(plain)
 }
 
 /// The bytes of the object in `range`, by one request if the range says where it begins.

@@ -145,8 +145,9 @@ impl ObjectStoreBlobs {
     /// Answers a fetch with a redirect to the engine, by a URL that `signer` signs and that is valid for so long.
     ///
     /// KAZOO follows it, so the bytes do not pass through this service; whoever fetches must reach the engine. Uploads
-    /// are never redirected: KAZOO would keep the URL it was sent to, which expires. A file whose JSON document stands
-    /// behind its content is not redirected either, as the engine would give both.
+    /// are never redirected: KAZOO would keep the URL it was sent to, which expires. Nor is the fetch of a file whose JSON
+    /// document stands behind its content, as the engine would give both, and of one whose name has anything but ASCII
+    /// letters, digits, `-`, `.`, `_` and `/`, as not every engine's URLs lead to it.
     #[must_use]
     pub fn redirect(mut self, signer: Arc<dyn Signer>, valid: Duration) -> Self {
         self.redirect = Some(Redirect { signer, valid });
