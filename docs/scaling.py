@@ -127,7 +127,6 @@ def plan(a: argparse.Namespace) -> list[str]:
         row('**Ceph clusters**', lambda p: count(p.clusters)),
         row(f'shards of bucket indexes; buckets of at most {SHARDS}',
             lambda p: f'{count(p.shards)}; {count(math.ceil(p.shards / SHARDS))}'),
-        row('writes to bucket indexes a second, on flash', lambda p: count(p.rate * 2 * a.copies)),
     ]
     for s in schemes(a):
         ratio = s.raw(a.size * KIB) / (a.size * KIB)
@@ -138,7 +137,6 @@ def plan(a: argparse.Namespace) -> list[str]:
         ]
     rows += [
         row('Amazon: partitioned prefixes', lambda p: count(p.partitions)),
-        row(f'deletions a second that keep it at {a.days} days; in 6 h of the day', lambda p: f'{count(p.rate)}; {count(p.rate * 4)}'),
         row('uploads that wait for a dead node; gateways for them, N+1', lambda p: f'{count(math.ceil(p.waiting))}; {p.gateways}'),
         row('each server then: memory, file descriptors', lambda p: f'{memory(p.memory)}, {count(math.ceil(2 * p.waiting / p.servers))}'),
     ]
@@ -148,18 +146,20 @@ def plan(a: argparse.Namespace) -> list[str]:
 def assumptions(a: argparse.Namespace) -> list[str]:
     ec = ' '.join(f'--ec {s.k}+{s.m}' for s in a.ec)
     return table(['counted with', 'flags'], [
-        [f'{a.size} KiB = {count(a.size * KIB)} bytes a voicemail, each fetched {number(a.fetches)} ×, kept {a.days} days',
+        [f'{a.size} KiB = {digits(a.size * KIB)} bytes a voicemail, each fetched {number(a.fetches)} ×, kept {a.days} days',
          f'`--size {a.size} --fetches {number(a.fetches)} --days {a.days}`'],
         [f'a server does {count(a.server_puts)} uploads or {count(a.server_gets)} fetches a second, has {number(a.link)} Gbit/s, and is '
          f'planned for {whole(a.load)} of that',
          f'`--server-puts {number(a.server_puts)} --server-gets {number(a.server_gets)} --link {number(a.link)} --load {number(a.load)}`'],
-        [f'the engine keeps {a.copies} copies' + ''.join(f', or {s.name}' for s in a.ec) + f', on {a.nodes} nodes',
-         f'`--copies {a.copies} {ec} --nodes {a.nodes}`'],
-        [f'a disk holds {number(a.disk)} TB and does {number(a.disk_requests)} requests a second in good time',
-         f'`--disk {number(a.disk)} --disk-requests {number(a.disk_requests)}`'],
-        [f'one Ceph cluster: at most {count(a.cluster_objects)} objects and {count(a.cluster_puts)} uploads a second',
-         f'`--cluster-objects {a.cluster_objects / 1e9:g}e9 --cluster-puts {number(a.cluster_puts)}`'],
-        [f'a node that dies is marked down after {number(a.detect)} s', f'`--detect {number(a.detect)}`'],
+        [f'the engine keeps {a.copies} copies' + ''.join(f', or {s.name}' for s in a.ec) + f', on {a.nodes} nodes; others do the work of a '
+         f'dead one after {number(a.detect)} s',
+         f'`--copies {a.copies} {ec} --nodes {a.nodes} --detect {number(a.detect)}`'],
+        [f'a disk holds {number(a.disk)} TB and does {number(a.disk_requests)} requests a second in good time; a Ceph cluster has at most '
+         f'{count(a.cluster_objects)} objects and {count(a.cluster_puts)} uploads a second',
+         f'`--disk {number(a.disk)} --disk-requests {number(a.disk_requests)} --cluster-objects {a.cluster_objects / 1e9:g}e9 '
+         f'--cluster-puts {number(a.cluster_puts)}`'],
+        [f'the simulation: {count(a.sim_rate)} uploads a second, 4 gateways of {GATEWAY} requests each, 2 servers',
+         f'`--sim-rate {number(a.sim_rate)} --deadline {number(a.deadline)}`'],
     ])
 
 
@@ -167,13 +167,13 @@ def costs(a: argparse.Namespace) -> list[str]:
     """What an upload costs in a cloud until it is deleted, where prices are to each other as --price says."""
     put, get, month = a.price
     rows = []
-    for size in dict.fromkeys([16, a.size, 1024]):
+    for size in sorted({16, a.size, 1024}):
         held = size * KIB / 1024 ** 3 * month * a.days / 30
         asked = put * requests(size * KIB)
         total = asked + get * a.fetches + held
         rows.append([f'{size} KiB for {a.days} days', *(whole(part / total) for part in (asked, get * a.fetches, held)),
-                     f'{put / month * 1024 ** 2 / size * 30:.0f} days'])
-    return table(['cost of a voicemail', 'PUT', f'{number(a.fetches)} GET', 'storage', 'storage has cost as much as the PUT after'], rows)
+                     f'{put / month * 1024 ** 2 / size * 30:.0f}'])
+    return table(['cost of a voicemail', 'PUT', f'{number(a.fetches)} GET', 'storage', 'days of storage for the price of the PUT'], rows)
 
 
 # -- what it does not: the time until a voicemail is stored while the engine has a fault
@@ -393,8 +393,7 @@ def cases(a: argparse.Namespace) -> list[Case]:
         slower._replace(name='the same at 20 %, an engine that waits for one node less', quorum=a.copies - 1),
         healthy._replace(name='a node stalls for 5 s', fault='stall', lasts=5),
         dead,
-        dead._replace(deadline=round(a.deadline / 2)),
-        dead._replace(deadline=round(a.deadline / 3)),
+        dead._replace(name='the same', deadline=round(a.deadline / 3)),
         dead._replace(name=f'the same, 1 gateway with its {GATEWAY} requests', gateways=1),
         dead._replace(name='the same, 2 servers with 1024 file descriptors each', files=1024),
         dead._replace(name=f'the same, {ec.name}', width=ec.width),
@@ -435,11 +434,14 @@ def scaled(x: float, base: int, units: list[str], exact: int = 1) -> str:
     return f'{x:.{digits}f} {units[unit]}'.strip()
 
 
+def digits(x: float) -> str:
+    return f'{x:.0f}' if x < 9999.5 else f'{x:,.0f}'.replace(',', ' ')
+
+
 def count(x: float) -> str:
     """All digits below a million."""
     if x < 999_999.5:
-        text = f'{x:.0f}' if x < 9999.5 else f'{x:,.0f}'.replace(',', ' ')
-        return text if x >= 10 or x == round(x) else f'{x:.2g}'
+        return digits(x) if x >= 10 or x == round(x) else f'{x:.2g}'
     return scaled(x / 1e6, 1000, ['million', 'billion'], exact=2)
 
 

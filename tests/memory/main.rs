@@ -6,6 +6,9 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[cfg(feature = "object-store")]
+mod sink;
+
 use std::{
     convert::Infallible,
     future::Future,
@@ -473,6 +476,34 @@ fn files_are_written_as_they_come() {
         assert_eq!(answer.unwrap().status(), StatusCode::CREATED, "{name}");
         assert_eq!(block_on(BlobStore::head(&store, &key)).unwrap().len, media, "{name}");
         assert_held(&format!("files, {name}"), held, BOUND);
+    }
+}
+
+/// A part on its way to the engine and one that is being received, however the body is cut; and no more of a short one
+/// than there is.
+#[cfg(feature = "object-store")]
+#[test]
+fn objects_are_stored_in_parts() {
+    let _alone = alone();
+    let parts = 2 * kazoo_storage::ObjectStoreBlobs::DEFAULT_PART_SIZE;
+    let byte_by_byte = Generated::in_chunks(1, b"x", 12 * MIB);
+    let byte_by_byte = Request::put("/ACC/DOC/bytes.wav").body(byte_by_byte).unwrap();
+    for (name, request, media, bound) in uploads(LONG)
+        .into_iter()
+        .map(|(name, request, media)| (name, request, media, parts + BOUND))
+        .chain([
+            ("byte by byte", byte_by_byte, 12 * MIB, parts + BOUND),
+            ("short", raw("/ACC/DOC/short.wav", 100_000), 100_000, 200_000 + BOUND),
+        ])
+    {
+        let engine = sink::Sink::default();
+        let store = kazoo_storage::ObjectStoreBlobs::new(engine.clone());
+        let service = KazooStorage::new(store).max_body(u64::MAX).into_service();
+        let (answer, held) = block_on(async { measured(service.oneshot(request)).await });
+        assert_eq!(answer.unwrap().status(), StatusCode::CREATED, "{name}");
+        assert_eq!(engine.bytes(), media, "{name}");
+        assert_held(&format!("objects, {name}"), held, bound);
+        assert!(media < LONG / 2 || held > parts / 2, "{name}: parts are held: {held}");
     }
 }
 
