@@ -130,14 +130,12 @@ def plan(a: argparse.Namespace) -> list[str]:
     ]
     for s in schemes(a):
         ratio = s.raw(a.size * KIB) / (a.size * KIB)
-        rows += [
-            row(f'{s.name} ({ratio:.2f} ×): onto disks; held after {a.days} days',
-                lambda p: f'{bits(8 * p.rate * s.raw(p.size))}; {size_of(p.objects * s.raw(p.size))}'),
-            row(f'{s.name}: disks for the bytes, for the requests', lambda p: ', '.join(count(n) for n in s.disks(a, p.rate))),
-        ]
+        rows.append(row(f'{s.name} ({ratio:.2f} ×): onto disks, held after {a.days} days; disks for the bytes / for the requests',
+                        lambda p: f'{bits(8 * p.rate * s.raw(p.size))}, {size_of(p.objects * s.raw(p.size))}; '
+                                  + ' / '.join(count(n) for n in s.disks(a, p.rate))))
     rows += [
         row('Amazon: partitioned prefixes', lambda p: count(p.partitions)),
-        row('uploads that wait for a dead node; gateways for them, N+1', lambda p: f'{count(math.ceil(p.waiting))}; {p.gateways}'),
+        row('uploads that wait for a dead node of a cluster; gateways for them, N+1', lambda p: f'{count(math.ceil(p.waiting))}; {p.gateways}'),
         row('each server then: memory, file descriptors', lambda p: f'{memory(p.memory)}, {count(math.ceil(2 * p.waiting / p.servers))}'),
     ]
     return table(['voicemails a second', *(count(rate) for rate in a.rate)], rows)

@@ -292,6 +292,86 @@ async fn what_was_deleted_stays_deleted() {
     assert!(!root.path().join("ACC/short").exists());
 }
 
+/// Whatever of a deletion and of what came after it the disk has, the store opens.
+#[tokio::test]
+async fn a_deletion_makes_way_whatever_the_disk_has_of_it() {
+    let past = SystemTime::now() - Duration::from_secs(3600);
+    let old_file = |path: PathBuf| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "old").unwrap();
+        fs::File::open(&path).unwrap().set_modified(past).unwrap();
+    };
+    // What is deleted, what is stored then, and what the disk has of all that.
+    for (deleted, stored, on_disk) in [
+        ("a/b", Some("a"), "a/b"),
+        ("a", Some("a/b"), "a"),
+        ("a", None, "a"),
+        ("a", None, "a/x"),
+        ("a/b", None, "a"),
+    ] {
+        let case = format!("{deleted}, {stored:?}, {on_disk}");
+        let (store, root) = fresh();
+        put(&store, deleted, b"old".to_vec(), Some(r#"{"n":1}"#)).await;
+        store.delete(&key(deleted)).await.unwrap();
+        if let Some(stored) = stored {
+            put(&store, stored, b"new".to_vec(), None).await;
+        }
+        let journal = journal(root.path());
+        power_cut(store, &journal);
+        for name in ["a", ".a.json"] {
+            let _ = fs::remove_file(root.path().join(name));
+        }
+        let _ = fs::remove_dir_all(root.path().join("a"));
+        old_file(root.path().join(on_disk));
+        let store = FsStore::open(root.path()).expect(&case);
+        let found = store.head(&key(deleted)).await;
+        assert!(found.is_err_and(|error| error.is_not_found()), "{case}");
+        if let Some(stored) = stored {
+            assert_eq!(get(&store, stored).await, (b"new".to_vec(), None), "{case}");
+        }
+        if on_disk != deleted {
+            assert_eq!(root.path().join(on_disk).exists(), stored.is_none(), "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_whose_media_was_removed_goes_with_it() {
+    let (store, root) = fresh();
+    put(&store, "a.mp3", b"content".to_vec(), Some(r#"{"n":1}"#)).await;
+    fs::remove_file(root.path().join("a.mp3")).unwrap();
+    store.delete(&key("a.mp3")).await.unwrap();
+    assert!(!root.path().join(".a.mp3.json").exists());
+}
+
+/// Whoever finds a file that is being deleted finds its metadata too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_never_sees_a_deleted_file_without_its_metadata() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FsStore::options().durable(false).open(root.path()).unwrap();
+    let writer = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for _ in 0..600 {
+                put(&store, "ACC/a.mp3", b"content".to_vec(), Some(r#"{"n":1}"#)).await;
+                store.delete(&key("ACC/a.mp3")).await.unwrap();
+            }
+        }
+    });
+    let mut found = 0;
+    while !writer.is_finished() {
+        match store.metadata(&key("ACC/a.mp3")).await {
+            Ok(metadata) => {
+                assert!(metadata.is_some(), "the file has always had metadata");
+                found += 1;
+            }
+            Err(error) => assert!(error.is_not_found(), "{error:?}"),
+        }
+    }
+    writer.await.unwrap();
+    assert!(found > 10, "{found}");
+}
+
 /// A directory goes with its last file while uploads come into it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_and_deletions_in_one_directory_do_not_meet() {

@@ -20,11 +20,11 @@ use super::{
     error::failed,
     journal::{Change, Content},
     name::{self, KeyPath, Obstacle},
-    tree::{self, Found},
+    tree::{self, Found, Tree},
     version::Version,
 };
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     key::BlobKey,
     store::{BlobCatalog, BlobEntry},
 };
@@ -65,11 +65,11 @@ impl Stream for Listing {
 enum Stop {
     /// Nobody listens any more.
     Unheard,
-    Failed(crate::error::Error),
+    Failed(Error),
 }
 
-impl From<crate::error::Error> for Stop {
-    fn from(error: crate::error::Error) -> Self {
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
         Self::Failed(error)
     }
 }
@@ -116,6 +116,8 @@ fn walk(dir: &File, names: &mut Vec<String>, entries: &Sender<Result<BlobEntry>>
                     entries.blocking_send(Ok(entry)).map_err(|_| Stop::Unheard)?;
                 }
             }
+            // Not this store's, and closed to it, where the root is a file system of its own.
+            FileType::Directory if names.len() == 1 && name == "lost+found" => {}
             FileType::Directory => {
                 if let Found::Directory(below) = tree::open(dir, name)? {
                     walk(&below, names, entries)?;
@@ -148,7 +150,9 @@ fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
     };
     let version = match tree::open(&dir, &path.file.text)? {
         Found::File(_, stat) => Version::of(&stat).map_err(|error| failed("look at what is stored", error))?,
-        Found::Absent | Found::Directory(_) => return Ok(()),
+        // Of media that was removed by hand, the sidecar may be left.
+        Found::Absent => return unlink(&dir, &path),
+        Found::Directory(_) => return Ok(()),
         Found::Symlink => return Err(path.obstacle(&path.file, Obstacle::Symlink)),
         Found::Other => return Err(path.obstacle(&path.file, Obstacle::Other)),
     };
@@ -168,8 +172,34 @@ fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
     store.tree.prune(&path)
 }
 
-/// Removes media and sidecar. Without its media, a sidecar is none.
-pub(super) fn unlink(dir: &File, path: &KeyPath<'_>) -> Result<()> {
+/// Removes the file under `key` after a crash, unless it `stays`. Whatever else is in its place stays too. Blocks.
+pub(super) fn delete_again(tree: &Tree, key: &BlobKey, stays: impl Fn(SystemTime) -> bool) -> Result<()> {
+    let path = KeyPath::of(key);
+    let dir = match tree.find(&path) {
+        // A link on the way: no file of this store is behind it.
+        Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
+        found => found?,
+    };
+    let Some(dir) = dir else {
+        return Ok(());
+    };
+    match tree::open(&dir, &path.file.text)? {
+        Found::File(_, stat) => {
+            let version = Version::of(&stat).map_err(|error| failed("look at what is stored", error))?;
+            if stays(version.modified) {
+                return Ok(());
+            }
+        }
+        Found::Absent => {}
+        Found::Directory(_) | Found::Symlink | Found::Other => return Ok(()),
+    }
+    unlink(&dir, &path)?;
+    tree.prune(&path)
+}
+
+/// Removes media and sidecar, in this order: without its media, a sidecar is none, and a reader that finds no sidecar can
+/// see that the media is gone.
+fn unlink(dir: &File, path: &KeyPath<'_>) -> Result<()> {
     for name in [&*path.file.text, &name::sidecar(&path.file.text)] {
         match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}

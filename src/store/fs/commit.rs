@@ -7,8 +7,8 @@
 //!
 //! Before the two are moved, the journal has both: after a crash it puts into place whatever is not.
 //!
-//! A key that once has a sidecar keeps one, even if later content needs none. So a reader that opens a content and
-//! then finds no sidecar knows that there was none for that content.
+//! A key that once has a sidecar keeps one, even if later content needs none, until it is deleted. So a reader that opens
+//! a content and then finds no sidecar knows that there was none for that content, unless the content is gone too.
 
 use std::{
     fs::File,

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     io,
     ops::Range,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -80,6 +80,7 @@ fn find_cached(store: &Inner, key: &BlobKey) -> Option<Result<(Content, Stamps)>
     let version = Version::of(&stat).ok()?;
     let media = Stamp::of(&stat);
     let (facts, sidecar) = match cached::open(store.tree.root(), &path, &name::sidecar(&path.file.text))? {
+        cached::Found::Absent if is_deleted(&file).ok()? => return None,
         cached::Found::Absent => (Facts::default(), None),
         cached::Found::File(sidecar, stat) => {
             let facts = sidecar::read(&cached::read(&sidecar, 0..stat.len())?, version)?;
@@ -134,8 +135,8 @@ fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
     };
     let version = Version::of(&stat).map_err(|error| failed("open a file", error))?;
     let (facts, settled) = match sidecar(&dir, &path.file.text)? {
-        // A key that has had a sidecar keeps it: there was none for this content.
-        None => (Facts::default(), true),
+        // A key that has had a sidecar keeps it: there was none for this content, unless it was just deleted.
+        None => (Facts::default(), !is_deleted(&file)?),
         Some(text) => {
             let facts = sidecar::read(&text, version);
             let settled = facts.is_some();
@@ -143,6 +144,13 @@ fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
         }
     };
     Ok((Content { file, version, facts }, settled))
+}
+
+/// Whether the media has no name any more. A deletion removes the media first, so that this is known to whoever finds no
+/// sidecar; an upload that replaces it leaves one.
+fn is_deleted(media: &File) -> Result<bool> {
+    let stat = media.metadata().map_err(|error| failed("open a file", error))?;
+    Ok(stat.nlink() == 0)
 }
 
 /// The text of the sidecar of the file called `name`, if there is one.

@@ -26,7 +26,8 @@ use crate::{
 
 /// Does again what the journal in the staging directory tells, and says whether it told anything. Blocks.
 ///
-/// It may be done any number of times. What somebody else has put in a file's place since stays.
+/// It may be done any number of times. What somebody else has put in a file's place since stays, unless it has an older
+/// modification time.
 pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>) -> Result<bool> {
     let mut segments = Vec::new();
     for name in SEGMENTS {
@@ -69,19 +70,25 @@ fn read_segment(file: &File) -> Result<Option<(u64, Vec<Logged>)>> {
     Ok(found)
 }
 
-/// Of each change, whether a later one needs a directory where this one needs a file, or the reverse: somebody has
-/// removed the file in between.
+/// Of each upload, whether a later change makes it needless or impossible: the key is deleted later, or another upload
+/// needs a directory where this one needs a file, or the reverse, because somebody has removed the file in between.
 fn overtaken(changes: &[Logged]) -> Vec<bool> {
-    let (mut files, mut directories) = (HashSet::new(), HashSet::new());
+    let (mut files, mut directories, mut deleted) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut overtaken = Vec::with_capacity(changes.len());
-    for Logged { key, .. } in changes.iter().rev() {
+    for Logged { key, content, .. } in changes.iter().rev() {
+        if *content == Content::Deleted {
+            overtaken.push(false);
+            deleted.insert(key);
+            continue;
+        }
         let segments: Vec<&str> = key.segments().collect();
         let above = || {
             (1..segments.len())
                 .filter_map(|len| segments.get(..len))
                 .map(<[&str]>::to_vec)
         };
-        overtaken.push(directories.contains(&segments) || above().any(|file| files.contains(&file)));
+        let obstructed = directories.contains(&segments) || above().any(|file| files.contains(&file));
+        overtaken.push(obstructed || deleted.contains(key));
         directories.extend(above());
         files.insert(segments);
     }
@@ -89,9 +96,17 @@ fn overtaken(changes: &[Logged]) -> Vec<bool> {
     overtaken
 }
 
-/// Does `change` again, unless what is in its place came later: what has the stamp of a `later` change of the same key,
-/// or what has none of the journal's stamps and a modification time after this one's.
+/// Whether what is in the place of `change`, stored at `found`, came later and stays: what has the stamp of a `later`
+/// change of the same key, or what has none of the journal's stamps and a modification time after this one's.
+fn is_newer(found: SystemTime, change: &Logged, earlier: &[SystemTime], later: &[SystemTime]) -> bool {
+    later.contains(&found) || !earlier.contains(&found) && found > change.modified
+}
+
+/// Does `change` again, unless what is in its place came later.
 fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime], later: &[SystemTime]) -> Result<()> {
+    if change.content == Content::Deleted {
+        return catalog::delete_again(tree, &change.key, |found| is_newer(found, change, earlier, later));
+    }
     let path = KeyPath::of(&change.key);
     let (dir, _) = tree.make(&path)?;
     let old = match Old::look(&path, &dir) {
@@ -100,12 +115,8 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime]
         old => old?,
     };
     let found = old.content.map(|(version, _)| version.modified);
-    if found.is_some_and(|found| later.contains(&found) || !earlier.contains(&found) && found > change.modified) {
+    if found.is_some_and(|found| is_newer(found, change, earlier, later)) {
         return Ok(());
-    }
-    if change.content == Content::Deleted {
-        catalog::unlink(&dir, &path)?;
-        return tree.prune(&path);
     }
     // Usually nothing is undone, and nothing needs writing: a disk that is full keeps no store from being opened.
     if found == Some(change.modified) && is_in_place(&dir, &path, change)? {
