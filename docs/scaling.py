@@ -87,16 +87,17 @@ class Plan:
         self.bits = 8 * self.size * (self.rate + (0 if a.presign else self.gets))
         by_cpu = self.rate / a.server_puts + (0 if a.presign else self.gets / a.server_gets)
         by_link = self.bits / (a.link * 1e9)
-        self.servers = math.ceil(max(by_cpu, by_link) / a.load) + 2
         self.balancers = math.ceil(by_link / a.load) + 1
         self.objects_a_day = self.rate * DAY
         self.objects = self.objects_a_day * a.days
         self.clusters = max(1, math.ceil(self.objects / a.cluster_objects), math.ceil(self.rate / a.cluster_puts))
+        # Each cluster has servers of its own.
+        self.servers_of_one = math.ceil(max(by_cpu, by_link) / a.load / self.clusters) + 2
         self.shards = math.ceil(self.objects / SHARD)
         self.partitions = max(1, math.ceil(self.rate / S3_PUTS), math.ceil(self.gets / S3_GETS))
         # Little's law: a node that is not answering keeps its share of one cluster's uploads waiting until it is marked down.
         self.waiting = self.rate / self.clusters * min(1, a.copies / a.nodes) * a.detect
-        self.memory = self.waiting * in_memory(self.size) / self.servers
+        self.memory = self.waiting * in_memory(self.size) / self.servers_of_one
         self.gateways = math.ceil(self.waiting / GATEWAY) + 1
 
 
@@ -119,12 +120,12 @@ def plan(a: argparse.Namespace) -> list[str]:
     rows = [
         row(f'objects a day, after {a.days} days', lambda p: f'{count(p.objects_a_day)}, {count(p.objects)}'),
         row(f'bytes a day, after {a.days} days', lambda p: f'{size_of(p.objects_a_day * p.size)}, {size_of(p.objects * p.size)}'),
-        row('**servers**, N+2', lambda p: count(p.servers)),
+        row('**Ceph clusters**', lambda p: count(p.clusters)),
+        row('**servers**, N+2 for each cluster', lambda p: count(p.clusters * p.servers_of_one)),
         row('into all servers, and as much out of them', lambda p: bits(p.bits)),
         row('load balancers, N+1, by their links', lambda p: count(p.balancers)),
         row('requests to the engine a month: for uploads, for fetches',
             lambda p: f'{count(p.rate * month * requests(p.size))}, {count(p.gets * month * (2 if a.presign else 1))}'),
-        row('**Ceph clusters**', lambda p: count(p.clusters)),
         row(f'shards of bucket indexes; buckets of at most {SHARDS}',
             lambda p: f'{count(p.shards)}; {count(math.ceil(p.shards / SHARDS))}'),
     ]
@@ -135,8 +136,10 @@ def plan(a: argparse.Namespace) -> list[str]:
                                   + ' / '.join(count(n) for n in s.disks(a, p.rate))))
     rows += [
         row('Amazon: partitioned prefixes', lambda p: count(p.partitions)),
-        row('uploads that wait for a dead node of a cluster; gateways for them, N+1', lambda p: f'{count(math.ceil(p.waiting))}; {p.gateways}'),
-        row('each server then: memory, file descriptors', lambda p: f'{memory(p.memory)}, {count(math.ceil(2 * p.waiting / p.servers))}'),
+        row('uploads that wait for a dead node of a cluster; gateways for them, N+1',
+            lambda p: f'{count(math.ceil(p.waiting))}; {p.gateways}'),
+        row('each server then: memory, file descriptors',
+            lambda p: f'{memory(p.memory)}, {count(math.ceil(2 * p.waiting / p.servers_of_one))}'),
     ]
     return table(['voicemails a second', *(count(rate) for rate in a.rate)], rows)
 

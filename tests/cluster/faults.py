@@ -84,10 +84,10 @@ def wrong_metadata(s3: S3, file: File) -> str | None:
     headers, expected = s3.head(BUCKET, f'{PREFIX}/{file.path}'), file.metadata.encode()
     if headers is None:
         return f'{file.path} is not in the bucket'
-    if headers['x-amz-meta-trailer']:
+    if headers['x-amz-meta-kazootrailer']:
         found = s3.get(BUCKET, f'{PREFIX}/{file.path}')[file.size:]
     else:
-        found = unquote(headers['x-amz-meta-metadata'] or '').encode()
+        found = unquote(headers['x-amz-meta-kazoometadata'] or '').encode()
     return None if found == expected else f'{file.path}: metadata are {found[:200]!r} and not {expected[:200]!r}'
 
 

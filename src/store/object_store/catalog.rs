@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_core::{Stream, stream::BoxStream};
-use object_store::{ObjectMeta, ObjectStoreExt as _, path::PathPart};
+use object_store::{ObjectMeta, ObjectStoreExt as _};
 
 use super::{
     ObjectStoreBlobs,
@@ -22,12 +22,15 @@ use crate::{
 
 impl BlobCatalog for ObjectStoreBlobs {
     /// One request for each thousand objects, or what the engine has for a page.
+    ///
+    /// What other programs have put into the bucket is listed if its name is that of a key. The marker of a directory
+    /// (`ACCOUNT/`, as some consoles make it) looks like one, and a name that `object_store` does not take (`a//b`) ends
+    /// the list with an error.
     fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send {
-        let segments = prefix.into_iter().flat_map(BlobKey::segments);
-        let path = self.prefix.parts().chain(segments.map(PathPart::from)).collect();
+        let above = self.beneath(prefix.into_iter().flat_map(BlobKey::segments));
         Listing {
             store: self.clone(),
-            objects: self.engine.list(Some(&path)),
+            objects: self.engine.list(Some(&above)),
             patience: Patience::new(self.deadline, Task::List),
         }
     }

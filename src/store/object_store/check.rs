@@ -4,11 +4,11 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use http::HeaderValue;
 use object_store::{ObjectStoreExt as _, PutOptions, PutPayload, path::Path};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::sync::Mutex;
 
 use super::{
     ObjectStoreBlobs,
-    error::{Task, damaged, late},
+    error::{Task, damaged},
     get,
     object::{self, Description, Document},
 };
@@ -42,26 +42,33 @@ impl Checks {
     }
 }
 
-/// Stores, finds and deletes an object, all within one deadline: an administrator waits for it.
+/// Finds nothing, stores, finds and deletes an object, all within one deadline: an administrator waits for it.
 pub(super) async fn check(store: &ObjectStoreBlobs) -> Result<()> {
     let name = store
         .reserved_name(&store.checks.name)
         .ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is no object's name"))?;
     let checked = async {
         let _turn = store.checks.turn.lock().await;
-        round_trip(store, &name).await?;
+        let checked = round_trip(store, &name).await;
         // Whether it may be deleted or not, files can be stored, which is all that was asked: a bucket may be one that
         // keeps everything.
         let _ = store.engine.delete(&name).await;
-        Ok(())
+        checked
     };
-    let deadline = store.deadline.0;
-    timeout(deadline, checked)
-        .await
-        .unwrap_or_else(|_| Err(late(Task::Store, deadline)))
+    store.deadline.over(Task::Store, checked).await
 }
 
 async fn round_trip(store: &ObjectStoreBlobs, name: &Path) -> Result<()> {
+    // The last check may have left its object.
+    if let Err(error) = get::look(store, name).await
+        && !error.is_not_found()
+    {
+        let message = format!(
+            "{error}; of what is not there the object store must say so, for which S3 wants the right to list the bucket \
+             (s3:ListBucket)"
+        );
+        return Err(Error::new(error.kind(), message).with_source(error));
+    }
     let metadata = Metadata::from_json(JSON)?;
     let description = Description::new(Some(&CONTENT_TYPE), Some(&metadata))?;
     let options = PutOptions {

@@ -17,13 +17,15 @@ use crate::error::{Error, Result};
 pub(super) struct Deadline(pub(super) Duration);
 
 impl Deadline {
-    /// Waits for `call`, not longer than the deadline.
+    /// Waits for a call on the engine, not longer than the deadline.
     pub(super) async fn within<T>(self, task: Task, call: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-        match timeout(self.0, call).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(failed(task, error)),
-            Err(_) => Err(late(task, self.0)),
-        }
+        let call = async { call.await.map_err(|error| failed(task, error)) };
+        self.over(task, call).await
+    }
+
+    /// Waits for several calls, not longer than the deadline.
+    pub(super) async fn over<T>(self, task: Task, calls: impl Future<Output = Result<T>>) -> Result<T> {
+        timeout(self.0, calls).await.unwrap_or_else(|_| Err(late(task, self.0)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! From an error of the engine to the crate's [`Error`].
 
-use std::{error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, fmt, time::Duration};
 
 use object_store::Error as EngineError;
 
@@ -28,11 +28,15 @@ impl Task {
 
 /// The error for `error`, which came up during `task`.
 ///
-/// The message names no host, bucket or credential: it is shown to the administrator of KAZOO. They are in the source,
-/// which is for the operator's log.
+/// The message names no host, bucket or credential: it is shown to the administrator of KAZOO. What the engine said is
+/// in the source, which is for the operator's log.
 pub(super) fn failed(task: Task, error: EngineError) -> Error {
     let code = code(&error);
     let (kind, message) = match (&error, code.as_deref()) {
+        (_, Some("NoSuchUpload")) => (
+            ErrorKind::Unavailable,
+            "the object store has ended the upload; send it again".into(),
+        ),
         (_, Some("NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted")) => (
             ErrorKind::Unavailable,
             "the bucket that files are kept in does not exist; the operator has to create it, or to name another"
@@ -83,7 +87,7 @@ pub(super) fn failed(task: Task, error: EngineError) -> Error {
             format!("the object store failed to {}", task.as_str()),
         ),
     };
-    Error::new(kind, message).with_source(error)
+    Error::new(kind, message).with_source(Said::by(&error, code))
 }
 
 /// The error for an engine that does not answer.
@@ -97,21 +101,62 @@ pub(super) fn damaged(what: &'static str) -> Error {
     Error::new(ErrorKind::Internal, what)
 }
 
+/// As much of what an engine said as belongs in a log.
+///
+/// Its answer may repeat the request that it refuses, with the document and the credentials in its headers.
+#[derive(Debug)]
+struct Said(String);
+
+impl Said {
+    /// The longest text that is taken from an answer, in characters.
+    const MAX_LEN: usize = 200;
+
+    fn by(error: &EngineError, code: Option<String>) -> Self {
+        let mut innermost: &(dyn StdError + 'static) = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        let text = innermost.to_string();
+        // Up to the answer's body: the status, or what became of the connection.
+        let before = text.split('<').next().unwrap_or_default().trim_end_matches([' ', ':']);
+        let mut said: String = before.chars().take(Self::MAX_LEN).collect();
+        if let Some(code) = code {
+            said.extend([": ", &code]);
+        }
+        if let Some(message) = element(&text, "Message").filter(|message| !message.is_empty()) {
+            said.push_str(": ");
+            said.extend(message.chars().take(Self::MAX_LEN));
+        }
+        Self(said)
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Said {}
+
 /// The code in the XML of an engine's error answer, such as `NoSuchBucket`.
 ///
 /// The engine's client keeps the answer in a type of its own, of which only the text is public.
 fn code(error: &EngineError) -> Option<String> {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
-        let text = error.to_string();
-        if let Some((_, rest)) = text.split_once("<Code>")
-            && let Some((code, _)) = rest.split_once("</Code>")
-        {
+        if let Some(code) = element(&error.to_string(), "Code") {
             return Some(code.to_owned());
         }
         cause = error.source();
     }
     None
+}
+
+/// What the first element of this name holds.
+fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once(&format!("</{name}>"))?.0)
 }
 
 #[cfg(test)]
@@ -180,5 +225,20 @@ mod tests {
             assert!(error.source().is_some());
             assert!(!error.message().contains("a/b"), "{error}");
         }
+    }
+    #[test]
+    fn a_log_has_what_the_engine_said_and_not_what_it_was_sent() {
+        let refused = generic(
+            "Server returned non-2xx status code: 403 Forbidden: <?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch\
+             </Code><Message>The signature does not match</Message><CanonicalRequest>PUT /bucket/a x-amz-meta-metadata:\
+             {\"caller_id\":\"+15550001\"} x-amz-security-token:SECRET</CanonicalRequest></Error>",
+        );
+        let source = failed(Task::Store, refused).source().unwrap().to_string();
+        assert_eq!(
+            source,
+            "Server returned non-2xx status code: 403 Forbidden: SignatureDoesNotMatch: The signature does not match"
+        );
+        let down = failed(Task::Store, generic("connection refused"));
+        assert_eq!(down.source().unwrap().to_string(), "connection refused");
     }
 }

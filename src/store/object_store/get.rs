@@ -74,7 +74,11 @@ pub(super) async fn look(store: &ObjectStoreBlobs, name: &Path) -> Result<Object
         head: true,
         ..GetOptions::default()
     };
-    let result = store.within(Task::Read, store.engine.get_opts(name, options)).await?;
+    let result = match store.within(Task::Read, store.engine.get_opts(name, options)).await {
+        // The answer to a HEAD has no body, and so does not say whether it is the bucket that is missing.
+        Err(error) if error.is_not_found() => request(store, name, Some(0..1), None).await?,
+        result => result?,
+    };
     Object::new(&result.meta, &result.attributes)
 }
 

@@ -42,14 +42,15 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 /// uploads, and nothing has to be swept up when one is replaced.
 ///
 /// - Its **name** is the prefix and the key's segments, joined by `/`. What object stores advise against in names is
-///   percent-encoded in them, `%` and all that is not ASCII too: `PREFIX/ACCOUNT_ID/DOCUMENT_ID/voice mail.mp3`. A name
+///   percent-encoded in them, `%`, all that is not ASCII and a dot at a segment's end too: `PREFIX/ACCOUNT_ID/DOCUMENT_ID/voice mail.mp3`. A name
 ///   over 1024 bytes is [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey).
 /// - Its **content type** is the upload's.
-/// - The **JSON document** is the user-defined attribute `metadata` (on S3 the header `x-amz-meta-metadata`),
+/// - The **JSON document** is the user-defined attribute `kazoometadata` (on S3 the header `x-amz-meta-kazoometadata`),
 ///   percent-encoded where it holds anything but visible ASCII. One that takes more than 2000 bytes there (engines take
-///   2 KiB) stands in the object, behind the content, and the attribute `trailer` has its length in bytes.
+///   2 KiB) stands in the object, behind the content, and the attribute `kazootrailer` has its length in bytes.
 ///
-/// An object that another program has put into the bucket is a file like any other. The engine must keep attributes:
+/// An object that another program has put into the bucket is a file like any other, if its name is that of a key. The
+/// engine must keep attributes:
 /// `object_store`'s `LocalFileSystem` does not, and is refused by [`check`](BlobStore::check); for files there is
 /// `FsStore`.
 ///
@@ -62,24 +63,32 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 /// | a fetch | one GET, or one HEAD if it is [redirected](Self::redirect) |
 /// | a fetch with `Range` or conditions | a HEAD, and a GET of those bytes |
 /// | `head`, `metadata` | one HEAD; and a GET for a document behind the content |
+/// | what is not there | the same, and a GET behind each HEAD, to tell a missing object from a missing bucket |
 ///
 /// An upload holds at most two parts in memory, 10 MiB by default: one on its way to the engine, and one that is being
 /// received. A fetch holds what the engine's client reads at a time.
 ///
 /// # When the engine fails
 ///
-/// Each call on the engine has a [deadline](Self::deadline), 30 seconds by default. An engine that does not answer, or
-/// answers that it cannot, is [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), and so are credentials that it
-/// refuses and a bucket that is not there: an operator can put all of that right, and KAZOO sends the same upload again
-/// meanwhile. An upload that was late may still become visible, whole, when the engine recovers.
+/// The engine has a [deadline](Self::deadline), 30 seconds by default: for an upload of one part, for each step of a
+/// longer one (to begin, each part, to complete), for a read until its body begins, and for each chunk of the body. An
+/// engine that does not answer, or answers that it cannot, is [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable),
+/// and so are credentials that it refuses and a bucket that is not there: an operator can put all of that right, and
+/// KAZOO sends the same upload again meanwhile. An upload that was late may still become visible, whole, when the engine
+/// recovers, even over what was stored meanwhile; KAZOO only ever sends the same file again.
 ///
 /// What an engine's client repeats by itself is configured there (`RetryConfig`); writing the same object again is always
 /// safe. This store repeats a write once, without its condition, when the engine refuses the condition or the answer to
 /// it got lost.
 ///
-/// Parts of a long upload that ends early are aborted in the background. A process that is killed leaves them: have the
-/// bucket abort multipart uploads that are older than a day (a lifecycle rule in S3, Ceph and Google's; Azure drops such
-/// blocks by itself after a week).
+/// The parts of a long upload that breaks off are aborted in the background. A process that is killed, and an engine that
+/// does not answer in time, leave them: have the bucket abort multipart uploads that are older than a day (a lifecycle
+/// rule in S3, Ceph and Google's; Azure drops such blocks by itself after a week).
+///
+/// The credentials need the rights to read and write objects, to abort multipart uploads, and to list the bucket, without
+/// which S3 does not say that an object is missing (`s3:GetObject`, `s3:PutObject`, `s3:AbortMultipartUpload`,
+/// `s3:ListBucket`). [`check`](BlobStore::check) tells if they are missing; it deletes what it has stored
+/// (`%check-…`) if it may (`s3:DeleteObject`).
 #[derive(Clone)]
 pub struct ObjectStoreBlobs {
     engine: Arc<dyn ObjectStore>,
@@ -123,8 +132,8 @@ impl ObjectStoreBlobs {
         self
     }
 
-    /// Waits for the engine at most so long: for a whole object to be stored, for each part of a long one, for the
-    /// answer to a read, and for each chunk of its body. By default 30 seconds.
+    /// Waits for the engine at most so long: for a whole object to be stored, for each step of a longer upload, for a read
+    /// until its body begins, and for each chunk of that. By default 30 seconds.
     ///
     /// Time in which the client sends or receives does not count.
     #[must_use]
@@ -148,6 +157,9 @@ impl ObjectStoreBlobs {
     /// are never redirected: KAZOO would keep the URL it was sent to, which expires. Nor is the fetch of a file whose JSON
     /// document stands behind its content, as the engine would give both, and of one whose name has anything but ASCII
     /// letters, digits, `-`, `.`, `_` and `/`, as not every engine's URLs lead to it.
+    ///
+    /// Two things are weaker then. The engine announces a body's length, so that KAZOO before OTP 23 takes one that breaks
+    /// off for whole. And a file that is replaced within the URL's life by one with such a document is given with it.
     #[must_use]
     pub fn redirect(mut self, signer: Arc<dyn Signer>, valid: Duration) -> Self {
         self.redirect = Some(Redirect { signer, valid });
@@ -168,7 +180,7 @@ impl fmt::Debug for ObjectStoreBlobs {
             .field("deadline", &self.deadline.0)
             .field("part_size", &self.part_size)
             .field("redirect", &self.redirect.as_ref().map(|redirect| redirect.valid))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -178,15 +190,15 @@ impl BlobStore for ObjectStoreBlobs {
     }
 
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
-        get::get(self, key, range).await
+        self.deadline.over(Task::Read, get::get(self, key, range)).await
     }
 
     async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
-        get::head(self, key).await
+        self.deadline.over(Task::Read, get::head(self, key)).await
     }
 
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
-        get::metadata(self, key).await
+        self.deadline.over(Task::Read, get::metadata(self, key)).await
     }
 
     async fn check(&self) -> Result<()> {

@@ -17,10 +17,10 @@ use crate::{
 /// The attribute that holds a document.
 ///
 /// Attributes are HTTP headers behind a prefix, and in Azure also identifiers of a programming language: letters only.
-const METADATA: Attribute = Attribute::Metadata(Cow::Borrowed("metadata"));
+const METADATA: Attribute = Attribute::Metadata(Cow::Borrowed("kazoometadata"));
 
 /// The attribute that says how many bytes at the object's end are a document.
-const TRAILER: Attribute = Attribute::Metadata(Cow::Borrowed("trailer"));
+const TRAILER: Attribute = Attribute::Metadata(Cow::Borrowed("kazootrailer"));
 
 /// The longest document that is an attribute, encoded. S3 takes 2 KiB of names and values in all.
 const MAX_ATTRIBUTE: usize = 2000;
@@ -90,7 +90,9 @@ impl Object {
         let document = if let Some(len) = attributes.get(&TRAILER) {
             let len = len.parse().ok().filter(|len| *len <= meta.size);
             Document::Trailer(len.ok_or_else(|| {
-                damaged("the object's attribute `trailer` is not the length of a part of it; another program wrote it")
+                damaged(
+                    "the object's attribute `kazootrailer` is not the length of a part of it; another program wrote it",
+                )
             })?)
         } else if let Some(encoded) = attributes.get(&METADATA) {
             Document::Attribute(encoded.as_ref().to_owned())
@@ -127,7 +129,8 @@ impl Object {
 /// The document in an attribute.
 pub(super) fn decode(encoded: &str) -> Result<Metadata> {
     Metadata::from_json(percent_decode_str(encoded).collect::<Vec<u8>>()).map_err(|error| {
-        damaged("the object's attribute `metadata` is not a JSON object; another program wrote it").with_source(error)
+        damaged("the object's attribute `kazoometadata` is not a JSON object; another program wrote it")
+            .with_source(error)
     })
 }
 

@@ -1,8 +1,8 @@
 //! Storing.
 
 use object_store::{
-    Attributes, Error as EngineError, MultipartUpload, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions,
-    PutPayload, path::Path,
+    Attributes, Error as EngineError, MultipartUpload, ObjectMeta, ObjectStoreExt as _, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, path::Path,
 };
 use tokio::runtime::Handle;
 
@@ -53,11 +53,7 @@ async fn put_whole(
         // An engine that knows no conditions, or whose answer was lost on its way: the same bytes without a condition
         // can be sent as often as it takes.
         Err(EngineError::NotImplemented { .. } | EngineError::NotSupported { .. } | EngineError::Generic { .. }) => {
-            match engine.head(name).await {
-                Ok(_) => Stored::Replaced,
-                Err(EngineError::NotFound { .. }) => Stored::Created,
-                Err(error) => return Err(error),
-            }
+            found(engine.head(name).await)
         }
         Err(error) => return Err(error),
     };
@@ -73,17 +69,15 @@ async fn put_parts(
     mut parts: Parts,
     attributes: Attributes,
 ) -> Result<Stored> {
-    let stored = match store.within(Task::Read, store.engine.head(name)).await {
-        Ok(_) => Stored::Replaced,
-        Err(error) if error.is_not_found() => Stored::Created,
-        Err(error) => return Err(error),
-    };
     let options = PutMultipartOptions {
         attributes,
         ..PutMultipartOptions::default()
     };
-    let begun = store.engine.put_multipart_opts(name, options);
-    let upload = store.within(Task::Store, begun).await?;
+    let begun = async {
+        let (head, begun) = tokio::join!(store.engine.head(name), store.engine.put_multipart_opts(name, options));
+        Ok((found(head), begun?))
+    };
+    let (stored, upload) = store.within(Task::Store, begun).await?;
     let mut upload = Unfinished {
         upload: Some(upload),
         deadline: store.deadline,
@@ -102,12 +96,18 @@ async fn put_parts(
             }
         }
     }
-    store.within(Task::Store, upload.get()?.complete()).await?;
-    upload.upload = None;
+    // From here on the engine may be completing it, and to abort it then has left some engines with half an object.
+    let mut whole = upload.into_whole()?;
+    store.within(Task::Store, whole.complete()).await?;
     Ok(stored)
 }
 
-/// A multipart upload that is aborted, in the background, unless it is completed.
+/// What a look at the name before an upload says of it. It is no reason to fail if the engine does not answer it.
+fn found(head: object_store::Result<ObjectMeta>) -> Stored {
+    head.map_or(Stored::Created, |_| Stored::Replaced)
+}
+
+/// A multipart upload that is aborted, in the background, if its bytes do not all come.
 struct Unfinished {
     upload: Option<Box<dyn MultipartUpload>>,
     deadline: Deadline,
@@ -115,10 +115,16 @@ struct Unfinished {
 
 impl Unfinished {
     fn get(&mut self) -> Result<&mut Box<dyn MultipartUpload>> {
-        self.upload
-            .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "the upload is over"))
+        self.upload.as_mut().ok_or_else(over)
     }
+
+    fn into_whole(mut self) -> Result<Box<dyn MultipartUpload>> {
+        self.upload.take().ok_or_else(over)
+    }
+}
+
+fn over() -> Error {
+    Error::new(ErrorKind::Internal, "the upload is over")
 }
 
 impl Drop for Unfinished {

@@ -43,6 +43,13 @@ pub(crate) enum Fault {
     /// The part of this number is never answered.
     PartHangs(usize),
     CompleteFails,
+    CompleteHangs,
+    /// It says of what is not there that it must not be read.
+    DeniesWhatIsMissing,
+    /// It says which only where an answer has a body.
+    NoBucket,
+    /// As `NoBucket`.
+    RefusesName,
     /// A read is answered, and its body never comes.
     BodyHangs,
     GivesLess,
@@ -109,6 +116,24 @@ impl Faulty {
     }
 }
 
+impl Fault {
+    /// The answer that this fault has to a request; that to a HEAD has no body.
+    fn answer(self, head: bool) -> Result<()> {
+        let body = |text: &'static str| if head { "" } else { text };
+        match self {
+            Self::NoBucket => Err(Error::NotFound {
+                path: "object".to_owned(),
+                source: body("<Error><Code>NoSuchBucket</Code></Error>").into(),
+            }),
+            Self::RefusesName => Err(Error::Generic {
+                store: "faulty",
+                source: body("400: <Error><Code>KeyTooLongError</Code></Error>").into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn broken() -> Error {
     Error::Generic {
         store: "faulty",
@@ -126,6 +151,7 @@ impl fmt::Display for Faulty {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
         self.called("put").await;
+        self.fault.answer(false)?;
         match self.fault {
             Fault::NoConditions if options.mode == PutMode::Create => {
                 return Err(Error::NotImplemented {
@@ -147,6 +173,7 @@ impl ObjectStore for Faulty {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         self.called("begin").await;
+        self.fault.answer(false)?;
         Ok(Box::new(InParts {
             fault: self.fault,
             seen: Arc::clone(&self.seen),
@@ -156,7 +183,13 @@ impl ObjectStore for Faulty {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.called(if options.head { "head" } else { "get" }).await;
-        let mut result = self.engine.get_opts(location, options).await?;
+        self.fault.answer(options.head)?;
+        let mut result = match self.engine.get_opts(location, options).await {
+            Err(Error::NotFound { path, source }) if self.fault == Fault::DeniesWhatIsMissing => {
+                return Err(Error::PermissionDenied { path, source });
+            }
+            result => result?,
+        };
         let payload = std::mem::replace(&mut result.payload, GetResultPayload::Stream(stream::empty().boxed()));
         let GetResultPayload::Stream(content) = payload;
         let content = match self.fault {
@@ -213,13 +246,16 @@ impl MultipartUpload for InParts {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        if self.fault == Fault::CompleteFails {
-            return Err(broken());
+        match self.fault {
+            Fault::CompleteFails => return Err(broken()),
+            Fault::CompleteHangs => pending().await,
+            _ => {}
         }
         self.upload.complete().await
     }
 
     async fn abort(&mut self) -> Result<()> {
+        self.seen.calls.lock().unwrap().push("abort");
         self.seen.aborted.notify_one();
         self.upload.abort().await
     }

@@ -62,15 +62,18 @@ async fn an_object_is_what_the_documentation_says() {
         object.attributes.get(&Attribute::ContentType).unwrap().as_ref(),
         "audio/mpeg"
     );
-    assert_eq!(attribute("metadata").unwrap().as_ref(), r#"{"call_id":"b3f6"}"#);
-    assert_eq!(attribute("trailer"), None);
+    assert_eq!(attribute("kazoometadata").unwrap().as_ref(), r#"{"call_id":"b3f6"}"#);
+    assert_eq!(attribute("kazootrailer"), None);
     assert_eq!(object.bytes().await.unwrap(), "ID3");
 
     let large = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
     let metadata = Metadata::from_json(large.clone()).unwrap();
     store.put(upload("ID3").with_metadata(metadata)).await.unwrap();
     let object = engine.get(&name()).await.unwrap();
-    let trailer = object.attributes.get(&Attribute::Metadata("trailer".into())).unwrap();
+    let trailer = object
+        .attributes
+        .get(&Attribute::Metadata("kazootrailer".into()))
+        .unwrap();
     assert_eq!(trailer.as_ref(), large.len().to_string());
     assert_eq!(object.bytes().await.unwrap(), format!("ID3{large}"));
     assert_eq!(read(&store).await.unwrap(), "ID3");
@@ -100,10 +103,10 @@ async fn an_object_of_another_program_is_a_file() {
     assert_eq!(read(&store).await.unwrap(), "by hand");
     assert_eq!(store.metadata(&key()).await.unwrap(), None);
     for (attribute, value) in [
-        ("trailer", "8"),
-        ("trailer", "-1"),
-        ("metadata", "[]"),
-        ("metadata", "%"),
+        ("kazootrailer", "8"),
+        ("kazootrailer", "-1"),
+        ("kazoometadata", "[]"),
+        ("kazoometadata", "%"),
     ] {
         let mut options = PutOptions::default();
         options
@@ -148,12 +151,7 @@ async fn a_lost_answer_is_made_up_for() {
 #[tokio::test]
 async fn an_upload_in_parts_that_ends_early_is_aborted() {
     let long = "x".repeat(5_000);
-    for fault in [
-        Fault::None,
-        Fault::PartFails(2),
-        Fault::CompleteFails,
-        Fault::PartHangs(2),
-    ] {
+    for fault in [Fault::None, Fault::PartFails(2), Fault::PartHangs(2)] {
         let engine = Faulty::new(fault);
         let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
         let store = store.deadline(Duration::from_millis(50));
@@ -180,6 +178,65 @@ async fn an_upload_in_parts_that_ends_early_is_aborted() {
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     engine.aborted().await;
+}
+
+/// What is aborted while the engine completes it has left some engines with half an object.
+#[tokio::test]
+async fn what_may_be_complete_is_not_aborted() {
+    for fault in [Fault::CompleteFails, Fault::CompleteHangs] {
+        let engine = Faulty::new(fault);
+        let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
+        let store = store.deadline(Duration::from_millis(50));
+        let error = store.put(upload("x".repeat(5_000))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{fault:?}: {error}");
+        // What is done in the background is done now.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!engine.calls().contains(&"abort"), "{fault:?}");
+    }
+}
+
+/// Without the right to list the bucket, S3 does not say that an object is missing.
+#[tokio::test]
+async fn an_engine_that_does_not_say_what_is_missing_is_found_out_by_the_check() {
+    let engine = Faulty::new(Fault::DeniesWhatIsMissing);
+    let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
+    let error = store.check().await.unwrap_err();
+    assert!(error.message().contains("s3:ListBucket"), "{error}");
+    assert_eq!(engine.objects().await, [""; 0]);
+    // Uploads need no such right, short or long.
+    for content in ["short".to_owned(), "x".repeat(5_000)] {
+        store.put(upload(content.clone())).await.unwrap();
+        assert_eq!(read(&store).await.unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_bucket_is_no_missing_file() {
+    let store = ObjectStoreBlobs::new(Faulty::new(Fault::NoBucket));
+    let redirecting = store.clone().redirect(Arc::new(Signs), Duration::from_secs(60));
+    for error in [
+        store.get(&key(), None).await.err(),
+        store.get(&key(), Some(ByteRange::From(1))).await.err(),
+        redirecting.get(&key(), None).await.err(),
+        store.head(&key()).await.err(),
+        store.metadata(&key()).await.err(),
+        store.put(upload("content")).await.err(),
+    ] {
+        let error = error.expect("there is no bucket");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(error.message().contains("does not exist"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_the_engine_refuses_says_so() {
+    let store = ObjectStoreBlobs::new(Faulty::new(Fault::RefusesName)).part_size(1000);
+    for content in ["short".to_owned(), "x".repeat(5_000)] {
+        let error = store.put(upload(content)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,7 +315,7 @@ async fn a_check_leaves_no_object() {
     let engine = Faulty::new(Fault::None);
     let store = ObjectStoreBlobs::new(engine.clone()).prefix("p".into());
     store.check().await.unwrap();
-    assert_eq!(engine.calls(), ["put", "head", "delete"]);
+    assert_eq!(engine.calls(), ["head", "get", "put", "head", "delete"]);
     let (one, two) = tokio::join!(store.check(), store.check());
     assert!(one.is_ok() && two.is_ok());
     assert_eq!(engine.objects().await, [""; 0]);
