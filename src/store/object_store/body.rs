@@ -55,7 +55,7 @@ impl HttpBody for ObjectBody {
                         .then(|| Err(damaged("the object store gave fewer bytes than it had promised"))),
                 );
             };
-            let mut data = item.map_err(|error| failed(Task::Read, error))?;
+            let mut data = item.map_err(|error| failed(Task::Read, &error))?;
             let content = data.split_to(usize::try_from(this.left).map_or(data.len(), |left| left.min(data.len())));
             this.left -= content.len() as u64;
             match this.behind.checked_sub(data.len() as u64) {

@@ -59,7 +59,7 @@ impl Stream for Listing {
             let object = this.objects.as_mut().poll_next(cx);
             let object = match ready!(this.patience.poll(object, cx))? {
                 Some(Ok(object)) => object,
-                Some(Err(error)) => return Poll::Ready(Some(Err(failed(Task::List, error)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(failed(Task::List, &error)))),
                 None => return Poll::Ready(None),
             };
             if let Some(key) = this.store.key(&object.location) {

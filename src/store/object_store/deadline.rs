@@ -19,7 +19,7 @@ pub(super) struct Deadline(pub(super) Duration);
 impl Deadline {
     /// Waits for a call on the engine, not longer than the deadline.
     pub(super) async fn within<T>(self, task: Task, call: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-        let call = async { call.await.map_err(|error| failed(task, error)) };
+        let call = async { call.await.map_err(|error| failed(task, &error)) };
         self.over(task, call).await
     }
 

@@ -30,9 +30,9 @@ impl Task {
 ///
 /// The message names no host, bucket or credential: it is shown to the administrator of KAZOO. What the engine said is
 /// in the source, which is for the operator's log.
-pub(super) fn failed(task: Task, error: EngineError) -> Error {
-    let code = code(&error);
-    let (kind, message) = match (&error, code.as_deref()) {
+pub(super) fn failed(task: Task, error: &EngineError) -> Error {
+    let code = code(error);
+    let (kind, message) = match (error, code.as_deref()) {
         (_, Some("NoSuchUpload")) => (
             ErrorKind::Unavailable,
             "the object store has ended the upload; send it again".into(),
@@ -87,7 +87,7 @@ pub(super) fn failed(task: Task, error: EngineError) -> Error {
             format!("the object store failed to {}", task.as_str()),
         ),
     };
-    Error::new(kind, message).with_source(Said::by(&error, code))
+    Error::new(kind, message).with_source(Said::by(error, code))
 }
 
 /// The error for an engine that does not answer.
@@ -220,7 +220,7 @@ mod tests {
             (Task::Store, generic("connection refused"), ErrorKind::Unavailable),
         ] {
             let text = error.to_string();
-            let error = failed(task, error);
+            let error = failed(task, &error);
             assert_eq!(error.kind(), kind, "{task:?}: {text}");
             assert!(error.source().is_some());
             assert!(!error.message().contains("a/b"), "{error}");
@@ -233,12 +233,12 @@ mod tests {
              </Code><Message>The signature does not match</Message><CanonicalRequest>PUT /bucket/a x-amz-meta-metadata:\
              {\"caller_id\":\"+15550001\"} x-amz-security-token:SECRET</CanonicalRequest></Error>",
         );
-        let source = failed(Task::Store, refused).source().unwrap().to_string();
+        let source = failed(Task::Store, &refused).source().unwrap().to_string();
         assert_eq!(
             source,
             "Server returned non-2xx status code: 403 Forbidden: SignatureDoesNotMatch: The signature does not match"
         );
-        let down = failed(Task::Store, generic("connection refused"));
+        let down = failed(Task::Store, &generic("connection refused"));
         assert_eq!(down.source().unwrap().to_string(), "connection refused");
     }
 }
