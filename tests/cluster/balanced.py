@@ -53,7 +53,7 @@ http {{
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
-            proxy_next_upstream error timeout;
+            proxy_next_upstream error timeout non_idempotent;
         }}
     }}
 }}
@@ -65,7 +65,7 @@ def nginx(addresses: list[str]) -> Iterator[str]:
     """The address of an nginx in front of these servers."""
     with tempfile.TemporaryDirectory(prefix='kazoo-storage-nginx-') as name:
         directory, ([port], [held]) = pathlib.Path(name), reserve_ports(1)
-        servers = '\n        '.join(f'server {address};' for address in addresses)
+        servers = '\n        '.join(f'server {address} fail_timeout=1s;' for address in addresses)
         (directory / 'nginx.conf').write_text(NGINX.format(d=directory, port=port, servers=servers))
         command = ['setpriv', '--pdeathsig', 'KILL', 'nginx', '-p', name, '-e', f'{name}/error.log', '-c', f'{name}/nginx.conf']
         process = subprocess.Popen(command)
