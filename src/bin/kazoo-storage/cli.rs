@@ -4,7 +4,7 @@ use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
-use crate::store::Location;
+use crate::location::Location;
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]

@@ -5,6 +5,7 @@ mod cli;
 mod connection;
 mod drain;
 mod linger;
+mod location;
 mod log;
 mod serve;
 mod shutdown;

@@ -34,7 +34,7 @@ const BLOCKING_THREADS: usize = 64;
 /// How long the process waits at its end for what the disk is still doing.
 const DISK: Duration = Duration::from_secs(1);
 
-pub(crate) type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
+type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 
 /// Serves until a signal ends it.
 pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {

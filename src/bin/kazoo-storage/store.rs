@@ -1,6 +1,6 @@
 //! The store behind the server: a directory, or a bucket of an object store.
 
-use std::{env, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{env, sync::Arc, time::Duration};
 
 use kazoo_storage::{BlobStore as _, DynBlobStore, Error, ErrorKind, FsStore, ObjectStoreBlobs};
 use object_store::{
@@ -13,7 +13,11 @@ use object_store::{
 };
 use url::Url;
 
-use crate::{cli::StoreOptions, log, serve::Fallible};
+use crate::{
+    cli::StoreOptions,
+    location::{Cloud, Location},
+    log,
+};
 
 /// How often the engine's client repeats a request that failed on its way or was answered with a 5xx.
 ///
@@ -24,59 +28,8 @@ const RETRIES: usize = 3;
 /// deadlines of its own.
 const NO_TIMEOUT: &str = "1day";
 
-/// Where files are kept, as `--store` says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Location {
-    Directory(PathBuf),
-    Bucket { cloud: Cloud, url: Url, prefix: Path },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cloud {
-    S3,
-    Google,
-    Azure,
-}
-
-impl FromStr for Location {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // What has no scheme is the name of a directory, and so is what only looks like one on a command line.
-        let Some((scheme, _)) = text.split_once("://") else {
-            return Ok(Self::Directory(text.into()));
-        };
-        let cloud = match scheme {
-            "file" => {
-                let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
-                return path
-                    .map(Self::Directory)
-                    .ok_or_else(|| "expected `file:///PATH`, an absolute path".into());
-            }
-            "s3" => Cloud::S3,
-            "gs" => Cloud::Google,
-            "az" => Cloud::Azure,
-            _ => {
-                return Err(format!(
-                    "no store has the scheme `{scheme}`: expected a directory, file:///PATH, s3://BUCKET/PREFIX, \
-                     gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
-                ));
-            }
-        };
-        let url = Url::parse(text).map_err(|error| error.to_string())?;
-        if url.host_str().unwrap_or_default().is_empty() {
-            return Err(format!("`{scheme}://` must be followed by the name of a bucket"));
-        }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err("a store's URL has a bucket and a prefix; credentials come from the environment".into());
-        }
-        let prefix = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
-        Ok(Self::Bucket { cloud, url, prefix })
-    }
-}
-
 /// Opens the store, and sees that a file can be stored in it.
-pub(crate) async fn open(options: &StoreOptions) -> Fallible<DynBlobStore> {
+pub(crate) async fn open(options: &StoreOptions) -> Result<DynBlobStore, String> {
     let opened = match &options.store {
         Location::Directory(root) => open_directory(root, options),
         Location::Bucket { cloud, url, prefix } => open_bucket(*cloud, url, prefix, options),
@@ -93,7 +46,7 @@ pub(crate) async fn open(options: &StoreOptions) -> Fallible<DynBlobStore> {
             }
             _ => "",
         };
-        format!("cannot keep files in --store {location}: {}{hint}", log::chain(&error)).into()
+        format!("cannot keep files in --store {location}: {}{hint}", log::chain(&error))
     })
 }
 
@@ -175,52 +128,5 @@ fn retries(within: Duration) -> RetryConfig {
         max_retries: RETRIES,
         retry_timeout: within,
         ..RetryConfig::default()
-    }
-}
-
-impl std::fmt::Display for Location {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Directory(root) => write!(f, "{}", root.display()),
-            Self::Bucket { url, .. } => write!(f, "{url}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn locations() {
-        for (text, root) in [
-            ("./data", "./data"),
-            ("/var/lib/kazoo", "/var/lib/kazoo"),
-            ("file:///var/lib/kazoo%20storage", "/var/lib/kazoo storage"),
-            ("a:b", "a:b"),
-        ] {
-            assert_eq!(text.parse(), Ok(Location::Directory(root.into())), "{text}");
-        }
-        for (text, expected, below) in [
-            ("s3://bucket", Cloud::S3, ""),
-            ("s3://bucket/", Cloud::S3, ""),
-            ("gs://bucket/voicemail/2026", Cloud::Google, "voicemail/2026"),
-            ("az://container/a%20b/", Cloud::Azure, "a b"),
-        ] {
-            let Ok(Location::Bucket { cloud, prefix, .. }) = text.parse() else {
-                panic!("{text} is a bucket");
-            };
-            assert_eq!((cloud, prefix.as_ref()), (expected, below), "{text}");
-        }
-        for bad in [
-            "s3://",
-            "s3:///prefix",
-            "file://host/path",
-            "ftp://host/path",
-            "s3://key:secret@bucket/",
-            "s3://bucket/a?region=x",
-        ] {
-            assert!(bad.parse::<Location>().is_err(), "{bad}");
-        }
     }
 }
