@@ -18,6 +18,7 @@ use crate::{
 };
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("text/plain");
+const CONTENT: &[u8] = b"check";
 const JSON: &str = r#"{"check":"ü \" %"}"#;
 
 /// The object of a store's checks, which come one after the other.
@@ -42,14 +43,20 @@ impl Checks {
     }
 }
 
-/// Finds nothing, stores, finds and deletes an object, all within one deadline: an administrator waits for it.
+/// Stores, finds and deletes an object, and finds another missing, all within one deadline: an administrator waits for
+/// it.
 pub(super) async fn check(store: &ObjectStoreBlobs) -> Result<()> {
-    let name = store
-        .reserved_name(&store.checks.name)
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is no object's name"))?;
+    let reserved = |name: &str| {
+        let name = store.reserved_name(name);
+        name.ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is no object's name"))
+    };
+    let (name, missing) = (reserved(&store.checks.name)?, reserved("%missing")?);
     let checked = async {
         let _turn = store.checks.turn.lock().await;
-        let checked = round_trip(store, &name).await;
+        let checked = match round_trip(store, &name).await {
+            Ok(()) => is_told(store, &missing).await,
+            failed => failed,
+        };
         // Whether it may be deleted or not, files can be stored, which is all that was asked: a bucket may be one that
         // keeps everything.
         let _ = store.engine.delete(&name).await;
@@ -59,33 +66,37 @@ pub(super) async fn check(store: &ObjectStoreBlobs) -> Result<()> {
 }
 
 async fn round_trip(store: &ObjectStoreBlobs, name: &Path) -> Result<()> {
-    // The last check may have left its object.
-    if let Err(error) = get::look(store, name).await
-        && !error.is_not_found()
-    {
-        let message = format!(
-            "{error}; of what is not there the object store must say so, for which S3 wants the right to list the bucket \
-             (s3:ListBucket)"
-        );
-        return Err(Error::new(error.kind(), message).with_source(error));
-    }
     let metadata = Metadata::from_json(JSON)?;
     let description = Description::new(Some(&CONTENT_TYPE), Some(&metadata))?;
     let options = PutOptions {
         attributes: description.attributes,
         ..PutOptions::default()
     };
-    let put = store.engine.put_opts(name, PutPayload::from_static(b"check"), options);
+    let put = store.engine.put_opts(name, PutPayload::from_static(CONTENT), options);
     store.within(Task::Store, put).await?;
     let found = get::look(store, name).await?;
     let kept = match &found.document {
         Document::Attribute(encoded) => object::decode(encoded).is_ok_and(|found| found == metadata),
         Document::None | Document::Trailer(_) => false,
     };
-    if kept && found.info.len == 5 && found.info.content_type == Some(CONTENT_TYPE) {
-        return Ok(());
+    if !kept || found.info.len != CONTENT.len() as u64 || found.info.content_type != Some(CONTENT_TYPE) {
+        return Err(damaged(
+            "the object store does not give an object's attributes back as they were stored; files cannot be kept in it",
+        ));
     }
-    Err(damaged(
-        "the object store does not give an object's attributes back as they were stored; files cannot be kept in it",
-    ))
+    Ok(())
+}
+
+/// Whether the engine says of what is missing that it is: a fetch looks under several names.
+async fn is_told(store: &ObjectStoreBlobs, missing: &Path) -> Result<()> {
+    match get::look(store, missing).await {
+        Err(error) if !error.is_not_found() => {
+            let message = format!(
+                "{error}; of what is missing, the object store must say so, for which S3 wants the right to list the \
+                 bucket (s3:ListBucket)"
+            );
+            Err(Error::new(error.kind(), message).with_source(error))
+        }
+        _ => Ok(()),
+    }
 }
