@@ -21,6 +21,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// | kind | status |
 /// | --- | --- |
 /// | [`InvalidKey`](Self::InvalidKey), [`InvalidRequest`](Self::InvalidRequest), [`InvalidMultipart`](Self::InvalidMultipart), [`InvalidMetadata`](Self::InvalidMetadata), [`InvalidBase64`](Self::InvalidBase64), [`InvalidProbe`](Self::InvalidProbe), [`IncompleteBody`](Self::IncompleteBody) | 400 |
+/// | [`Unauthorized`](Self::Unauthorized) | 401 with `WWW-Authenticate: Basic` |
+/// | [`Forbidden`](Self::Forbidden) | 403 |
 /// | [`NotFound`](Self::NotFound) | 404 |
 /// | [`MethodNotAllowed`](Self::MethodNotAllowed) | 405 |
 /// | [`Conflict`](Self::Conflict) | 409 |
@@ -49,6 +51,10 @@ pub enum ErrorKind {
     InvalidProbe,
     /// The body ended early or its framing is broken.
     IncompleteBody,
+    /// The request carries no credential that is known.
+    Unauthorized,
+    /// Whoever asks may not do this.
+    Forbidden,
     /// Nothing is stored under the key.
     NotFound,
     /// The method is none of GET, HEAD, PUT and POST.
@@ -81,6 +87,8 @@ impl ErrorKind {
             | Self::InvalidBase64
             | Self::InvalidProbe
             | Self::IncompleteBody => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
@@ -104,6 +112,8 @@ impl ErrorKind {
             Self::InvalidBase64 => "invalid_base64",
             Self::InvalidProbe => "invalid_probe",
             Self::IncompleteBody => "incomplete_body",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
@@ -271,6 +281,8 @@ mod tests {
             ErrorKind::InvalidBase64,
             ErrorKind::InvalidProbe,
             ErrorKind::IncompleteBody,
+            ErrorKind::Unauthorized,
+            ErrorKind::Forbidden,
             ErrorKind::NotFound,
             ErrorKind::MethodNotAllowed,
             ErrorKind::Conflict,

@@ -32,7 +32,8 @@
 //! http::Request
 //!  │ Observe           tells the application what became of each request
 //!  │ LimitBody         413 for a body over the limit; drains what is unread before an early answer
-//!  │ ExtractKey        request extension: BlobKey, and Candidates for a fetch
+//!  │ Authorize         401 and 403; request extension: Grant (if there is an Authorizer)
+//!  │ ExtractKey        request extension: BlobKey, and Candidates for a fetch; 403 for what the Grant does not cover
 //!  │ SplitMultipart    body = the media part, content-type = the media's; request extension: Metadata
 //!  │ DecodeBase64      body = what the base64 stands for
 //!  │ AnswerProbe       answers the credentials probe, keeps it out of the store
@@ -61,10 +62,12 @@
 //! - `server`: the program `kazoo-storage`.
 
 pub mod answer_probe;
+pub mod authorize;
 mod body;
 pub mod decode_base64;
 mod error;
 pub mod extract_key;
+mod grant;
 mod kazoo_storage;
 mod key;
 pub mod limit_body;
@@ -86,10 +89,12 @@ pub use self::store::ObjectStoreBlobs;
 #[doc(inline)]
 pub use self::{
     answer_probe::AnswerProbe,
+    authorize::{AccessRules, Authorize, Authorizer, Credential, PeerAddr, SharedAccessRules},
     body::Body,
     decode_base64::{Base64, DecodeBase64},
     error::{BoxError, Error, ErrorKind, Result},
     extract_key::{ExtractKey, KeyExtractor, MetadataKey, PathKey, QueryKey},
+    grant::Grant,
     kazoo_storage::{KazooStorage, Mount, MountFuture, MountService, StorageService},
     key::{BlobKey, Candidates},
     limit_body::LimitBody,

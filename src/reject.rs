@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     body::Body,
-    error::{BoxError, Error},
+    error::{BoxError, Error, ErrorKind},
     outcome::Outcome,
 };
 
@@ -37,6 +37,10 @@ impl Error {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if self.kind() == ErrorKind::Unauthorized {
+            let challenge = HeaderValue::from_static("Basic realm=\"storage\", charset=\"UTF-8\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
         if let Some(delay) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, delay.as_secs().into());
         }

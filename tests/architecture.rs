@@ -1,6 +1,6 @@
 //! The dependency direction between the crate's modules, read from its sources:
 //!
-//! `bin → kazoo_storage → {layers, serve} → {reject, store} → {outcome, probe, body, metadata, key} → error`
+//! `bin → kazoo_storage → {layers, serve} → {reject, store} → {outcome, probe, grant, body, metadata, key} → error`
 
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -11,8 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const LAYERS: [&str; 6] = [
+const LAYERS: [&str; 7] = [
     "answer_probe",
+    "authorize",
     "decode_base64",
     "extract_key",
     "limit_body",
@@ -25,12 +26,12 @@ const MAX_LINES: usize = 400;
 
 /// Which modules of the crate may be imported by `module`; none if it is not a module of the plan.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {
-    const VOCABULARY: [&str; 6] = ["error", "key", "metadata", "body", "probe", "outcome"];
+    const VOCABULARY: [&str; 7] = ["error", "key", "metadata", "body", "probe", "outcome", "grant"];
     let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
     match module {
         "error" => Some(vec![]),
         "key" | "metadata" | "body" => Some(vec!["error"]),
-        "probe" | "outcome" => Some(vec!["error", "key"]),
+        "probe" | "outcome" | "grant" => Some(vec!["error", "key"]),
         "reject" | "store" => and(&[]),
         "serve" => and(&["reject", "store"]),
         "kazoo_storage" => and(&[&["reject", "store", "serve"][..], &LAYERS].concat()),

@@ -516,6 +516,87 @@ fn the_log_has_a_line_for_each_request_and_no_query() {
     }
 }
 
+/// Whoever is let in changes while the server runs, and no request is dropped for it.
+#[test]
+fn access_rules_are_read_again_on_sighup() {
+    let root = TempDir::new().unwrap();
+    let rules = root.path().join("access.json");
+    let tokens = |tokens: &[&str]| {
+        let credentials: Vec<String> = tokens.iter().map(|token| format!(r#"{{"token":"{token}"}}"#)).collect();
+        fs::write(&rules, format!(r#"{{"credentials":[{}]}}"#, credentials.join(","))).unwrap();
+    };
+    tokens(&["first"]);
+    let server = Server::start(&root.path().join("data"), &["--access", rules.to_str().unwrap()]);
+    let mut client = server.connect();
+    let path = |token: &str| format!("/some_prefix/{token}/ACC/DOC/message.mp3");
+    assert_eq!(client.put(&path("first"), b"content").status, 201);
+    assert_eq!(client.put(&path("second"), b"content").status, 401);
+    assert_eq!(client.put("/some_prefix/ACC/DOC/message.mp3", b"content").status, 401);
+
+    // An upload that was let in goes on.
+    let mut slow = server.connect();
+    slow.send(format!(
+        "PUT {} HTTP/1.1\r\nhost: storage\r\ncontent-length: 7\r\n\r\ncon",
+        path("first")
+    ));
+    tokens(&["second"]);
+    server.signal("HUP");
+    eventually("the rules are read again", || {
+        (client.get(&path("second")).status == 200).then_some(())
+    });
+    assert_eq!(client.get(&path("first")).status, 401);
+    slow.send("tent");
+    assert_eq!(slow.receive().status, 201);
+
+    // What is wrong changes nothing.
+    fs::write(&rules, "{}").unwrap();
+    server.signal("HUP");
+    eventually("the fault is logged", || {
+        server.log().contains("stay as they were").then_some(())
+    });
+    assert_eq!(client.get(&path("second")).status, 200);
+
+    let log = server.log();
+    assert!(log.contains("/some_prefix/***/ACC/DOC/message.mp3"), "{log}");
+    for secret in ["first", "second"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+#[test]
+fn nobody_is_let_in_from_elsewhere_by_accident() {
+    let root = TempDir::new().unwrap();
+    let path = root.path().to_str().unwrap();
+    let file = root.path().join("access.json");
+    fs::write(&file, r#"{"networks": ["10.0.0.0/8"]}"#).unwrap();
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let line = complaint(&["serve", "--store", path, "--listen", address]);
+        assert!(line.contains("--access") && line.contains("--allow-anyone"), "{line}");
+    }
+    let line = complaint(&["serve", "--store", path, "--access", "/none"]);
+    assert!(line.contains("/none"), "{line}");
+    fs::write(root.path().join("empty.json"), "{}").unwrap();
+    let empty = root.path().join("empty.json");
+    let line = complaint(&["serve", "--store", path, "--access", empty.to_str().unwrap()]);
+    assert!(line.contains("no network and no credential"), "{line}");
+
+    let listen = |options: &[&str]| {
+        let data = root.path().join("data");
+        let mut command = program();
+        command
+            .args(["serve", "--listen", "0.0.0.0:0", "--store"])
+            .arg(data)
+            .args(options);
+        let server = Server::spawn(&mut command);
+        Client::connect((std::net::Ipv4Addr::LOCALHOST, server.address.port()).into())
+            .unwrap()
+            .put(FILE, b"content")
+            .status
+    };
+    assert_eq!(listen(&["--allow-anyone"]), 201);
+    assert_eq!(listen(&["--access", file.to_str().unwrap()]), 403);
+}
+
 #[test]
 fn a_server_whose_log_nobody_reads_goes_on() {
     let root = TempDir::new().unwrap();

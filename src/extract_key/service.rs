@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
@@ -13,6 +13,8 @@ use super::{KeyExtractor, PathKey};
 use crate::{
     body::Body,
     error::{BoxError, Result},
+    grant::Grant,
+    key::{BlobKey, Candidates},
     reject::ResponseFuture,
 };
 
@@ -39,21 +41,36 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let extracted = if matches!(parts.method, Method::GET | Method::HEAD) {
-            self.extractor.candidates(&parts).map(|candidates| {
-                parts.extensions.insert(candidates.first().clone());
-                parts.extensions.insert(candidates);
-            })
-        } else {
-            self.extractor.key(&parts).map(|key| {
-                parts.extensions.insert(key);
-            })
-        };
-        match extracted {
+        match extract(&*self.extractor, &mut parts) {
             Ok(()) => ResponseFuture::inner(self.inner.call(Request::from_parts(parts, body))),
             Err(error) => ResponseFuture::ready(error.into_response()),
         }
     }
+}
+
+/// Puts the key among the extensions, and on a fetch the candidates; those that the [`Grant`] covers, if there is one.
+fn extract<K: KeyExtractor + ?Sized>(extractor: &K, parts: &mut Parts) -> Result<()> {
+    let fetch = matches!(parts.method, Method::GET | Method::HEAD);
+    let grant = parts.extensions.get::<Grant>().cloned();
+    grant.as_ref().map_or(Ok(()), |grant| grant.check(fetch))?;
+    let covered = |key: &BlobKey| grant.as_ref().is_none_or(|grant| grant.covers(key));
+    if fetch {
+        let mut candidates = extractor.candidates(parts)?;
+        if grant.is_some() {
+            let mut of_grant = candidates.iter().filter(|key| covered(key)).cloned();
+            let first = of_grant.next().ok_or_else(Grant::outside)?;
+            candidates = Candidates::new(first, of_grant.collect::<Vec<_>>());
+        }
+        parts.extensions.insert(candidates.first().clone());
+        parts.extensions.insert(candidates);
+    } else {
+        let key = extractor.key(parts)?;
+        if !covered(&key) {
+            return Err(Grant::outside());
+        }
+        parts.extensions.insert(key);
+    }
+    Ok(())
 }
 
 impl<S: Clone, K: ?Sized> Clone for ExtractKeyService<S, K> {

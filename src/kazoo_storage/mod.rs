@@ -5,6 +5,7 @@ mod service;
 
 use std::{fmt, sync::Arc};
 
+use tower::util::option_layer;
 use tower_layer::Layer as _;
 
 pub use self::{
@@ -13,6 +14,7 @@ pub use self::{
 };
 use crate::{
     answer_probe::AnswerProbe,
+    authorize::{Authorize, Authorizer, DynAuthorizer},
     decode_base64::{Base64, DecodeBase64},
     extract_key::{ExtractKey, KeyExtractor, PathKey},
     limit_body::LimitBody,
@@ -35,7 +37,7 @@ use crate::{
 /// # let _ = app;
 /// ```
 ///
-/// The layers stand in this order, outermost first: [`Observe`], [`LimitBody`], [`ExtractKey`], [`SplitMultipart`],
+/// The layers stand in this order, outermost first: [`Observe`], [`LimitBody`], [`Authorize`], [`ExtractKey`], [`SplitMultipart`],
 /// [`DecodeBase64`], [`AnswerProbe`], and [`ServeBlobs`] at the end. An extractor that
 /// [reads the metadata](KeyExtractor::reads_metadata) is asked behind [`SplitMultipart`].
 #[derive(Clone)]
@@ -45,6 +47,7 @@ pub struct KazooStorage {
     base64: Base64,
     max_body: u64,
     max_metadata: usize,
+    authorizer: Option<DynAuthorizer>,
     events: Option<Arc<dyn Events>>,
 }
 
@@ -60,6 +63,7 @@ impl KazooStorage {
             base64: Base64::default(),
             max_body: Self::DEFAULT_MAX_BODY,
             max_metadata: SplitMultipart::DEFAULT_MAX_METADATA,
+            authorizer: None,
             events: None,
         }
     }
@@ -93,6 +97,13 @@ impl KazooStorage {
         self
     }
 
+    /// Lets in what `authorizer` lets in, such as [`AccessRules`](crate::AccessRules); by default everyone.
+    #[must_use]
+    pub fn authorize(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizer = Some(DynAuthorizer::new(authorizer));
+        self
+    }
+
     /// Tells `events` what becomes of each request.
     #[must_use]
     pub fn observe(mut self, events: impl Events) -> Self {
@@ -117,10 +128,11 @@ impl KazooStorage {
         let end = AnswerProbe::new(check).layer(ServeBlobs::new(self.store));
         let end = decode.layer(end);
         let observe = self.events.map(Observe::shared);
+        let authorize = option_layer(self.authorizer.map(Authorize::new));
         if self.key.reads_metadata() {
-            StorageService::new(limit.layer(split.layer(extract.layer(end))), observe)
+            StorageService::new(limit.layer(authorize.layer(split.layer(extract.layer(end)))), observe)
         } else {
-            StorageService::new(limit.layer(extract.layer(split.layer(end))), observe)
+            StorageService::new(limit.layer(authorize.layer(extract.layer(split.layer(end)))), observe)
         }
     }
 

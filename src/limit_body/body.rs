@@ -22,6 +22,8 @@ struct Limited {
     read: u64,
     max: u64,
     ended: bool,
+    /// Whether the client sends the body only once somebody reads it.
+    awaited: bool,
 }
 
 pub(super) fn too_large(max: u64) -> Error {
@@ -34,12 +36,13 @@ pub(super) fn too_large(max: u64) -> Error {
 }
 
 impl Shared {
-    pub(super) fn new(body: Body, max: u64) -> Self {
+    pub(super) fn new(body: Body, max: u64, awaited: bool) -> Self {
         Self(Arc::new(Mutex::new(Limited {
             body,
             read: 0,
             max,
             ended: false,
+            awaited,
         })))
     }
 
@@ -48,13 +51,17 @@ impl Shared {
         Body::new(Lent(Arc::clone(&self.0)))
     }
 
-    /// Reads and drops what is left, `bound` bytes at most. Ready with whether the body has ended.
+    /// Reads and drops what is left, `bound` bytes at most, unless it was never asked for. Ready with whether the body has
+    /// ended.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, bound: &mut u64) -> Poll<bool> {
         // Somebody still reads: a handler that moved the body into a task of its own.
         let Some(limited) = Arc::get_mut(&mut self.0) else {
             return Poll::Ready(true);
         };
         let limited = limited.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if limited.awaited {
+            return Poll::Ready(false);
+        }
         while !limited.ended && !limited.body.is_end_stream() {
             match ready!(poll_data(Pin::new(&mut limited.body), cx)) {
                 Some(Ok(data)) => match bound.checked_sub(data.len() as u64) {
@@ -86,6 +93,7 @@ impl HttpBody for Lent {
         if limited.read > limited.max {
             return Poll::Ready(Some(Err(too_large(limited.max))));
         }
+        limited.awaited = false;
         let frame = ready!(Pin::new(&mut limited.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {

@@ -6,7 +6,8 @@
 //!   sees a body that ends with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), never one that ends cleanly.
 //! - When the inner service answers before it has read the whole body, the rest is read and thrown away, up to a
 //!   bound, before the answer goes out. KAZOO writes its whole upload before it reads; a connection that is
-//!   closed under it loses the status of every third refused upload of 1 to 20 MiB.
+//!   closed under it loses the status of every third refused upload of 1 to 20 MiB. A client that waits for `100
+//!   Continue` is answered without.
 //! - A PUT or POST by HTTP/1.0 without `content-length` is answered with 400: its body cannot be told from none, and
 //!   an empty file would be acknowledged in its place.
 //!

@@ -42,10 +42,14 @@ where
         let version = request.version();
         let (parts, body) = request.into_parts();
         let body = Body::new(body);
+        let awaited = parts
+            .headers
+            .get(header::EXPECT)
+            .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if without_its_length(&parts) {
             let message = "an upload by HTTP/1.0 has to say its content-length; nothing was stored";
             let refusal = Error::new(ErrorKind::InvalidRequest, message).into_response();
-            return LimitBodyFuture::refused(refusal, Shared::new(body, max), drain, version);
+            return LimitBodyFuture::refused(refusal, Shared::new(body, max, awaited), drain, version);
         }
         if body.is_end_stream() {
             return LimitBodyFuture::inner(self.inner.call(Request::from_parts(parts, body)));
@@ -55,7 +59,7 @@ where
             .get(header::CONTENT_LENGTH)
             .and_then(|len| len.to_str().ok()?.parse().ok())
             .unwrap_or_else(|| body.size_hint().lower());
-        let shared = Shared::new(body, max);
+        let shared = Shared::new(body, max, awaited);
         if declared > max {
             return LimitBodyFuture::refused(too_large(max).into_response(), shared, drain, version);
         }

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use kazoo_storage::{
-    AnswerProbe, Base64, BlobKey, Body, DecodeBase64, Event, ExtractKey, KazooStorage, LimitBody, MediaPart, Metadata,
-    MetadataKey, Observe, PathKey, QueryKey, SplitMultipart,
+    AnswerProbe, Authorize, Base64, BlobKey, Body, DecodeBase64, Event, ExtractKey, Grant, KazooStorage, LimitBody,
+    MediaPart, Metadata, MetadataKey, Observe, PathKey, QueryKey, SplitMultipart,
 };
 use tower::{Layer, Service, util::BoxCloneSyncService};
 
@@ -512,6 +512,10 @@ fn layers_around_the_body() -> Vec<Subject> {
             ))
             .sample(Sample::new("over the limit", anything(), media(41), too_large()))
             .sample(Sample::new("far over the limit", anything(), media(500), too_large())),
+        Subject::layer("Authorize", Authorize::new(|_: &mut Parts| Ok(Grant::everything())))
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
+            .samples(raw_samples("/ACC/DOC/ATT.wav")),
         Subject::layer("ExtractKey<PathKey>", ExtractKey::new(PathKey))
             .plain(&anything(), ALL)
             .plain(&multipart(), ALL)

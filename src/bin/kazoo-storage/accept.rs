@@ -58,8 +58,8 @@ pub(crate) async fn serve<S: Handler>(
     grace: Duration,
 ) -> End {
     let mut connections = JoinSet::new();
-    let serve = |stream, connections: &mut JoinSet<()>| {
-        connections.spawn(serve_connection(stream, service.clone()));
+    let serve = |(stream, peer), connections: &mut JoinSet<()>| {
+        connections.spawn(serve_connection(stream, peer, service.clone()));
     };
 
     loop {
@@ -69,7 +69,7 @@ pub(crate) async fn serve<S: Handler>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => serve(stream, &mut connections),
+            Ok(accepted) => serve(accepted, &mut connections),
             Err(error) if is_about_the_connection(&error) => tracing::debug!(%error, "a connection ended unaccepted"),
             Err(error) => {
                 tracing::error!(%error, open = connections.len(), "cannot accept connections");
@@ -85,8 +85,8 @@ pub(crate) async fn serve<S: Handler>(
 
     let deadline = Instant::now() + grace;
     phases.send_replace(Phase::Draining);
-    for stream in close(listener) {
-        serve(stream, &mut connections);
+    for accepted in close(listener) {
+        serve(accepted, &mut connections);
     }
     while connections.try_join_next().is_some() {}
     tracing::info!(
@@ -115,12 +115,12 @@ pub(crate) async fn serve<S: Handler>(
     }
 }
 
-async fn serve_connection<S: Handler>(stream: TcpStream, service: S) {
+async fn serve_connection<S: Handler>(stream: TcpStream, peer: SocketAddr, service: S) {
     // Answers are written whole; waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    if let Err(error) = connection::serve(stream, service).await {
+    if let Err(error) = connection::serve(stream, peer, service).await {
         let cause = crate::log::chain(&error);
         if error.is_parse() {
             // It never was a request, so nothing else tells of it.
@@ -135,16 +135,16 @@ async fn serve_connection<S: Handler>(stream: TcpStream, service: S) {
 /// Closes `listener`, and hands over the connections that the kernel had established for it.
 ///
 /// Their clients may have sent a request already, which closing alone would reset.
-fn close(listener: TcpListener) -> Vec<TcpStream> {
+fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let Ok(listener) = listener.into_std() else {
         return Vec::new();
     };
     // It does not block: the first that is not there ends the list.
     let established = std::iter::from_fn(|| listener.accept().ok());
     established
-        .filter_map(|(stream, _)| {
+        .filter_map(|(stream, peer)| {
             stream.set_nonblocking(true).ok()?;
-            TcpStream::from_std(stream).ok()
+            Some((TcpStream::from_std(stream).ok()?, peer))
         })
         .collect()
 }

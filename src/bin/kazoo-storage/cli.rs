@@ -1,6 +1,6 @@
 //! The command line, and the environment variables that stand in for it.
 
-use std::{net::SocketAddr, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
@@ -46,6 +46,17 @@ pub(crate) struct ServeOptions {
 
     #[command(flatten)]
     pub(crate) store: StoreOptions,
+
+    /// JSON file that says who is let in: networks, and users and tokens with what each may do; read again on SIGHUP
+    ///
+    /// Such as `{"networks": ["10.0.0.0/8"], "credentials": [{"user": "kazoo", "password": "…"}, {"token": "…"}]}`; a
+    /// token is the first segment behind the mount, and the README has the rest.
+    #[arg(long, env = "KAZOO_STORAGE_ACCESS", value_name = "FILE")]
+    pub(crate) access: Option<PathBuf>,
+
+    /// Listen on an address that others reach, without `--access`: whoever reaches it may store and fetch everything
+    #[arg(long, env = "KAZOO_STORAGE_ALLOW_ANYONE", value_parser = BoolishValueParser::new(), conflicts_with = "access")]
+    pub(crate) allow_anyone: bool,
 
     /// What base64 in uploads is: `detect` decodes what is unmistakably encoded, `declared` requires multipart media to
     /// be encoded (the storage settings have `base64_encode_data`), `off` stores everything as it came

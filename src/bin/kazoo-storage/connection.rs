@@ -1,11 +1,11 @@
 //! One connection: HTTP/1.1 by hyper, from its first request to its last.
 
-use std::{convert::Infallible, future::Future};
+use std::{convert::Infallible, future::Future, net::SocketAddr};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use kazoo_storage::Body;
+use kazoo_storage::{Body, PeerAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::{Service, ServiceExt as _};
 
@@ -28,12 +28,12 @@ impl<S> Handler for S where
 {
 }
 
-/// Answers every request on `io`, until the client closes it or an answer does.
+/// Answers every request of `peer` on `io`, until the client closes it or an answer does.
 ///
 /// No timer runs on a connection that waits for a request. KAZOO keeps one open for 120 idle seconds, and an
 /// upload that meets the server's own close is lost. hyper's timeout for the head of a request would be such a timer:
 /// it starts as soon as the last answer is out.
-pub(crate) fn serve<T, S>(io: T, service: S) -> impl Future<Output = hyper::Result<()>> + Send
+pub(crate) fn serve<T, S>(io: T, peer: SocketAddr, service: S) -> impl Future<Output = hyper::Result<()>> + Send
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Handler,
@@ -44,7 +44,10 @@ where
         .header_read_timeout(None)
         .serve_connection(
             TokioIo::new(Lingering::new(io)),
-            service_fn(move |request| service.clone().oneshot(request)),
+            service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(PeerAddr(peer));
+                service.clone().oneshot(request)
+            }),
         )
 }
 
@@ -61,6 +64,8 @@ mod tests {
 
     use super::*;
 
+    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4711);
+
     async fn refuse(_: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         Ok(Error::new(ErrorKind::TooLarge, "too large").into_response())
     }
@@ -74,7 +79,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_stays_open() {
         let (mut client, server) = duplex(64 * 1024);
-        let connection = tokio::spawn(serve(server, tower::service_fn(read)));
+        let connection = tokio::spawn(serve(server, PEER, tower::service_fn(read)));
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
             assert!(!connection.is_finished());
@@ -97,8 +102,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let accepting = tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, tower::service_fn(refuse)));
+                let (stream, peer) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream, peer, tower::service_fn(refuse)));
             }
         });
         let body = vec![0; BODY];

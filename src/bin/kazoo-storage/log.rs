@@ -8,7 +8,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use kazoo_storage::{End, Event, Events, Outcome};
+use kazoo_storage::{End, Event, Events, Outcome, SharedAccessRules};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{LevelFilter, filter_fn},
@@ -49,6 +49,8 @@ pub(crate) fn init(format: LogFormat) {
 pub(crate) struct Requests {
     /// Whether the line has the file's key; it does not belong there when it is a part of the metadata.
     pub(crate) keys: bool,
+    /// Behind which mount paths may have a secret, and whether they do.
+    pub(crate) secrets: Option<(String, SharedAccessRules)>,
 }
 
 impl Events for Requests {
@@ -74,6 +76,10 @@ impl Events for Requests {
             End::Dropped => "dropped",
             _ => "failed",
         };
+        let path = match &self.secrets {
+            Some((mount, rules)) => rules.current().redact(mount, event.path),
+            None => event.path.into(),
+        };
         let key = key.filter(|_| self.keys).map(tracing::field::display);
         let elapsed_ms = (event.elapsed.as_secs_f64() * 1e6).round() / 1e3;
         macro_rules! line {
@@ -81,7 +87,7 @@ impl Events for Requests {
                 tracing::$level!(
                     target: concat!(env!("CARGO_CRATE_NAME"), "::request"),
                     method = %event.method,
-                    path = event.path,
+                    path = &*path,
                     status = event.status.map(|status| status.as_u16()),
                     outcome,
                     key,

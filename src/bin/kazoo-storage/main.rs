@@ -1,6 +1,7 @@
 //! `kazoo-storage`: the storage server as one command.
 
 mod accept;
+mod access;
 mod cli;
 mod connection;
 mod drain;

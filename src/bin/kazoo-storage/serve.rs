@@ -11,12 +11,15 @@ use std::{
 };
 
 use http::{Request, uri::PathAndQuery};
-use kazoo_storage::{Base64, Body, Error, ErrorKind, KazooStorage, LimitBody, MetadataKey, Observe, PathKey, QueryKey};
+use kazoo_storage::{
+    Base64, Body, Error, ErrorKind, KazooStorage, LimitBody, MetadataKey, Observe, PathKey, QueryKey, SharedAccessRules,
+};
 use tokio::{runtime, sync::watch};
 use tower_layer::Layer as _;
 
 use crate::{
     accept::{self, End},
+    access,
     cli::{Base64Mode, KeySource, ServeOptions, Size},
     connection::Handler,
     drain, log,
@@ -61,16 +64,20 @@ pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
 }
 
 async fn start(options: ServeOptions) -> Fallible<End> {
+    let access = access::rules(&options)?;
     // The port first: clients already wait for a store that takes long to open, and a second server on the same port
     // leaves the files alone.
     let address = options.listen;
     let listener = accept::listen(address)
         .map_err(|error| format!("cannot listen on {address}: {error}; --listen chooses another address"))?;
     let (phases, phase) = watch::channel(Phase::Serving);
-    let service = service(&options, phase).await?;
+    let service = service(&options, access.clone(), phase).await?;
     let address = listener.local_addr()?;
     // Before anybody can know that the server runs: from here on no signal ends it in another way.
     let signals = Signals::new()?;
+    if let Some((path, rules)) = options.access.clone().zip(access) {
+        tokio::spawn(access::reload(path, rules));
+    }
     // A server whose stdout is closed is a server still.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     tracing::info!(%address, mount = options.mount, store = %options.store.store, "started");
@@ -78,7 +85,11 @@ async fn start(options: ServeOptions) -> Fallible<End> {
 }
 
 /// The storage at its mount, a hint everywhere else, and a line in the log for every request.
-async fn service(options: &ServeOptions, phase: watch::Receiver<Phase>) -> Fallible<impl Handler> {
+async fn service(
+    options: &ServeOptions,
+    access: Option<SharedAccessRules>,
+    phase: watch::Receiver<Phase>,
+) -> Fallible<impl Handler> {
     let mount = mount(&options.mount)?;
     let Size(max_body) = options.max_body;
     let storage = KazooStorage::new(store::open(&options.store).await?)
@@ -93,6 +104,10 @@ async fn service(options: &ServeOptions, phase: watch::Receiver<Phase>) -> Falli
         KeySource::Query(name) => storage.key(QueryKey::new(name.clone())),
         KeySource::Metadata(fields) => storage.key(MetadataKey::new(fields.iter().cloned())),
     };
+    let storage = match &access {
+        Some(access) => storage.authorize(access.clone()),
+        None => storage,
+    };
     let hint: Arc<str> =
         format!("no storage here: it is mounted at {mount}; mind the URL in the storage settings").into();
     let elsewhere = tower::service_fn(move |_: Request<Body>| {
@@ -102,7 +117,11 @@ async fn service(options: &ServeOptions, phase: watch::Receiver<Phase>) -> Falli
     let everywhere = storage.mount(mount).layer(LimitBody::new(max_body).layer(elsewhere));
     let draining = tower::service_fn(move |request| drain::answer(everywhere.clone(), request, phase.clone()));
     let keys = !matches!(options.key, KeySource::Metadata(_));
-    Ok(Observe::new(log::Requests { keys }).layer(draining))
+    let requests = log::Requests {
+        keys,
+        secrets: access.map(|access| (mount.to_owned(), access)),
+    };
+    Ok(Observe::new(requests).layer(draining))
 }
 
 fn mount(path: &str) -> Fallible<&str> {

@@ -1,0 +1,279 @@
+use std::{borrow::Cow, fmt::Write as _};
+
+use headers::{Authorization, HeaderMapExt as _, authorization::Basic};
+use http::{
+    Method, Uri, header,
+    request::Parts,
+    uri::{self, PathAndQuery},
+};
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+use super::{
+    Authorizer, Credential,
+    credential::Shown,
+    source::{self, client, is_in},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    grant::Grant,
+};
+
+/// The query's parameter that may hold a token.
+const PARAMETER: &str = "token";
+
+/// Lets in by where a request comes from and by what it shows.
+///
+/// If there are networks, the request must come from one of them. If there are credentials, it must show one of them,
+/// and is granted what that one is good for; several at once let an old one be replaced without a gap. Without any rule
+/// nobody is let in.
+///
+/// What was shown is taken out of the request: the `authorization` header, the first segment of the path, or the query's
+/// parameter.
+#[derive(Clone, Debug, Default)]
+pub struct AccessRules {
+    networks: Vec<IpNet>,
+    trusted_proxies: Vec<IpNet>,
+    credentials: Vec<Credential>,
+}
+
+impl AccessRules {
+    /// No rule: nobody is let in.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The rules in a JSON text:
+    ///
+    /// ```
+    /// # let rules = kazoo_storage::AccessRules::from_json(r#"
+    /// {
+    ///   "networks": ["10.0.0.0/8"],
+    ///   "trusted_proxies": ["10.0.0.1"],
+    ///   "credentials": [
+    ///     { "user": "kazoo", "password": "a long secret" },
+    ///     { "token": "another", "accounts": ["0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7"], "may": "read" }
+    ///   ]
+    /// }
+    /// # "#).unwrap();
+    /// ```
+    ///
+    /// All of it may be left out, but for one network or one credential. `may` is `read`, `write` or `both`, the default;
+    /// without `accounts`, all are meant. [`ErrorKind::InvalidRequest`] says what is wrong, and where, without a secret.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let wrong = |message: String| Error::new(ErrorKind::InvalidRequest, message);
+        let file: File = serde_json::from_str(text).map_err(|error| {
+            // serde's own text may quote what stands there.
+            wrong(format!(
+                "no access rules at line {}, column {}",
+                error.line(),
+                error.column()
+            ))
+        })?;
+        let mut rules = Self::new()
+            .networks(file.networks)?
+            .trusted_proxies(file.trusted_proxies)?;
+        for (position, entry) in (1..).zip(file.credentials) {
+            let credential = match (entry.user, entry.password, entry.token) {
+                (Some(user), Some(password), None) => Credential::password(user, password),
+                (None, None, Some(token)) => Credential::token(token),
+                _ => {
+                    let message = "needs a `user` and a `password`, or a `token`, and not both";
+                    return Err(wrong(format!("credential {position} {message}")));
+                }
+            };
+            if credential.is_empty() {
+                return Err(wrong(format!("credential {position} is empty: anyone could show it")));
+            }
+            let mut grant = Grant::everything();
+            if let Some(accounts) = entry.accounts {
+                grant = grant.accounts(accounts);
+            }
+            grant = match entry.may {
+                May::Read => grant.read_only(),
+                May::Write => grant.write_only(),
+                May::Both => grant,
+            };
+            rules = rules.credential(credential.grant(grant));
+        }
+        if rules.networks.is_empty() && rules.credentials.is_empty() {
+            return Err(wrong("the access rules name no network and no credential".to_owned()));
+        }
+        Ok(rules)
+    }
+
+    /// Lets in only what comes from one of these networks, such as `10.0.0.0/8` or `192.0.2.7`.
+    pub fn networks<I>(mut self, networks: I) -> Result<Self>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.networks = source::networks(networks)?;
+        Ok(self)
+    }
+
+    /// Believes what these say in `forwarded` or `x-forwarded-for` about where a request comes from.
+    ///
+    /// Each of them must add one of the two to every request. A request with both is refused: a proxy leaves the one that
+    /// it does not know as the client has made it up.
+    pub fn trusted_proxies<I>(mut self, networks: I) -> Result<Self>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.trusted_proxies = source::networks(networks)?;
+        Ok(self)
+    }
+
+    /// Lets in who shows this, or another one.
+    #[must_use]
+    pub fn credential(mut self, credential: Credential) -> Self {
+        self.credentials.push(credential);
+        self
+    }
+
+    /// `path` as it may be logged: without a segment that may be a secret, if there are tokens.
+    ///
+    /// That is the first one behind `mount`, whether it is right or not: a secret with a letter too much is nearly one.
+    #[must_use]
+    pub fn redact<'a>(&self, mount: &str, path: &'a str) -> Cow<'a, str> {
+        if !self.credentials.iter().any(Credential::is_token) {
+            return path.into();
+        }
+        let below = path.strip_prefix(mount.trim_end_matches('/')).unwrap_or(path);
+        let Some((_, rest)) = split_segment(below) else {
+            return path.into();
+        };
+        let mut shown = path.strip_suffix(below).unwrap_or_default().to_owned();
+        let _ = write!(shown, "/***{rest}");
+        shown.into()
+    }
+
+    /// The credential that the request shows, which is taken out of it.
+    fn shown(&self, request: &mut Parts) -> Option<&Credential> {
+        let fetch = matches!(request.method, Method::GET | Method::HEAD);
+        let basic = request.headers.typed_get::<Authorization<Basic>>();
+        let userinfo = basic.map(|basic| format!("{}:{}", basic.username(), basic.password()));
+        let path = request.uri.path();
+        let segment = split_segment(path).map(|(segment, rest)| (decoded(segment), rest));
+        let query = request.uri.query().unwrap_or_default();
+        let parameter = query.split('&').find_map(|pair| {
+            let value = pair.strip_prefix(PARAMETER)?.strip_prefix('=')?;
+            Some((pair, decoded(value)))
+        });
+        let found = |shown: Option<Shown<'_>>| {
+            let shown = shown?;
+            // All are looked at, so that the time does not tell which is the one.
+            let mut found = None;
+            for credential in &self.credentials {
+                if credential.is(&shown) {
+                    found = Some(credential);
+                }
+            }
+            found
+        };
+        let by_userinfo = found(userinfo.as_deref().map(|text| Shown::UserInfo { text, fetch }));
+        let by_segment = found(segment.as_ref().map(|(segment, _)| Shown::Secret(segment)));
+        let by_parameter = found(parameter.as_ref().map(|(_, value)| Shown::Secret(value)));
+        let path = match (by_segment, &segment) {
+            (Some(_), Some((_, ""))) => "/",
+            (Some(_), Some((_, rest))) => rest,
+            _ => path,
+        };
+        let query = match (by_parameter, parameter) {
+            (Some(_), Some((pair, _))) => query
+                .split('&')
+                .filter(|other| *other != pair)
+                .collect::<Vec<_>>()
+                .join("&"),
+            _ => query.to_owned(),
+        };
+        if by_segment.is_some() || by_parameter.is_some() {
+            request.uri = with_target(&request.uri, path, &query)?;
+        }
+        by_userinfo.or(by_segment).or(by_parameter)
+    }
+}
+
+impl Authorizer for AccessRules {
+    async fn authorize(&self, request: &mut Parts) -> Result<Grant> {
+        if self.networks.is_empty() && self.credentials.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Forbidden,
+                "nobody is let in: there are no access rules",
+            ));
+        }
+        if !self.networks.is_empty() && !is_in(&self.networks, client(request, &self.trusted_proxies)?) {
+            let message = "requests from this address are not let in; the operator has to name its network";
+            return Err(Error::new(ErrorKind::Forbidden, message));
+        }
+        let grant = if self.credentials.is_empty() {
+            Grant::everything()
+        } else {
+            let shown = self.shown(request).map(|credential| credential.grant.clone());
+            shown.ok_or_else(|| {
+                let message = "the URL in the storage settings carries no credential that is known here: it needs the user \
+                               and password, or the secret, that the operator has set";
+                Error::new(ErrorKind::Unauthorized, message)
+            })?
+        };
+        request.headers.remove(header::AUTHORIZATION);
+        Ok(grant)
+    }
+}
+
+/// The first segment of a path that is not empty, and what follows it.
+fn split_segment(path: &str) -> Option<(&str, &str)> {
+    let path = path.trim_start_matches('/');
+    let end = path.find('/').unwrap_or(path.len());
+    let (segment, rest) = path.split_at(end);
+    (!segment.is_empty()).then_some((segment, rest))
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+fn with_target(uri: &Uri, path: &str, query: &str) -> Option<Uri> {
+    let mut parts = uri::Parts::from(uri.clone());
+    let target = if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    };
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    networks: Vec<String>,
+    #[serde(default)]
+    trusted_proxies: Vec<String>,
+    #[serde(default)]
+    credentials: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    user: Option<String>,
+    password: Option<String>,
+    token: Option<String>,
+    accounts: Option<Vec<String>>,
+    #[serde(default)]
+    may: May,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum May {
+    Read,
+    Write,
+    #[default]
+    Both,
+}
