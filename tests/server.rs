@@ -74,6 +74,7 @@ impl Server {
             .unwrap();
         let address = line
             .strip_prefix("listening on http://")
+            .or_else(|| line.strip_prefix("listening on https://"))
             .and_then(|rest| rest.strip_suffix('\n')?.parse().ok());
         let Some(address) = address else {
             let _ = child.kill();
@@ -552,7 +553,7 @@ fn access_rules_are_read_again_on_sighup() {
     fs::write(&rules, "{}").unwrap();
     server.signal("HUP");
     eventually("the fault is logged", || {
-        server.log().contains("stay as they were").then_some(())
+        server.log().contains("stays as it was").then_some(())
     });
     assert_eq!(client.get(&path("second")).status, 200);
 
@@ -561,6 +562,84 @@ fn access_rules_are_read_again_on_sighup() {
     for secret in ["first", "second"] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
+}
+
+/// A certificate for `localhost` that is its own authority, written to `directory` with its key.
+fn certificate(directory: &Path) -> rustls::pki_types::CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(directory.join("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    made.cert.der().clone()
+}
+
+/// What the server answers to `request` by TLS, if its certificate is `trusted`.
+fn by_tls(
+    address: SocketAddr,
+    trusted: &rustls::pki_types::CertificateDer<'static>,
+    request: &str,
+) -> io::Result<String> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let config = rustls::ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let connection = rustls::ClientConnection::new(config.into(), name).unwrap();
+    let mut stream = rustls::StreamOwned::new(connection, TcpStream::connect(address)?);
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn tls_is_spoken_and_the_certificate_is_read_again_on_sighup() {
+    let root = TempDir::new().unwrap();
+    let first = certificate(root.path());
+    let mut command = program();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--store"])
+        .arg(root.path().join("data"));
+    command.arg("--tls-cert").arg(root.path().join("cert.pem"));
+    command.arg("--tls-key").arg(root.path().join("key.pem"));
+    let server = Server::spawn(&mut command);
+    let put = format!("PUT {FILE} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 7\r\n\r\ncontent");
+    let get = format!("GET {FILE} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert!(
+        by_tls(server.address, &first, &put)
+            .unwrap()
+            .starts_with("HTTP/1.1 201 ")
+    );
+    assert!(
+        by_tls(server.address, &first, &get)
+            .unwrap()
+            .ends_with("\r\n\r\ncontent")
+    );
+
+    let second = certificate(root.path());
+    assert!(
+        by_tls(server.address, &second, &get).is_err(),
+        "it is another certificate"
+    );
+    server.signal("HUP");
+    eventually("the certificate is read again", || {
+        by_tls(server.address, &second, &get).ok()
+    });
+    assert!(
+        by_tls(server.address, &first, &get).is_err(),
+        "the old certificate is gone"
+    );
+
+    // What is not TLS gets no answer.
+    let mut plain = TcpStream::connect(server.address).unwrap();
+    plain.write_all(get.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
+    eventually("it is logged", || server.log().contains("not TLS").then_some(()));
 }
 
 #[test]
@@ -697,6 +776,7 @@ fn a_wrong_command_line_is_explained() {
         (&["serve", "--key", "header"], "query=NAME"),
         (&["serve", "--max-body", "1GB"], "GiB"),
         (&["serve", "--grace=-1"], "--grace"),
+        (&["serve", "--tls-cert=cert.pem"], "--tls-key"),
         (&["serve", "--store=ftp://host/x"], "s3://BUCKET/PREFIX"),
         (&["serve", "--store=s3://key:secret@bucket"], "environment"),
         (&["serve", "--listen", "8080"], "--listen"),

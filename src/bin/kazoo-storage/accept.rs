@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     connection::{self, Handler},
     shutdown::{self, Phase, Signals},
+    tls::Tls,
 };
 
 /// How many connections the kernel holds until they are accepted.
@@ -52,6 +53,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// `phases` tells `service` how far the end has come.
 pub(crate) async fn serve<S: Handler>(
     listener: TcpListener,
+    tls: Option<Tls>,
     service: S,
     phases: watch::Sender<Phase>,
     mut signals: Signals,
@@ -59,7 +61,7 @@ pub(crate) async fn serve<S: Handler>(
 ) -> End {
     let mut connections = JoinSet::new();
     let serve = |(stream, peer), connections: &mut JoinSet<()>| {
-        connections.spawn(serve_connection(stream, peer, service.clone()));
+        connections.spawn(serve_connection(stream, peer, tls.clone(), service.clone()));
     };
 
     loop {
@@ -115,12 +117,23 @@ pub(crate) async fn serve<S: Handler>(
     }
 }
 
-async fn serve_connection<S: Handler>(stream: TcpStream, peer: SocketAddr, service: S) {
+async fn serve_connection<S: Handler>(stream: TcpStream, peer: SocketAddr, tls: Option<Tls>, service: S) {
     // Answers are written whole; waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    if let Err(error) = connection::serve(stream, peer, service).await {
+    let served = match tls {
+        None => connection::serve(stream, peer, service).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => connection::serve(stream, peer, service).await,
+            Err(error) => {
+                // It never came to a request, so nothing else tells of it.
+                tracing::warn!(%peer, %error, "refused what is not TLS, or not the TLS that is asked for");
+                return;
+            }
+        },
+    };
+    if let Err(error) = served {
         let cause = crate::log::chain(&error);
         if error.is_parse() {
             // It never was a request, so nothing else tells of it.

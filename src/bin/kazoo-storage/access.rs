@@ -1,9 +1,8 @@
-//! Who is let in: the file of `--access`, which is read again on SIGHUP.
+//! Who is let in: the file of `--access`.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{fs, net::SocketAddr, path::Path};
 
 use kazoo_storage::{AccessRules, SharedAccessRules};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{cli::ServeOptions, log};
 
@@ -26,25 +25,16 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-fn read(path: &PathBuf) -> Result<AccessRules, String> {
+fn read(path: &Path) -> Result<AccessRules, String> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|error| format!("cannot read --access {shown}: {error}"))?;
     AccessRules::from_json(&text).map_err(|error| format!("--access {shown}: {}", log::chain(&error)))
 }
 
-/// Reads the file again on each SIGHUP. A file that is wrong changes nothing.
-pub(crate) async fn reload(path: PathBuf, rules: SharedAccessRules) {
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be handled: --access is not read again");
-        return;
-    };
-    while hangups.recv().await.is_some() {
-        match read(&path) {
-            Ok(read) => {
-                rules.replace(read);
-                tracing::info!(path = %path.display(), "access rules read again");
-            }
-            Err(error) => tracing::error!(error, "the access rules stay as they were"),
-        }
+/// Reads the file of `--access` again. If it is wrong, nothing changes.
+pub(crate) fn reload(options: &ServeOptions, rules: &SharedAccessRules) -> Result<(), String> {
+    if let Some(path) = &options.access {
+        rules.replace(read(path)?);
     }
+    Ok(())
 }

@@ -54,6 +54,9 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "KAZOO_STORAGE_ACCESS", value_name = "FILE")]
     pub(crate) access: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
+
     /// Listen on an address that others reach, without `--access`: whoever reaches it may store and fetch everything
     #[arg(long, env = "KAZOO_STORAGE_ALLOW_ANYONE", value_parser = BoolishValueParser::new(), conflicts_with = "access")]
     pub(crate) allow_anyone: bool,
@@ -87,6 +90,40 @@ pub(crate) struct ServeOptions {
         default_value = "text"
     )]
     pub(crate) log_format: LogFormat,
+}
+
+/// How connections are encrypted.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TlsOptions {
+    /// PEM file with the certificate, and those between it and its authority: connections are TLS 1.2 or 1.3; read again
+    /// on SIGHUP, with the key
+    #[arg(
+        id = "tls_cert",
+        long = "tls-cert",
+        env = "KAZOO_STORAGE_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// PEM file with the certificate's private key
+    #[arg(
+        id = "tls_key",
+        long = "tls-key",
+        env = "KAZOO_STORAGE_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub(crate) key: Option<PathBuf>,
+
+    /// PEM file with authorities: only clients with a certificate of one of them are let in
+    #[arg(
+        long,
+        env = "KAZOO_STORAGE_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// Where files are kept, and how.

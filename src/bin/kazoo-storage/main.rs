@@ -8,9 +8,11 @@ mod drain;
 mod linger;
 mod location;
 mod log;
+mod reload;
 mod serve;
 mod shutdown;
 mod store;
+mod tls;
 
 use std::process::ExitCode;
 

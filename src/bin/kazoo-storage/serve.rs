@@ -14,7 +14,11 @@ use http::{Request, uri::PathAndQuery};
 use kazoo_storage::{
     Base64, Body, Error, ErrorKind, KazooStorage, LimitBody, MetadataKey, Observe, PathKey, QueryKey, SharedAccessRules,
 };
-use tokio::{runtime, sync::watch};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tower_layer::Layer as _;
 
 use crate::{
@@ -22,9 +26,10 @@ use crate::{
     access,
     cli::{Base64Mode, KeySource, ServeOptions, Size},
     connection::Handler,
-    drain, log,
+    drain, log, reload,
     shutdown::{Phase, Signals},
     store,
+    tls::Tls,
 };
 
 /// The most threads that wait for the disk.
@@ -65,6 +70,7 @@ pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
 
 async fn start(options: ServeOptions) -> Fallible<End> {
     let access = access::rules(&options)?;
+    let tls = Tls::open(&options.tls)?;
     // The port first: clients already wait for a store that takes long to open, and a second server on the same port
     // leaves the files alone.
     let address = options.listen;
@@ -75,13 +81,17 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     let address = listener.local_addr()?;
     // Before anybody can know that the server runs: from here on no signal ends it in another way.
     let signals = Signals::new()?;
-    if let Some((path, rules)) = options.access.clone().zip(access) {
-        tokio::spawn(access::reload(path, rules));
+    // Without a file to read again, SIGHUP is what it is to every program.
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let grace = options.grace;
+    tracing::info!(%address, scheme, mount = options.mount, store = %options.store.store, "started");
+    if access.is_some() || tls.is_some() {
+        let hangups = signal(SignalKind::hangup())?;
+        tokio::spawn(reload::on(hangups, options, access, tls.clone()));
     }
     // A server whose stdout is closed is a server still.
-    let _ = writeln!(io::stdout(), "listening on http://{address}");
-    tracing::info!(%address, mount = options.mount, store = %options.store.store, "started");
-    Ok(accept::serve(listener, service, phases, signals, options.grace).await)
+    let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
+    Ok(accept::serve(listener, tls, service, phases, signals, grace).await)
 }
 
 /// The storage at its mount, a hint everywhere else, and a line in the log for every request.
