@@ -118,7 +118,8 @@ pub(crate) struct TlsOptions {
 
     /// PEM file with authorities: only clients with a certificate of one of them are let in
     #[arg(
-        long,
+        id = "tls_client_ca",
+        long = "tls-client-ca",
         env = "KAZOO_STORAGE_TLS_CLIENT_CA",
         value_name = "FILE",
         requires = "tls_cert"
