@@ -87,6 +87,50 @@ async fn a_large_file_goes_to_kazoo_in_chunks() {
     }
 }
 
+/// Whoever may upload must not have a script run with the rights of whoever looks at the file.
+#[tokio::test]
+async fn a_file_never_runs_in_a_browser() {
+    let mut site = Site::empty().await;
+    for (content_type, saved) in [
+        ("audio/mpeg", false),
+        ("image/tiff", false),
+        ("application/pdf", false),
+        ("text/plain; charset=utf-8", false),
+        ("text/html", true),
+        ("Text/HTML; charset=utf-8", true),
+        ("image/svg+xml", true),
+        ("application/xhtml+xml", true),
+        ("application/xml", true),
+        ("text/javascript", true),
+        ("text/x-\u{e9}", true),
+    ] {
+        let put = request(
+            "PUT",
+            FILE,
+            &[("content-type", content_type)],
+            "<script>alert(1)</script>",
+        );
+        assert_eq!(site.send(&put).await.status, 201, "{content_type}");
+        let browser = ("user-agent", "Mozilla/5.0");
+        for headers in [&[browser][..], &[browser, ("range", "bytes=0-3")]] {
+            let answer = site.get(headers).await;
+            assert!(answer.status < 300, "{content_type}: {answer:?}");
+            assert_eq!(
+                answer.header("x-content-type-options"),
+                Some("nosniff"),
+                "{content_type}"
+            );
+            assert_eq!(
+                answer.header("content-security-policy"),
+                Some("sandbox"),
+                "{content_type}"
+            );
+            let expected = saved.then_some("attachment");
+            assert_eq!(answer.header("content-disposition"), expected, "{content_type}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_file_stored_without_a_type_is_bytes() {
     let mut site = Site::empty().await;

@@ -189,10 +189,26 @@ fn redirect(key: &BlobKey, location: &Uri) -> Result<Response<Body>> {
 fn file_headers(headers: &mut HeaderMap, info: &BlobInfo) {
     let content_type = info.content_type.clone();
     let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    if may_run(&content_type) {
+        headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.typed_insert(AcceptRanges::bytes());
     version_headers(headers, info);
+}
+
+/// Whether a browser would show a file of this type as a page, with what runs in it: whoever may upload would have a
+/// script of theirs run with the rights of whoever looks at the file.
+fn may_run(content_type: &HeaderValue) -> bool {
+    let Ok(text) = content_type.to_str() else {
+        return true;
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    ["html", "xml", "svg", "script"]
+        .iter()
+        .any(|kind| essence.contains(kind))
 }
 
 fn version_headers(headers: &mut HeaderMap, info: &BlobInfo) {
