@@ -534,19 +534,20 @@ fn access_rules_are_read_again_on_sighup() {
     assert_eq!(client.put(&path("second"), b"content").status, 401);
     assert_eq!(client.put("/some_prefix/ACC/DOC/message.mp3", b"content").status, 401);
 
-    // An upload that was let in goes on.
+    // An upload that was let in goes on: its body is asked for.
     let mut slow = server.connect();
+    let first = path("first");
     slow.send(format!(
-        "PUT {} HTTP/1.1\r\nhost: storage\r\ncontent-length: 7\r\n\r\ncon",
-        path("first")
+        "PUT {first} HTTP/1.1\r\nhost: storage\r\nexpect: 100-continue\r\ncontent-length: 7\r\n\r\n"
     ));
+    assert_eq!(slow.receive().status, 100);
     tokens(&["second"]);
     server.signal("HUP");
     eventually("the rules are read again", || {
         (client.get(&path("second")).status == 200).then_some(())
     });
-    assert_eq!(client.get(&path("first")).status, 401);
-    slow.send("tent");
+    assert_eq!(client.get(&first).status, 401);
+    slow.send("content");
     assert_eq!(slow.receive().status, 201);
 
     // What is wrong changes nothing.
