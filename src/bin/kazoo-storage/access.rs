@@ -38,3 +38,31 @@ pub(crate) fn reload(options: &ServeOptions, rules: &SharedAccessRules) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn rules_of(options: &[&str]) -> Result<Option<SharedAccessRules>, String> {
+        let arguments = ["kazoo-storage", "serve"].iter().chain(options);
+        let Command::Serve(options) = Cli::parse_from(arguments).command;
+        rules(&options)
+    }
+
+    #[test]
+    fn whoever_listens_beyond_loopback_says_who_is_let_in() {
+        for loopback in ["127.0.0.1:80", "127.1.2.3:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+            assert!(rules_of(&["--listen", loopback]).unwrap().is_none(), "{loopback}");
+        }
+        for public in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "[::ffff:10.0.0.1]:80"] {
+            assert!(rules_of(&["--listen", public]).is_err(), "{public}");
+            assert!(
+                rules_of(&["--listen", public, "--allow-anyone"]).unwrap().is_none(),
+                "{public}"
+            );
+        }
+    }
+}
