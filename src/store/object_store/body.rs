@@ -80,3 +80,70 @@ impl HttpBody for ObjectBody {
         SizeHint::with_exact(self.left)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::stream::{self, StreamExt as _};
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// `len` bytes of content and `behind` that are none, of what comes in `chunks`.
+    fn body(chunks: &[&'static str], len: u64, behind: u64) -> ObjectBody {
+        let chunks: Vec<_> = chunks
+            .iter()
+            .map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))
+            .collect();
+        ObjectBody::new(
+            stream::iter(chunks).boxed(),
+            len,
+            behind,
+            Deadline(Duration::from_secs(1)),
+        )
+    }
+
+    #[tokio::test]
+    async fn what_stands_behind_the_content_is_read_and_not_given() {
+        for chunks in [
+            &["ID3{}"][..],
+            &["ID", "3{", "}"],
+            &["ID3", "{}"],
+            &["I", "D", "3", "{", "}"],
+        ] {
+            let read = body(chunks, 3, 2).collect().await.unwrap();
+            assert_eq!(read.to_bytes(), "ID3", "{chunks:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_length_than_was_promised_is_an_error() {
+        for (chunks, len, behind) in [
+            (&["ID"][..], 3, 0),
+            (&[], 3, 0),
+            (&["ID3", "{"], 3, 2),
+            (&["ID3"], 3, 2),
+            (&["ID3", "x"], 3, 0),
+            (&["ID3{}x"], 3, 2),
+        ] {
+            assert!(body(chunks, len, behind).collect().await.is_err(), "{chunks:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn its_end_is_known_when_all_has_come() {
+        let mut whole = body(&["ID", "3", "{}"], 3, 2);
+        for (given, left, ended) in [(Some("ID"), 1, false), (Some("3"), 0, false), (None, 0, true)] {
+            assert!(!whole.is_end_stream(), "{given:?}");
+            let frame = whole.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
+            assert_eq!(frame.as_deref(), given.map(str::as_bytes));
+            assert_eq!(
+                (whole.size_hint().exact(), whole.is_end_stream()),
+                (Some(left), ended),
+                "{given:?}"
+            );
+        }
+        assert!(body(&[], 0, 0).is_end_stream());
+    }
+}

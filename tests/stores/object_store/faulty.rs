@@ -22,8 +22,8 @@ use http_body_util::StreamBody;
 use kazoo_storage::{Error as StorageError, ErrorKind};
 use object_store::{
     Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart, memory::InMemory,
-    path::Path, signer::Signer,
+    ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    UploadPart, memory::InMemory, path::Path, signer::Signer,
 };
 use tokio::sync::Notify;
 use url::Url;
@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     GivesLess,
     GivesMore,
     DropsAttributes,
+    /// To delete what is not there is an error, as Google's store has it.
+    DeletesOnlyWhatIsThere,
 }
 
 /// A clone is the same engine.
@@ -206,6 +208,16 @@ impl ObjectStore for Faulty {
         let this = self.clone();
         let deleted = async move {
             this.called("delete").await;
+            if this.fault == Fault::DeletesOnlyWhatIsThere {
+                let looked = locations.then({
+                    let engine = Arc::clone(&this.engine);
+                    move |location| {
+                        let engine = Arc::clone(&engine);
+                        async move { Ok(engine.head(&location?).await?.location) }
+                    }
+                });
+                return this.engine.delete_stream(looked.boxed());
+            }
             this.engine.delete_stream(locations)
         };
         deleted.into_stream().flatten().boxed()

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobKey, BlobStore, Body, ByteRange, ErrorKind, Fetched, Metadata, Result, Stored, Upload,
+    BlobCatalog as _, BlobKey, BlobStore, Body, ByteRange, ErrorKind, Fetched, Metadata, Result, Stored, Upload,
     catalog_conformance_tests, conformance_tests, store::ObjectStoreBlobs,
 };
 use object_store::{Attribute, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload, memory::InMemory, path::Path};
@@ -28,6 +28,11 @@ conformance_tests!(objects_without_conditions, || async {
 catalog_conformance_tests!(object_catalog, || async {
     let store = ObjectStoreBlobs::new(InMemory::new()).part_size(1000);
     (store.prefix("some/prefix".into()), ())
+});
+
+catalog_conformance_tests!(object_catalog_that_deletes_only_what_is_there, || async {
+    let engine = Faulty::new(Fault::DeletesOnlyWhatIsThere);
+    (ObjectStoreBlobs::new(engine), ())
 });
 
 fn key() -> BlobKey {
@@ -250,12 +255,13 @@ async fn an_engine_that_hangs_is_unavailable_at_the_deadline() {
         store.get(&key(), Some(ByteRange::From(1))).await.err(),
         store.head(&key()).await.err(),
         store.metadata(&key()).await.err(),
+        store.delete(&key()).await.err(),
     ] {
         let error = error.expect("an engine that hangs is an error");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.message().ends_with("within 30s"), "{error}");
     }
-    assert_eq!(begun.elapsed(), deadline * 5);
+    assert_eq!(begun.elapsed(), deadline * 6);
     let begun = Instant::now();
     let (one, two) = tokio::join!(store.check(), store.check());
     assert!(one.is_err() && two.is_err());
