@@ -57,6 +57,8 @@ pub(crate) enum Fault {
     DropsAttributes,
     /// To delete what is not there is an error, as Google's store has it.
     DeletesOnlyWhatIsThere,
+    /// Behind each HEAD, the object is replaced by that called `next`, if there is one.
+    ReplacedBehindHead,
 }
 
 /// A clone is the same engine.
@@ -186,7 +188,12 @@ impl ObjectStore for Faulty {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.called(if options.head { "head" } else { "get" }).await;
         self.fault.answer(options.head)?;
-        let mut result = match self.engine.get_opts(location, options).await {
+        let head = options.head;
+        let found = self.engine.get_opts(location, options).await;
+        if head && self.fault == Fault::ReplacedBehindHead {
+            let _ = self.engine.rename(&Path::from("next"), location).await;
+        }
+        let mut result = match found {
             Err(Error::NotFound { path, source }) if self.fault == Fault::DeniesWhatIsMissing => {
                 return Err(Error::PermissionDenied { path, source });
             }

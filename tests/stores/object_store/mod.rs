@@ -356,6 +356,21 @@ async fn a_fetch_is_redirected_to_a_signed_url() {
     assert!(store.get(&missing, None).await.unwrap_err().is_not_found());
 }
 
+/// The document of the one is never read by what is known of the other.
+#[tokio::test]
+async fn metadata_is_of_one_object_even_if_it_is_replaced_meanwhile() {
+    let document = |letter: &str, len| Metadata::from_json(format!(r#"{{"n":"{}"}}"#, letter.repeat(len))).unwrap();
+    // Longer, shorter, and of the same length.
+    for len in [5_000, 3_000, 4_000] {
+        let store = ObjectStoreBlobs::new(Faulty::new(Fault::ReplacedBehindHead));
+        let (old, new) = (document("o", 4_000), document("n", len));
+        store.put(upload("content").with_metadata(old)).await.unwrap();
+        let next = Upload::new(BlobKey::from_path("next").unwrap(), "another").with_metadata(new.clone());
+        store.put(next).await.unwrap();
+        assert!(store.metadata(&key()).await.unwrap() == Some(new), "{len}");
+    }
+}
+
 #[tokio::test]
 async fn a_media_type_that_is_no_text_is_refused() {
     let engine = Faulty::new(Fault::None);
