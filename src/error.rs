@@ -29,7 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// | [`PreconditionFailed`](Self::PreconditionFailed) | 412 |
 /// | [`TooLarge`](Self::TooLarge) | 413 |
 /// | [`RangeNotSatisfiable`](Self::RangeNotSatisfiable) | 416 |
-/// | [`Internal`](Self::Internal) | 500 |
+/// | [`Damaged`](Self::Damaged), [`Internal`](Self::Internal) | 500 |
 /// | [`Unavailable`](Self::Unavailable) | 503 with `Retry-After` |
 /// | [`StorageFull`](Self::StorageFull) | 507 |
 ///
@@ -67,6 +67,8 @@ pub enum ErrorKind {
     TooLarge,
     /// No byte of the requested range exists.
     RangeNotSatisfiable,
+    /// The stored file is not what was uploaded any more.
+    Damaged,
     /// A defect: of this crate, of a store, or of the host application.
     Internal,
     /// The store cannot be reached or cannot work just now; the same request may succeed later.
@@ -95,7 +97,7 @@ impl ErrorKind {
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Damaged | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         }
@@ -120,6 +122,7 @@ impl ErrorKind {
             Self::PreconditionFailed => "precondition_failed",
             Self::TooLarge => "too_large",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
+            Self::Damaged => "damaged",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
             Self::StorageFull => "storage_full",
@@ -289,6 +292,7 @@ mod tests {
             ErrorKind::PreconditionFailed,
             ErrorKind::TooLarge,
             ErrorKind::RangeNotSatisfiable,
+            ErrorKind::Damaged,
             ErrorKind::Internal,
             ErrorKind::Unavailable,
             ErrorKind::StorageFull,

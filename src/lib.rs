@@ -65,6 +65,7 @@ pub mod answer_probe;
 pub mod authorize;
 mod body;
 pub mod decode_base64;
+mod digest;
 mod error;
 pub mod extract_key;
 mod grant;
@@ -92,6 +93,7 @@ pub use self::{
     authorize::{AccessRules, Authorize, Authorizer, Credential, PeerAddr, SharedAccessRules},
     body::Body,
     decode_base64::{Base64, DecodeBase64},
+    digest::{Digest, Digester},
     error::{BoxError, Error, ErrorKind, Result},
     extract_key::{ExtractKey, KeyExtractor, MetadataKey, PathKey, QueryKey},
     grant::Grant,

@@ -82,8 +82,8 @@ def main(server):
             both = ['.message.mp3.json', 'message.mp3']
             # New account and document; longer than a record; with metadata; in place of the one before.
             for document, form, syncs, files in [
-                    ('PLAIN', PLAIN, ['the journal'], ['message.mp3']),
-                    ('LONG', LONG, long, ['message.mp3']),
+                    ('PLAIN', PLAIN, ['the journal'], both),
+                    ('LONG', LONG, long, both),
                     ('MULTIPART', MULTIPART, ['the journal'], both),
                     ('MULTIPART', MULTIPART, ['the journal'], both)]:
                 if read == 0:

@@ -402,3 +402,14 @@ async fn last_modified_is_when_it_was_stored() {
     let modified = SystemTime::from(date);
     assert!(before <= modified && modified <= SystemTime::now(), "{answer:?}");
 }
+
+/// RFC 9530: of the whole file, also where the answer is a part of it or none.
+#[tokio::test]
+async fn the_digest_of_the_file_comes_with_it() {
+    let mut site = Site::with(b"abc").await;
+    let digest = Some("sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:");
+    assert_eq!(site.get(&[]).await.header("repr-digest"), digest);
+    assert_eq!(site.get(&[("range", "bytes=1-1")]).await.header("repr-digest"), digest);
+    let head = site.send(&request("HEAD", FILE, &[], "")).await;
+    assert_eq!(head.header("repr-digest"), digest);
+}

@@ -3,7 +3,7 @@
 use std::{ops::Range, time::SystemTime};
 
 use headers::{AcceptRanges, ContentRange, HeaderMapExt as _, LastModified};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, request};
 
 use super::{
     body::Exactly,
@@ -196,6 +196,10 @@ fn file_headers(headers: &mut HeaderMap, info: &BlobInfo) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.typed_insert(AcceptRanges::bytes());
+    // Of the whole file, also where the answer is a part of it.
+    if let Some(digest) = info.digest.and_then(|digest| digest.repr_digest()) {
+        headers.insert(HeaderName::from_static("repr-digest"), digest);
+    }
     version_headers(headers, info);
 }
 

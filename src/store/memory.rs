@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     body::Body,
+    digest::Digest,
     error::{Error, ErrorKind, Result},
     key::BlobKey,
     metadata::Metadata,
@@ -110,6 +111,7 @@ impl BlobStore for MemoryStore {
             content_type,
             etag: HeaderValue::try_from(format!("\"{version:x}\"")).ok(),
             modified: Some(SystemTime::now()),
+            digest: Some(Digest::of(&content)),
         };
         let mut files = self.files.write().map_err(|_| poisoned())?;
         let others: usize = files

@@ -26,6 +26,7 @@ pub use self::{
 };
 use crate::{
     body::Body,
+    digest::Digest,
     error::{Error, ErrorKind, Result},
     key::BlobKey,
     metadata::Metadata,
@@ -220,6 +221,8 @@ pub struct BlobInfo {
     pub etag: Option<HeaderValue>,
     /// When it was stored.
     pub modified: Option<SystemTime>,
+    /// The digest of the whole file as it was uploaded, if the store keeps one; answered as `Repr-Digest`.
+    pub digest: Option<Digest>,
 }
 
 impl BlobInfo {
@@ -231,6 +234,7 @@ impl BlobInfo {
             content_type: None,
             etag: None,
             modified: None,
+            digest: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Metadata, Stored, Upload, store::FsStore,
+    Blob, BlobKey, BlobStore, Body, ByteRange, Digest, Error, ErrorKind, Metadata, Stored, Upload, store::FsStore,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -77,14 +77,21 @@ fn staged(root: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_media_is_a_plain_file_and_alone_if_its_name_tells_all() {
+async fn the_media_is_a_plain_file_beside_its_sidecar() {
     let (store, root) = fresh();
     let typed = upload("ACC/DOC/message.mp3", "ID3").with_content_type("audio/mpeg".parse().unwrap());
     store.put(typed).await.unwrap();
     store.put(upload("ACC/DOC/noname", "?")).await.unwrap();
     assert_eq!(
         tree(root.path()),
-        ["ACC/", "ACC/DOC/", "ACC/DOC/message.mp3", "ACC/DOC/noname"]
+        [
+            "ACC/",
+            "ACC/DOC/",
+            "ACC/DOC/.message.mp3.json",
+            "ACC/DOC/.noname.json",
+            "ACC/DOC/message.mp3",
+            "ACC/DOC/noname"
+        ]
     );
     assert_eq!(fs::read(root.path().join("ACC/DOC/message.mp3")).unwrap(), b"ID3");
     let implied = blob(&store, "ACC/DOC/noname").await.info.content_type;
@@ -118,14 +125,17 @@ async fn a_sidecar_is_json_that_an_operator_can_read() {
         sidecar,
         json!({
             "version": version,
+            // printf 'second!' | sha256sum
+            "sha256": "d8470465f9e7614921a043dd05deb31e1f8926c516afc00432359aa2ebb07d30",
             "content_type": "audio/x-other",
             "metadata": {"id": "DOC", "metadata": {"call_id": "b3f6"}},
         })
     );
     assert!(previous["version"].as_str().unwrap().ends_with("-5"), "{previous}");
     assert_eq!(previous.get("previous"), None, "older entries are not kept for ever");
-    let etag = blob(&store, "ACC/DOC/message.mp3").await.info.etag;
-    assert_eq!(etag.unwrap(), format!("\"{version}\""));
+    let info = blob(&store, "ACC/DOC/message.mp3").await.info;
+    assert_eq!(info.digest, Some(Digest::of(b"second!")));
+    assert_eq!(info.etag.unwrap(), format!("\"{}\"", Digest::of(b"second!")));
 }
 
 #[tokio::test]
@@ -151,7 +161,9 @@ async fn names_that_a_file_cannot_have_are_encoded() {
         format!("A/{n}%/é{}%/{}", "z".repeat(237), "z".repeat(63)),
     ];
     expected.sort();
-    assert_eq!(tree(root.path()), expected);
+    let mut media = tree(root.path());
+    media.retain(|path| path.ends_with('/') || !path.ends_with(".json"));
+    assert_eq!(media, expected);
 }
 
 #[tokio::test]
@@ -185,7 +197,9 @@ async fn a_directory_where_the_file_must_be_is_a_conflict_with_both_names() {
 async fn empty_directories_are_in_nobodys_way() {
     let (store, root) = fresh();
     store.put(upload("ACC/DOC/deep/er/d.mp3", "beneath")).await.unwrap();
-    fs::remove_file(root.path().join("ACC/DOC/deep/er/d.mp3")).unwrap();
+    for name in ["d.mp3", ".d.mp3.json"] {
+        fs::remove_file(root.path().join("ACC/DOC/deep/er").join(name)).unwrap();
+    }
     fs::create_dir(root.path().join("ACC/DOC/other")).unwrap();
     assert_eq!(store.put(upload("ACC/DOC", "file")).await.unwrap(), Stored::Created);
     assert_eq!(read(&store, "ACC/DOC").await, "file");
@@ -268,7 +282,9 @@ async fn a_link_in_place_of_a_sidecar_is_neither_read_nor_written_through() {
     let precious = elsewhere.path().join("precious.json");
     fs::write(&precious, "kept").unwrap();
     store.put(upload("message.mp3", "content")).await.unwrap();
-    symlink(&precious, root.path().join(".message.mp3.json")).unwrap();
+    let sidecar = root.path().join(".message.mp3.json");
+    fs::remove_file(&sidecar).unwrap();
+    symlink(&precious, &sidecar).unwrap();
     assert_eq!(store.metadata(&key("message.mp3")).await.unwrap(), None);
     let second = upload("message.mp3", "second").with_metadata(metadata("{}"));
     store.put(second).await.unwrap();
@@ -529,4 +545,56 @@ async fn a_name_that_is_not_utf8_in_the_way_is_still_a_conflict() {
     fs::create_dir(&odd).unwrap();
     store.put(upload("ACC", "file")).await.unwrap();
     assert_eq!(read(&store, "ACC").await, "file");
+}
+
+/// Flips one bit of the file at `path`, as a disk does: nothing else about it changes.
+fn rot(path: &Path) {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(modified).unwrap();
+}
+
+#[tokio::test]
+async fn damaged_media_is_not_served_by_a_store_that_verifies() {
+    let root = tempfile::tempdir().unwrap();
+    for len in [10_u32, 300_000] {
+        let content: Vec<u8> = (0..len).map(|n| n.to_le_bytes()[0]).collect();
+        let verifying = FsStore::options().verify(true).open(root.path()).unwrap();
+        let upload = Upload::new(key("ACC/DOC/message.mp3"), Bytes::from(content.clone()));
+        verifying.put(upload).await.unwrap();
+        let whole = blob(&verifying, "ACC/DOC/message.mp3")
+            .await
+            .body
+            .collect()
+            .await
+            .unwrap();
+        assert_eq!(whole.to_bytes(), content);
+
+        rot(&root.path().join("ACC/DOC/message.mp3"));
+        let fetched = verifying.get(&key("ACC/DOC/message.mp3"), None).await;
+        let error = match fetched {
+            // It may have been sent in part.
+            Ok(fetched) => fetched.into_blob().unwrap().body.collect().await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{len}: {error}");
+        let part = verifying
+            .get(&key("ACC/DOC/message.mp3"), Some(ByteRange::From(1)))
+            .await;
+        part.unwrap();
+        drop(verifying);
+
+        let trusting = FsStore::open(root.path()).unwrap();
+        let whole = blob(&trusting, "ACC/DOC/message.mp3")
+            .await
+            .body
+            .collect()
+            .await
+            .unwrap();
+        assert_ne!(whole.to_bytes(), content);
+    }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::support::{Sample, Script, assert_absent, get, head, key, message, metadata, noise, part, put, read};
 use crate::{
     body::Body,
+    digest::Digest,
     error::ErrorKind,
     metadata::Metadata,
     store::{BlobStore, ByteRange, Stored, Upload},
@@ -67,7 +68,15 @@ pub async fn a_large_body_in_odd_chunks_comes_back(store: impl BlobStore) {
     for size in [4093, 65_537, 1_000_003, content.len()] {
         let steps = Script::chunks(&content, size);
         put(&store, Upload::new(message(), Script::body(steps))).await;
-        let read = read(get(&store, &message()).await).await;
+        let blob = get(&store, &message()).await;
+        if let Some(digest) = blob.info.digest {
+            assert_eq!(
+                digest,
+                Digest::of(&content),
+                "`BlobInfo::digest` is that of the content"
+            );
+        }
+        let read = read(blob).await;
         assert!(
             read == content,
             "content that came in chunks of {size} bytes comes back"

@@ -7,8 +7,8 @@
 //!
 //! Before the two are moved, the journal has both: after a crash it puts into place whatever is not.
 //!
-//! A key that once has a sidecar keeps one, even if later content needs none, until it is deleted. So a reader that opens
-//! a content and then finds no sidecar knows that there was none for that content, unless the content is gone too.
+//! Every upload has a sidecar, and it stays until the file is deleted. So a reader that opens a content and then finds no
+//! sidecar knows that no upload put that content there, unless the content is gone too.
 
 use std::{
     fs::File,
@@ -23,7 +23,6 @@ use super::{
     Inner,
     error::failed,
     journal::{Change, Content},
-    media_type,
     name::{self, KeyPath, Obstacle},
     sidecar::{self, Facts},
     stage::Staged,
@@ -82,14 +81,10 @@ fn replace(
     let stat = media.file().metadata().map_err(unstaged)?;
     let version = Version::of(&stat).map_err(unstaged)?;
 
-    let mut sidecar = None;
-    if old.has_sidecar || !told_by_name(path.key, facts) {
-        let previous = old.content.as_ref().map(|(version, facts)| (*version, facts));
-        let text = Bytes::from(sidecar::write(version, facts, previous)?);
-        let mut staged = store.stage.create()?;
-        staged.write(&text)?;
-        sidecar = Some((staged, text));
-    }
+    let previous = old.content.as_ref().map(|(version, facts)| (*version, facts));
+    let text = Bytes::from(sidecar::write(version, facts, previous)?);
+    let mut sidecar = store.stage.create()?;
+    sidecar.write(&text)?;
     let content = match whole {
         Some(whole) => Content::Whole(whole.clone()),
         None => Content::Staged(media.name().to_owned()),
@@ -105,7 +100,7 @@ fn replace(
         key: path.key,
         modified: version.modified,
         content,
-        sidecar: sidecar.as_ref().map(|(_, text)| text.clone()),
+        sidecar: Some(text),
     };
     // Kept until the pair is in its place.
     let _unapplied = store
@@ -113,9 +108,7 @@ fn replace(
         .as_ref()
         .map(|journal| journal.append(&change))
         .transpose()?;
-    if let Some((mut sidecar, _)) = sidecar {
-        put_sidecar(&dir, path, &mut sidecar)?;
-    }
+    put_sidecar(&dir, path, &mut sidecar)?;
     put_media(&dir, path, media)?;
     Ok(if old.content.is_some() {
         Stored::Replaced
@@ -139,17 +132,10 @@ pub(super) fn put_media(dir: &File, path: &KeyPath<'_>, media: &mut Staged) -> R
     })
 }
 
-/// Whether a reader finds these facts without a sidecar.
-fn told_by_name(key: &BlobKey, facts: &Facts) -> bool {
-    let implied = media_type::of_name(key.attachment());
-    facts.metadata.is_none() && facts.content_type.as_ref().is_none_or(|given| given == implied)
-}
-
 /// What a commit finds under its key.
 #[derive(Default)]
 pub(super) struct Old {
     pub(super) content: Option<(Version, Facts)>,
-    has_sidecar: bool,
 }
 
 impl Old {
@@ -176,10 +162,7 @@ impl Old {
             let facts = sidecar.as_deref().and_then(|text| sidecar::read(text, version));
             (version, facts.unwrap_or_default())
         });
-        Ok(Self {
-            content,
-            has_sidecar: sidecar.is_some(),
-        })
+        Ok(Self { content })
     }
 }
 
@@ -202,6 +185,7 @@ mod tests {
 
     fn facts(json: Option<&'static str>) -> Facts {
         Facts {
+            digest: None,
             content_type: None,
             metadata: json.map(|json| Metadata::from_json(json).unwrap()),
         }
@@ -244,19 +228,17 @@ mod tests {
             .unwrap();
         let next = Version::of(&media.file().metadata().unwrap()).unwrap();
         let new_facts = facts(new);
-        if before.has_sidecar || new.is_some() {
-            let mut sidecar = store.stage.create().unwrap();
-            let text = sidecar::write(next, &new_facts, Some((version, &known))).unwrap();
-            sidecar.write(&text).unwrap();
-            assert_eq!(pair(store), old_pair, "all is staged, nothing is moved");
-            put_sidecar(&dir, &path, &mut sidecar).unwrap();
-            assert_eq!(pair(store), old_pair, "the sidecar is moved, the media is not");
-            // The client sends the upload again after such a crash: what that upload then replaces is still the old
-            // content with its own facts.
-            let again = Old::look(&path, &dir).unwrap().content.unwrap();
-            assert_eq!(again.0, version);
-            assert_eq!(again.1.metadata, known.metadata);
-        }
+        let mut sidecar = store.stage.create().unwrap();
+        let text = sidecar::write(next, &new_facts, Some((version, &known))).unwrap();
+        sidecar.write(&text).unwrap();
+        assert_eq!(pair(store), old_pair, "all is staged, nothing is moved");
+        put_sidecar(&dir, &path, &mut sidecar).unwrap();
+        assert_eq!(pair(store), old_pair, "the sidecar is moved, the media is not");
+        // The client sends the upload again after such a crash: what that upload then replaces is still the old
+        // content with its own facts.
+        let again = Old::look(&path, &dir).unwrap().content.unwrap();
+        assert_eq!(again.0, version);
+        assert_eq!(again.1.metadata, known.metadata);
         put_media(&dir, &path, &mut media).unwrap();
         assert_eq!(pair(store), ("new".to_owned(), new.map(str::to_owned)));
     }

@@ -194,15 +194,16 @@ mod tests {
         let dir = root.path().join("ACC/DOC");
         let media = dir.join("message.mp3");
 
-        fs::write(&media, "OTHER").unwrap();
-        assert_eq!(fetched(&store, None).await.0, "OTHER");
-
-        heat(&store).await;
         let version = Version::of(&fs::metadata(&media).unwrap()).unwrap();
         let sidecar = format!(r#"{{"version":"{version}","content_type":"audio/ogg"}}"#);
         fs::write(dir.join(".message.mp3.json"), sidecar).unwrap();
         assert_eq!(fetched(&store, None).await.1, "audio/ogg");
 
+        heat(&store).await;
+        fs::write(&media, "OTHER").unwrap();
+        assert_eq!(fetched(&store, None).await.0, "OTHER");
+
+        put(&store, "first").await;
         heat(&store).await;
         fs::remove_file(&media).unwrap();
         assert!(store.get(&key(), None).await.unwrap_err().is_not_found());

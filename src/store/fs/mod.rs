@@ -30,6 +30,7 @@ use tokio::task::JoinError;
 use self::{error::failed, hot::HotFiles, journal::Journal, locks::Locks, sidecar::Facts, stage::Staged, tree::Tree};
 use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
 use crate::{
+    digest::Digester,
     error::{Error, ErrorKind, Result},
     key::BlobKey,
     metadata::Metadata,
@@ -54,7 +55,7 @@ const GATHER: usize = 64 << 10;
 ///
 /// ```text
 /// ROOT/ACCOUNT_ID/DOCUMENT_ID/message.mp3          the media, exactly the bytes that were uploaded
-/// ROOT/ACCOUNT_ID/DOCUMENT_ID/.message.mp3.json    its sidecar, if there is more to know about it
+/// ROOT/ACCOUNT_ID/DOCUMENT_ID/.message.mp3.json    its sidecar: what else there is to know about it
 /// ROOT/.stage/                                     uploads under way, the journal, and the lock of the root
 /// ```
 ///
@@ -63,18 +64,18 @@ const GATHER: usize = 64 << 10;
 /// A segment whose name is over 240 bytes is cut into several, nested, each but the last of which ends in a bare `%`.
 /// On a file system that ignores case, names that differ in case only are one file.
 ///
-/// **The sidecar** is there if the upload brought metadata, or a media type that the name's extension does not imply; a
-/// file that has had one keeps one. It is JSON: `jq .metadata .message.mp3.json` is the document as KAZOO sent it, and
-/// `.content_type` the media type. `version` says which content it is about: its modification time and length as `stat
-/// -c %.9Y-%s message.mp3` prints them. While the store replaces a file, and until it does so again, the older
-/// content's entry stays under `previous`.
+/// **The sidecar** of every upload is JSON: `jq .metadata .message.mp3.json` is the document as KAZOO sent it, if it sent
+/// one, and `.content_type` the media type. `.sha256` is the [`Digest`](crate::Digest) of the media, made while it was
+/// received: `sha256sum message.mp3` prints the same for as long as the disk keeps it. `version` says which content it
+/// is about: its modification time and length as `stat -c %.9Y-%s message.mp3` prints them. While the store replaces a
+/// file, and until it does so again, the older content's entry stays under `previous`.
 ///
-/// The modification time of the media is when it was stored, and together with the length it is the entity tag. So
-/// copy with times: `cp -a`, `rsync -a` and any `tar` do; where only whole seconds survive, the sidecar is still
-/// recognised. A copy taken while files are being stored may pair a sidecar with media of another version, which then
-/// counts as none. A file without a sidecar is a complete one: media put there by hand can be fetched, and media that
-/// is removed, with its sidecar, is gone. `.stage/` is not part of a backup, and while the store is open nothing in it
-/// may be touched.
+/// The modification time of the media is when it was stored, and ties it to its sidecar. So copy with times: `cp -a`,
+/// `rsync -a` and any `tar` do; where only whole seconds survive, the sidecar is still recognised. A copy taken while
+/// files are being stored may pair a sidecar with media of another version, which then counts as none. A file without a
+/// sidecar is a complete one: media put there by hand can be fetched, and media that is removed, with its sidecar, is
+/// gone. The entity tag is the digest; for want of one, the version. `.stage/` is not part of a backup, and while the
+/// store is open nothing in it may be touched.
 ///
 /// Directories are made for owner and group (`0750`), and files too (`0640`), both subject to the umask.
 ///
@@ -127,6 +128,8 @@ struct Inner {
     hot: HotFiles,
     /// None in a store that is not durable.
     journal: Option<Journal>,
+    /// Whether what is fetched is compared with its digest.
+    verify: bool,
 }
 
 impl FsStore {
@@ -141,7 +144,10 @@ impl FsStore {
     /// The options to open a store with.
     #[must_use]
     pub fn options() -> FsOptions {
-        FsOptions { durable: true }
+        FsOptions {
+            durable: true,
+            verify: false,
+        }
     }
 
     #[cfg(test)]
@@ -162,6 +168,7 @@ impl FsStore {
 #[derive(Clone, Debug)]
 pub struct FsOptions {
     durable: bool,
+    verify: bool,
 }
 
 impl FsOptions {
@@ -169,6 +176,17 @@ impl FsOptions {
     #[must_use]
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
+        self
+    }
+
+    /// Whether a fetch of a whole file compares its bytes with their [`Digest`](crate::Digest), and is
+    /// [`ErrorKind::Damaged`] instead of wrong. By default it does not.
+    ///
+    /// A file of more than 64 KiB is verified while it is sent: its body then ends with the error in place of the last
+    /// chunk.
+    #[must_use]
+    pub fn verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
         self
     }
 
@@ -190,6 +208,7 @@ impl FsOptions {
             locks: Locks::new(),
             hot: HotFiles::new(),
             journal,
+            verify: self.verify,
         })))
     }
 }
@@ -256,8 +275,10 @@ impl BlobStore for FsStore {
         // Small chunks are copied: kept as they come, each would pin the whole buffer it was cut from.
         let mut gathered = Vec::with_capacity(expected.min(GATHER));
         let mut staged = None;
+        let mut digester = Digester::default();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
+            digester.update(&data);
             if gathered.len() + data.len() <= GATHER {
                 gathered.extend_from_slice(&data);
                 continue;
@@ -277,7 +298,11 @@ impl BlobStore for FsStore {
             let rest = Bytes::from(gathered);
             let whole = staged.is_none().then_some(&rest);
             let media = store.write(staged, &rest, &Bytes::new())?;
-            let facts = Facts { content_type, metadata };
+            let facts = Facts {
+                digest: Some(digester.finish()),
+                content_type,
+                metadata,
+            };
             commit::commit(&store, &key, media, whole, &facts, &given_up)
         })
         .await

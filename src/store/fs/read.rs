@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
@@ -28,6 +29,7 @@ use super::{
 };
 use crate::{
     body::Body,
+    digest::{Digest, Digester},
     error::{Error, ErrorKind, Result},
     key::BlobKey,
     store::{Blob, BlobInfo, ByteRange, Fetched},
@@ -99,12 +101,15 @@ pub(super) fn fetch_cached(store: &Inner, key: &BlobKey, range: Option<ByteRange
     match wanted {
         Ok((mut wanted, stamps)) if wanted.rest.is_small() => {
             let bytes = wanted.rest.read_cached()?;
+            if let Err(error) = wanted.verify(store.verify, &bytes) {
+                return Some(Err(error));
+            }
             if wanted.is_whole() {
                 store.hot.keep(key, stamps, &wanted.info, &bytes);
             }
             Some(Ok(wanted.with(Body::from(bytes))))
         }
-        Ok((wanted, _)) => Some(Ok(wanted.streamed())),
+        Ok((wanted, _)) => Some(Ok(wanted.streamed(store.verify))),
         Err(error) => Some(Err(error)),
     }
 }
@@ -114,9 +119,10 @@ pub(super) fn fetch(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> R
     let mut wanted = find(store, key)?.wanted(key, range)?;
     if wanted.rest.is_small() {
         let bytes = wanted.rest.read()?;
+        wanted.verify(store.verify, &bytes)?;
         Ok(wanted.with(Body::from(bytes)))
     } else {
-        Ok(wanted.streamed())
+        Ok(wanted.streamed(store.verify))
     }
 }
 
@@ -135,7 +141,7 @@ fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
     };
     let version = Version::of(&stat).map_err(|error| failed("open a file", error))?;
     let (facts, settled) = match sidecar(&dir, &path.file.text)? {
-        // A key that has had a sidecar keeps it: there was none for this content, unless it was just deleted.
+        // No upload put this here, unless it was just deleted.
         None => (Facts::default(), !is_deleted(&file)?),
         Some(text) => {
             let facts = sidecar::read(&text, version);
@@ -169,13 +175,20 @@ pub(super) fn sidecar(dir: &File, name: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// The entity tag: the digest, or what else tells one content from the next.
+fn etag(version: Version, digest: Option<Digest>) -> Option<HeaderValue> {
+    let tag = digest.map_or_else(|| version.to_string(), |digest| digest.to_string());
+    HeaderValue::try_from(format!("\"{tag}\"")).ok()
+}
+
 impl Content {
     pub(super) fn info(&self, key: &BlobKey) -> BlobInfo {
-        let implied = || http::HeaderValue::from_static(media_type::of_name(key.attachment()));
+        let implied = || HeaderValue::from_static(media_type::of_name(key.attachment()));
         let mut info = BlobInfo::new(self.version.len);
         info.content_type = Some(self.facts.content_type.clone().unwrap_or_else(implied));
-        info.etag = self.version.etag();
+        info.etag = etag(self.version, self.facts.digest);
         info.modified = Some(self.version.modified);
+        info.digest = self.facts.digest;
         info
     }
 
@@ -203,13 +216,30 @@ impl Wanted {
         self.range == (0..self.info.len)
     }
 
+    /// The digest that the bytes must have, if there is one and they are to be verified. A part has none of its own.
+    fn expected(&self, verify: bool) -> Option<Digest> {
+        self.info.digest.filter(|_| verify && self.is_whole())
+    }
+
+    fn verify(&self, verify: bool, bytes: &[u8]) -> Result<()> {
+        match self.expected(verify) {
+            Some(expected) if Digest::of(bytes) != expected => Err(damaged()),
+            _ => Ok(()),
+        }
+    }
+
     fn with(self, body: Body) -> Fetched {
         Fetched::Blob(Blob::partial(self.info, self.range, body))
     }
 
-    fn streamed(self) -> Fetched {
-        let rest = self.rest.clone();
-        self.with(Body::new(FileBody { rest, reading: None }))
+    fn streamed(self, verify: bool) -> Fetched {
+        let verifying = self.expected(verify).map(|digest| (Digester::default(), digest));
+        let body = FileBody {
+            rest: self.rest.clone(),
+            reading: None,
+            verifying,
+        };
+        self.with(Body::new(body))
     }
 }
 
@@ -256,11 +286,37 @@ impl Rest {
     }
 }
 
+fn damaged() -> Error {
+    Error::new(
+        ErrorKind::Damaged,
+        "the stored file is damaged: its bytes are not those that were uploaded; the operator has to restore it from a \
+         backup",
+    )
+}
+
 /// Streams a file chunk by chunk: those in memory at once, the others by a blocking read each.
 #[derive(Debug)]
 struct FileBody {
     rest: Rest,
     reading: Option<JoinHandle<Result<(Rest, Bytes)>>>,
+    /// The digest so far, and that of the whole file as it was uploaded.
+    verifying: Option<(Digester, Digest)>,
+}
+
+impl FileBody {
+    /// Passes `chunk` on; the last one only if all of them are what was uploaded.
+    fn verified(&mut self, chunk: Bytes) -> Result<Frame<Bytes>> {
+        if let Some((digester, _)) = &mut self.verifying {
+            digester.update(&chunk);
+            if self.rest.len() == 0
+                && let Some((digester, digest)) = self.verifying.take()
+                && digester.finish() != digest
+            {
+                return Err(damaged());
+            }
+        }
+        Ok(Frame::data(chunk))
+    }
 }
 
 impl http_body::Body for FileBody {
@@ -271,11 +327,11 @@ impl http_body::Body for FileBody {
         if self.is_end_stream() {
             return Poll::Ready(None);
         }
-        let Self { rest, reading } = &mut *self;
+        let Self { rest, reading, .. } = &mut *self;
         if reading.is_none()
             && let Some(bytes) = rest.read_cached()
         {
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            return Poll::Ready(Some(self.verified(bytes)));
         }
         let task = reading.get_or_insert_with(|| {
             let mut rest = rest.clone();
@@ -289,7 +345,7 @@ impl http_body::Body for FileBody {
         Poll::Ready(Some(match super::joined(read) {
             Ok((next, chunk)) => {
                 *rest = next;
-                Ok(Frame::data(chunk))
+                self.verified(chunk)
             }
             Err(error) => {
                 rest.range.start = rest.range.end;

@@ -7,13 +7,16 @@ use serde_json::value::RawValue;
 
 use super::version::Version;
 use crate::{
+    digest::Digest,
     error::{Error, ErrorKind, Result},
     metadata::Metadata,
 };
 
-/// What an upload says about its content.
+/// What is known about a content besides its bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
+    /// None for media that was not uploaded through the store.
+    pub(super) digest: Option<Digest>,
     pub(super) content_type: Option<HeaderValue>,
     pub(super) metadata: Option<Metadata>,
 }
@@ -23,6 +26,8 @@ pub(super) struct Facts {
 struct Entry<'a> {
     /// The content this is about.
     version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
@@ -59,6 +64,7 @@ fn entry(version: Version, facts: &Facts) -> Result<Entry<'_>> {
     let after = space(json.get(json.trim_ascii_end().len()..).unwrap_or_default());
     Ok(Entry {
         version: version.to_string(),
+        sha256: facts.digest.map(|digest| digest.to_string()),
         // A header's bytes as the characters of the same numbers, so that none is lost.
         content_type: facts
             .content_type
@@ -93,7 +99,11 @@ pub(super) fn read(text: &[u8], version: Version) -> Option<Facts> {
         };
         Metadata::from_json(json).ok()
     });
-    Some(Facts { content_type, metadata })
+    Some(Facts {
+        digest: entry.sha256.as_deref().and_then(Digest::from_hex),
+        content_type,
+        metadata,
+    })
 }
 
 #[cfg(test)]
@@ -110,6 +120,7 @@ mod tests {
 
     fn facts(content_type: &[u8], metadata: &str) -> Facts {
         Facts {
+            digest: Some(Digest::of(content_type)),
             content_type: Some(HeaderValue::from_bytes(content_type).unwrap()),
             metadata: Some(Metadata::from_json(metadata.to_owned()).unwrap()),
         }
@@ -125,6 +136,7 @@ mod tests {
         let text = write(version(2), &new, Some((version(1), &old))).unwrap();
         for (secs, facts) in [(2, new), (1, old)] {
             let read = read(&text, version(secs)).unwrap();
+            assert_eq!(read.digest, facts.digest);
             assert_eq!(read.content_type, facts.content_type);
             assert_eq!(read.metadata, facts.metadata);
         }
@@ -133,11 +145,19 @@ mod tests {
 
     #[test]
     fn the_object_stands_in_it_as_plain_json() {
-        let text = write(version(7), &facts(b"audio/mpeg", r#"{"id":"DOC"}"#), None).unwrap();
-        assert_eq!(
-            String::from_utf8(text).unwrap(),
-            "{\n  \"version\": \"7.000001000-0\",\n  \"content_type\": \"audio/mpeg\",\n  \"metadata\": {\"id\":\"DOC\"}\n}\n"
-        );
+        let facts = Facts {
+            digest: Some(Digest::of(b"abc")),
+            ..facts(b"audio/mpeg", r#"{"id":"DOC"}"#)
+        };
+        let text = write(version(7), &facts, None).unwrap();
+        let expected = r#"{
+  "version": "7.000001000-0",
+  "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+  "content_type": "audio/mpeg",
+  "metadata": {"id":"DOC"}
+}
+"#;
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
     }
 
     #[test]

@@ -6,12 +6,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::HeaderValue;
-
 /// A content's modification time and length, which the store chooses so that no two contents of a file share them.
 ///
-/// It is written as `stat -c %.9Y-%s` prints it. It ties a sidecar's entry to the content it describes, and is the
-/// entity tag.
+/// It is written as `stat -c %.9Y-%s` prints it. It ties a sidecar's entry to the content it describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     pub(super) modified: SystemTime,
@@ -64,11 +61,6 @@ impl Version {
                     .split_once('.')
                     .and_then(|(secs, rest)| Some((secs, rest.split_once('-')?.1)))
                     .is_some_and(|(secs, len)| secs == self.secs.to_string() && len == self.len.to_string())
-    }
-
-    /// The entity tag.
-    pub(super) fn etag(self) -> Option<HeaderValue> {
-        HeaderValue::try_from(format!("\"{self}\"")).ok()
     }
 }
 

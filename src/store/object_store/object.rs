@@ -109,6 +109,8 @@ impl Object {
             content_type: content_type.and_then(|text| HeaderValue::from_str(text.as_ref()).ok()),
             etag: meta.e_tag.as_deref().and_then(quoted),
             modified: Some(SystemTime::from(meta.last_modified)),
+            // Engines check what they hold by themselves, and attributes go ahead of the content.
+            digest: None,
         };
         Ok(Self {
             info,

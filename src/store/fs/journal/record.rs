@@ -18,7 +18,7 @@ pub(in crate::store::fs) struct Change<'a> {
     /// The modification time of the new content, or when it was deleted.
     pub(in crate::store::fs) modified: SystemTime,
     pub(in crate::store::fs) content: Content,
-    /// The text of the new sidecar, if there is to be one.
+    /// The text of the new sidecar; none for a deletion.
     pub(in crate::store::fs) sidecar: Option<Bytes>,
 }
 

@@ -1,0 +1,121 @@
+//! [`Digest`]: what a file's bytes are known by.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::HeaderValue;
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of a file's content, as `sha256sum` prints it.
+///
+/// ```
+/// use kazoo_storage::Digest;
+///
+/// let digest = Digest::of(b"abc");
+/// assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+/// assert_eq!(Digest::from_hex(&digest.to_string()), Some(digest));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of `content`.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        let mut digester = Digester::default();
+        digester.update(content);
+        digester.finish()
+    }
+
+    /// The digest with these 64 hexadecimal digits; none if the text is anything else.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let (pairs, rest) = text.as_bytes().as_chunks();
+        let pairs: &[[u8; 2]; 32] = pairs.try_into().ok().filter(|_| rest.is_empty())?;
+        let digit = |digit: u8| {
+            char::from(digit)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
+        let mut bytes = [0; 32];
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The value of a `Repr-Digest` header (RFC 9530).
+    #[must_use]
+    pub fn repr_digest(&self) -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("sha-256=:{}:", STANDARD.encode(self.0))).ok()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// Makes the [`Digest`] of content that comes in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Digester(Sha256);
+
+impl Digester {
+    /// Goes on with the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of all the pieces.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The digest of `abc`, as the standard (FIPS 180) has it.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn it_is_that_of_the_standard_whatever_the_pieces() {
+        assert_eq!(Digest::of(b"abc").to_string(), ABC);
+        let mut digester = Digester::default();
+        for piece in ["a", "", "bc"] {
+            digester.update(piece.as_bytes());
+        }
+        assert_eq!(digester.finish(), Digest::of(b"abc"));
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_read_back_and_nothing_else_is() {
+        assert_eq!(Digest::from_hex(ABC), Some(Digest::of(b"abc")));
+        assert_eq!(Digest::from_hex(&ABC.to_uppercase()), Some(Digest::of(b"abc")));
+        for bad in [
+            "",
+            "ba",
+            &ABC[..63],
+            &format!("{ABC}0"),
+            &ABC.replace('c', "g"),
+            &format!("{ABC}00"),
+        ] {
+            assert_eq!(Digest::from_hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_header_is_that_of_rfc_9530() {
+        let header = Digest::of(b"abc").repr_digest().unwrap();
+        assert_eq!(header, "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:");
+    }
+}
