@@ -16,7 +16,7 @@ use std::{fmt, future::Future, ops::Range, sync::Arc, time::SystemTime};
 use http::{HeaderValue, Uri};
 
 #[cfg(all(feature = "fs", unix))]
-pub use self::fs::{FsOptions, FsStore};
+pub use self::fs::{Damage, FsOptions, FsScrub, FsStore, Scrubbed, Verdict};
 #[cfg(feature = "object-store")]
 pub use self::object_store::ObjectStoreBlobs;
 pub use self::{

@@ -6,6 +6,7 @@
 mod broken;
 mod fs;
 mod fs_crash;
+mod fs_scrub;
 #[cfg(feature = "object-store")]
 mod object_store;
 

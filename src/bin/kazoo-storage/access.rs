@@ -48,7 +48,9 @@ mod tests {
 
     fn rules_of(options: &[&str]) -> Result<Option<SharedAccessRules>, String> {
         let arguments = ["kazoo-storage", "serve"].iter().chain(options);
-        let Command::Serve(options) = Cli::parse_from(arguments).command;
+        let Command::Serve(options) = Cli::parse_from(arguments).command else {
+            panic!("not `serve`")
+        };
         rules(&options)
     }
 

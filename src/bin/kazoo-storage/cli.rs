@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
-use crate::location::Location;
+use crate::{location::Location, scrub::ScrubOptions};
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]
@@ -21,7 +21,12 @@ pub(crate) enum Command {
     /// The first SIGTERM or Ctrl-C stops the server: it accepts no connection any more, finishes the requests it has
     /// begun, answers what still arrives on open connections, and exits with status 0 once they are all closed or the
     /// grace period is over. A second one ends it at once, with status 128 plus the signal's number.
-    Serve(ServeOptions),
+    Serve(Box<ServeOptions>),
+    /// Read every file of a directory, and tell those that are not what was uploaded
+    ///
+    /// It can run beside the server. Each damaged file is a line on stdout, and the last line counts. The status is 0 if
+    /// all is well, 2 if something is damaged, and 1 if it could not be found out.
+    Scrub(ScrubOptions),
 }
 
 #[derive(Args, Debug)]
@@ -164,6 +169,11 @@ pub(crate) struct StoreOptions {
     /// Answer an upload without waiting until the disk has it: faster, but a power failure loses answered uploads
     #[arg(long, env = "KAZOO_STORAGE_NO_FSYNC", value_parser = BoolishValueParser::new())]
     pub(crate) no_fsync: bool,
+
+    /// Compare each file that is fetched whole with the digest made when it was uploaded, and answer 500 instead of wrong
+    /// bytes; for a directory
+    #[arg(long, env = "KAZOO_STORAGE_VERIFY_ON_READ", value_parser = BoolishValueParser::new())]
+    pub(crate) verify_on_read: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -249,8 +259,8 @@ mod tests {
     #[test]
     fn every_flag_has_its_environment_variable() {
         let command = Cli::command();
-        let serve = command.find_subcommand("serve").unwrap();
-        for flag in serve.get_arguments().filter(|arg| arg.get_id() != "help") {
+        let flags = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        for flag in flags.filter(|arg| arg.get_id() != "help" && !arg.is_positional()) {
             let name = flag.get_id().as_str().to_uppercase();
             let expected = format!("KAZOO_STORAGE_{name}");
             assert_eq!(flag.get_env().unwrap(), expected.as_str());

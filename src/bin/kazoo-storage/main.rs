@@ -9,6 +9,7 @@ mod linger;
 mod location;
 mod log;
 mod reload;
+mod scrub;
 mod serve;
 mod shutdown;
 mod store;
@@ -25,7 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli::Cli { command } = cli::Cli::parse();
     let result = match command {
-        cli::Command::Serve(options) => serve::run(options),
+        cli::Command::Serve(options) => serve::run(*options),
+        cli::Command::Scrub(options) => scrub::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("kazoo-storage: {}", log::chain(&*error));

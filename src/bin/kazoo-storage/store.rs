@@ -55,13 +55,16 @@ fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<DynB
         let message = "--presign, --s3-endpoint and --s3-region are for an object store, and this is a directory";
         return Err(Error::new(ErrorKind::InvalidRequest, message));
     }
-    let store = FsStore::options().durable(!options.no_fsync).open(root)?;
+    let store = FsStore::options()
+        .durable(!options.no_fsync)
+        .verify(options.verify_on_read)
+        .open(root)?;
     Ok(DynBlobStore::new(store))
 }
 
 fn open_bucket(cloud: Cloud, url: &Url, prefix: &Path, options: &StoreOptions) -> Result<DynBlobStore, Error> {
-    if options.no_fsync {
-        let message = "--no-fsync is for a directory; what is durable in an object store is settled there";
+    if options.no_fsync || options.verify_on_read {
+        let message = "--no-fsync and --verify-on-read are for a directory; an object store does as it is set up";
         return Err(Error::new(ErrorKind::InvalidRequest, message));
     }
     let engine = match cloud {

@@ -76,12 +76,43 @@ impl From<Error> for Stop {
 
 /// Sends an entry for each file beneath `prefix`. Blocks.
 fn list(store: &Inner, prefix: Option<&BlobKey>, entries: &Sender<Result<BlobEntry>>) -> Result<(), Stop> {
+    walk(&store.tree, prefix, &mut |names, visited| match visited {
+        Visited::Media { stat, .. } => {
+            let Some(key) = name::key(names) else { return Ok(()) };
+            let mut entry = BlobEntry::new(key);
+            entry.modified = modified(stat);
+            entries.blocking_send(Ok(entry)).map_err(|_| Stop::Unheard)
+        }
+        Visited::Sidecar { .. } => Ok(()),
+        Visited::Unreadable(error) => Err(error.into()),
+    })
+}
+
+/// What a walk comes to; with each, the names of a media file, or of a directory, below the root.
+pub(super) enum Visited<'a> {
+    Media {
+        stat: &'a Stat,
+    },
+    /// The sidecar of that media, which is in `dir` or is not.
+    Sidecar {
+        dir: &'a File,
+    },
+    /// What is below that directory, or whether it is one, cannot be told.
+    Unreadable(Error),
+}
+
+/// Visits what is below the root, or below `prefix`. Blocks.
+pub(super) fn walk<E: From<Error>>(
+    tree: &Tree,
+    prefix: Option<&BlobKey>,
+    visit: &mut impl FnMut(&[String], Visited<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let mut names = Vec::new();
     let Some(prefix) = prefix else {
-        return walk(store.tree.root(), &mut names, entries);
+        return below(tree.root(), &mut names, visit);
     };
     let path = KeyPath::of(prefix);
-    let Some(above) = store.tree.find(&path)? else {
+    let Some(above) = tree.find(&path)? else {
         return Ok(());
     };
     let Found::Directory(dir) = tree::open(&above, &path.file.text)? else {
@@ -89,41 +120,54 @@ fn list(store: &Inner, prefix: Option<&BlobKey>, entries: &Sender<Result<BlobEnt
     };
     names.extend(path.dirs.iter().map(|name| name.text.to_string()));
     names.push(path.file.text.into_owned());
-    walk(&dir, &mut names, entries)
+    below(&dir, &mut names, visit)
 }
 
-/// Sends what is below `dir`, which has these `names` below the root.
-fn walk(dir: &File, names: &mut Vec<String>, entries: &Sender<Result<BlobEntry>>) -> Result<(), Stop> {
-    let unreadable = |errno| failed("read a directory", errno);
-    for found in Dir::read_from(dir).map_err(unreadable)? {
-        let found = found.map_err(unreadable)?;
-        // Names with a leading dot are the store's own, and what is no text has another program written.
-        let Some(name) = found.file_name().to_str().ok().filter(|name| !name.starts_with('.')) else {
+/// Visits what is below `dir`, which has these `names` below the root.
+fn below<E>(
+    dir: &File,
+    names: &mut Vec<String>,
+    visit: &mut impl FnMut(&[String], Visited<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let unreadable = |errno| Visited::Unreadable(failed("read a directory", errno));
+    let entries = match Dir::read_from(dir) {
+        Ok(entries) => entries,
+        Err(errno) => return visit(names, unreadable(errno)),
+    };
+    for found in entries {
+        let found = match found {
+            Ok(found) => found,
+            Err(errno) => return visit(names, unreadable(errno)),
+        };
+        // What is no text has another program written.
+        let Ok(name) = found.file_name().to_str() else {
             continue;
         };
-        let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
-            // Deleted meanwhile.
-            Err(Errno::NOENT) => continue,
-            Err(errno) => return Err(unreadable(errno).into()),
-        };
+        // Names with a leading dot are the store's own.
+        if let Some(own) = name.strip_prefix('.') {
+            if let Some(media) = own.strip_suffix(".json") {
+                names.push(media.to_owned());
+                visit(names, Visited::Sidecar { dir })?;
+                names.pop();
+            }
+            continue;
+        }
         names.push(name.to_owned());
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {
-                if let Some(key) = name::key(names) {
-                    let mut entry = BlobEntry::new(key);
-                    entry.modified = modified(&stat);
-                    entries.blocking_send(Ok(entry)).map_err(|_| Stop::Unheard)?;
-                }
-            }
-            // Not this store's, and closed to it, where the root is a file system of its own.
-            FileType::Directory if names.len() == 1 && name == "lost+found" => {}
-            FileType::Directory => {
-                if let Found::Directory(below) = tree::open(dir, name)? {
-                    walk(&below, names, entries)?;
-                }
-            }
-            _ => {}
+        match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => visit(names, Visited::Media { stat: &stat })?,
+                // Not this store's, and closed to it, where the root is a file system of its own.
+                FileType::Directory if names.len() == 1 && name == "lost+found" => {}
+                FileType::Directory => match tree::open(dir, name) {
+                    Ok(Found::Directory(inner)) => below(&inner, names, visit)?,
+                    Ok(_) => {}
+                    Err(error) => visit(names, Visited::Unreadable(error))?,
+                },
+                _ => {}
+            },
+            // Deleted meanwhile.
+            Err(Errno::NOENT) => {}
+            Err(errno) => visit(names, unreadable(errno))?,
         }
         names.pop();
     }

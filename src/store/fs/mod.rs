@@ -10,6 +10,7 @@ mod locks;
 mod media_type;
 mod name;
 mod read;
+mod scrub;
 mod sidecar;
 mod stage;
 mod tree;
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::task::JoinError;
 
+pub use self::scrub::{Damage, FsScrub, Scrubbed, Verdict};
 use self::{error::failed, hot::HotFiles, journal::Journal, locks::Locks, sidecar::Facts, stage::Staged, tree::Tree};
 use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
 use crate::{

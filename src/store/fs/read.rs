@@ -154,7 +154,7 @@ fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
 
 /// Whether the media has no name any more. A deletion removes the media first, so that this is known to whoever finds no
 /// sidecar; an upload that replaces it leaves one.
-fn is_deleted(media: &File) -> Result<bool> {
+pub(super) fn is_deleted(media: &File) -> Result<bool> {
     let stat = media.metadata().map_err(|error| failed("open a file", error))?;
     Ok(stat.nlink() == 0)
 }

@@ -106,6 +106,17 @@ pub(super) fn read(text: &[u8], version: Version) -> Option<Facts> {
     })
 }
 
+/// The digests of all the contents that the sidecar with this `text` is about; none if it is not one of this store's.
+pub(super) fn digests(text: &[u8]) -> Option<Vec<Digest>> {
+    let entry: Entry<'_> = serde_json::from_slice(text).ok()?;
+    let entries = [Some(&entry), entry.previous.as_deref()];
+    let digests = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.sha256.as_deref());
+    Some(digests.filter_map(Digest::from_hex).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};

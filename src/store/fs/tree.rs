@@ -47,6 +47,11 @@ impl Tree {
     /// The directory `root`, made with its parents if it is not there.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root)?;
+        Self::open_existing(root)
+    }
+
+    /// The directory `root`, which is there.
+    pub(super) fn open_existing(root: &Path) -> io::Result<Self> {
         Ok(Self {
             // The root itself may be a link: the operator named it.
             root: Arc::new(File::open(root)?),
@@ -83,10 +88,10 @@ impl Tree {
         for (at, name) in path.dirs.iter().enumerate() {
             // KAZOO has a document for nearly every file, so the last directory is new, and the others are not.
             let last = at + 1 == path.dirs.len();
-            made = last && make_one(&dir, name)?;
+            made = last && make_one(&dir, &name.text)?;
             let child = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
                 Err(Errno::NOENT) if !last => {
-                    make_one(&dir, name)?;
+                    make_one(&dir, &name.text)?;
                     open_at(&dir, &name.text, OFlags::DIRECTORY)
                 }
                 opened => opened,
@@ -97,6 +102,19 @@ impl Tree {
             };
         }
         Ok((dir, made))
+    }
+
+    /// The directory with these `names` below the root, made if need be.
+    pub(super) fn make_dirs<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Arc<File>> {
+        let mut dir = Arc::clone(&self.root);
+        for name in names {
+            make_one(&dir, name)?;
+            dir = match open_at(&dir, name, OFlags::DIRECTORY) {
+                Ok(child) => Arc::new(child),
+                Err(errno) => return Err(failed("open a directory", errno)),
+            };
+        }
+        Ok(dir)
     }
 
     /// Removes the directories on the way to `path` that are empty, the innermost first.
@@ -116,8 +134,8 @@ impl Tree {
 }
 
 /// Makes a directory, and says whether there was nothing in its place.
-fn make_one(dir: &File, name: &Name<'_>) -> Result<bool> {
-    match rustix::fs::mkdirat(dir, &*name.text, DIRECTORY) {
+fn make_one(dir: &File, name: &str) -> Result<bool> {
+    match rustix::fs::mkdirat(dir, name, DIRECTORY) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
         Err(errno) => Err(failed("make a directory", errno)),
