@@ -97,7 +97,9 @@ pub use self::{
     error::{BoxError, Error, ErrorKind, Result},
     extract_key::{ExtractKey, KeyExtractor, MetadataKey, PathKey, QueryKey},
     grant::Grant,
-    kazoo_storage::{KazooStorage, Mount, MountFuture, MountService, StorageService},
+    kazoo_storage::{
+        Fields, KazooSettings, KazooStorage, Mount, MountFuture, MountService, SettingsKey, StorageService,
+    },
     key::{BlobKey, Candidates},
     limit_body::LimitBody,
     metadata::{MediaPart, Metadata},

@@ -7,7 +7,7 @@
 mod support;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kazoo_storage::{Base64, BlobKey, BlobStore, KazooStorage, MemoryStore, MetadataKey, QueryKey};
+use kazoo_storage::{Base64, BlobKey, BlobStore, KazooSettings, KazooStorage, MemoryStore, MetadataKey, QueryKey};
 use support::{
     client::{Answer, Connection, Framing, Pace, find},
     fixture::{Encoding, FIXTURES, Fixture, KeyPlace, body, kazoo_fetch, manifest, rebuild, target},
@@ -27,7 +27,8 @@ const ANNOUNCED: usize = 64 * 1024;
 struct Replay {
     front: Front,
     pace: Pace,
-    base64: Base64,
+    /// None if the service is set up by the settings that KAZOO had.
+    base64: Option<Base64>,
     /// The longest request that is replayed.
     up_to: usize,
     store: Kind,
@@ -38,7 +39,7 @@ impl Default for Replay {
         Self {
             front: Front::Hyper,
             pace: Pace::Whole,
-            base64: Base64::Detect,
+            base64: Some(Base64::Detect),
             up_to: usize::MAX,
             store: Kind::Memory,
         }
@@ -88,7 +89,14 @@ fn is_base64_text(fixture: &Fixture) -> bool {
     fixture.encoding != Encoding::Base64 && !fixture.content.is_empty() && STANDARD.decode(&fixture.content).is_ok()
 }
 
-fn storage(fixture: &Fixture, store: impl BlobStore, base64: Base64) -> KazooStorage {
+fn settings(fixture: &Fixture) -> KazooSettings {
+    KazooSettings::from_json(&fixture.settings).unwrap_or_else(|error| panic!("{}: {error}", fixture.case))
+}
+
+fn storage(fixture: &Fixture, store: impl BlobStore, base64: Option<Base64>) -> KazooStorage {
+    let Some(base64) = base64 else {
+        return KazooStorage::from_settings(store, &settings(fixture));
+    };
     let storage = KazooStorage::new(store).base64(base64);
     match fixture.key_place() {
         KeyPlace::Path => storage,
@@ -125,7 +133,8 @@ async fn replay_one(fixture: &'static Fixture, replay: Replay) {
     let server = Server::start(replay.front, fixture.mount(), storage).await;
     let mut connection = Connection::open(server.address).await;
 
-    let content = match expected(fixture, replay.base64) {
+    let base64 = replay.base64.unwrap_or_else(|| settings(fixture).base64());
+    let content = match expected(fixture, base64) {
         Expected::Content(content) => content,
         Expected::Refused(why) => {
             let message = connection.exchange(&fixture.request, replay.pace).await.refusal(400);
@@ -325,6 +334,51 @@ async fn whole_onto_an_engine() {
     }
 }
 
+/// KAZOO and the service set up by the same settings: also what detection takes for base64 comes back as it was.
+#[tokio::test]
+async fn whole_by_the_settings_of_each() {
+    let by_settings = Replay {
+        base64: None,
+        ..Replay::default()
+    };
+    let served = |fixture: &Fixture| refusal_of_settings(fixture.what()).is_none();
+    assert_eq!(replay(by_settings, served).await, 163);
+}
+
+/// What is said of the settings of a case, if nothing can come of them: KAZOO crashed on them before it sent anything,
+/// sent what is no HTTP, or sent every file to one URL, with no metadata to tell them apart.
+fn refusal_of_settings(what: &str) -> Option<&'static str> {
+    match what {
+        "userinfo-useronly-noport" => Some("write the port too"),
+        "userinfo-kazoo-otp21" | "userinfo-kazoo-otp23" => Some("`user:password@host:port`"),
+        "verb-Put-mixed" => Some("`verb` is `Put`"),
+        "folder-both-space" => Some("`base dir`"),
+        "fieldlist-empty" | "url-fragment" => Some("send_multipart"),
+        _ => None,
+    }
+}
+
+#[test]
+fn settings_that_nothing_comes_of_are_refused_with_the_reason() {
+    let mut refused = 0;
+    for entry in manifest() {
+        let case = entry["case"].as_str().unwrap();
+        let (_, what) = case.split_once("__").unwrap();
+        match (
+            KazooSettings::from_json(&entry["settings"].to_string()),
+            refusal_of_settings(what),
+        ) {
+            (Ok(_), None) => {}
+            (Err(error), Some(says)) => {
+                assert!(error.message().contains(says), "{case}: {error}");
+                refused += 1;
+            }
+            (read, _) => panic!("{case}: {read:?}"),
+        }
+    }
+    assert!(refused >= 10, "{refused}");
+}
+
 #[tokio::test]
 async fn in_seven_byte_pieces_through_hyper() {
     let in_pieces = Replay {
@@ -386,7 +440,7 @@ async fn large_captures_in_pieces() {
 #[tokio::test]
 async fn what_is_declared_as_base64_is_decoded() {
     let declared = Replay {
-        base64: Base64::Declared,
+        base64: Some(Base64::Declared),
         ..Replay::default()
     };
     let asked = |fixture: &Fixture| fixture.encoding != Encoding::Off;
@@ -397,7 +451,7 @@ async fn what_is_declared_as_base64_is_decoded() {
 #[tokio::test]
 async fn raw_bodies_survive_a_declaration() {
     let declared = Replay {
-        base64: Base64::Declared,
+        base64: Some(Base64::Declared),
         ..Replay::default()
     };
     let raw = |fixture: &Fixture| !fixture.multipart;
@@ -407,7 +461,7 @@ async fn raw_bodies_survive_a_declaration() {
 #[tokio::test]
 async fn nothing_is_decoded_when_that_is_off() {
     let off = Replay {
-        base64: Base64::Off,
+        base64: Some(Base64::Off),
         ..Replay::default()
     };
     let plain = |fixture: &Fixture| !(fixture.encoding == Encoding::Base64 && fixture.is_probe());

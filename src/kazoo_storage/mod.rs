@@ -2,6 +2,7 @@
 
 mod mount;
 mod service;
+mod settings;
 
 use std::{fmt, sync::Arc};
 
@@ -11,6 +12,7 @@ use tower_layer::Layer as _;
 pub use self::{
     mount::{Mount, MountFuture, MountService},
     service::StorageService,
+    settings::{Fields, KazooSettings, SettingsKey},
 };
 use crate::{
     answer_probe::AnswerProbe,
@@ -66,6 +68,11 @@ impl KazooStorage {
             authorizer: None,
             events: None,
         }
+    }
+
+    /// Serves what KAZOO sends by these `settings`, and no more than that: base64 is declared and not detected.
+    pub fn from_settings(store: impl BlobStore, settings: &KazooSettings) -> Self {
+        Self::new(store).key(settings.key().clone()).base64(settings.base64())
     }
 
     /// Finds the key of a request by `extractor`; by default [`PathKey`].

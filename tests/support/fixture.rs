@@ -27,7 +27,9 @@ pub(crate) struct Fixture {
     pub(crate) captured: bool,
     /// The fetch, byte for byte, if one was sent.
     pub(crate) fetch: Option<Vec<u8>>,
-    /// The URL in KAZOO's storage settings.
+    /// KAZOO's storage settings, as JSON.
+    pub(crate) settings: String,
+    /// The URL in them.
     pub(crate) url: String,
     /// The bytes that a fetch must answer.
     pub(crate) content: Arc<[u8]>,
@@ -189,6 +191,7 @@ fn fixture(entry: &Value, content: Arc<[u8]>) -> Fixture {
         request: file.map_or_else(|| rebuild(entry, &content), read),
         captured: file.is_some(),
         fetch: entry["get_file"].as_str().map(read),
+        settings: entry["settings"].to_string(),
         url: text(entry, "url").to_owned(),
         content,
         content_type: match entry["part_headers"].as_array() {
