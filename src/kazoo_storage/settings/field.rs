@@ -261,23 +261,32 @@ mod tests {
         ])
     }
 
-    fn all(of: [&str; 5]) -> Option<[Option<String>; 5]> {
-        Some(of.map(|text| (!text.is_empty()).then(|| text.to_owned())))
+    fn all(of: [&str; 5]) -> [Option<String>; 5] {
+        of.map(|text| (!text.is_empty()).then(|| text.to_owned()))
     }
 
     #[test]
     fn by_default_a_name_has_three_parts_or_four() {
         let template = template(&[], None, "/");
         let path = format!("{ACCOUNT}/{DOCUMENT}/a%2Fb.mp3");
-        assert_eq!(fields(&template, &path), all([ACCOUNT, "", DOCUMENT, "a/b.mp3", ""]));
+        assert_eq!(
+            fields(&template, &path),
+            Some(all([ACCOUNT, "", DOCUMENT, "a/b.mp3", ""]))
+        );
         let path = format!("{ACCOUNT}/{OWNER}/{DOCUMENT}/a.mp3");
-        assert_eq!(fields(&template, &path), all([ACCOUNT, OWNER, DOCUMENT, "a.mp3", ""]));
+        assert_eq!(
+            fields(&template, &path),
+            Some(all([ACCOUNT, OWNER, DOCUMENT, "a.mp3", ""]))
+        );
         for other in ["a.mp3", "A/B", "A/B/C/D", "A/B/C/D/E"] {
             assert_eq!(fields(&template, other), None, "{other}");
         }
         let folders = self::template(&["/abs/base/", "sub"], None, "/");
         let path = format!("abs/base/sub/system_data/{DOCUMENT}/a.mp3");
-        assert_eq!(fields(&folders, &path), all(["system_data", "", DOCUMENT, "a.mp3", ""]));
+        assert_eq!(
+            fields(&folders, &path),
+            Some(all(["system_data", "", DOCUMENT, "a.mp3", ""]))
+        );
         assert_eq!(fields(&folders, "other/base/sub/A/D/a.mp3"), None);
     }
 
@@ -289,10 +298,13 @@ mod tests {
         let path = "static/A/account%2F0c%2F8f%2F1c/D/voicemail/a.mp3";
         assert_eq!(
             fields(&template, path),
-            all(["A", "", "D", "a.mp3", "account/0c/8f/1c"])
+            Some(all(["A", "", "D", "a.mp3", "account/0c/8f/1c"]))
         );
         let without_the_field = "static/A/DB/D/a.mp3";
-        assert_eq!(fields(&template, without_the_field), all(["A", "", "D", "a.mp3", "DB"]));
+        assert_eq!(
+            fields(&template, without_the_field),
+            Some(all(["A", "", "D", "a.mp3", "DB"]))
+        );
         assert_eq!(fields(&template, "A/DB/D/a.mp3"), None);
     }
 
@@ -300,12 +312,18 @@ mod tests {
     fn a_separator_may_stand_in_the_parts_too() {
         let dashes = template(&[], None, "-");
         let path = format!("{ACCOUNT}-{DOCUMENT}-a-b.mp3");
-        assert_eq!(fields(&dashes, &path), all([ACCOUNT, "", DOCUMENT, "a-b.mp3", ""]));
+        assert_eq!(
+            fields(&dashes, &path),
+            Some(all([ACCOUNT, "", DOCUMENT, "a-b.mp3", ""]))
+        );
         let path = format!("{ACCOUNT}-{OWNER}-{DOCUMENT}-a.mp3");
-        assert_eq!(fields(&dashes, &path), all([ACCOUNT, OWNER, DOCUMENT, "a.mp3", ""]));
+        assert_eq!(
+            fields(&dashes, &path),
+            Some(all([ACCOUNT, OWNER, DOCUMENT, "a.mp3", ""]))
+        );
         let escaped = template(&[], None, "%2F");
         let path = format!("{ACCOUNT}%2F{DOCUMENT}%2Fa.mp3");
-        assert_eq!(fields(&escaped, &path), all([ACCOUNT, "", DOCUMENT, "a.mp3", ""]));
+        assert_eq!(fields(&escaped, &path), Some(all([ACCOUNT, "", DOCUMENT, "a.mp3", ""])));
         assert_eq!(fields(&template(&[], None, ""), "Aa.mp3"), None);
     }
 
