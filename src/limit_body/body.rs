@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::{
-    body::{Body, poll_data},
+    body::Body,
     error::{Error, ErrorKind, Result},
 };
 
@@ -24,6 +24,8 @@ struct Limited {
     ended: bool,
     /// Whether the client sends the body only once somebody reads it.
     awaited: bool,
+    /// Whether another reader may see the body's end elsewhere.
+    doubtful: bool,
 }
 
 pub(super) fn too_large(max: u64) -> Error {
@@ -43,7 +45,14 @@ impl Shared {
             max,
             ended: false,
             awaited,
+            doubtful: false,
         })))
+    }
+
+    /// The same of a request whose end is in doubt.
+    pub(super) fn doubtful(self) -> Self {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).doubtful = true;
+        self
     }
 
     /// The half for the inner service.
@@ -52,7 +61,7 @@ impl Shared {
     }
 
     /// Reads and drops what is left, `bound` bytes at most, unless it was never asked for. Ready with whether the body has
-    /// ended.
+    /// ended, beyond doubt.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, bound: &mut u64) -> Poll<bool> {
         // Somebody still reads: a handler that moved the body into a task of its own.
         let Some(limited) = Arc::get_mut(&mut self.0) else {
@@ -63,16 +72,31 @@ impl Shared {
             return Poll::Ready(false);
         }
         while !limited.ended && !limited.body.is_end_stream() {
-            match ready!(poll_data(Pin::new(&mut limited.body), cx)) {
-                Some(Ok(data)) => match bound.checked_sub(data.len() as u64) {
+            if let Some(Ok(frame)) = ready!(limited.poll_frame(cx)) {
+                match bound.checked_sub(len(&frame)) {
                     Some(left) => *bound = left,
                     None => return Poll::Ready(false),
-                },
-                Some(Err(_)) | None => limited.ended = true,
+                }
             }
         }
-        Poll::Ready(true)
+        Poll::Ready(!limited.doubtful)
     }
+}
+
+impl Limited {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            // hyper takes a line of trailers to end at a bare LF too, and skips what it does not understand.
+            Some(Ok(frame)) => self.doubtful |= frame.is_trailers(),
+            Some(Err(_)) | None => self.ended = true,
+        }
+        Poll::Ready(frame)
+    }
+}
+
+fn len(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
 /// The half of the body that the inner service reads.
@@ -94,15 +118,12 @@ impl HttpBody for Lent {
             return Poll::Ready(Some(Err(too_large(limited.max))));
         }
         limited.awaited = false;
-        let frame = ready!(Pin::new(&mut limited.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => {
-                limited.read += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if limited.read > limited.max {
-                    return Poll::Ready(Some(Err(too_large(limited.max))));
-                }
+        let frame = ready!(limited.poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            limited.read += len(frame);
+            if limited.read > limited.max {
+                return Poll::Ready(Some(Err(too_large(limited.max))));
             }
-            Some(Err(_)) | None => limited.ended = true,
         }
         Poll::Ready(frame)
     }

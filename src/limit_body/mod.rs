@@ -8,8 +8,10 @@
 //!   bound, before the answer goes out. KAZOO writes its whole upload before it reads; a connection that is
 //!   closed under it loses the status of every third refused upload of 1 to 20 MiB. A client that waits for `100
 //!   Continue` is answered without.
-//! - A PUT or POST by HTTP/1.0 without `content-length` is answered with 400: its body cannot be told from none, and
-//!   an empty file would be acknowledged in its place.
+//! - A request whose end is in doubt is answered with 400, and its connection is closed, so that nothing behind it is
+//!   taken for a request: a PUT or POST by HTTP/1.0 without `content-length`, whose body cannot be told from none; a
+//!   `transfer-encoding` that is more than one `chunked`; more than one `host`. Behind the trailers of a chunked body,
+//!   which may end elsewhere for another reader, the connection is closed too.
 //!
 //! It belongs in front of every layer that can refuse. Nothing of a body is held.
 //!
@@ -36,6 +38,7 @@
 //! ```
 
 mod body;
+mod framing;
 mod future;
 mod layer;
 mod service;

@@ -1,13 +1,14 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version, header, request};
+use http::{Request, Response, header};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::{
     LimitBody, LimitBodyFuture,
     body::{Shared, too_large},
+    framing::doubt,
 };
 use crate::{
     body::Body,
@@ -46,10 +47,9 @@ where
             .headers
             .get(header::EXPECT)
             .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        if without_its_length(&parts) {
-            let message = "an upload by HTTP/1.0 has to say its content-length; nothing was stored";
-            let refusal = Error::new(ErrorKind::InvalidRequest, message).into_response();
-            return LimitBodyFuture::refused(refusal, Shared::new(body, max, awaited), drain, version);
+        if let Some(doubt) = doubt(&parts) {
+            let refusal = Error::new(ErrorKind::InvalidRequest, doubt).into_response();
+            return LimitBodyFuture::refused(refusal, Shared::new(body, max, awaited).doubtful(), drain, version);
         }
         if body.is_end_stream() {
             return LimitBodyFuture::inner(self.inner.call(Request::from_parts(parts, body)));
@@ -66,14 +66,4 @@ where
         let request = Request::from_parts(parts, shared.lend());
         LimitBodyFuture::limited(self.inner.call(request), shared, drain, version)
     }
-}
-
-/// Whether this is an upload whose body cannot be told from none.
-///
-/// A version 1.0 client that leaves `content-length` out ends the body by closing the connection; the server sees an
-/// empty body, and would acknowledge an empty file.
-fn without_its_length(head: &request::Parts) -> bool {
-    head.version == Version::HTTP_10
-        && matches!(head.method, Method::PUT | Method::POST)
-        && !head.headers.contains_key(header::CONTENT_LENGTH)
 }
