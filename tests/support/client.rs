@@ -155,6 +155,11 @@ impl Connection {
         self.received.is_empty() && matches!(self.fill().await, Ok(0) | Err(_))
     }
 
+    /// Reads whatever comes, to the end of the connection.
+    pub(crate) async fn drain(&mut self) {
+        while self.fill().await.is_ok_and(|len| len > 0) {}
+    }
+
     async fn fill(&mut self) -> io::Result<usize> {
         timeout(PATIENCE, self.stream.read_buf(&mut self.received))
             .await
