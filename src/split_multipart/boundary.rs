@@ -59,16 +59,20 @@ pub(super) enum FirstLine {
 /// Takes the boundary from the first line of a body, behind the line break that KAZOO puts before it.
 pub(super) fn of_first_line(start: &[u8]) -> FirstLine {
     let line = start.strip_prefix(b"\r\n").unwrap_or(start);
+    let longest = b"--".len() + MAX_LEN;
     let Some(end) = line.windows(2).position(|pair| pair == b"\r\n") else {
-        let longest = b"--".len() + MAX_LEN;
+        // Its last byte may be the beginning of the line break.
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let hopeless = line.len() > longest || line.iter().zip(b"--").any(|(is, ought)| is != ought);
-        let waiting_for_line_break = b"\r\n".starts_with(start);
-        return if hopeless && !waiting_for_line_break {
+        return if hopeless {
             FirstLine::Invalid
         } else {
             FirstLine::Incomplete
         };
     };
+    if end > longest {
+        return FirstLine::Invalid;
+    }
     line.get(..end)
         .and_then(|line| checked(line.strip_prefix(b"--")?.trim_ascii_end()))
         .map_or(FirstLine::Invalid, FirstLine::Boundary)
@@ -119,6 +123,23 @@ mod tests {
             assert_eq!(of_first_line(&body[..end]), expected, "{end}");
         }
         assert_eq!(of_first_line(b"--B \r\n"), FirstLine::Boundary("B".to_owned()));
+    }
+
+    #[test]
+    fn the_first_line_is_the_same_however_it_comes() {
+        for (len, blanks) in [
+            (MAX_LEN, 0),
+            (MAX_LEN - 1, 1),
+            (1, MAX_LEN),
+            (MAX_LEN + 1, 0),
+            (MAX_LEN, 1),
+        ] {
+            let body = format!("\r\n--{}{}\r\nID3", "x".repeat(len), " ".repeat(blanks));
+            let whole = of_first_line(body.as_bytes());
+            let mut starts = (0..=body.len()).map(|end| of_first_line(&body.as_bytes()[..end]));
+            let first = starts.find(|line| *line != FirstLine::Incomplete);
+            assert_eq!(first, Some(whole), "{len} letters and {blanks} blanks");
+        }
     }
 
     #[test]
