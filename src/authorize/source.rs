@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, header, request::Parts};
 use ipnet::IpNet;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{BoxError, Error, ErrorKind, Result};
 
 /// Request extension: the address that the connection comes from. Whoever accepts connections puts it there.
 ///
@@ -33,8 +33,16 @@ where
     I::Item: AsRef<str>,
 {
     let parse = |text: &str| {
-        let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
-        text.parse().or_else(|_| address()).map_err(|error| {
+        // `010.0.0.1` is 8.0.0.1 to some, and so no address; `IpNet` alone would read it as 10.0.0.1.
+        let (address, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(address, _)| (address, Some(text)));
+        let address = address.parse::<IpAddr>().map_err(BoxError::from);
+        let network = address.and_then(|address| match prefix {
+            Some(text) => Ok(text.parse()?),
+            None => Ok(IpNet::from(address)),
+        });
+        network.map_err(|error| {
             let message = format!(
                 "`{text}` is no network: expected an address, or one with the length of its prefix, such as 10.0.0.0/8"
             );
@@ -174,7 +182,16 @@ mod tests {
     #[test]
     fn a_network_is_an_address_or_a_prefix() {
         assert_eq!(networks(["10.0.0.0/8", "192.0.2.7", "::1"]).unwrap().len(), 3);
-        for bad in ["", "10.0.0.0/33", "host", "10.0.0"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "host",
+            "10.0.0",
+            "010.0.0.1",
+            "010.0.0.0/8",
+            "10.0.0.0/",
+            "10.0.0.0/8/8",
+        ] {
             assert!(networks([bad]).is_err(), "{bad}");
         }
     }
