@@ -1,10 +1,9 @@
 //! Conditional requests (RFC 9110, section 13), which browsers and players send and KAZOO never does.
 
-use headers::{
-    ETag, Header, HeaderMapExt as _, IfMatch, IfModifiedSince, IfNoneMatch, IfRange, IfUnmodifiedSince, LastModified,
-};
-use http::HeaderMap;
+use headers::{HeaderMapExt as _, IfModifiedSince, IfRange, IfUnmodifiedSince, LastModified};
+use http::{HeaderMap, header};
 
+use super::etag::{Comparison, Tag, Tags};
 use crate::store::BlobInfo;
 
 /// What the conditions of a GET or HEAD say.
@@ -18,10 +17,10 @@ pub(super) enum Verdict {
 /// Whether there is any condition.
 pub(super) fn any(headers: &HeaderMap) -> bool {
     [
-        IfMatch::name(),
-        IfNoneMatch::name(),
-        IfModifiedSince::name(),
-        IfUnmodifiedSince::name(),
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
     ]
     .into_iter()
     .any(|name| headers.contains_key(name))
@@ -32,8 +31,8 @@ pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo) -> Verdict {
     if !unchanged(headers, Some(info)) {
         return Verdict::Failed;
     }
-    let fresh = match headers.typed_get::<IfNoneMatch>() {
-        Some(condition) => !none_match(&condition, Some(info)),
+    let fresh = match Tags::under(headers, &header::IF_NONE_MATCH) {
+        Some(tags) => tags.have(info, Comparison::Weak),
         None => match (headers.typed_get::<IfModifiedSince>(), info.modified) {
             (Some(condition), Some(modified)) => !condition.is_modified(modified),
             _ => false,
@@ -44,29 +43,33 @@ pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo) -> Verdict {
 
 /// Whether the conditions let an upload change the file that there is, if there is one.
 pub(super) fn allow_change(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool {
-    let none_match = headers
-        .typed_get::<IfNoneMatch>()
-        .is_none_or(|condition| none_match(&condition, info));
+    let none_match = Tags::under(headers, &header::IF_NONE_MATCH)
+        .is_none_or(|tags| info.is_none_or(|info| !tags.have(info, Comparison::Weak)));
     unchanged(headers, info) && none_match
 }
 
 /// Whether `If-Range`, if there is one, lets a part of the file be sent.
 pub(super) fn range_holds(headers: &HeaderMap, info: &BlobInfo) -> bool {
-    if !headers.contains_key(IfRange::name()) {
-        return true;
+    let mut values = headers.get_all(header::IF_RANGE).iter();
+    match (values.next().map(|value| value.as_bytes()), values.next()) {
+        (None, _) => true,
+        (Some(tag @ ([b'"', ..] | [b'W', b'/', ..])), None) => {
+            let of_file = Tag::of(info);
+            Tag::parse(tag).is_some_and(|tag| of_file.is_some_and(|of_file| tag.is(of_file, Comparison::Strong)))
+        }
+        (Some(_), None) => {
+            let modified = info.modified.map(LastModified::from);
+            let date = headers.typed_get::<IfRange>();
+            date.is_some_and(|date| !date.is_modified(None, modified.as_ref()))
+        }
+        (Some(_), Some(_)) => false,
     }
-    let modified = info.modified.map(LastModified::from);
-    headers
-        .typed_get::<IfRange>()
-        .is_some_and(|condition| !condition.is_modified(etag(info).as_ref(), modified.as_ref()))
 }
 
 /// `If-Match`, or in its absence `If-Unmodified-Since`.
 fn unchanged(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool {
-    match headers.typed_get::<IfMatch>() {
-        Some(condition) => info.is_some_and(|info| {
-            condition.is_any() || etag(info).is_some_and(|etag| condition.precondition_passes(&etag))
-        }),
+    match Tags::under(headers, &header::IF_MATCH) {
+        Some(tags) => info.is_some_and(|info| tags.have(info, Comparison::Strong)),
         None => match (
             headers.typed_get::<IfUnmodifiedSince>(),
             info.and_then(|info| info.modified),
@@ -75,17 +78,6 @@ fn unchanged(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool {
             _ => true,
         },
     }
-}
-
-fn none_match(condition: &IfNoneMatch, info: Option<&BlobInfo>) -> bool {
-    info.is_none_or(|info| match etag(info) {
-        Some(etag) => condition.precondition_passes(&etag),
-        None => *condition != IfNoneMatch::any(),
-    })
-}
-
-fn etag(info: &BlobInfo) -> Option<ETag> {
-    info.etag.as_ref()?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -127,6 +119,8 @@ mod tests {
                 Verdict::Proceed,
             ),
             (&[("if-match", "\"v1\"")], Verdict::Failed),
+            (&[("if-match", "\"v 2\"")], Verdict::Failed),
+            (&[("if-none-match", "\"v\t2\"")], Verdict::Proceed),
             (&[("if-match", "*")], Verdict::Proceed),
             (&[("if-unmodified-since", BEFORE)], Verdict::Failed),
             (&[("if-unmodified-since", AT)], Verdict::Proceed),
@@ -154,6 +148,7 @@ mod tests {
             ("\"v2\"", true),
             ("\"v1\"", false),
             ("W/\"v2\"", false),
+            ("\"v 2\"", false),
             ("nonsense", false),
         ] {
             assert_eq!(range_holds(&headers(&[("if-range", value)]), &info()), holds, "{value}");

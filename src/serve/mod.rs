@@ -40,6 +40,7 @@
 
 mod body;
 mod conditions;
+mod etag;
 mod fetch;
 mod range;
 mod retry;
