@@ -1,0 +1,91 @@
+//! Multipart bodies: the boundary in the first line of the input, and the body behind it.
+
+#![no_main]
+
+use http::{Request, StatusCode};
+use kazoo_storage::SplitMultipart;
+use kazoo_storage_fuzz::{
+    oracle::{self, Upload},
+    pieces::{Cuts, End, Pieces},
+    service::{Came, through},
+};
+use libfuzzer_sys::fuzz_target;
+
+/// In the flags: the boundary is not named, and is to be found in the body.
+const UNNAMED: u8 = 1;
+/// In the flags: the JSON may have 64 bytes only.
+const TIGHT: u8 = 2;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((cuts, [flags, input @ ..])) = Cuts::take(input) else {
+        return;
+    };
+    let Some(at) = input.iter().position(|byte| *byte == b'\n') else {
+        return;
+    };
+    let (boundary, body) = (&input[..at], &input[at + 1..]);
+    let Some(boundary) = str::from_utf8(boundary)
+        .ok()
+        .filter(|text| oracle::is_boundary(text) && !text.contains([';', '"', ' ']))
+    else {
+        return;
+    };
+    let named = flags & UNNAMED == 0;
+    let max_metadata = if flags & TIGHT == 0 {
+        SplitMultipart::DEFAULT_MAX_METADATA
+    } else {
+        64
+    };
+    let layer = SplitMultipart::new().max_metadata(max_metadata);
+    let send = |cuts, end| {
+        let content_type = if named {
+            format!("multipart/form-data; boundary={boundary}")
+        } else {
+            "multipart/mixed".to_owned()
+        };
+        let request = Request::put("/")
+            .header("content-type", content_type)
+            .header("content-length", body.len())
+            .body(Pieces::new(body, cuts, end))
+            .unwrap();
+        through(&layer, request)
+    };
+
+    let came = send(Cuts::NONE, End::Clean);
+    assert_eq!(send(cuts, End::Clean), came, "in pieces and whole");
+    assert!(send(cuts, End::Broken).is_err(), "a body that broke off");
+
+    let boundary = if named {
+        Some(boundary.to_owned())
+    } else {
+        oracle::first_line(body)
+    };
+    let Some(boundary) = boundary else {
+        assert_eq!(came, Err(StatusCode::BAD_REQUEST));
+        return;
+    };
+    let expected = oracle::split(body, &boundary, max_metadata);
+    match (came, expected) {
+        (Ok(came), Ok(expected)) => assert_same(came, &expected, &oracle::contents(body, &boundary)),
+        (Err(StatusCode::PAYLOAD_TOO_LARGE), Ok(_)) => assert!(!oracle::is_small(body)),
+        // Which of two faults is met first is no matter.
+        (Err(_), Err(_)) => {}
+        (came, expected) => panic!("{came:?} instead of {expected:?}"),
+    }
+});
+
+fn assert_same(came: Came, expected: &Upload, contents: &Option<Vec<&[u8]>>) {
+    assert!(!came.headers.contains_key("content-length"));
+    let found = Upload {
+        content_type: came.headers.get("content-type").cloned(),
+        json: came.json,
+        content: came.body,
+    };
+    assert_eq!(found, *expected);
+    // As the plainest reading has it too, if that finds what KAZOO sends.
+    match (contents.as_deref(), &found.json) {
+        (Some([json, media]), Some(found_json)) => assert_eq!((*json, *media), (&found_json[..], &found.content[..])),
+        (Some([media]), None) => assert_eq!(*media, &found.content[..]),
+        _ => {}
+    }
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Builds the fuzz targets, runs each for a while, and says what came of it.
+
+The stable compiler has what is needed, once it is told not to mind. cargo-fuzz is installed if it is missing.
+Fails if a target finds something; the input is kept in fuzz/artifacts, and the command that runs it again is printed.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import seed
+
+HERE = Path(__file__).parent.resolve()
+CARGO = ["cargo", "fuzz"]
+# An input that takes longer, in seconds, or more memory, in MiB, is a finding.
+TIMEOUT, MEMORY = 10, 1024
+
+
+def targets():
+    return re.findall(r'^path = "fuzz_targets/(\w+)\.rs"', (HERE / "Cargo.toml").read_text(), re.M)
+
+
+def build(sanitizer):
+    if not shutil.which("cargo-fuzz"):
+        subprocess.run(["cargo", "install", "cargo-fuzz", "--locked"], check=True)
+    env = os.environ | {"RUSTC_BOOTSTRAP": "1"}
+    subprocess.run([*CARGO, "build", "--fuzz-dir", HERE, "--sanitizer", sanitizer], env=env, check=True, cwd=HERE.parent)
+    host = re.search(r"host: (.*)", subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout)[1]
+    target = Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
+    return target.resolve() / host / "release"
+
+
+def run(binary, seconds):
+    """What the fuzzer printed, and whether it found nothing."""
+    name = binary.name
+    artifacts = HERE / "artifacts" / name
+    artifacts.mkdir(parents=True, exist_ok=True)
+    command = [
+        binary, HERE / "corpus" / name, f"-artifact_prefix={artifacts}/", f"-max_total_time={seconds}",
+        f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}", "-print_final_stats=1", "-use_value_profile=1",
+    ]  # fmt: skip
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, errors="replace")
+    return done.stderr, done.returncode == 0
+
+
+def summary(name, log):
+    number = lambda pattern, default="?": (re.findall(pattern, log) or [default])[-1]
+    state = re.findall(r"#\d+\s+(?:INITED|\w+)\s+cov: (\d+) ft: (\d+) corp: (\d+)", log) or [("?",) * 3]
+    (cov0, _, corp0), (cov, _, corp) = state[0], state[-1]
+    runs = number(r"stat::number_of_executed_units:\s+(\d+)")
+    speed = number(r"stat::average_exec_per_sec:\s+(\d+)")
+    return f"{name:13} {runs:>9} runs {speed:>7}/s   corpus {corp0:>5} → {corp:>5}   coverage {cov0:>5} → {cov:>5}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", nargs="*", help="the targets to run; all without any")
+    parser.add_argument("--seconds", type=int, default=15, help="how long each of them runs (default: 15)")
+    parser.add_argument("--sanitizer", choices=["address", "none"], default="address")
+    options = parser.parse_args()
+    unknown = set(options.target) - set(targets())
+    if unknown:
+        parser.error(f"no target: {', '.join(sorted(unknown))}; there are {', '.join(targets())}")
+
+    seed.main()
+    folder = build(options.sanitizer)
+    found = []
+    for name in options.target or targets():
+        log, clean = run(folder / name, options.seconds)
+        print(summary(name, log), flush=True)
+        if not clean:
+            print(log, file=sys.stderr)
+            found.append(name)
+    if found:
+        sys.exit(f"findings of {', '.join(found)}: see above, and fuzz/artifacts. To run one again: {folder}/TARGET INPUT")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Writes what the fuzzers start from, to fuzz/corpus: the captured requests of tests/fixtures, taken apart for each target.
+
+Every input of a target that takes a body begins with the four cuts of `pieces.rs`.
+"""
+
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CAPTURES = HERE.parent / "tests/fixtures/kazoo"
+# A longer body only makes the fuzzer slower.
+LONGEST = 4096
+
+WHOLE, SMALL, TINY = bytes(4), bytes([7, 64, 1, 200]), bytes([1, 1, 1, 1])
+
+
+class Corpus:
+    def __init__(self, target):
+        self.folder = HERE / "corpus" / target
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, *parts):
+        text = b"".join(part.encode() if isinstance(part, str) else bytes(part) for part in parts)
+        if len(text) <= LONGEST:
+            (self.folder / sha256(text).hexdigest()[:40]).write_bytes(text)
+
+
+def split(request):
+    """Target, headers and body of a captured request."""
+    head, body = request.split(b"\r\n\r\n", 1)
+    line, *headers = head.split(b"\r\n")
+    headers = dict(header.split(b": ", 1) for header in headers if b": " in header)
+    return line.split(b" ")[1], headers, body
+
+
+def key(stores, fetches):
+    corpus = Corpus("key")
+    for request in stores + fetches:
+        target, _, _ = split(request)
+        corpus.add(target)
+        path, _, query = target.partition(b"?")
+        corpus.add(path, "\n", path)
+        for pair in query.split(b"&"):
+            corpus.add(pair.partition(b"=")[2])
+    for path in [
+        "a%2Fb/c%252Fd/%E2%82%AC//é/", "a/../b\n../x", "%2e%2E/b", "a/%00", "a/%FF", "%C0%AE", "x/" * 33, "x/" * 64,
+        "A/B/A/B\nC", "A//B/\n//C/", "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/DOC/ATT.mp3\nsystem_data/DOC/ATT.mp3",
+        "y" * 1025, "/i?recording=A/B.wavA/B.wav", "/?media_id=a%2Fb&id=1",
+    ]:
+        corpus.add(path)
+
+
+def content_type(stores):
+    corpus = Corpus("content_type")
+    values = {split(request)[1].get(b"content-type", b"") for request in stores}
+    values |= {
+        b"multipart/mixed", b"multipart/mixed; boundary=", b'Multipart/Mixed;charset=x; BOUNDARY="b c"', b"audio/mpeg",
+        b"multipart/form-data; boundary=a/b+c", b"multipart/form-data; boundary=" + b"x" * 201, b"multipart/related; boundary=B",
+        b'multipart/mixed; boundary="B ', b'multipart/mixed; boundary=""', b"multipart/mixed; boundary=-",
+    }
+    for value in values:
+        for boundary in [b"B", b"-qBt_AI-", b"x" * 200, b"b c ", b"\xc3\xa9"]:
+            corpus.add(SMALL, value, "\n", boundary, "\n", b"ID3\r\n--\r\n--B-")
+    corpus.add(TINY, "multipart/mixed\n", b"x" * 200, "\nID3")
+
+
+def bodies(stores):
+    multipart, base64 = Corpus("multipart"), Corpus("base64")
+    for request in stores:
+        _, headers, body = split(request)
+        if not headers.get(b"content-type", b"").startswith(b"multipart/"):
+            for mode in range(3):
+                base64.add(SMALL, [mode, 2], body)
+            continue
+        boundary = re.match(rb"\r\n--([^\r]+)\r\n", body).group(1)
+        for cuts in (WHOLE, SMALL, TINY):
+            for flags in range(4):
+                multipart.add(cuts, [flags], boundary, "\n", body)
+        # A short boundary is sooner met by chance.
+        for flags in range(4):
+            multipart.add(SMALL, [flags], "B\n", body.replace(boundary, b"B"))
+        media = body.split(b"\r\n\r\n", 2)[2].rpartition(b"\r\n--")[0]
+        for mode in range(3):
+            for meant in (2, 0, 4, 0x1A, 0x0B):
+                base64.add(SMALL, [mode, meant], media)
+    for text in [b"", b"SUQz", b"SUQzAA==", b"AA=A", b"=AAA", b"SUQz\r\n", b"AAB=", b"A" * 1024, b"A" * 1028, b"A" * 1023 + b"=AAAA",
+                 b"c29tZSByYW5kb20gY29udGVudDogN2YzYzJhOTBiMWQ0ZTZmOGEwYzJlNGY2MTgyOTNhNGI="]:
+        for mode in range(3):
+            for meant in (2, 4, 6, 3, 0x12, 0x0A):
+                base64.add(TINY, [mode, meant], text)
+    part = b"--B\r\ncontent-type: audio/mpeg\r\n\r\nID3"
+    for body in [part + b"\r\n--B--", part, b"preamble" + part + b"\r\n--B  \r\n\r\n\r\n--B--epilogue", part + b"\r\n--Bx", b"--B--",
+                 b"\r\n--B\r\ncontent-type: application/json\r\n\r\n{}\r\n" + part + b"\r\n" + part + b"\r\n--B--"]:
+        for flags in range(4):
+            multipart.add(TINY, [flags], "B\n", body)
+
+
+def range_():
+    corpus = Corpus("range")
+    for value in ["bytes=0-", "bytes=2-5", "Bytes= 2 - 5 ", "bytes=-7", "bytes=0-99999999999999999999999", "bytes=5-2", "bytes=-",
+                  "bytes=0-1,4-5", "bytes=9-9", "bytes=10-", "bytes=-0", "items=0-1", "bytes=+1-2"]:
+        for length in range(5):
+            corpus.add([length], "range: ", value, "\n")
+        for condition in ['"v2"', '"v1"', 'W/"v2"', "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:19 GMT", "x"]:
+            corpus.add([0], "range: ", value, "\nif-range: ", condition)
+    for name in ["if-match", "if-none-match"]:
+        for value in ['"v2"', '"v1"', '"v1", W/"v2"', "*", 'W/"v2"', "v2", ""]:
+            corpus.add([0], name, ": ", value, "\n")
+    for name in ["if-modified-since", "if-unmodified-since"]:
+        for value in ["Tue, 14 Nov 2023 22:13:20 GMT", "Tuesday, 14-Nov-23 22:13:19 GMT", "Tue Nov 14 22:13:21 2023", "x"]:
+            corpus.add([0], name, ": ", value, '\nif-none-match: "v1"\n')
+    corpus.add([0], "content-range: bytes 0-1/2\n")
+
+
+def settings():
+    corpus = Corpus("settings")
+    networks = ["10.0.0.0/8", "192.0.2.7", "::1", "2001:db8::/32", "10.0.0.0/33", " 10.0.0.1 ", "host", ""]
+    credentials = [
+        {"user": "kazoo", "password": "a long secret"},
+        {"token": "fI6n-3Qc", "accounts": ["ACC"], "may": "read"},
+        {"token": "a/b %", "may": "write"},
+        {"user": "us:er", "password": "007é", "accounts": [], "may": "both"},
+        {"user": "", "password": "x"}, {"token": ""}, {"user": "x"}, {"token": "x", "user": "y", "password": "z"}, {"may": "all"},
+    ]
+    for document in (
+        [{"networks": [network]} for network in networks]
+        + [{"credentials": [credential]} for credential in credentials]
+        + [{"networks": networks[:4], "trusted_proxies": networks[:2], "credentials": credentials[:4]}, {}, [], {"other": 1}]
+        + [{"networks": None, "credentials": credentials[:1]}, {"credentials": [{"token": "x", "user": None, "accounts": None}]}]
+    ):
+        corpus.add(json.dumps(document))
+    corpus.add('{"networks":[],"networks":["::1"]}')
+
+
+def request(stores, fetches):
+    corpus = Corpus("request")
+    get = b"GET /A/B/C HTTP/1.1\r\nhost: x\r\n\r\n"
+    for store in stores:
+        target, headers, body = split(store)
+        by_query = b"recording=" in target
+        for base64 in range(3):
+            corpus.add(SMALL, [base64 | (4 if by_query else 0)], store)
+        corpus.add(TINY, [8], store)
+        corpus.add(SMALL, [16], store)
+        chunked = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", store[: -len(body) or None])
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [body[:100], body[100:]] if piece)
+        corpus.add(SMALL, [0], chunked, chunks, "0\r\n\r\n", get)
+    for fetch in fetches:
+        corpus.add(SMALL, [4 if b"recording=" in fetch else 0], "PUT /A/B/C HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nID3", fetch)
+    put = b"PUT /A/B/C HTTP/1.%d\r\n%s\r\n\r\nID3"
+    for line in [b"content-length: 3", b"content-length: 4", b"content-length: 2", b"expect: 100-continue\r\ncontent-length: 3",
+                 b"if-none-match: *\r\ncontent-length: 3", b"content-range: bytes 0-2/9\r\ncontent-length: 3", b"x: y"]:
+        corpus.add(TINY, [0], put % (1, line), get)
+        corpus.add(TINY, [0], put % (0, line))
+    for method in ["DELETE", "OPTIONS", "HEAD", "PATCH"]:
+        corpus.add(TINY, [0], method, " /A/B/C HTTP/1.1\r\n\r\n", get)
+
+
+def main():
+    captures = sorted(CAPTURES.glob("*.http"))
+    fetches = [path.read_bytes() for path in captures if path.name.endswith(".get.http")]
+    stores = [path.read_bytes() for path in captures if not path.name.endswith(".get.http")]
+    key(stores, fetches)
+    content_type(stores)
+    bodies(stores)
+    range_()
+    settings()
+    request(stores, fetches)
+
+
+if __name__ == "__main__":
+    main()
