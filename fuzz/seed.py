@@ -6,15 +6,16 @@ Every input of a target that takes a body begins with the four cuts of `pieces.r
 
 import json
 import re
+from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
 HERE = Path(__file__).parent
 CAPTURES = HERE.parent / "tests/fixtures/kazoo"
 # A longer body only makes the fuzzer slower.
-LONGEST = 4096
+LONGEST = 2048
 
-WHOLE, SMALL, TINY = bytes(4), bytes([7, 64, 1, 200]), bytes([1, 1, 1, 1])
+SMALL, TINY = bytes([7, 64, 1, 200]), bytes([1, 1, 1, 1])
 
 
 class Corpus:
@@ -68,33 +69,28 @@ def content_type(stores):
 
 
 def bodies(stores):
-    multipart, base64 = Corpus("multipart"), Corpus("base64")
-    for request in stores:
+    multipart, encoded = Corpus("multipart"), Corpus("base64")
+    for number, request in enumerate(stores):
         _, headers, body = split(request)
         if not headers.get(b"content-type", b"").startswith(b"multipart/"):
-            for mode in range(3):
-                base64.add(SMALL, [mode, 2], body)
+            encoded.add(SMALL, [number % 3, 2], body)
             continue
         boundary = re.match(rb"\r\n--([^\r]+)\r\n", body).group(1)
-        for cuts in (WHOLE, SMALL, TINY):
-            for flags in range(4):
-                multipart.add(cuts, [flags], boundary, "\n", body)
+        multipart.add(SMALL, [number % 4], boundary, "\n", body)
         # A short boundary is sooner met by chance.
-        for flags in range(4):
-            multipart.add(SMALL, [flags], "B\n", body.replace(boundary, b"B"))
+        multipart.add(TINY, [number % 4], "B\n", body.replace(boundary, b"B"))
         media = body.split(b"\r\n\r\n", 2)[2].rpartition(b"\r\n--")[0]
-        for mode in range(3):
-            for meant in (2, 0, 4, 0x1A, 0x0B):
-                base64.add(SMALL, [mode, meant], media)
+        encoded.add(SMALL, [number % 3, (2, 0, 4, 0x1A, 0x0B)[number % 5]], media)
     for text in [b"", b"SUQz", b"SUQzAA==", b"AA=A", b"=AAA", b"SUQz\r\n", b"AAB=", b"A" * 1024, b"A" * 1028, b"A" * 1023 + b"=AAAA",
                  b"c29tZSByYW5kb20gY29udGVudDogN2YzYzJhOTBiMWQ0ZTZmOGEwYzJlNGY2MTgyOTNhNGI="]:
         for mode in range(3):
             for meant in (2, 4, 6, 3, 0x12, 0x0A):
-                base64.add(TINY, [mode, meant], text)
+                encoded.add(TINY, [mode, meant], text)
+            encoded.add([200, 255, 7, 220], [mode, 0x22], text)
     part = b"--B\r\ncontent-type: audio/mpeg\r\n\r\nID3"
     for body in [part + b"\r\n--B--", part, b"preamble" + part + b"\r\n--B  \r\n\r\n\r\n--B--epilogue", part + b"\r\n--Bx", b"--B--",
                  b"\r\n--B\r\ncontent-type: application/json\r\n\r\n{}\r\n" + part + b"\r\n" + part + b"\r\n--B--"]:
-        for flags in range(4):
+        for flags in range(8):
             multipart.add(TINY, [flags], "B\n", body)
 
 
@@ -138,16 +134,13 @@ def settings():
 def request(stores, fetches):
     corpus = Corpus("request")
     get = b"GET /A/B/C HTTP/1.1\r\nhost: x\r\n\r\n"
-    for store in stores:
-        target, headers, body = split(store)
-        by_query = b"recording=" in target
-        for base64 in range(3):
-            corpus.add(SMALL, [base64 | (4 if by_query else 0)], store)
-        corpus.add(TINY, [8], store)
-        corpus.add(SMALL, [16], store)
+    for number, store in enumerate(stores):
+        target, _, body = split(store)
+        key = 4 if b"recording=" in target else 8 * (number % 8 == 0)
+        corpus.add(SMALL, [number % 3 | key | 16 * (number % 9 == 0)], store)
         chunked = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", store[: -len(body) or None])
         chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [body[:100], body[100:]] if piece)
-        corpus.add(SMALL, [0], chunked, chunks, "0\r\n\r\n", get)
+        corpus.add(TINY, [key], chunked, chunks, "0\r\n\r\n", get)
     for fetch in fetches:
         corpus.add(SMALL, [4 if b"recording=" in fetch else 0], "PUT /A/B/C HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nID3", fetch)
     put = b"PUT /A/B/C HTTP/1.%d\r\n%s\r\n\r\nID3"
@@ -155,6 +148,12 @@ def request(stores, fetches):
                  b"if-none-match: *\r\ncontent-length: 3", b"content-range: bytes 0-2/9\r\ncontent-length: 3", b"x: y"]:
         corpus.add(TINY, [0], put % (1, line), get)
         corpus.add(TINY, [0], put % (0, line))
+    for line in [b"/T0k", b"//T%30k", b"/R", b"/T0k/ACC"]:
+        corpus.add(TINY, [32], b"PUT " + line + b"/ACC/D/A HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nID3", get)
+    for text in [b"kazoo:p@ss", b"kazoo:p%40ss", b"kazoop@ss:", b"T0k:", b"R:", b"x:y"]:
+        authorization = b"authorization: Basic " + b64encode(text)
+        corpus.add(TINY, [32], put % (1, authorization + b"\r\ncontent-length: 3"))
+        corpus.add(TINY, [36], b"PUT /?token=T0k&recording=ACC/D/A HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n", authorization, "\r\n\r\n")
     for method in ["DELETE", "OPTIONS", "HEAD", "PATCH"]:
         corpus.add(TINY, [0], method, " /A/B/C HTTP/1.1\r\n\r\n", get)
 

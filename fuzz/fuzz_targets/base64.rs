@@ -19,9 +19,17 @@ const TYPES: [Option<&str>; 4] = [
     Some("image/SVG+XML "),
 ];
 
+/// In what is meant: the body comes over and over, until it is longer than what is decoded at once.
+const LONG: u8 = 0x20;
+const LEN: usize = 70_000;
+
 fuzz_target!(|input: &[u8]| {
     let Some((cuts, [mode, meant, body @ ..])) = Cuts::take(input) else {
         return;
+    };
+    let body = match meant & LONG {
+        0 => body,
+        _ => &body.repeat(LEN / body.len().max(1)),
     };
     let mode = [Base64::Detect, Base64::Declared, Base64::Off][usize::from(mode % 3)];
     let media_part = meant & 1 == 0;

@@ -15,6 +15,8 @@ use libfuzzer_sys::fuzz_target;
 const UNNAMED: u8 = 1;
 /// In the flags: the JSON may have 64 bytes only.
 const TIGHT: u8 = 2;
+/// In the flags: a preamble stands in front that is as long as it may be.
+const PREAMBLE: u8 = 4;
 
 fuzz_target!(|input: &[u8]| {
     let Some((cuts, [flags, input @ ..])) = Cuts::take(input) else {
@@ -24,6 +26,10 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let (boundary, body) = (&input[..at], &input[at + 1..]);
+    let body = match flags & PREAMBLE {
+        0 => body,
+        _ => &[&[b'x'; oracle::BETWEEN_PARTS - 150], body].concat(),
+    };
     let Some(boundary) = str::from_utf8(boundary)
         .ok()
         .filter(|text| oracle::is_boundary(text) && !text.contains([';', '"', ' ']))

@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, future::join};
 use http::{Method, Request, Response, StatusCode, Version, request::Parts};
@@ -18,8 +19,8 @@ use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use kazoo_storage::{
-    Base64, BlobCatalog as _, BlobKey, BlobStore as _, Body, Candidates, KazooStorage, MemoryStore, MetadataKey, Probe,
-    QueryKey, StorageService,
+    AccessRules, Base64, BlobCatalog as _, BlobKey, BlobStore as _, Body, Candidates, KazooStorage, MemoryStore,
+    MetadataKey, Probe, QueryKey, StorageService,
 };
 use kazoo_storage_fuzz::{
     oracle::{self, Upload},
@@ -34,6 +35,10 @@ use tower::ServiceExt as _;
 const FIELDS: [&str; 3] = ["media_id", "call_id", "id"];
 /// How long a body may be if the flags say so.
 const TIGHT: u64 = 256;
+
+/// Who is let in if the flags say that not everybody is.
+const RULES: &str = r#"{"credentials":[
+    {"user":"kazoo","password":"p@ss"},{"token":"T0k","accounts":["ACC"]},{"token":"R","may":"read"}]}"#;
 
 type Files = BTreeMap<BlobKey, Upload>;
 
@@ -52,6 +57,7 @@ struct Options {
     base64: Base64,
     key: Place,
     max_body: u64,
+    guarded: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -67,11 +73,15 @@ impl Options {
             base64: [Base64::Detect, Base64::Declared, Base64::Off][usize::from(flags & 3) % 3],
             key: [Place::Path, Place::Query, Place::Metadata][usize::from(flags >> 2 & 3) % 3],
             max_body: if flags & 16 == 0 { 1 << 20 } else { TIGHT },
+            guarded: flags & 32 != 0,
         }
     }
 
     fn service(self, store: MemoryStore) -> StorageService {
-        let storage = KazooStorage::new(store).base64(self.base64).max_body(self.max_body);
+        let mut storage = KazooStorage::new(store).base64(self.base64).max_body(self.max_body);
+        if self.guarded {
+            storage = storage.authorize(AccessRules::from_json(RULES).unwrap());
+        }
         match self.key {
             Place::Path => storage,
             Place::Query => storage.key(QueryKey::new("recording")),
@@ -173,7 +183,16 @@ fn judge(options: Options, head: &Parts, body: Option<&Bytes>, answer: &Response
         );
         return;
     }
+    let shown = options.guarded.then(|| Shown::by(head));
+    let head = shown.as_ref().map_or(head, |shown| &shown.rest);
     let expected = body.and_then(|body| options.upload(head, body));
+    if let (Some(shown), Some((key, _))) = (&shown, &expected) {
+        let may = shown.all || shown.of_account && key.account_id() == Some("ACC");
+        if !may {
+            assert!(status.is_client_error(), "{status} for whom nobody knows");
+            return;
+        }
+    }
     if status == StatusCode::CREATED {
         let (key, upload) = expected.expect("what is acknowledged is whole, and can be stored");
         match Probe::of(&key) {
@@ -188,11 +207,71 @@ fn judge(options: Options, head: &Parts, body: Option<&Bytes>, answer: &Response
         let conditional = head.headers.keys().any(|name| name.as_str().starts_with("if-"));
         let part = head.headers.contains_key("content-range");
         let old = head.version == Version::HTTP_10 && !head.headers.contains_key("content-length");
+        let unclear = shown.is_some_and(|shown| shown.several) && matches!(status.as_u16(), 401 | 403);
         let probe = Probe::of(&key).is_some_and(|probe| upload.content != probe.content());
         assert!(
-            too_long || conditional || part || old || probe,
+            too_long || conditional || part || old || unclear || probe,
             "{status} for {key}, which can be stored"
         );
+    }
+}
+
+/// What an upload shows of the credentials in [`RULES`] that may store, and the request without them.
+struct Shown {
+    all: bool,
+    of_account: bool,
+    /// Whether there is more than one, of which only one counts.
+    several: bool,
+    rest: Parts,
+}
+
+impl Shown {
+    fn by(head: &Parts) -> Self {
+        let mut rest = head.clone();
+        let decoded = |text: &str| oracle::unescape(text.as_bytes());
+        let path = head.uri.path();
+        let bare = path.trim_start_matches('/');
+        let (segment, behind) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
+        let query = head.uri.query().unwrap_or_default();
+        let mut pairs: Vec<&str> = query.split('&').collect();
+        let token = pairs.iter().copied().find(|pair| pair.starts_with("token="));
+
+        let mut shown = vec![];
+        for value in head.headers.get_all("authorization") {
+            let Some((scheme, text)) = value.as_bytes().split_at_checked(6) else {
+                continue;
+            };
+            let text = STANDARD
+                .decode(text)
+                .ok()
+                .filter(|_| scheme.eq_ignore_ascii_case(b"basic "));
+            shown.extend(text.map(|text| (oracle::unescape(&text), true)));
+        }
+        let known = |secret: &[u8]| secret == b"T0k" || secret == b"R";
+        let mut path = path;
+        if known(&decoded(segment)) {
+            shown.push((decoded(segment), false));
+            path = if behind.is_empty() { "/" } else { behind };
+        }
+        if let Some(pair) = token.filter(|pair| known(&decoded(&pair["token=".len()..]))) {
+            shown.push((decoded(&pair["token=".len()..]), false));
+            pairs.retain(|other| *other != pair);
+        }
+        let target = match pairs.join("&") {
+            query if query.is_empty() => path.to_owned(),
+            query => format!("{path}?{query}"),
+        };
+        if let Ok(uri) = target.parse() {
+            rest.uri = uri;
+        }
+        Self {
+            all: shown.iter().any(|(text, userinfo)| *userinfo && text == b"kazoo:p@ss"),
+            of_account: shown
+                .iter()
+                .any(|(text, userinfo)| text == if *userinfo { &b"T0k:"[..] } else { b"T0k" }),
+            several: shown.len() > 1,
+            rest,
+        }
     }
 }
 
@@ -214,7 +293,7 @@ async fn stored(store: &MemoryStore) -> Files {
 
 /// Every file is fetched by its path, and by its path doubled.
 fn fetch_all(options: Options, storage: &StorageService, files: &Files) {
-    if !matches!(options.key, Place::Path) {
+    if options.guarded || !matches!(options.key, Place::Path) {
         return;
     }
     for key in files.keys() {

@@ -201,7 +201,9 @@ fn is_segment(segment: &str) -> bool {
     !dots && segment.len() <= BlobKey::MAX_SEGMENT_LEN && !segment.chars().any(char::is_control)
 }
 
-fn unescape(text: &[u8]) -> Vec<u8> {
+/// Percent-decodes `text`; what is no escape stays as it is.
+#[must_use]
+pub fn unescape(text: &[u8]) -> Vec<u8> {
     let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
     let mut bytes = Vec::new();
     let mut at = 0;

@@ -25,13 +25,16 @@ impl Cuts {
         Some((Self(*cuts), rest))
     }
 
+    /// The most pieces there are: more make a fuzzer slow, and not wiser.
+    const MAX_PIECES: usize = 64;
+
     /// `bytes` in pieces: of 0 to 199 bytes as each cut says, or of 64 to 3584; in one if all cuts are 0.
     #[must_use]
     pub fn of(self, bytes: &[u8]) -> Vec<Bytes> {
         let mut rest = bytes;
         let mut pieces = Vec::new();
         if self.0 != [0; 4] {
-            for cut in self.0.into_iter().cycle() {
+            for cut in self.0.into_iter().cycle().take(Self::MAX_PIECES - 1) {
                 let len = match usize::from(cut) {
                     len @ ..200 => len,
                     long => (long - 199) * 64,
