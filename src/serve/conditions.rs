@@ -1,7 +1,7 @@
 //! Conditional requests (RFC 9110, section 13), which browsers and players send and KAZOO never does.
 
 use headers::{HeaderMapExt as _, IfModifiedSince, IfRange, IfUnmodifiedSince, LastModified};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::etag::{Comparison, Tag, Tags};
 use crate::store::BlobInfo;
@@ -51,7 +51,7 @@ pub(super) fn allow_change(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool
 /// Whether `If-Range`, if there is one, lets a part of the file be sent.
 pub(super) fn range_holds(headers: &HeaderMap, info: &BlobInfo) -> bool {
     let mut values = headers.get_all(header::IF_RANGE).iter();
-    match (values.next().map(|value| value.as_bytes()), values.next()) {
+    match (values.next().map(HeaderValue::as_bytes), values.next()) {
         (None, _) => true,
         (Some(tag @ ([b'"', ..] | [b'W', b'/', ..])), None) => {
             let of_file = Tag::of(info);
@@ -83,8 +83,6 @@ fn unchanged(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool {
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
-
-    use http::HeaderValue;
 
     use super::*;
 

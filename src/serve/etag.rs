@@ -2,7 +2,7 @@
 //!
 //! By our own hand, since the tags of the crate `headers` panic, in a debug build, at a blank in what a client sends.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::store::BlobInfo;
 
@@ -55,7 +55,7 @@ pub(super) enum Tags<'h> {
 impl<'h> Tags<'h> {
     /// What stands under `name`, if it is there; what is no tag is left out.
     pub(super) fn under(headers: &'h HeaderMap, name: &HeaderName) -> Option<Self> {
-        let values: Vec<&[u8]> = headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+        let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         match *values {
             [] => None,
             [b"*"] => Some(Self::Any),

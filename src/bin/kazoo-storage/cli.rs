@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
-use crate::{location::Location, scrub::ScrubOptions};
+use crate::{location::Location, plan::PlanOptions, scrub::ScrubOptions};
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]
@@ -22,6 +22,11 @@ pub(crate) enum Command {
     /// begun, answers what still arrives on open connections, and exits with status 0 once they are all closed or the
     /// grace period is over. A second one ends it at once, with status 128 plus the signal's number.
     Serve(Box<ServeOptions>),
+    /// Print the storage document that has KAZOO store here, and say what KAZOO would refuse
+    ///
+    /// The document goes to stdout, ready to be PUT to `/v2/accounts/{ACCOUNT_ID}/storage` and to be given to `serve
+    /// --settings`; what to do with it to stderr.
+    Plan(PlanOptions),
     /// Read every file of a directory, and tell those that are not what was uploaded
     ///
     /// It can run beside the server. Each damaged file is a line on stdout, and the last line counts. The status is 0 if
@@ -39,6 +44,16 @@ pub(crate) struct ServeOptions {
         default_value = "127.0.0.1:8080"
     )]
     pub(crate) listen: SocketAddr,
+
+    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: says the mount, where a name is, and
+    /// what base64 is
+    #[arg(
+        long,
+        env = "KAZOO_STORAGE_SETTINGS",
+        value_name = "FILE",
+        conflicts_with_all = ["mount", "key", "base64"]
+    )]
+    pub(crate) settings: Option<PathBuf>,
 
     /// Path that every file is under, as in the URL of KAZOO's storage settings
     #[arg(

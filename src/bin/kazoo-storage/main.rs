@@ -8,6 +8,7 @@ mod drain;
 mod linger;
 mod location;
 mod log;
+mod plan;
 mod reload;
 mod scrub;
 mod serve;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let cli::Cli { command } = cli::Cli::parse();
     let result = match command {
         cli::Command::Serve(options) => serve::run(*options),
+        cli::Command::Plan(options) => plan::run(&options),
         cli::Command::Scrub(options) => scrub::run(&options),
     };
     result.unwrap_or_else(|error| {

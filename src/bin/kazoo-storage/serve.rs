@@ -3,8 +3,10 @@
 use std::{
     convert::Infallible,
     error::Error as StdError,
+    fs,
     future::ready,
     io::{self, Write as _},
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -12,7 +14,8 @@ use std::{
 
 use http::{Request, uri::PathAndQuery};
 use kazoo_storage::{
-    Base64, Body, Error, ErrorKind, KazooStorage, LimitBody, MetadataKey, Observe, PathKey, QueryKey, SharedAccessRules,
+    Base64, BlobStore, Body, Error, ErrorKind, KazooSettings, KazooStorage, LimitBody, MetadataKey, Observe, PathKey,
+    QueryKey, SettingsKey, SharedAccessRules,
 };
 use tokio::{
     runtime,
@@ -70,6 +73,7 @@ pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
 
 async fn start(options: ServeOptions) -> Fallible<End> {
     let access = access::rules(&options)?;
+    let settings = options.settings.as_deref().map(settings).transpose()?;
     let tls = Tls::open(&options.tls)?;
     // The port first: clients already wait for a store that takes long to open, and a second server on the same port
     // leaves the files alone.
@@ -77,14 +81,18 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     let listener = accept::listen(address)
         .map_err(|error| format!("cannot listen on {address}: {error}; --listen chooses another address"))?;
     let (phases, phase) = watch::channel(Phase::Serving);
-    let service = service(&options, access.clone(), phase).await?;
+    let mount = settings
+        .as_ref()
+        .map_or(&*options.mount, KazooSettings::mount)
+        .to_owned();
+    let service = service(&options, settings.as_ref(), &mount, access.clone(), phase).await?;
     let address = listener.local_addr()?;
     // Before anybody can know that the server runs: from here on no signal ends it in another way.
     let signals = Signals::new()?;
     // Without a file to read again, SIGHUP is what it is to every program.
     let scheme = if tls.is_some() { "https" } else { "http" };
     let grace = options.grace;
-    tracing::info!(%address, scheme, mount = options.mount, store = %options.store.store, "started");
+    tracing::info!(%address, scheme, mount, store = %options.store.store, "started");
     if access.is_some() || tls.is_some() {
         let hangups = signal(SignalKind::hangup())?;
         tokio::spawn(reload::on(hangups, options, access, tls.clone()));
@@ -97,23 +105,19 @@ async fn start(options: ServeOptions) -> Fallible<End> {
 /// The storage at its mount, a hint everywhere else, and a line in the log for every request.
 async fn service(
     options: &ServeOptions,
+    settings: Option<&KazooSettings>,
+    mount: &str,
     access: Option<SharedAccessRules>,
     phase: watch::Receiver<Phase>,
 ) -> Fallible<impl Handler> {
-    let mount = mount(&options.mount)?;
+    let mount = self::mount(mount)?;
     let Size(max_body) = options.max_body;
-    let storage = KazooStorage::new(store::open(&options.store).await?)
-        .base64(match options.base64 {
-            Base64Mode::Detect => Base64::Detect,
-            Base64Mode::Declared => Base64::Declared,
-            Base64Mode::Off => Base64::Off,
-        })
-        .max_body(max_body);
-    let storage = match &options.key {
-        KeySource::Path => storage.key(PathKey),
-        KeySource::Query(name) => storage.key(QueryKey::new(name.clone())),
-        KeySource::Metadata(fields) => storage.key(MetadataKey::new(fields.iter().cloned())),
+    let store = store::open(&options.store).await?;
+    let storage = match settings {
+        Some(settings) => KazooStorage::from_settings(store, settings),
+        None => by_flags(store, options),
     };
+    let storage = storage.max_body(max_body);
     let storage = match &access {
         Some(access) => storage.authorize(access.clone()),
         None => storage,
@@ -126,12 +130,39 @@ async fn service(
     });
     let everywhere = storage.mount(mount).layer(LimitBody::new(max_body).layer(elsewhere));
     let draining = tower::service_fn(move |request| drain::answer(everywhere.clone(), request, phase.clone()));
-    let keys = !matches!(options.key, KeySource::Metadata(_));
+    let keys = match settings {
+        Some(settings) => !matches!(settings.key(), SettingsKey::Metadata(_)),
+        None => !matches!(options.key, KeySource::Metadata(_)),
+    };
     let requests = log::Requests {
         keys,
         secrets: access.map(|access| (mount.to_owned(), access)),
     };
     Ok(Observe::new(requests).layer(draining))
+}
+
+fn by_flags(store: impl BlobStore, options: &ServeOptions) -> KazooStorage {
+    let storage = KazooStorage::new(store).base64(match options.base64 {
+        Base64Mode::Detect => Base64::Detect,
+        Base64Mode::Declared => Base64::Declared,
+        Base64Mode::Off => Base64::Off,
+    });
+    match &options.key {
+        KeySource::Path => storage.key(PathKey),
+        KeySource::Query(name) => storage.key(QueryKey::new(name.clone())),
+        KeySource::Metadata(fields) => storage.key(MetadataKey::new(fields.iter().cloned())),
+    }
+}
+
+/// The settings in the file of `--settings`; what may fail with them is in the log.
+fn settings(path: &Path) -> Fallible<KazooSettings> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot read --settings {shown}: {error}"))?;
+    let settings = KazooSettings::from_json(&text).map_err(|error| format!("--settings {shown}: {error}"))?;
+    for warning in settings.warnings() {
+        tracing::warn!(settings = %shown, "{warning}");
+    }
+    Ok(settings)
 }
 
 fn mount(path: &str) -> Fallible<&str> {

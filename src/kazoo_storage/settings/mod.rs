@@ -7,6 +7,7 @@ use std::fmt;
 
 use http::request::Parts;
 use serde::Deserialize;
+use serde_json::Value;
 
 pub use self::field::Fields;
 use self::{
@@ -82,17 +83,18 @@ struct Document {
     #[serde(rename = "file")]
     _file: Option<String>,
     #[serde(rename = "document_url_field")]
-    _document_url_field: Option<serde_json::Value>,
+    _document_url_field: Option<Value>,
 }
 
 impl KazooSettings {
-    /// The settings in this JSON object.
+    /// The settings in this JSON object, or in a storage document with one HTTP handler, as it is PUT to KAZOO.
     ///
     /// [`ErrorKind::InvalidRequest`] for what KAZOO refuses, crashes on or cannot be served by; the message says why and
     /// what to write instead. What merely may fail is among the [`warnings`](Self::warnings).
     pub fn from_json(json: &str) -> Result<Self> {
-        let document: Document = serde_json::from_str(json)
-            .map_err(|error| invalid(format!("these are no storage settings: {error}")).with_source(error))?;
+        let no_settings = |error| invalid(format!("these are no storage settings: {error}"));
+        let value = settings_in(serde_json::from_str(json).map_err(no_settings)?)?;
+        let document = Document::deserialize(value).map_err(no_settings)?;
         let url = SettingsUrl::parse(&document.url)?;
         let mut warnings = url.warnings();
         match document.verb.as_deref() {
@@ -188,6 +190,27 @@ impl KazooSettings {
     }
 }
 
+/// The `settings` of the one HTTP handler in `value`, if it is a storage document.
+fn settings_in(mut value: Value) -> Result<Value> {
+    if let Some(data) = value.get_mut("data") {
+        value = data.take();
+    }
+    let Some(Value::Object(handlers)) = value.get_mut("attachments").map(Value::take) else {
+        return Ok(value);
+    };
+    let mut of_http = handlers.into_iter().filter_map(|(_, mut handler)| {
+        (handler.get("handler")? == "http").then(|| handler.get_mut("settings").map(Value::take))
+    });
+    match (of_http.next(), of_http.next()) {
+        (Some(Some(settings)), None) => Ok(settings),
+        (Some(None), None) => Err(invalid("the HTTP handler in `attachments` has no `settings`")),
+        (None, _) => Err(invalid("no entry of `attachments` has `\"handler\": \"http\"`")),
+        (Some(_), Some(_)) => Err(invalid(
+            "several entries of `attachments` have `\"handler\": \"http\"`; give the `settings` of one of them",
+        )),
+    }
+}
+
 /// What says which file a request means, as the settings have it.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -236,4 +259,69 @@ impl fmt::Debug for SettingsKey {
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidRequest, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(json: &str) -> String {
+        KazooSettings::from_json(json)
+            .map(|_| ())
+            .unwrap_err()
+            .message()
+            .to_owned()
+    }
+
+    #[test]
+    fn a_storage_document_has_the_settings_of_its_one_http_handler() {
+        let settings = r#"{"url":"http://h/p","verb":"put"}"#;
+        let s3 = r#""S3":{"handler":"s3","settings":{"bucket":"b"}}"#;
+        for document in [
+            settings.to_owned(),
+            format!(r#"{{"attachments":{{"A":{{"handler":"http","name":"x","settings":{settings}}}}}}}"#),
+            format!(
+                r#"{{"data":{{"attachments":{{{s3},"A":{{"handler":"http","settings":{settings}}}}},"plan":{{}}}}}}"#
+            ),
+        ] {
+            assert_eq!(KazooSettings::from_json(&document).unwrap().mount(), "/p", "{document}");
+        }
+        let handler = format!(r#"{{"handler":"http","settings":{settings}}}"#);
+        for (handlers, says) in [
+            (s3.to_owned(), "no entry"),
+            (format!(r#""A":{handler},"B":{handler}"#), "several"),
+            (r#""A":{"handler":"http"}"#.to_owned(), "no `settings`"),
+        ] {
+            let message = message(&format!(r#"{{"attachments":{{{handlers}}}}}"#));
+            assert!(message.contains(says), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_kazoo_does_not_know_is_an_error() {
+        for (json, says) in [
+            ("", "no storage settings"),
+            ("[]", "no storage settings"),
+            (r#"{"verb":"put"}"#, "missing field `url`"),
+            (r#"{"url":"http://h/p"}"#, "`verb` is missing"),
+            (
+                r#"{"url":"http://h/p","verb":"put","multipart":true}"#,
+                "unknown field `multipart`",
+            ),
+            (
+                r#"{"url":"http://h/p","verb":"put","send_multipart":"true"}"#,
+                "boolean",
+            ),
+            (r#"{"url":"http://h/p","verb":"put","folder_base_path":"a b"}"#, "`a b`"),
+        ] {
+            assert!(message(json).contains(says), "{json}: {}", message(json));
+        }
+    }
+
+    #[test]
+    fn what_does_nothing_is_warned_of() {
+        let raw = KazooSettings::from_json(r#"{"url":"http://h/p","verb":"put","base64_encode_data":true}"#).unwrap();
+        assert!(raw.warnings().next().unwrap().contains("does nothing"));
+        assert_eq!(raw.base64(), Base64::Off);
+    }
 }
