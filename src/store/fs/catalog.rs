@@ -156,7 +156,7 @@ fn below<E>(
         match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => visit(names, Visited::Media { stat: &stat })?,
-                // Not this store's, and closed to it, where the root is a file system of its own.
+                // The file system's, and closed to this store, where the root is a file system of its own.
                 FileType::Directory if names.len() == 1 && name == "lost+found" => {}
                 FileType::Directory => match tree::open(dir, name) {
                     Ok(Found::Directory(inner)) => below(&inner, names, visit)?,

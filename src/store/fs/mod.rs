@@ -62,7 +62,8 @@ const GATHER: usize = 64 << 10;
 /// ```
 ///
 /// **The media** is a directory for each segment of the key but the last, and a file for that. A segment is its file
-/// name, but for `%` → `%25`, `/` → `%2F` and a leading `.` → `%2E`; every name with a leading dot is the store's own.
+/// name, but for `%` → `%25`, `/` → `%2F`, a leading `.` → `%2E`, and `lost+found` → `%6Cost+found`; every name with a
+/// leading dot is the store's own, and `lost+found` the file system's.
 /// A segment whose name is over 240 bytes is cut into several, nested, each but the last of which ends in a bare `%`.
 /// On a file system that ignores case, names that differ in case only are one file.
 ///

@@ -14,6 +14,9 @@ use crate::{
 /// A file name holds 255; the rest is room for the dot and the `.json` of a sidecar.
 const MAX_NAME_LEN: usize = 240;
 
+/// What a file system has at its top, closed to everybody.
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// Where a key's file is, below the root.
 pub(super) struct KeyPath<'a> {
     pub(super) key: &'a BlobKey,
@@ -113,13 +116,18 @@ fn is_plain(segment: &str) -> bool {
     (1..=MAX_NAME_LEN).contains(&segment.len())
         && !segment.starts_with('.')
         && !segment.bytes().any(|byte| matches!(byte, b'%' | b'/'))
+        && segment != LOST_AND_FOUND
 }
 
 /// The file names of one segment: one, or several to nest if it is too long for one.
 ///
 /// `%`, `/` and a leading `.` are percent-encoded and nothing else is, so a `%` is always followed by two digits, but
-/// for the last byte of a name whose segment goes on in the next name. No two lists of segments have the same names.
+/// for the last byte of a name whose segment goes on in the next name. The `l` of `lost+found` is encoded too. No two
+/// lists of segments have the same names.
 fn encode(segment: &str) -> Vec<String> {
+    if segment == LOST_AND_FOUND {
+        return vec![segment.replacen('l', "%6C", 1)];
+    }
     let mut names = Vec::with_capacity(1);
     let mut name = String::with_capacity(segment.len());
     let mut utf8 = [0; 4];
@@ -210,6 +218,7 @@ mod tests {
             (".hidden", "%2Ehidden"),
             ("..mp3", "%2E.mp3"),
             ("%2E", "%252E"),
+            ("lost+found", "%6Cost+found"),
         ] {
             assert_eq!(encode(segment), [name]);
             assert_eq!(is_plain(segment), segment == name, "{segment}");
@@ -259,6 +268,8 @@ mod tests {
             vec!["a%b"],
             vec![".a"],
             vec!["%2Ea"],
+            vec!["lost+found", "a"],
+            vec!["%6Cost+found", "a"],
             vec![&long, "yz"],
             vec![&*format!("{long}yz")],
             vec![&*format!("{long}%"), "yz"],
