@@ -1,4 +1,4 @@
-//! Properties of splitting, decoding and naming, over random input: each against a naive way to do the same.
+//! Properties of splitting, decoding, naming and cutting, over random input: each against a naive way to do the same.
 
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -14,12 +14,13 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use futures_util::{FutureExt as _, future, stream};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Base64, BlobKey, Body, Candidates, DecodeBase64, Error, KeyExtractor as _, MediaPart, Metadata, QueryKey,
-    SplitMultipart,
+    Base64, BlobKey, BlobStore as _, Body, Candidates, DecodeBase64, Error, KeyExtractor as _, MediaPart, MemoryStore,
+    Metadata, QueryKey, ServeBlobs, SplitMultipart, Upload,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::RngSeed};
 use tower::{Layer as _, Service, ServiceExt as _};
@@ -119,6 +120,37 @@ fn naive(body: &[u8], boundary: &str) -> Option<(Vec<u8>, Vec<u8>)> {
         Ok([json, media]) if closed => Some((json, media)),
         _ => None,
     }
+}
+
+/// The parts of a whole multipart body as `multer` reads it by itself.
+fn multer(body: &[u8], boundary: &str) -> Option<Vec<(HeaderMap, Bytes)>> {
+    let body = stream::once(future::ready(Ok::<_, Infallible>(Bytes::copy_from_slice(body))));
+    let mut multipart = multer::Multipart::new(body, boundary);
+    let read = async {
+        let mut parts = Vec::new();
+        while let Some(field) = multipart.next_field().await? {
+            parts.push((field.headers().clone(), field.bytes().await?));
+        }
+        Ok::<_, multer::Error>(parts)
+    };
+    // It has everything, and waits for nothing.
+    read.now_or_never()?.ok()
+}
+
+/// What `SplitMultipart` has to make of these parts.
+fn upload_of(parts: Vec<(HeaderMap, Bytes)>) -> Came {
+    let content_type = |headers: &HeaderMap| Some(headers.get("content-type")?.to_str().unwrap().to_owned());
+    let (json, media) = match <[_; 2]>::try_from(parts) {
+        Ok([(head, json), media]) if content_type(&head).as_deref() == Some("application/json") => (Some(json), media),
+        Ok(_) => return None,
+        Err(parts) => (None, <[_; 1]>::try_from(parts).ok()?.into_iter().next()?),
+    };
+    if let Some(json) = &json {
+        Metadata::from_json(json.clone()).ok()?;
+    } else if content_type(&media.0).as_deref() == Some("application/json") {
+        return None;
+    }
+    Some((json, content_type(&media.0), media.1))
 }
 
 /// Boundaries of KAZOO's alphabets, old and new, short enough to be met by chance.
@@ -227,10 +259,30 @@ proptest! {
         }
     }
 
+    /// Whatever stands between the parts and in them, it comes to what `multer` makes of the whole.
+    #[test]
+    fn it_is_split_as_multer_splits_the_whole(
+        pieces in vec(
+            select(vec![
+                "--B", "\r\n--B", "--", "\r\n", "\r\n\r\n", "{}", "content-type: audio/mpeg", "x", "B", " ", "\r", "-",
+                "content-type: application/json", "\r\n--B\r\ncontent-type: application/json\r\n\r\n{\"id\":1}",
+                "\r\n--B\r\ncontent-type: audio/mpeg\r\n\r\nID3", "\r\n--B\r\nx: y\r\n\r\n", "\r\n--B--", "\r\n--B \t\r\n",
+            ]),
+            0..10,
+        ),
+        cuts in vec(any::<usize>(), 0..8),
+    ) {
+        let body = pieces.concat().into_bytes();
+        let expected = multer(&body, "B").and_then(upload_of);
+        let (status, came) = split(Some("B"), &body, &cuts);
+        prop_assert_eq!(&came, &expected, "{:?}", body);
+        prop_assert_eq!(status.is_success(), expected.is_some());
+    }
+
     #[test]
     fn base64_is_what_it_is_in_one_go(media in vec(any::<u8>(), 1..4000), cuts in vec(any::<usize>(), 0..8)) {
         let text = STANDARD.encode(&media);
-        let (status, came) = decode(text.as_bytes(), &cuts);
+        let (status, came) = decode(Base64::Declared, true, "audio/mpeg", text.as_bytes(), &cuts);
         prop_assert_eq!(status, StatusCode::OK);
         prop_assert_eq!(came.map(|(_, _, media)| media), Some(media.into()));
     }
@@ -249,12 +301,88 @@ proptest! {
             let at = at % text.len();
             text[at] = byte;
         }
-        let (status, came) = decode(&text, &cuts);
+        let (status, came) = decode(Base64::Declared, true, "audio/mpeg", &text, &cuts);
         if let Ok(media) = STANDARD.decode(&text) {
             prop_assert_eq!(came.map(|(_, _, media)| media), Some(media.into()));
         } else {
             prop_assert_eq!(status, StatusCode::BAD_REQUEST);
             prop_assert_eq!(came, None);
+        }
+    }
+
+    /// What is taken for base64 is told by the first 1024 bytes, however they come.
+    #[test]
+    fn base64_is_known_by_its_start(
+        mode in select(vec![Base64::Detect, Base64::Declared, Base64::Off]),
+        media_part in any::<bool>(),
+        (content_type, textual) in select(vec![("audio/mpeg", false), ("TEXT/plain; charset=x", true), ("a/b+json", true)]),
+        quads in prop_oneof![0..8_usize, 250..260_usize],
+        stray in option::of((0..1100_usize, select(&b"=\n-AB"[..]))),
+        more in 0..4_usize,
+        cuts in vec(any::<usize>(), 0..8),
+    ) {
+        let mut text = b"Zm9v".repeat(quads);
+        text.extend_from_slice(&b"Zm9"[..more]);
+        if let Some((at, byte)) = stray
+            && let Some(replaced) = text.get_mut(at)
+        {
+            *replaced = byte;
+        }
+        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+        let looks_encoded = if text.len() > 1024 {
+            text[..1024].iter().all(is_letter)
+        } else {
+            let padding = text.iter().rev().take_while(|byte| **byte == b'=').count().min(2);
+            !text.is_empty() && text.len().is_multiple_of(4) && text[..text.len() - padding].iter().all(is_letter)
+        };
+        let encoded = match (mode, media_part) {
+            (Base64::Off, _) | (Base64::Detect, false) => false,
+            (Base64::Declared, true) => true,
+            (Base64::Declared, false) => looks_encoded,
+            (Base64::Detect, true) => looks_encoded && !textual,
+        };
+        let expected = if encoded { STANDARD.decode(&text).ok() } else { Some(text.clone()) };
+        let (status, came) = decode(mode, media_part, content_type, &text, &cuts);
+        prop_assert_eq!(status.is_success(), expected.is_some());
+        prop_assert_eq!(came.map(|(_, _, media)| media.to_vec()), expected);
+    }
+
+    /// A range is what it is in a slice.
+    #[test]
+    fn a_range_is_cut_from_the_whole(
+        len in prop_oneof![0..20_usize, Just(70_000)],
+        (first, last) in (option::of(0..25_u64), option::of(0..25_u64)),
+        suffix in prop_oneof![4 => Just(""), 1 => Just(",3-4"), 1 => Just("x"), 1 => Just("99999999999999999999")],
+    ) {
+        let content: Vec<u8> = (0..=u8::MAX).cycle().take(len).collect();
+        let show = |end: Option<u64>| end.map_or_else(String::new, |end| end.to_string());
+        let range = format!("bytes={}-{}{suffix}", show(first), show(last));
+        let (status, content_range, body) = fetch(&content, &range);
+
+        let last = match suffix {
+            "" => last.map(u128::from),
+            // So far behind every end that it is none.
+            "99999999999999999999" => Some(u128::MAX),
+            _ => return Ok(prop_assert_eq!((status, body), (StatusCode::OK, content))),
+        };
+        let first = first.map(u128::from);
+        let meant: Option<Vec<usize>> = match (first, last) {
+            (None, None) => None,
+            (Some(first), Some(last)) if first > last => None,
+            (Some(first), last) => Some((0..len).filter(|at| (first..=last.unwrap_or(u128::MAX)).contains(&(*at as u128))).collect()),
+            (None, Some(count)) => Some((0..len).filter(|at| (len - at) as u128 <= count).collect()),
+        };
+        match meant.as_deref() {
+            None => prop_assert_eq!((status, body), (StatusCode::OK, content)),
+            Some([]) => {
+                prop_assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
+                prop_assert_eq!(content_range, Some(format!("bytes */{len}")));
+            }
+            Some(meant @ [start, ..]) => {
+                prop_assert_eq!(status, StatusCode::PARTIAL_CONTENT);
+                prop_assert_eq!(content_range, Some(format!("bytes {start}-{}/{len}", start + meant.len() - 1)));
+                prop_assert_eq!(body, meant.iter().map(|at| content[*at]).collect::<Vec<u8>>());
+            }
         }
     }
 
@@ -309,12 +437,39 @@ proptest! {
     }
 }
 
-fn decode(text: &[u8], cuts: &[usize]) -> (StatusCode, Came) {
-    let request = Request::put("/")
-        .extension(MediaPart)
+fn decode(mode: Base64, media_part: bool, content_type: &str, text: &[u8], cuts: &[usize]) -> (StatusCode, Came) {
+    let mut request = Request::put("/")
+        .header("content-type", content_type)
         .body(Pieces::new(text, cuts))
         .unwrap();
-    through(|inner| DecodeBase64::new(Base64::Declared).layer(inner), request)
+    if media_part {
+        request.extensions_mut().insert(MediaPart);
+    }
+    through(|inner| DecodeBase64::new(mode).layer(inner), request)
+}
+
+/// Fetches `range` of a file: the status, the `content-range` and the bytes.
+fn fetch(content: &[u8], range: &str) -> (StatusCode, Option<String>, Vec<u8>) {
+    let key = BlobKey::from_segments(["file"]).unwrap();
+    let request = Request::get("/")
+        .header("range", range)
+        .extension(key.clone())
+        .body(Body::empty())
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = MemoryStore::new();
+        let upload = Upload::new(key, Bytes::copy_from_slice(content));
+        store.put(upload).await.unwrap();
+        let (head, body) = ServeBlobs::new(store).oneshot(request).await.unwrap().into_parts();
+        let content_range = head.headers.get("content-range");
+        let content_range = content_range.map(|value| value.to_str().unwrap().to_owned());
+        (
+            head.status,
+            content_range,
+            body.collect().await.unwrap().to_bytes().to_vec(),
+        )
+    })
 }
 
 fn safe(key: &BlobKey) -> Result<(), TestCaseError> {
