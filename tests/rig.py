@@ -1,0 +1,370 @@
+"""The server as a process on a root of its own, a client that writes what KAZOO writes, and what lies on the disk.
+
+Proves nothing by itself; `crash.py`, `disk_faults.py` and `soak.py` beside it use it.
+"""
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+MOUNT = '/some_prefix'
+BOUNDARY = 'qBtIAIMsGhjGtdQFDTfp46dopotF_kFVzgDYHfXr7PjJhH5nqazdvBD2tI7xH-Yi'
+MEDIA_TYPE = 'audio/mpeg'
+# The number of the call on x86-64 and on aarch64.
+FUTEX = ('202', '98')
+# What a connection to a server that was killed ends with.
+BROKEN = (OSError, http.client.HTTPException)
+
+
+class Failed(Exception):
+    """What the server promises does not hold."""
+
+
+def check(is_so: Any, otherwise: str | Callable[[], str]) -> None:
+    if not is_so:
+        raise Failed(otherwise if isinstance(otherwise, str) else otherwise())
+
+
+def fact(text: str) -> None:
+    print(text, flush=True)
+
+
+class Kept(NamedTuple):
+    """What has to be stored under a path."""
+
+    digest: bytes
+    media_type: str
+    metadata: str | None
+
+
+class Upload(NamedTuple):
+    """A file, and the form in which it is uploaded: `raw`, `form-data`, or `mixed` without a boundary."""
+
+    path: str
+    media: bytes
+    metadata: str | None = None
+    form: str = 'raw'
+    media_type: str = MEDIA_TYPE
+    base64: bool = False
+    method: str = 'PUT'
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(hashlib.sha256(self.media).digest(), self.media_type, None if self.form == 'raw' else self.metadata)
+
+    def body(self) -> tuple[str, bytes]:
+        """The media type of the request, and its body."""
+        if self.form == 'raw':
+            return self.media_type, self.media
+        names = ['', '']
+        if self.form == 'form-data':
+            names = [f'content-disposition: form-data; name={name}\r\n' for name in self.path.split('/')[-2:]]
+        media = base64.b64encode(self.media) if self.base64 else self.media
+        parts = zip(names, ['application/json', self.media_type], [(self.metadata or '{}').encode(), media])
+        body = b''.join(f'\r\n--{BOUNDARY}\r\n{name}content-type: {media_type}\r\n\r\n'.encode() + content
+                        for name, media_type, content in parts)
+        parameter = f'; boundary={BOUNDARY}' if self.form == 'form-data' else ''
+        return f'multipart/{self.form}{parameter}', body + f'\r\n--{BOUNDARY}--'.encode()
+
+    def request(self, junk: bool = False) -> tuple[bytes, bytes]:
+        """The head and the body as KAZOO writes them; its releases before 4.3.106 repeat the media type in a `junk` header."""
+        content_type, body = self.body()
+        head = f'{self.method} {MOUNT}/{self.path} HTTP/1.1\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n' \
+               'te: \r\nhost: 127.0.0.1\r\nconnection: keep-alive\r\n'
+        if junk:
+            head += f'content_type: {content_type}\r\n'
+        return head.encode() + b'\r\n', body
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """That of the body, which the answer's own must be, if it has one."""
+        digest = hashlib.sha256(self.body).digest()
+        told = self.headers.get('repr-digest')
+        if told is not None:
+            own = f'sha-256=:{base64.b64encode(digest).decode()}:'
+            check(told == own, lambda: f'`repr-digest: {told}` with a body whose digest is {own}')
+        return digest
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """What an error says, which has to be said as KAZOO can show it."""
+        check(self.headers['content-type'] == 'application/json', lambda: f'an error of {self.headers["content-type"]}')
+        said = json.loads(self.body)
+        check(said['status'] == self.status and said['error'] and said['message'], lambda: f'an error that says {said}')
+        return said
+
+
+class Client:
+    """One connection, opened when it is needed."""
+
+    def __init__(self, port: int, timeout: float = 60):
+        self.port, self.timeout = port, timeout
+        self.socket: socket.socket | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.socket:
+            self.socket.close()
+            self.socket = None
+
+    def send(self, data: bytes) -> None:
+        if not self.socket:
+            self.socket = socket.create_connection(('127.0.0.1', self.port), self.timeout)
+        self.socket.sendall(data)
+
+    def receive(self, method: str) -> Reply:
+        assert self.socket
+        response = http.client.HTTPResponse(self.socket, method=method)
+        with response:
+            response.begin()
+            reply = Reply(response.status, response.headers, response.read())
+            closes = response.will_close
+        if closes:
+            self.close()
+        return reply
+
+    def exchange(self, data: bytes, method: str) -> Reply:
+        try:
+            self.send(data)
+            return self.receive(method)
+        except BROKEN:
+            self.close()
+            raise
+
+    def put(self, upload: Upload, junk: bool = False) -> Reply:
+        return self.exchange(b''.join(upload.request(junk)), upload.method)
+
+    def get(self, path: str) -> Reply:
+        head = f'GET {MOUNT}/{path} HTTP/1.1\r\ncontent-length: 0\r\nte: \r\nhost: 127.0.0.1\r\nconnection: keep-alive\r\n\r\n'
+        return self.exchange(head.encode(), 'GET')
+
+
+class Server:
+    """A running server. It ends with the main thread, from which it is to be started."""
+
+    def __init__(self, binary: str, root: str, *flags: str, prefix: tuple[str, ...] = ()):
+        self.root = root
+        command = ['setpriv', '--pdeathsig', 'KILL', *prefix, binary, 'serve', '--listen', '127.0.0.1:0', '--mount', MOUNT,
+                   '--store', root, *flags]
+        self.log = tempfile.TemporaryFile('w+')
+        self.process = subprocess.Popen(command, env=os.environ | {'RUST_LOG': 'error'}, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=self.log, text=True)
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r'listening on http://127\.0\.0\.1:(\d+)\n', line)
+        if not match:
+            self.kill()
+            raise Failed(f'the server said {line!r} instead of where it listens: {self.said()}')
+        self.port = int(match[1])
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def threads(self) -> tuple[list[int], list[int]]:
+        """Those that serve requests, and those that work on the disk; nothing may be under way.
+
+        The latter wait for work for a limited time only: for a futex with a timeout.
+        """
+        found: tuple[list[int], list[int]] = [], []
+
+        def idle() -> bool:
+            tasks = list(pathlib.Path(f'/proc/{self.pid}/task').iterdir())
+            waits = {int(task.name): (task / 'syscall').read_text().split() for task in tasks}
+            if any(len(call) < 5 for call in waits.values()):
+                return False
+            of_disk = {thread for thread, call in waits.items() if call[0] in FUTEX and int(call[4], 16)}
+            found[0][:], found[1][:] = sorted(set(waits) - of_disk), sorted(of_disk)
+            return bool(of_disk)
+
+        eventually('the server is idle', idle)
+        return found
+
+    def said(self) -> str:
+        self.log.seek(0)
+        return self.log.read()[-2000:].strip()
+
+    def client(self, timeout: float = 60) -> Client:
+        return Client(self.port, timeout)
+
+    def lives(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """As `kill -9` does."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(60)
+        check(status == 0, lambda: f'the server ended with status {status}: {self.said()}')
+
+
+@contextlib.contextmanager
+def traced(server: Server, trace: str, threads: list[int], *arguments: str) -> Iterator[None]:
+    """Has strace watch these threads of a running server, and what it writes go to the file `trace`.
+
+    strace counts the calls of each thread by itself, from here on.
+    """
+    command = ['strace', '-y', '-s', '64', '-o', trace, *arguments]
+    for thread in threads:
+        command += ['-p', str(thread)]
+    strace = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    dies = False
+    try:
+        # The server may be killed by then already.
+        eventually('strace holds every thread', lambda: not server.lives() or all_traced(server.pid, strace, threads))
+        yield
+    except BROKEN:
+        # It is being killed; strace hangs if it is told to let go meanwhile.
+        dies = True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.process.wait(5)
+        raise
+    finally:
+        if not dies:
+            strace.send_signal(signal.SIGINT)
+        try:
+            strace.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            strace.kill()
+            strace.communicate()
+
+
+def all_traced(pid: int, strace: subprocess.Popen[bytes], threads: list[int]) -> bool:
+    if strace.poll() is not None:
+        raise Failed(f'strace: {strace.communicate()[1].decode()}')
+    try:
+        tasks = [pathlib.Path(f'/proc/{pid}/task/{thread}/status').read_text() for thread in threads]
+    except OSError:
+        return False
+    return all(f'TracerPid:\t{strace.pid}\n' in status for status in tasks)
+
+
+def eventually(what: str, condition: Callable[[], Any], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < deadline, f'{what}: not within {seconds} s')
+        time.sleep(0.002)
+
+
+def calls(trace: str) -> Iterator[tuple[str, str, str]]:
+    """What the kernel was asked for, in the order in which it was answered: the call, its arguments, and the answer."""
+    begun: dict[tuple[str, str], str] = {}
+    for line in pathlib.Path(trace).read_text(errors='replace').splitlines():
+        # If strace watches one thread alone it does not say which.
+        thread, call = re.fullmatch(r'(\d*) *(.*)', line).groups()
+        if resumed := re.match(r'<\.\.\. (\w+) resumed>', call):
+            call = begun.pop((thread, resumed[1]), '') + call[resumed.end():]
+        elif '<unfinished' in call:
+            if name := re.match(r'\w+', call):
+                begun[thread, name[0]] = call.split('<unfinished')[0]
+            continue
+        if match := re.match(r'(\w+)\((.*?)\)?\s+= (.*)', call):
+            yield match[1], match[2], match[3]
+    # Those during which the server was killed.
+    for (_, name), call in begun.items():
+        yield name, call.partition('(')[2], '?'
+
+
+def staged(root: str) -> list[str]:
+    """What is in the staging directory besides the journal and the lock."""
+    return sorted(name for name in os.listdir(f'{root}/.stage') if name not in ('lock', 'journal.0', 'journal.1'))
+
+
+def stored(root: str, path: str) -> Kept | None:
+    """The pair of media and what its sidecar says about it, read from the disk as an operator would.
+
+    Fails if the sidecar knows nothing of this media, or has no media. Good for a file that nobody replaces meanwhile.
+    """
+    media = pathlib.Path(root, path)
+    sidecar = media.with_name(f'.{media.name}.json')
+    text = sidecar.read_text() if sidecar.exists() else None
+    if not media.is_file():
+        check(text is None, lambda: f'{path}: a sidecar without its media')
+        return None
+    stat, content = media.stat(), media.read_bytes()
+    entry: dict[str, Any] | None = {}
+    if text is not None:
+        # Objects are kept as they came: as text.
+        version = f'{stat.st_mtime_ns // 10**9}.{stat.st_mtime_ns % 10**9:09}-{stat.st_size}'
+        whole = json.loads(text)
+        entry = next((entry for entry in (whole, whole.get('previous')) if entry and entry['version'] == version), None)
+        check(entry is not None, lambda: f'{path}: the sidecar is about other media than {version}: {text}')
+    assert entry is not None
+    digest = hashlib.sha256(content).digest()
+    told = entry.get('sha256')
+    check(told in (None, digest.hex()), lambda: f'{path}: the sidecar has the digest {told} for media with {digest.hex()}')
+    metadata = json.dumps(entry['metadata']) if 'metadata' in entry else None
+    return Kept(digest, entry.get('content_type', MEDIA_TYPE), metadata)
+
+
+def fetched(client: Client, path: str) -> tuple[bytes, str] | None:
+    """The digest and the media type of what a fetch gives."""
+    reply = client.get(path)
+    if reply.status == 404:
+        return None
+    check(reply.status == 200, lambda: f'{path}: {reply.status} {reply.body[:300]!r}')
+    return reply.digest, reply.headers['content-type']
+
+
+def found(client: Client, root: str, path: str) -> Kept | None:
+    """What is stored under `path`, by a fetch and on the disk, which have to agree."""
+    kept, got = stored(root, path), fetched(client, path)
+    check(got == (kept and kept[:2]), lambda: f'{path}: a fetch gives {got}, and the disk has {kept}')
+    return kept
+
+
+def options(doc: str, prepare: Callable[[argparse.ArgumentParser], None]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('server', help='path to the program, `target/release/kazoo-storage`')
+    parser.add_argument('--directory', help='where roots go; by default the directory for temporary files')
+    prepare(parser)
+    return parser.parse_args()
+
+
+def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
+    """Runs a script, and says clearly what failed."""
+    # `with` ends what was started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    begun = time.monotonic()
+    try:
+        main(arguments)
+    except Failed as error:
+        fact(f'FAILED: {error}')
+        return 1
+    fact(f'all of it holds, in {time.monotonic() - begun:.0f} s')
+    return 0
