@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import hashlib
 import json
 import os
 import pathlib
@@ -25,40 +24,21 @@ import re
 import shutil
 import sys
 import tempfile
-import threading
 import time
 
-from rig import (BROKEN, Client, Failed, Kept, Server, Upload, calls, check, fact, fetched, found, options, run, staged, stored, traced)
+from rig import (BROKEN, Client, Failed, Kept, Server, Thread, Upload, calls, check, fact, fetched, found, media, number, numbered, options,
+                 run, staged, stored, traced)
 
 REPLACED = 'ACC/202611-replaced/message.mp3'
 # An upload of more is staged as a file, and one of less is in the journal.
 GATHERED = 64 << 10
+SIZES = [10, 2_000, GATHERED + 7, 150_000]
 # How many files of earlier rounds are read again in each.
 SAMPLE = 30
 
 
-def media(seed: object, size: int) -> bytes:
-    """Bytes that nobody takes for base64."""
-    return b'ID3\0' + random.Random(str(seed)).randbytes(size)
-
-
 def about(n: int) -> str:
     return json.dumps({'id': f'202611-{n:x}', 'number': n, 'name': 'Nachricht f\u00fcr 1010'})
-
-
-def numbered(n: int) -> Upload:
-    """One of the contents of the replaced file. All of them can be told apart, and each tells whether it is whole."""
-    payload = media(n, random.Random(n).choice([10, 2_000, GATHERED + 7, 150_000]))
-    content = f'{n:012} {hashlib.sha256(payload).hexdigest()} '.encode() + payload
-    return Upload(REPLACED, content, about(n), 'raw' if n % 4 == 3 else 'form-data', f'audio/x-n{n}')
-
-
-def number(content: bytes, media_type: str) -> int:
-    """Which of them `content` is; fails if it is not whole, or if its media type belongs to another."""
-    n, digest, payload = content.split(b' ', 2)
-    check(hashlib.sha256(payload).hexdigest() == digest.decode(), lambda: f'content {int(n)} is not whole')
-    check(media_type == f'audio/x-n{int(n)}', lambda: f'content {int(n)} comes with the facts of {media_type}')
-    return int(n)
 
 
 class Writer:
@@ -94,7 +74,7 @@ class Writer:
 class Replacer(Writer):
     def next(self) -> Upload:
         self.count += 1
-        return numbered(self.count)
+        return numbered(self.count, REPLACED, SIZES)
 
 
 class Reader:
@@ -137,36 +117,10 @@ class Reader:
         for entry in (sidecar, sidecar.get('previous')):
             if entry and entry['version'] == version:
                 n = number(content, entry['content_type'])
-                upload = numbered(n)
+                upload = numbered(n, REPLACED, SIZES)
                 check(json.dumps(entry.get('metadata')) == (upload.kept.metadata or 'null'), f'content {n} has the metadata of another')
                 return True
         return False
-
-
-def in_threads(*work: tuple[object, ...]) -> list[threading.Thread]:
-    """Starts threads, whose failures `join` raises."""
-    threads = [Thread(function, arguments) for function, *arguments in work]
-    for thread in threads:
-        thread.start()
-    return threads
-
-
-class Thread(threading.Thread):
-    def __init__(self, function, arguments):
-        super().__init__(daemon=True)
-        self.function, self.arguments, self.failure = function, arguments, None
-
-    def run(self):
-        try:
-            self.function(*self.arguments)
-        except Exception as failure:
-            self.failure = failure
-
-    def join(self, timeout=None):
-        super().join(timeout)
-        check(not self.is_alive(), 'a client hangs though its server is gone')
-        if self.failure:
-            raise self.failure
 
 
 def random_moments(binary: str, directory: str, rounds: int) -> None:
@@ -179,7 +133,7 @@ def random_moments(binary: str, directory: str, rounds: int) -> None:
     begun = time.monotonic()
     server = Server(binary, root)
     for turn in range(1, rounds + 1):
-        threads = in_threads(*((writer.work, server.port) for writer in [*writers, replacer]), (reader.work, server))
+        threads = [Thread(writer.work, server.port) for writer in [*writers, replacer]] + [Thread(reader.work, server)]
         time.sleep(random.uniform(0.005, 0.150))
         if turn % 20 == 1:
             refuses_a_second(binary, server)

@@ -12,21 +12,25 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 MOUNT = '/some_prefix'
 BOUNDARY = 'qBtIAIMsGhjGtdQFDTfp46dopotF_kFVzgDYHfXr7PjJhH5nqazdvBD2tI7xH-Yi'
-MEDIA_TYPE = 'audio/mpeg'
-# The number of the call on x86-64 and on aarch64.
-FUTEX = ('202', '98')
+# What KAZOO sends by a file's extension.
+MEDIA_TYPES = {'mp3': 'audio/mpeg', 'wav': 'audio/x-wav', 'tiff': 'image/tiff', 'pdf': 'application/pdf'}
+MEDIA_TYPE = MEDIA_TYPES['mp3']
+# The numbers of these calls on x86-64 and on aarch64. A futex that is waited for with a timeout is restarted by a call of its own.
+FUTEX, RESTART = ('202', '98'), ('219', '128')
 # What a connection to a server that was killed ends with.
 BROKEN = (OSError, http.client.HTTPException)
 
@@ -42,6 +46,11 @@ def check(is_so: Any, otherwise: str | Callable[[], str]) -> None:
 
 def fact(text: str) -> None:
     print(text, flush=True)
+
+
+def media(seed: object, size: int) -> bytes:
+    """Bytes that follow from the seed, and that nobody takes for base64."""
+    return (b'ID3\0' + random.Random(str(seed)).randbytes(size))[:size] if size else b''
 
 
 class Kept(NamedTuple):
@@ -89,6 +98,22 @@ class Upload(NamedTuple):
         if junk:
             head += f'content_type: {content_type}\r\n'
         return head.encode() + b'\r\n', body
+
+
+def numbered(n: int, path: str, sizes: list[int]) -> Upload:
+    """One of the contents of a file that is replaced. Each tells which it is, by its media type and its metadata too, and whether it
+    is whole."""
+    payload = media(n, random.Random(n).choice(sizes))
+    content = f'{n:012} {hashlib.sha256(payload).hexdigest()} '.encode() + payload
+    return Upload(path, content, json.dumps({'id': path.split('/')[1], 'number': n}), 'raw' if n % 4 == 3 else 'form-data', f'audio/x-n{n}')
+
+
+def number(content: bytes, media_type: str) -> int:
+    """Which of them `content` is; fails if it is not whole, or if its media type belongs to another."""
+    n, digest, payload = content.split(b' ', 2)
+    check(hashlib.sha256(payload).hexdigest() == digest.decode(), lambda: f'content {int(n)} is not whole')
+    check(media_type == f'audio/x-n{int(n)}', lambda: f'content {int(n)} comes with the facts of {media_type}')
+    return int(n)
 
 
 class Reply(NamedTuple):
@@ -205,7 +230,7 @@ class Server:
             waits = {int(task.name): (task / 'syscall').read_text().split() for task in tasks}
             if any(len(call) < 5 for call in waits.values()):
                 return False
-            of_disk = {thread for thread, call in waits.items() if call[0] in FUTEX and int(call[4], 16)}
+            of_disk = {thread for thread, call in waits.items() if call[0] in RESTART or call[0] in FUTEX and int(call[4], 16)}
             found[0][:], found[1][:] = sorted(set(waits) - of_disk), sorted(of_disk)
             return bool(of_disk)
 
@@ -231,6 +256,28 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(60)
         check(status == 0, lambda: f'the server ended with status {status}: {self.said()}')
+
+
+class Thread(threading.Thread):
+    """Runs from the start, and raises its failure where it is joined."""
+
+    def __init__(self, function: Callable[..., None], *arguments: object):
+        super().__init__(daemon=True)
+        self.function, self.arguments = function, arguments
+        self.failure: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.function(*self.arguments)
+        except Exception as failure:
+            self.failure = failure
+
+    def join(self, timeout: float | None = None) -> None:
+        super().join(timeout)
+        check(not self.is_alive(), 'a client hangs')
+        if self.failure:
+            raise self.failure
 
 
 @contextlib.contextmanager
@@ -329,7 +376,7 @@ def stored(root: str, path: str) -> Kept | None:
     told = entry.get('sha256')
     check(told in (None, digest.hex()), lambda: f'{path}: the sidecar has the digest {told} for media with {digest.hex()}')
     metadata = json.dumps(entry['metadata']) if 'metadata' in entry else None
-    return Kept(digest, entry.get('content_type', MEDIA_TYPE), metadata)
+    return Kept(digest, entry.get('content_type', MEDIA_TYPES[media.suffix[1:]]), metadata)
 
 
 def fetched(client: Client, path: str) -> tuple[bytes, str] | None:
