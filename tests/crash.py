@@ -219,13 +219,13 @@ def steps(trace: str, root: str) -> tuple[list[str], str | None]:
         paths = [path.removeprefix(root).lstrip('/') or 'the root' for path in re.findall(r'<(/[^>]*)>', arguments)]
         texts = re.findall(r'"([^"]*)"', arguments)
         if 'HTTP/1.1 ' in arguments:
-            step = 'answer'
+            step = f'{name} the answer'
         elif not paths or '<socket' in arguments or '<anon_inode' in arguments:
             continue
         elif name.startswith('rename'):
             step = f'{name} {texts[0]} to {texts[1]}'
         elif name in ('openat', 'mkdirat', 'unlinkat'):
-            step = f'{"create" if "O_CREAT" in arguments else name} {texts[0]}'
+            step = f'{name} {"the new " if "O_CREAT" in arguments else ""}{texts[0]}'
         else:
             step = f'{name} {paths[0]}'
         step = re.sub(STAGED, lambda match: kinds.get(int(match[1]), 'a staged file'), step)
@@ -250,15 +250,17 @@ def every_step(binary: str, directory: str) -> None:
         # As it is without a fault: what is to be killed at.
         whole = trial.once()[0]
         killed: collections.Counter[str] = collections.Counter()
+        missed = set(whole)
         # Several threads may work on the disk, of which strace counts each: one pass may not meet all.
-        for _ in range(20):
+        for _ in range(30):
             for serving in (False, True):
-                for call in trial.asked(serving):
+                for call in {step.split()[0] for step in missed}.intersection(trial.asked(serving)):
                     n = 1
                     while at := trial.once(serving, f'inject={call}:signal=SIGKILL:when={n}')[1]:
                         killed[at] += 1
                         n += 1
-            if not (missed := set(whole) - set(killed)):
+            missed = set(whole) - set(killed)
+            if not missed:
                 break
         check(not missed, lambda: f'{form}: never killed at {sorted(missed)}')
         trial.end()
