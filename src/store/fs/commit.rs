@@ -89,9 +89,8 @@ fn replace(
         Some(whole) => Content::Whole(whole.clone()),
         None => Content::Staged(media.name().to_owned()),
     };
-    if store.journal.is_some() && whole.is_none() {
-        media.sync()?;
-        store.stage.sync()?;
+    if let Some(journal) = store.journal.as_ref().filter(|_| whole.is_none()) {
+        journal.sync_besides(|| media.sync().and_then(|()| store.stage.sync()))?;
     }
     if given_up.load(Ordering::Acquire) {
         return Err(Error::new(ErrorKind::IncompleteBody, "the upload was given up"));

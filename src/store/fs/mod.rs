@@ -334,11 +334,12 @@ impl BlobStore for FsStore {
 
     async fn check(&self) -> Result<()> {
         let store = Arc::clone(&self.0);
-        blocking(move || {
-            if let Some(journal) = &store.journal {
+        blocking(move || match &store.journal {
+            None => store.stage.check(|_| Ok(())),
+            Some(journal) => {
                 journal.check()?;
+                store.stage.check(|staged| journal.sync_besides(|| staged.sync()))
             }
-            store.stage.check(store.journal.is_some())
         })
         .await
     }

@@ -140,14 +140,12 @@ impl Stage {
         }
     }
 
-    /// Writes a few bytes and reads them back.
-    pub(super) fn check(self: &Arc<Self>, durable: bool) -> Result<()> {
+    /// Writes a few bytes, has `sync` make them durable, and reads them back.
+    pub(super) fn check(self: &Arc<Self>, sync: impl FnOnce(&Staged) -> Result<()>) -> Result<()> {
         const TEXT: &[u8] = b"Can a file be stored here?";
         let mut staged = self.create()?;
         staged.write(TEXT)?;
-        if durable {
-            staged.sync()?;
-        }
+        sync(&staged)?;
         let mut read = [0; TEXT.len()];
         staged
             .file
@@ -257,7 +255,7 @@ mod tests {
         let mut staged = stage.create().unwrap();
         staged.write(b"half").unwrap();
         drop(staged);
-        stage.check(true).unwrap();
+        stage.check(Staged::sync).unwrap();
         assert_eq!(names(root.path()), [LOCK]);
     }
 

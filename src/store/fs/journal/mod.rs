@@ -174,6 +174,11 @@ impl Journal {
         outcome
     }
 
+    /// Syncs what is not in the journal. If that fails, nothing is made durable any more, as if the journal's own had.
+    pub(super) fn sync_besides(&self, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+        sync().map_err(|error| lost(&self.broken, error))
+    }
+
     /// Whether uploads can be made durable.
     pub(super) fn check(&self) -> Result<()> {
         if self.broken.load(Ordering::Relaxed) {
@@ -221,8 +226,7 @@ impl Log {
             return Err(failed("write its journal", error));
         }
         if let Err(error) = self.segment.file.sync_data() {
-            self.broken.store(true, Ordering::Relaxed);
-            return Err(failed("make an upload durable", error));
+            return Err(lost(&self.broken, failed("make an upload durable", error)));
         }
         self.segment.len += len;
         Ok(self.segment.unapplied.clone())
@@ -276,6 +280,13 @@ fn epoch_after(last: u64) -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX).max(last + 1)
 }
 
+/// What is answered when a sync has failed, after which nothing is made durable any more.
+fn lost(broken: &AtomicBool, error: Error) -> Error {
+    broken.store(true, Ordering::Relaxed);
+    let message = format!("{error}; after that the store has to be opened again");
+    Error::new(error.kind(), message).with_source(error)
+}
+
 fn unknown() -> Error {
     Error::new(
         ErrorKind::Unavailable,
@@ -298,4 +309,38 @@ fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>], offset: u64) -> io
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::BlobKey;
+
+    #[test]
+    fn nothing_is_durable_any_more_once_a_sync_has_failed() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = File::open(root.path()).unwrap();
+        let stage = Arc::new(Stage::open(&dir).unwrap());
+        let journal = Journal::create(&dir, &stage).unwrap();
+        let key = BlobKey::from_path("ACC/DOC/message.mp3").unwrap();
+        let change = Change {
+            key: &key,
+            modified: SystemTime::now(),
+            content: Content::Deleted,
+            sidecar: None,
+        };
+        journal.sync_besides(|| Ok(())).unwrap();
+        drop(journal.append(&change).unwrap());
+        journal.check().unwrap();
+
+        let failure = || Err(failed("make an upload durable", io::Error::other("the disk")));
+        for error in [
+            journal.sync_besides(failure).unwrap_err(),
+            journal.append(&change).unwrap_err(),
+            journal.check().unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            assert!(error.message().contains("opened again"), "{error}");
+        }
+    }
 }
