@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::io::Errno;
+use rustix::{fs::AtFlags, io::Errno};
 
 use super::{
     Inner,
@@ -108,7 +108,13 @@ fn replace(
         .map(|journal| journal.append(&change))
         .transpose()?;
     put_sidecar(&dir, path, &mut sidecar)?;
-    put_media(&dir, path, media)?;
+    if let Err(error) = put_media(&dir, path, media) {
+        if old.content.is_none() {
+            // It is about nothing. Nobody can be told of a failure, and the next upload writes over it.
+            let _ = rustix::fs::unlinkat(&*dir, name::sidecar(&path.file.text), AtFlags::empty());
+        }
+        return Err(error);
+    }
     Ok(if old.content.is_some() {
         Stored::Replaced
     } else {
@@ -270,6 +276,19 @@ mod tests {
         let still = AtomicBool::new(false);
         commit(store, &key, staged(store, "raw"), None, &facts(None), &still).unwrap();
         assert_eq!(pair(store), ("raw".to_owned(), None));
+    }
+
+    #[test]
+    fn a_sidecar_does_not_stay_without_its_media() {
+        let root = tempfile::tempdir().unwrap();
+        let (live, still) = (store(root.path()), AtomicBool::new(false));
+        let store = live.inner();
+        let media = staged(store, "new");
+        // So that it cannot be moved.
+        std::fs::remove_file(root.path().join(".stage").join(media.name())).unwrap();
+        commit(store, &key(), media, None, &facts(Some(r#"{"n":1}"#)), &still).unwrap_err();
+        let document = root.path().join("ACC/DOC");
+        assert_eq!(std::fs::read_dir(document).unwrap().count(), 0);
     }
 
     #[test]
