@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::error::{Error, ErrorKind};
 
 /// The error for `error`, which came up when the store tried to `do_what`.
@@ -17,7 +19,10 @@ pub(super) fn failed(do_what: &'static str, error: impl Into<io::Error>) -> Erro
             format!("a segment of the path is no file name on the storage's file system: {error}")
         }
         ErrorKind::TooLarge => "the file is larger than the storage's file system or a process limit allows".into(),
-        _ => format!("the storage failed to {do_what}: {error}"),
+        _ => match remedy(&error) {
+            Some(remedy) => format!("the storage failed to {do_what}: {error}; {remedy}"),
+            None => format!("the storage failed to {do_what}: {error}"),
+        },
     };
     Error::new(kind, message).with_source(error)
 }
@@ -37,11 +42,21 @@ fn kind(error: &io::Error) -> ErrorKind {
     }
 }
 
+/// What the operator can do.
+fn remedy(error: &io::Error) -> Option<&'static str> {
+    Some(match Errno::from_io_error(error)? {
+        Errno::IO => "see what the kernel's log says of the disk",
+        Errno::ROFS => "the kernel's log says why, if nobody made it so",
+        Errno::MFILE => "raise the process's limit of open files",
+        Errno::NFILE => "raise the system's limit of open files",
+        Errno::ACCESS | Errno::PERM => "see that the server's user may do that",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
-
-    use rustix::io::Errno;
 
     use super::*;
 
@@ -69,6 +84,20 @@ mod tests {
             assert_eq!(error.kind(), kind, "{errno:?}");
             assert!(error.source().is_some(), "{errno:?}");
             assert!(!error.message().is_empty(), "{errno:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_operator_can_put_right_says_how() {
+        for (errno, says) in [
+            (Errno::NOSPC, "make room"),
+            (Errno::MFILE, "limit of open files"),
+            (Errno::ROFS, "kernel's log"),
+            (Errno::IO, "kernel's log"),
+            (Errno::ACCESS, "server's user"),
+        ] {
+            let error = failed("stage an upload", errno);
+            assert!(error.message().contains(says), "{error}");
         }
     }
 }
