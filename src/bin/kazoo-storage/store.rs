@@ -28,14 +28,21 @@ const RETRIES: usize = 3;
 /// deadlines of its own.
 const NO_TIMEOUT: &str = "1day";
 
-/// Opens the store, and sees that a file can be stored in it.
+/// Opens the store, and sees that a file can be stored in it, or could be if there were room.
 pub(crate) async fn open(options: &StoreOptions) -> Result<DynBlobStore, String> {
     let opened = match &options.store {
         Location::Directory(root) => open_directory(root, options),
         Location::Bucket { cloud, url, prefix } => open_bucket(*cloud, url, prefix, options),
     };
     let checked = match opened {
-        Ok(store) => store.check().await.map(|()| store),
+        Ok(store) => match store.check().await {
+            // What is stored can be fetched, and each upload is answered with 507 until there is room.
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                tracing::error!(store = %options.store, error = log::chain(&error), "started without room for uploads");
+                Ok(store)
+            }
+            checked => checked.map(|()| store),
+        },
         Err(error) => Err(error),
     };
     checked.map_err(|error| {
