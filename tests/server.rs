@@ -703,6 +703,26 @@ fn a_server_without_file_descriptors_goes_on_when_it_has_some() {
     assert_eq!(server.connect().put(FILE, b"content").status, 201);
 }
 
+#[test]
+fn a_second_server_on_a_root_is_refused_and_leaves_an_upload_alone() {
+    let root = TempDir::new().unwrap();
+    let path = root.path().to_str().unwrap();
+    let server = Server::start(root.path(), &[]);
+    let mut client = server.connect();
+    client.send(put_head(FILE, 300_000));
+    client.send(vec![7; 200_000]);
+    let in_stage = || fs::read_dir(root.path().join(".stage")).unwrap().count();
+    eventually("the upload beside the lock and the journal", || {
+        (in_stage() == 4).then_some(())
+    });
+    let line = complaint(&["serve", "--listen", "127.0.0.1:0", "--store", path]);
+    assert!(line.contains(path) && line.contains("has this root open"), "{line}");
+    assert_eq!(in_stage(), 4, "it swept nothing");
+    client.send(vec![7; 100_000]);
+    assert_eq!(client.receive().status, 201);
+    assert_eq!(client.get(FILE).body, vec![7; 300_000]);
+}
+
 fn run(options: &[&str]) -> Output {
     program().args(options).output().unwrap()
 }
