@@ -15,7 +15,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
-use kazoo_storage::{Body, End, ErrorKind, Event, Events, KazooStorage, MemoryStore, Observe, Outcome, StorageService};
+use kazoo_storage::{
+    Body, End, Error, ErrorKind, Event, Events, KazooStorage, MemoryStore, Observe, Outcome, StorageService,
+};
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 
 /// An event that outlives its request.
@@ -27,6 +29,7 @@ struct Told {
     outcome: Option<Outcome>,
     bytes_out: u64,
     end: End,
+    error: Option<ErrorKind>,
 }
 
 fn events() -> (impl Events, Receiver<Told>) {
@@ -39,6 +42,7 @@ fn events() -> (impl Events, Receiver<Told>) {
             outcome: event.outcome.cloned(),
             bytes_out: event.bytes_out,
             end: event.end,
+            error: event.error.map(Error::kind),
         })
         .unwrap();
     };
@@ -220,7 +224,7 @@ async fn a_client_that_leaves_within_the_answer_is_told() {
     }
     drop(body);
     let event = only(&told);
-    assert_eq!((event.bytes_out, event.end), (taken, End::Whole));
+    assert_eq!((event.bytes_out, event.end, event.error), (taken, End::Whole, None));
     assert_eq!(taken, 100_000);
 }
 
@@ -230,7 +234,7 @@ async fn an_answer_that_fails_midway_is_told() {
     let broken = service_fn(async |_: Request<Body>| {
         let frames = [
             Ok(Frame::data(Bytes::from_static(b"half"))),
-            Err(io::Error::other("the disk is gone")),
+            Err(io::Error::other(Error::new(ErrorKind::Damaged, "not what it was"))),
         ];
         Ok::<_, Infallible>(Response::new(StreamBody::new(Frames(frames.into_iter()))))
     });
@@ -238,8 +242,8 @@ async fn an_answer_that_fails_midway_is_told() {
     assert!(answer.into_body().collect().await.is_err());
     let event = only(&told);
     assert_eq!(
-        (event.status, event.bytes_out, event.end),
-        (Some(StatusCode::OK), 4, End::Failed)
+        (event.status, event.bytes_out, event.end, event.error),
+        (Some(StatusCode::OK), 4, End::Failed, Some(ErrorKind::Damaged))
     );
 }
 

@@ -37,7 +37,10 @@ impl HttpBody for Observed {
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(_)) => record.end = End::Failed,
+            Some(Err(error)) => {
+                record.end = End::Failed;
+                record.error = Some(error.clone());
+            }
             None => record.end = End::Whole,
         }
         if body.is_end_stream() {

@@ -5,7 +5,7 @@ use std::{
 
 use http::{Method, StatusCode};
 
-use crate::outcome::Outcome;
+use crate::{error::Error, outcome::Outcome};
 
 /// Is told what became of each request. A closure over [`&Event`](Event) is one.
 ///
@@ -42,6 +42,8 @@ pub struct Event<'a> {
     pub bytes_out: u64,
     /// How it ended.
     pub end: End,
+    /// What the answer's body ended with, if it failed midway.
+    pub error: Option<&'a Error>,
 }
 
 /// How a request ended.
@@ -66,6 +68,7 @@ pub(super) struct Record {
     pub(super) outcome: Option<Outcome>,
     pub(super) bytes_out: u64,
     pub(super) end: End,
+    pub(super) error: Option<Error>,
 }
 
 impl Drop for Record {
@@ -78,6 +81,7 @@ impl Drop for Record {
             elapsed: self.begun.elapsed(),
             bytes_out: self.bytes_out,
             end: self.end,
+            error: self.error.as_ref(),
         });
     }
 }

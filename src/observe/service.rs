@@ -44,6 +44,7 @@ where
             outcome: None,
             bytes_out: 0,
             end: End::Dropped,
+            error: None,
         };
         ObserveFuture::new(self.inner.call(request), record)
     }

@@ -121,6 +121,8 @@ async fn a_sidecar_is_json_that_an_operator_can_read() {
     let version = format!("{}.{:09}-{}", stat.mtime(), stat.mtime_nsec(), stat.len());
     let mut sidecar: Value = serde_json::from_str(&text).unwrap();
     let previous = sidecar.as_object_mut().unwrap().remove("previous").unwrap();
+    let crc32 = sidecar.as_object_mut().unwrap().remove("crc32").unwrap();
+    assert_eq!(crc32.as_str().unwrap().len(), 8);
     assert_eq!(
         sidecar,
         json!({
@@ -561,40 +563,56 @@ pub(crate) fn rot(path: &Path) {
 #[tokio::test]
 async fn damaged_media_is_not_served_by_a_store_that_verifies() {
     let root = tempfile::tempdir().unwrap();
-    for len in [10_u32, 300_000] {
+    let media = root.path().join("ACC/DOC/message.mp3");
+    let cut = |_: &Path| {
+        fs::File::options()
+            .write(true)
+            .open(&media)
+            .unwrap()
+            .set_len(4)
+            .unwrap()
+    };
+    let break_sidecar = |_: &Path| {
+        let path = root.path().join("ACC/DOC/.message.mp3.json");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replacen("audio/mpeg", "audio/mpeH", 1)).unwrap();
+    };
+    let damages: [&dyn Fn(&Path); 3] = [&rot, &cut, &break_sidecar];
+    for len in [10_u32, 64 << 10, 300_000] {
         let content: Vec<u8> = (0..len).map(|n| n.to_le_bytes()[0]).collect();
-        let verifying = FsStore::options().verify(true).open(root.path()).unwrap();
-        let upload = Upload::new(key("ACC/DOC/message.mp3"), Bytes::from(content.clone()));
-        verifying.put(upload).await.unwrap();
-        let whole = blob(&verifying, "ACC/DOC/message.mp3")
-            .await
-            .body
-            .collect()
-            .await
-            .unwrap();
-        assert_eq!(whole.to_bytes(), content);
+        for (which, damage) in damages.into_iter().enumerate() {
+            let verifying = FsStore::options().verify(true).open(root.path()).unwrap();
+            let upload = Upload::new(key("ACC/DOC/message.mp3"), Bytes::from(content.clone()));
+            let upload = upload.with_content_type("audio/mpeg".parse().unwrap());
+            verifying.put(upload).await.unwrap();
+            // The second time it may come from memory.
+            for _ in 0..2 {
+                let whole = blob(&verifying, "ACC/DOC/message.mp3")
+                    .await
+                    .body
+                    .collect()
+                    .await
+                    .unwrap();
+                assert_eq!(whole.to_bytes(), content);
+            }
 
-        rot(&root.path().join("ACC/DOC/message.mp3"));
-        let fetched = verifying.get(&key("ACC/DOC/message.mp3"), None).await;
-        let error = match fetched {
-            // It may have been sent in part.
-            Ok(fetched) => fetched.into_blob().unwrap().body.collect().await.unwrap_err(),
-            Err(error) => error,
-        };
-        assert_eq!(error.kind(), ErrorKind::Damaged, "{len}: {error}");
-        let part = verifying
-            .get(&key("ACC/DOC/message.mp3"), Some(ByteRange::From(1)))
-            .await;
-        part.unwrap();
-        drop(verifying);
+            damage(&media);
+            let fetched = verifying.get(&key("ACC/DOC/message.mp3"), None).await;
+            let error = match fetched {
+                // It may have been sent in part.
+                Ok(fetched) => fetched.into_blob().unwrap().body.collect().await.unwrap_err(),
+                Err(error) => error,
+            };
+            assert_eq!(error.kind(), ErrorKind::Damaged, "{len} {which}: {error}");
+            drop(verifying);
 
-        let trusting = FsStore::open(root.path()).unwrap();
-        let whole = blob(&trusting, "ACC/DOC/message.mp3")
-            .await
-            .body
-            .collect()
-            .await
-            .unwrap();
-        assert_ne!(whole.to_bytes(), content);
+            let trusting = FsStore::open(root.path()).unwrap();
+            blob(&trusting, "ACC/DOC/message.mp3")
+                .await
+                .body
+                .collect()
+                .await
+                .unwrap();
+        }
     }
 }

@@ -21,7 +21,7 @@ async fn put(store: &FsStore, path: &str, content: Vec<u8>) {
 async fn site() -> TempDir {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::open(root.path()).unwrap();
-    for name in ["intact", "rotten", "cut", "odd", "lost"] {
+    for name in ["intact", "rotten", "cut", "odd", "dated", "lost"] {
         put(&store, &format!("ACC/DOC/{name}.mp3"), vec![7; 200_000]).await;
     }
     put(&store, "OTHER/DOC/a%2Fb.mp3", Vec::new()).await;
@@ -30,7 +30,11 @@ async fn site() -> TempDir {
     super::fs::rot(&dir.join("rotten.mp3"));
     let cut = fs::File::options().write(true).open(dir.join("cut.mp3")).unwrap();
     cut.set_len(100_000).unwrap();
-    fs::write(dir.join(".odd.mp3.json"), "{").unwrap();
+    let sidecar = dir.join(".odd.mp3.json");
+    let text = fs::read_to_string(&sidecar).unwrap();
+    fs::write(&sidecar, text.replace("\"sha256\"", "\"sha255\"")).unwrap();
+    let dated = fs::File::options().write(true).open(dir.join("dated.mp3")).unwrap();
+    dated.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     fs::remove_file(dir.join("lost.mp3")).unwrap();
     fs::write(dir.join("by hand.mp3"), "ID3").unwrap();
     fs::write(root.path().join(".not ours"), "").unwrap();
@@ -45,6 +49,7 @@ fn verdicts(scrub: &FsScrub) -> BTreeMap<String, String> {
             Verdict::Unverifiable => "unverifiable",
             Verdict::Damaged(Damage::Content) => "content",
             Verdict::Damaged(Damage::Sidecar) => "sidecar",
+            Verdict::Damaged(Damage::Detached) => "detached",
             Verdict::Damaged(Damage::Missing) => "missing",
             Verdict::Damaged(other) => panic!("{}: {other}", file.key),
         };
@@ -57,14 +62,15 @@ fn verdicts(scrub: &FsScrub) -> BTreeMap<String, String> {
 fn expected(damaged: bool) -> BTreeMap<String, String> {
     let mut all = vec![
         ("ACC/DOC/intact.mp3", "intact 200000"),
-        ("ACC/DOC/by hand.mp3", "unverifiable 0"),
+        ("ACC/DOC/by hand.mp3", "unverifiable 3"),
+        ("ACC/DOC/dated.mp3", "detached 200000"),
         ("OTHER/DOC/a%2Fb.mp3", "intact 0"),
     ];
     if damaged {
         all.extend([
             ("ACC/DOC/rotten.mp3", "content 200000"),
             ("ACC/DOC/cut.mp3", "content 100000"),
-            ("ACC/DOC/odd.mp3", "sidecar 0"),
+            ("ACC/DOC/odd.mp3", "sidecar 200000"),
             ("ACC/DOC/lost.mp3", "missing 0"),
         ]);
     }
@@ -126,10 +132,17 @@ async fn what_is_damaged_goes_to_quarantine_if_it_is_told_to() {
     );
     assert_eq!(
         names(&root.path().join("ACC/DOC")),
-        [".intact.mp3.json", "by hand.mp3", "intact.mp3", "odd.mp3"]
+        [
+            ".dated.mp3.json",
+            ".intact.mp3.json",
+            "by hand.mp3",
+            "dated.mp3",
+            "intact.mp3",
+            "odd.mp3"
+        ]
     );
     let mut mended = expected(false);
-    mended.insert("ACC/DOC/odd.mp3".into(), "unverifiable 0".into());
+    mended.insert("ACC/DOC/odd.mp3".into(), "unverifiable 200000".into());
     assert_eq!(verdicts(&scrub), mended.into_iter().map(shown).collect());
 
     let store = FsStore::open(root.path()).unwrap();
@@ -153,10 +166,11 @@ async fn uploads_under_way_are_no_damage() {
     let store = FsStore::options().durable(false).open(root.path()).unwrap();
     put(&store, "ACC/replaced.mp3", vec![0; 5000]).await;
     let writing = tokio::spawn(async move {
-        for round in 0_u8.. {
+        for round in (0..=u8::MAX).cycle() {
             put(&store, "ACC/replaced.mp3", vec![round; 5000]).await;
-            put(&store, "ACC/new.mp3", vec![round; 10]).await;
-            store.delete(&key("ACC/new.mp3")).await.unwrap();
+            // Its directory goes with it.
+            put(&store, "ACC/DOC/new.mp3", vec![round; 10]).await;
+            store.delete(&key("ACC/DOC/new.mp3")).await.unwrap();
         }
     });
     let root = root.path().to_owned();
@@ -171,6 +185,7 @@ async fn uploads_under_way_are_no_damage() {
         }
     });
     scrubbing.await.unwrap();
+    assert!(!writing.is_finished(), "the uploads went on to the end");
     writing.abort();
 }
 
@@ -178,8 +193,22 @@ async fn uploads_under_way_are_no_damage() {
 async fn a_root_that_is_not_there_is_not_made() {
     let root = tempfile::tempdir().unwrap();
     let missing = root.path().join("missing");
-    FsScrub::new(&missing).run(|_| ()).unwrap_err();
-    assert!(!missing.exists());
+    for quarantine in [false, true] {
+        let nowhere = FsScrub::new(&missing).quarantine(quarantine).run(|_| ()).unwrap_err();
+        assert_eq!(nowhere.kind(), ErrorKind::NotFound);
+        // As of a disk that is not mounted.
+        let empty = FsScrub::new(root.path())
+            .quarantine(quarantine)
+            .run(|_| ())
+            .unwrap_err();
+        assert!(empty.message().contains("mounted"), "{empty}");
+    }
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    put(&FsStore::open(root.path()).unwrap(), "ACC/message.mp3", Vec::new()).await;
+    for nothing in ["OTHER", "ACC/message.mp3"] {
+        let scrub = FsScrub::new(root.path()).prefix(key(nothing));
+        assert_eq!(scrub.run(|_| ()).unwrap_err().kind(), ErrorKind::NotFound, "{nothing}");
+    }
 }
 
 #[tokio::test]

@@ -185,8 +185,8 @@ pub(crate) struct StoreOptions {
     #[arg(long, env = "KAZOO_STORAGE_NO_FSYNC", value_parser = BoolishValueParser::new())]
     pub(crate) no_fsync: bool,
 
-    /// Compare each file that is fetched whole with the digest made when it was uploaded, and answer 500 instead of wrong
-    /// bytes; for a directory
+    /// Compare each file that is fetched whole with the digest made when it was uploaded: a damaged one is answered with
+    /// 500, or breaks off before its last chunk if it is longer than 64 KiB; for a directory
     #[arg(long, env = "KAZOO_STORAGE_VERIFY_ON_READ", value_parser = BoolishValueParser::new())]
     pub(crate) verify_on_read: bool,
 }

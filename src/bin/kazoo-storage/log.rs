@@ -63,14 +63,10 @@ impl Events for Requests {
             Some(Outcome::Failed { error, .. }) => (error.kind().as_str(), None, None, Some(error)),
             _ => ("none", None, None, None),
         };
+        let error = error.or(event.error);
         // The cause is the operator's business where the fault may be on this side.
-        let error = error.map(|error| {
-            if error.status().is_server_error() {
-                chain(error)
-            } else {
-                error.message().to_owned()
-            }
-        });
+        let ours = error.is_some_and(|error| error.status().is_server_error());
+        let error = error.map(|error| if ours { chain(error) } else { error.message().to_owned() });
         let end = match event.end {
             End::Whole => "whole",
             End::Dropped => "dropped",
@@ -101,7 +97,7 @@ impl Events for Requests {
             };
         }
         match event.status {
-            Some(status) if status.is_server_error() => line!(error),
+            Some(status) if ours || status.is_server_error() => line!(error),
             Some(status) if !status.is_client_error() && event.end == End::Whole => line!(info),
             _ => line!(warn),
         }

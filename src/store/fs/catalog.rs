@@ -86,6 +86,7 @@ fn list(store: &Inner, prefix: Option<&BlobKey>, entries: &Sender<Result<BlobEnt
         Visited::Sidecar { .. } => Ok(()),
         Visited::Unreadable(error) => Err(error.into()),
     })
+    .map(drop)
 }
 
 /// What a walk comes to; with each, the names of a media file, or of a directory, below the root.
@@ -101,26 +102,28 @@ pub(super) enum Visited<'a> {
     Unreadable(Error),
 }
 
-/// Visits what is below the root, or below `prefix`. Blocks.
+/// Visits what is below the root, or below `prefix`; says whether there is such a directory. Blocks.
 pub(super) fn walk<E: From<Error>>(
     tree: &Tree,
     prefix: Option<&BlobKey>,
     visit: &mut impl FnMut(&[String], Visited<'_>) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<bool, E> {
     let mut names = Vec::new();
     let Some(prefix) = prefix else {
-        return below(tree.root(), &mut names, visit);
+        below(tree.root(), &mut names, visit)?;
+        return Ok(true);
     };
     let path = KeyPath::of(prefix);
     let Some(above) = tree.find(&path)? else {
-        return Ok(());
+        return Ok(false);
     };
     let Found::Directory(dir) = tree::open(&above, &path.file.text)? else {
-        return Ok(());
+        return Ok(false);
     };
     names.extend(path.dirs.iter().map(|name| name.text.to_string()));
     names.push(path.file.text.into_owned());
-    below(&dir, &mut names, visit)
+    below(&dir, &mut names, visit)?;
+    Ok(true)
 }
 
 /// Visits what is below `dir`, which has these `names` below the root.

@@ -148,7 +148,7 @@ mod tests {
 
     /// Fetches the file until it is kept.
     async fn heat(store: &FsStore) {
-        // The first looks for a sidecar on the disk, and the second has it in memory that there is none.
+        // The first may have to read the sidecar from the disk, and the second has it in memory.
         for _ in 0..2 {
             fetched(store, None).await;
         }

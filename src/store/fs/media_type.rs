@@ -2,8 +2,7 @@
 
 /// The media type of a file called `name`, by its extension.
 ///
-/// KAZOO sends the type of its own table, which goes by the extension too. What agrees with it need not be written
-/// down beside the file.
+/// For media that came without one: KAZOO sends the type of its own table, which goes by the extension too.
 pub(super) fn of_name(name: &str) -> &'static str {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     match &*extension.to_ascii_lowercase() {

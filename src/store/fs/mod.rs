@@ -13,6 +13,7 @@ mod read;
 mod scrub;
 mod sidecar;
 mod stage;
+mod throttle;
 mod tree;
 mod version;
 
@@ -71,13 +72,14 @@ const GATHER: usize = 64 << 10;
 /// one, and `.content_type` the media type. `.sha256` is the [`Digest`](crate::Digest) of the media, made while it was
 /// received: `sha256sum message.mp3` prints the same for as long as the disk keeps it. `version` says which content it
 /// is about: its modification time and length as `stat -c %.9Y-%s message.mp3` prints them. While the store replaces a
-/// file, and until it does so again, the older content's entry stays under `previous`.
+/// file, and until it does so again, the older content's entry stays under `previous`. `crc32` is a checksum of the entry
+/// itself.
 ///
 /// The modification time of the media is when it was stored, and ties it to its sidecar. So copy with times: `cp -a`,
 /// `rsync -a` and any `tar` do; where only whole seconds survive, the sidecar is still recognised. A copy taken while
 /// files are being stored may pair a sidecar with media of another version, which then counts as none. A file without a
 /// sidecar is a complete one: media put there by hand can be fetched, and media that is removed, with its sidecar, is
-/// gone. The entity tag is the digest; for want of one, the version. `.stage/` is not part of a backup, and while the
+/// gone. The entity tag is the digest, so it stays if the same bytes come again; for want of one, it is the version. `.stage/` is not part of a backup, and while the
 /// store is open nothing in it may be touched.
 ///
 /// Directories are made for owner and group (`0750`), and files too (`0640`), both subject to the umask.
@@ -186,7 +188,8 @@ impl FsOptions {
     /// [`ErrorKind::Damaged`] instead of wrong. By default it does not.
     ///
     /// A file of more than 64 KiB is verified while it is sent: its body then ends with the error in place of the last
-    /// chunk.
+    /// chunk, of at most 128 KiB. A range is not verified. Damaged too is media with a sidecar that is about another
+    /// content, or not as the store wrote it; media without one cannot be verified, and is fetched as it is.
     #[must_use]
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;
@@ -281,16 +284,17 @@ impl BlobStore for FsStore {
         let mut digester = Digester::default();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
-            digester.update(&data);
             if gathered.len() + data.len() <= GATHER {
+                digester.update(&data);
                 gathered.extend_from_slice(&data);
                 continue;
             }
             let store = Arc::clone(&self.0);
-            (staged, gathered) = blocking(move || {
+            (staged, gathered, digester) = blocking(move || {
+                digester.update(&data);
                 let staged = store.write(staged, &gathered, &data)?;
                 gathered.clear();
-                Ok((Some(staged), gathered))
+                Ok((Some(staged), gathered, digester))
             })
             .await?;
         }

@@ -65,7 +65,11 @@ pub(super) fn find(store: &Inner, key: &BlobKey) -> Result<Content> {
     // An upload is moving the pair, or the sidecar is about content that somebody put here by other means. No upload
     // moves anything while the turn is this reader's.
     let _turn = store.locks.lock(key);
-    Ok(look(store, &path)?.0)
+    let (content, settled) = look(store, &path)?;
+    if store.verify && !settled && !is_deleted(&content.file)? {
+        return Err(damaged());
+    }
+    Ok(content)
 }
 
 /// What is known about the file under `key`, without waiting; `None` if that takes a look that may wait.
@@ -84,9 +88,14 @@ fn find_cached(store: &Inner, key: &BlobKey) -> Option<Result<(Content, Stamps)>
     let (facts, sidecar) = match cached::open(store.tree.root(), &path, &name::sidecar(&path.file.text))? {
         cached::Found::Absent if is_deleted(&file).ok()? => return None,
         cached::Found::Absent => (Facts::default(), None),
+        cached::Found::File(_, stat) if stat.len() > sidecar::MAX_LEN => return None,
         cached::Found::File(sidecar, stat) => {
-            let facts = sidecar::read(&cached::read(&sidecar, 0..stat.len())?, version)?;
-            (facts, Some(Stamp::of(&stat)))
+            let text = cached::read(&sidecar, 0..stat.len())?;
+            // Where it is not as it should be, what that means is found out below.
+            if store.verify && sidecar::digests(&text).is_none() {
+                return None;
+            }
+            (sidecar::read(&text, version)?, Some(Stamp::of(&stat)))
         }
     };
     Some(Ok((Content { file, version, facts }, Stamps { media, sidecar })))
@@ -145,7 +154,7 @@ fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
         None => (Facts::default(), !is_deleted(&file)?),
         Some(text) => {
             let facts = sidecar::read(&text, version);
-            let settled = facts.is_some();
+            let settled = facts.is_some() && !(store.verify && sidecar::digests(&text).is_none());
             (facts.unwrap_or_default(), settled)
         }
     };
@@ -163,7 +172,7 @@ pub(super) fn is_deleted(media: &File) -> Result<bool> {
 pub(super) fn sidecar(dir: &File, name: &str) -> Result<Option<Vec<u8>>> {
     match tree::open(dir, &name::sidecar(name))? {
         Found::Absent => Ok(None),
-        Found::File(file, stat) => {
+        Found::File(file, stat) if stat.len() <= sidecar::MAX_LEN => {
             // It is never written in place, so this is all of it.
             let mut text = vec![0; usize::try_from(stat.len()).unwrap_or_default()];
             file.read_exact_at(&mut text, 0)
@@ -171,7 +180,7 @@ pub(super) fn sidecar(dir: &File, name: &str) -> Result<Option<Vec<u8>>> {
             Ok(Some(text))
         }
         // Not the store's own, and about no content.
-        Found::Directory(_) | Found::Symlink | Found::Other => Ok(Some(Vec::new())),
+        Found::File(..) | Found::Directory(_) | Found::Symlink | Found::Other => Ok(Some(Vec::new())),
     }
 }
 
@@ -289,8 +298,8 @@ impl Rest {
 fn damaged() -> Error {
     Error::new(
         ErrorKind::Damaged,
-        "the stored file is damaged: its bytes are not those that were uploaded; the operator has to restore it from a \
-         backup",
+        "the stored file, or what is kept beside it, is not as it was uploaded; the operator has to put both back from a \
+         backup, with their times",
     )
 }
 

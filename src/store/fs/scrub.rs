@@ -3,11 +3,12 @@
 use std::{
     fmt,
     fs::File,
+    mem,
     num::NonZeroU64,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::PathBuf,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::io::Errno;
@@ -17,7 +18,8 @@ use super::{
     catalog::{self, Visited},
     error::failed,
     name::{self, KeyPath},
-    read, sidecar,
+    read, sidecar, stage,
+    throttle::Throttle,
     tree::{self, Found, Tree},
     version::Version,
 };
@@ -30,8 +32,8 @@ use crate::{
 /// How much is read at once.
 const CHUNK: usize = 128 * 1024;
 
-/// How often a file is looked at again whose sidecar is about other contents: an upload may be replacing it.
-const LOOKS: usize = 4;
+/// For how long after a sidecar was moved to its place its media may still be on the way to its own.
+const UNDER_WAY: Duration = Duration::from_secs(3);
 
 /// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -39,11 +41,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Where damaged files are moved to, below the root.
 const QUARANTINE: &str = ".quarantine";
 
-/// Reads every file below the root of an [`FsStore`] and compares it with the digest that was made when it was uploaded.
+/// Reads every file below the root of an [`FsStore`] from the disk, and compares it with the digest that was made when it
+/// was uploaded.
 ///
 /// It can run beside the store, of this process or another, and changes nothing; but with
 /// [`quarantine`](Self::quarantine) it is the store. After a crash, open the store once before: what opening it would
-/// mend counts as damaged.
+/// mend counts as damaged. The content that an upload was to replace counts as intact, as it is until that upload is
+/// done.
 ///
 /// ```
 /// use kazoo_storage::store::{FsScrub, FsStore, Verdict};
@@ -84,7 +88,7 @@ pub struct Scrubbed {
 pub enum Verdict {
     /// It is what was uploaded.
     Intact,
-    /// It has no digest: it was put there by hand.
+    /// It can be read, and has no digest: it was put there by hand.
     Unverifiable,
     /// It is not what was uploaded.
     Damaged(Damage),
@@ -96,11 +100,13 @@ pub enum Verdict {
 pub enum Damage {
     /// Its bytes are not those that were uploaded.
     Content,
-    /// Its sidecar is not one that the store wrote.
+    /// Its sidecar is not as the store wrote it.
     Sidecar,
-    /// There is a sidecar, and nothing that it is about.
+    /// Its bytes are well, but its modification time is another, so that the sidecar counts for nothing.
+    Detached,
+    /// There is a sidecar, and no file that it is about.
     Missing,
-    /// The file system does not give it out.
+    /// The file, or all that is below the directory, cannot be read.
     Unreadable(Error),
 }
 
@@ -108,7 +114,10 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Content => f.write_str("its bytes are not those that were uploaded"),
-            Self::Sidecar => f.write_str("its sidecar is not one that this store wrote"),
+            Self::Sidecar => f.write_str("its sidecar is not as the store wrote it"),
+            Self::Detached => f.write_str(
+                "its modification time is not the one in its sidecar, whose metadata counts for nothing; copy it with its times",
+            ),
             Self::Missing => f.write_str("its sidecar is there, and the file is gone"),
             Self::Unreadable(error) => write!(f, "{error}"),
         }
@@ -140,9 +149,10 @@ impl FsScrub {
         self
     }
 
-    /// Whether damaged files are moved, media and sidecar, to `ROOT/.quarantine/SECONDS/`, where `SECONDS` is the Unix
-    /// time at which the scrub began. By default they stay.
+    /// Whether damaged files are moved to `ROOT/.quarantine/SECONDS/`, where `SECONDS` is the Unix time at which the scrub
+    /// began. By default they stay.
     ///
+    /// What is moved is media of other bytes, with its sidecar, and a sidecar that is not as it was written or has no media.
     /// The root must not be open: [`ErrorKind::Conflict`] otherwise.
     #[must_use]
     pub fn quarantine(mut self, quarantine: bool) -> Self {
@@ -152,40 +162,62 @@ impl FsScrub {
 
     /// Does it, and calls `on_file` with each file as it has been looked at. Blocks.
     ///
-    /// What is wrong with a file is no error; not being able to begin, or to move a file, is.
+    /// What is wrong with a file is no error. [`ErrorKind::NotFound`] if there is nothing to look at: no store has been
+    /// opened in the root, or the prefix is no directory in it. If a damaged file cannot be moved, the others are all the
+    /// same, and the first such error is returned at the end.
     pub fn run(&self, mut on_file: impl FnMut(&Scrubbed)) -> Result<()> {
+        let existing = self.existing()?;
         let store = self.quarantine.then(|| FsStore::open(&self.root)).transpose()?;
-        let opened;
-        let tree = if let Some(store) = &store {
-            &store.0.tree
-        } else {
-            opened = Tree::open_existing(&self.root).map_err(|error| {
-                let message = format!("the directory {} cannot be opened", self.root.display());
-                Error::new(ErrorKind::Unavailable, message).with_source(error)
-            })?;
-            &opened
-        };
+        let tree = store.as_ref().map_or(&existing, |store| &store.0.tree);
         let mut throttle = Throttle::new(self.rate);
         let began = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
-        catalog::walk(tree, self.prefix.as_ref(), &mut |names, visited| {
+        let mut moved = Ok(());
+        let found = catalog::walk(tree, self.prefix.as_ref(), &mut |names, visited| {
             let Some(scrubbed) = scrub(tree, names, visited, &mut throttle) else {
                 return Ok(());
             };
+            on_file(&scrubbed);
             if store.is_some()
                 && let Verdict::Damaged(damage) = &scrubbed.verdict
                 && let Some(key) = name::key(names)
+                && let Err(error) = quarantine(tree, &KeyPath::of(&key), damage, began)
             {
-                quarantine(tree, &KeyPath::of(&key), damage, began)?;
+                moved = mem::replace(&mut moved, Ok(())).and(Err(error));
             }
-            on_file(&scrubbed);
             Ok::<_, Error>(())
         })?;
-        match store {
-            Some(_) => super::sync_all(tree.root()).map_err(|errno| failed("make what it moved durable", errno)),
-            None => Ok(()),
+        if store.is_some() {
+            super::sync_all(tree.root()).map_err(|errno| failed("make what it moved durable", errno))?;
+        }
+        match &self.prefix {
+            Some(prefix) if !found => Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "nothing is stored beneath `{prefix}`; a name is that of an account, or of a directory further down"
+                ),
+            )),
+            _ => moved,
+        }
+    }
+
+    /// The root, if a store was ever opened in it.
+    fn existing(&self) -> Result<Tree> {
+        let root = self.root.display();
+        let tree = Tree::open_existing(&self.root).map_err(|error| {
+            Error::new(ErrorKind::NotFound, format!("the directory {root} cannot be opened")).with_source(error)
+        })?;
+        match tree::open(tree.root(), stage::DIRECTORY)? {
+            Found::Directory(_) => Ok(tree),
+            _ => Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "the directory {root} is no store's: it has no `{}`. Is it mounted?",
+                    stage::DIRECTORY
+                ),
+            )),
         }
     }
 }
@@ -205,7 +237,6 @@ fn scrub(tree: &Tree, names: &[String], visited: Visited<'_>, throttle: &mut Thr
     if let Visited::Sidecar { dir } = visited {
         return is_alone(dir, &path).then(|| of(0, Verdict::Damaged(Damage::Missing)));
     }
-    throttle.begin_file();
     let verdict =
         verify(tree, &path, throttle).unwrap_or_else(|error| Some(Verdict::Damaged(Damage::Unreadable(error))));
     Some(of(throttle.of_file, verdict?))
@@ -213,62 +244,84 @@ fn scrub(tree: &Tree, names: &[String], visited: Visited<'_>, throttle: &mut Thr
 
 /// Whether the sidecar is there without its media, and stays so: an upload moves it first.
 fn is_alone(dir: &File, path: &KeyPath<'_>) -> bool {
-    let is_absent = |name: &str| matches!(tree::open(dir, name), Ok(Found::Absent));
-    let alone = || is_absent(&path.file.text) && !is_absent(&name::sidecar(&path.file.text));
-    alone()
-        && (1..LOOKS).all(|_| {
-            thread::sleep(PAUSE);
-            alone()
-        })
+    let is_file = |name: &str| matches!(tree::open(dir, name), Ok(Found::File(..)));
+    let sidecar = name::sidecar(&path.file.text);
+    loop {
+        if is_file(&path.file.text) || !is_file(&sidecar) {
+            return false;
+        }
+        if !is_under_way(dir, &sidecar) {
+            return true;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Whether the sidecar called `name` was moved to its place so lately that the media may be on the way.
+fn is_under_way(dir: &File, name: &str) -> bool {
+    let Ok(Found::File(_, stat)) = tree::open(dir, name) else {
+        return false;
+    };
+    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.ctime()).unwrap_or_default());
+    // A change in what is still to come is one of a clock that was set back.
+    SystemTime::now()
+        .duration_since(changed)
+        .is_ok_and(|since| since < UNDER_WAY)
 }
 
 /// Reads the file at `path`; `None` if it is gone.
 fn verify(tree: &Tree, path: &KeyPath<'_>, throttle: &mut Throttle) -> Result<Option<Verdict>> {
-    for look in 1..=LOOKS {
+    loop {
+        throttle.begin_file();
         let Some(dir) = tree.find(path)? else {
             return Ok(None);
         };
         let Found::File(file, stat) = tree::open(&dir, &path.file.text)? else {
             return Ok(None);
         };
-        let unreadable = |error| failed("read a file", error);
-        let version = Version::of(&stat).map_err(unreadable)?;
-        let Some(text) = read::sidecar(&dir, &path.file.text)? else {
-            let verdict = (!read::is_deleted(&file)?).then_some(Verdict::Unverifiable);
-            return Ok(verdict);
-        };
-        let expected = match sidecar::read(&text, version) {
-            Some(facts) => facts.digest.into_iter().collect(),
-            // An upload replaces the file just now, or somebody has written to it or changed its time.
-            None if look < LOOKS => {
-                thread::sleep(PAUSE);
-                continue;
-            }
-            None => match sidecar::digests(&text) {
-                Some(digests) => digests,
-                None => return Ok(Some(Verdict::Damaged(Damage::Sidecar))),
-            },
-        };
-        if expected.is_empty() {
-            return Ok(Some(Verdict::Unverifiable));
+        let version = Version::of(&stat).map_err(|error| failed("read a file", error))?;
+        let sidecar = read::sidecar(&dir, &path.file.text)?;
+        let verdict = judge(&file, version, sidecar.as_deref(), throttle)?;
+        if matches!(verdict, Verdict::Intact) {
+            return Ok(Some(verdict));
         }
-        let found = digest(&file, throttle).map_err(unreadable)?;
-        return Ok(Some(if expected.contains(&found) {
-            Verdict::Intact
-        } else {
-            Verdict::Damaged(Damage::Content)
-        }));
+        // It was replaced or deleted while it was looked at, or is being replaced.
+        let gone = read::is_deleted(&file)?;
+        if !gone && !is_under_way(&dir, &name::sidecar(&path.file.text)) {
+            return Ok(Some(verdict));
+        }
+        thread::sleep(PAUSE);
     }
-    Ok(None)
+}
+
+/// What is to be said of a file with this `version` and `sidecar`. It is read to its end, whatever that is.
+fn judge(file: &File, version: Version, sidecar: Option<&[u8]>, throttle: &mut Throttle) -> Result<Verdict> {
+    let found = digest(file, throttle).map_err(|error| failed("read a file", error))?;
+    let Some(text) = sidecar else {
+        return Ok(Verdict::Unverifiable);
+    };
+    let Some(digests) = sidecar::digests(text) else {
+        return Ok(Verdict::Damaged(Damage::Sidecar));
+    };
+    Ok(match sidecar::read(text, version).map(|facts| facts.digest) {
+        Some(None) => Verdict::Unverifiable,
+        Some(Some(digest)) if digest == found => Verdict::Intact,
+        None if digests.contains(&found) => Verdict::Damaged(Damage::Detached),
+        _ => Verdict::Damaged(Damage::Content),
+    })
 }
 
 fn digest(file: &File, throttle: &mut Throttle) -> std::io::Result<Digest> {
     let mut digester = Digester::default();
     let mut chunk = vec![0; CHUNK];
     let mut offset = 0;
+    // What is in memory says nothing of the disk.
+    forget(file);
     loop {
         let read = file.read_at(&mut chunk, offset)?;
         let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            // And nobody else needs it there.
+            forget(file);
             return Ok(digester.finish());
         };
         digester.update(bytes);
@@ -277,8 +330,24 @@ fn digest(file: &File, throttle: &mut Throttle) -> std::io::Result<Digest> {
     }
 }
 
+/// Has the kernel drop what it holds of `file` in memory.
+#[cfg(target_os = "linux")]
+fn forget(file: &File) {
+    // Advice is all it is.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forget(_: &File) {}
+
 /// Moves what is damaged out of the store's sight.
 fn quarantine(tree: &Tree, path: &KeyPath<'_>, damage: &Damage, began: u64) -> Result<()> {
+    let media = match damage {
+        Damage::Content => Some(&*path.file.text),
+        // There is none, or it may be well, and can be fetched without it.
+        Damage::Sidecar | Damage::Missing => None,
+        Damage::Detached | Damage::Unreadable(_) => return Ok(()),
+    };
     let Some(from) = tree.find(path)? else {
         return Ok(());
     };
@@ -286,11 +355,6 @@ fn quarantine(tree: &Tree, path: &KeyPath<'_>, damage: &Damage, began: u64) -> R
     let above = [QUARANTINE, &began];
     let to = tree.make_dirs(above.into_iter().chain(path.dirs.iter().map(|name| &*name.text)))?;
     let sidecar = name::sidecar(&path.file.text);
-    let media = match damage {
-        // The media may be well, and can be fetched without it.
-        Damage::Sidecar => None,
-        _ => Some(&*path.file.text),
-    };
     for name in media.into_iter().chain([&*sidecar]) {
         match rustix::fs::renameat(&from, name, &to, name) {
             Ok(()) | Err(Errno::NOENT) => {}
@@ -298,56 +362,4 @@ fn quarantine(tree: &Tree, path: &KeyPath<'_>, damage: &Damage, began: u64) -> R
         }
     }
     Ok(())
-}
-
-/// Counts what is read, and waits where that is too fast.
-struct Throttle {
-    rate: Option<NonZeroU64>,
-    began: Instant,
-    read: u64,
-    of_file: u64,
-}
-
-impl Throttle {
-    fn new(rate: Option<NonZeroU64>) -> Self {
-        Self {
-            rate,
-            began: Instant::now(),
-            read: 0,
-            of_file: 0,
-        }
-    }
-
-    fn begin_file(&mut self) {
-        self.of_file = 0;
-    }
-
-    fn read(&mut self, bytes: u64) {
-        self.read += bytes;
-        self.of_file += bytes;
-        thread::sleep(self.due().saturating_sub(self.began.elapsed()));
-    }
-
-    /// How long after the beginning what was read may have been read.
-    fn due(&self) -> Duration {
-        let Some(rate) = self.rate else {
-            return Duration::ZERO;
-        };
-        let micros = u128::from(self.read) * 1_000_000 / u128::from(rate.get());
-        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_read_is_due_by_the_rate() {
-        let mut throttle = Throttle::new(NonZeroU64::new(1000));
-        throttle.read = 2500;
-        assert_eq!(throttle.due(), Duration::from_millis(2500));
-        throttle.rate = None;
-        assert_eq!(throttle.due(), Duration::ZERO);
-    }
 }

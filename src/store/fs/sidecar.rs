@@ -12,6 +12,9 @@ use crate::{
     metadata::Metadata,
 };
 
+/// The longest sidecar, in bytes. What is longer, this store has not written.
+pub(super) const MAX_LEN: u64 = 64 << 20;
+
 /// What is known about a content besides its bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
@@ -37,16 +40,25 @@ struct Entry<'a> {
     metadata_space: Option<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     previous: Option<Box<Entry<'a>>>,
+    /// The checksum of the above, as JSON without white space. None in what somebody else wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crc32: Option<String>,
 }
 
 /// The text of a sidecar for the content with this `version` and these `facts`, which replaces `previous`.
 pub(super) fn write(version: Version, facts: &Facts, previous: Option<(Version, &Facts)>) -> Result<Vec<u8>> {
     let mut entry = entry(version, facts)?;
     if let Some((version, facts)) = previous {
-        entry.previous = Some(Box::new(self::entry(version, facts)?));
+        entry.previous = Some(Box::new(sealed(self::entry(version, facts)?)?));
     }
-    let mut text = serde_json::to_vec_pretty(&entry).map_err(unwritable)?;
+    let mut text = serde_json::to_vec_pretty(&sealed(entry)?).map_err(unwritable)?;
     text.push(b'\n');
+    if text.len() as u64 > MAX_LEN {
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("the metadata is longer than this store keeps, {MAX_LEN} bytes with that of the file it replaces"),
+        ));
+    }
     Ok(text)
 }
 
@@ -73,7 +85,19 @@ fn entry(version: Version, facts: &Facts) -> Result<Entry<'_>> {
         metadata,
         metadata_space: (!before.is_empty() || !after.is_empty()).then_some((before, after)),
         previous: None,
+        crc32: None,
     })
+}
+
+fn sealed(mut entry: Entry<'_>) -> Result<Entry<'_>> {
+    entry.crc32 = Some(checksum(&entry)?);
+    Ok(entry)
+}
+
+/// The checksum of an entry that has none yet.
+fn checksum(entry: &Entry<'_>) -> Result<String> {
+    let json = serde_json::to_vec(entry).map_err(unwritable)?;
+    Ok(format!("{:08x}", crc32fast::hash(&json)))
 }
 
 fn unwritable(error: serde_json::Error) -> Error {
@@ -106,15 +130,20 @@ pub(super) fn read(text: &[u8], version: Version) -> Option<Facts> {
     })
 }
 
-/// The digests of all the contents that the sidecar with this `text` is about; none if it is not one of this store's.
+/// The digests of the contents that the sidecar with this `text` is about; none if it is not as this store wrote it.
 pub(super) fn digests(text: &[u8]) -> Option<Vec<Digest>> {
-    let entry: Entry<'_> = serde_json::from_slice(text).ok()?;
-    let entries = [Some(&entry), entry.previous.as_deref()];
-    let digests = entries
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.sha256.as_deref());
-    Some(digests.filter_map(Digest::from_hex).collect())
+    let mut next = Some(Box::new(serde_json::from_slice::<Entry<'_>>(text).ok()?));
+    let mut digests = Vec::new();
+    while let Some(mut entry) = next {
+        let noted = entry.crc32.take()?;
+        if checksum(&entry).ok()? != noted {
+            return None;
+        }
+        next = entry.previous.take();
+        // What is replaced may have been put there by hand.
+        digests.extend(entry.sha256.as_deref().and_then(Digest::from_hex));
+    }
+    Some(digests)
 }
 
 #[cfg(test)]
@@ -165,16 +194,41 @@ mod tests {
   "version": "7.000001000-0",
   "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
   "content_type": "audio/mpeg",
-  "metadata": {"id":"DOC"}
+  "metadata": {"id":"DOC"},
+  "crc32": "CRC"
 }
 "#;
-        assert_eq!(String::from_utf8(text).unwrap(), expected);
+        let json = r#"{"version":"7.000001000-0","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","content_type":"audio/mpeg","metadata":{"id":"DOC"}}"#;
+        let crc = format!("{:08x}", crc32fast::hash(json.as_bytes()));
+        assert_eq!(String::from_utf8(text).unwrap(), expected.replace("CRC", &crc));
     }
 
     #[test]
     fn a_broken_sidecar_is_about_no_content() {
         for text in ["", "{", "[]", "{}", "{\"version\":7}", "\0"] {
             assert!(read(text.as_bytes(), version(1)).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed_wherever_it_is() {
+        let (old, new) = (facts(b"audio/mpeg", "{}"), facts(b"audio/ogg", r#" {"n": 1}"#));
+        let text = write(version(2), &new, Some((version(1), &old))).unwrap();
+        let digests = digests(&text).unwrap();
+        assert_eq!(digests, [new.digest.unwrap(), old.digest.unwrap()]);
+        for at in 0..text.len() {
+            let mut flipped = text.clone();
+            flipped[at] ^= 1;
+            // White space between the fields may become other white space.
+            let harmless = text[at].is_ascii_whitespace();
+            match super::digests(&flipped) {
+                None => {}
+                Some(found) => assert!(
+                    harmless && found == digests,
+                    "{at}: {}",
+                    String::from_utf8_lossy(&flipped)
+                ),
+            }
         }
     }
 }

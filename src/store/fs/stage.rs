@@ -19,7 +19,7 @@ use rustix::{
 use super::{error::failed, tree};
 use crate::error::{Error, ErrorKind, Result};
 
-const DIRECTORY: &str = ".stage";
+pub(super) const DIRECTORY: &str = ".stage";
 const LOCK: &str = "lock";
 
 /// The names of the journal's segments.
