@@ -564,13 +564,9 @@ pub(crate) fn rot(path: &Path) {
 async fn damaged_media_is_not_served_by_a_store_that_verifies() {
     let root = tempfile::tempdir().unwrap();
     let media = root.path().join("ACC/DOC/message.mp3");
-    let cut = |_: &Path| {
-        fs::File::options()
-            .write(true)
-            .open(&media)
-            .unwrap()
-            .set_len(4)
-            .unwrap()
+    let cut = |path: &Path| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_len(4).unwrap();
     };
     let break_sidecar = |_: &Path| {
         let path = root.path().join("ACC/DOC/.message.mp3.json");
