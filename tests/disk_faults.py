@@ -98,7 +98,7 @@ def mounted(where: str, *arguments: str) -> Iterator[bool]:
         yield done
     finally:
         if done:
-            subprocess.run(['umount', '--lazy', where], check=True)
+            eventually(f'{where} is unmounted', lambda: subprocess.run(['umount', where], capture_output=True).returncode == 0)
 
 
 @contextlib.contextmanager
@@ -204,6 +204,7 @@ def injected(binary: str, directory: str) -> None:
     answers = trial.answers
     for (call, answer), errors in sorted(answers.items()):
         state = 'stored' if answer == '201' else 'nothing changed; no 201 until the server is started again' if call in SYNCS \
+            else 'nothing changed; it may have come through when the server is started again' if call == 'renameat' \
             else 'nothing changed; the same upload is stored next'
         row(f'{call}: {", ".join(sorted(errors))}', answer, state)
 
@@ -261,6 +262,8 @@ class Injection:
                     check((again := files.put(client, upload)).status == 503, lambda: f'after {error} of {call}: {again}')
                     files.settled(client, upload.path)
                 check((again := probe(client)).status == 503, lambda: f'the probe after {error} of {call}: {again}')
+        if call in SYNCS or call == 'renameat':
+            # What could not be moved is in the journal.
             self.restart()
         with self.server.client() as client:
             # It may have come through all the same.
@@ -341,7 +344,7 @@ def without_descriptors(binary: str, directory: str) -> None:
                 with contextlib.suppress(OSError):
                     client.send(data[:150_000])
                 held.append((client, upload, data[150_000:]))
-            eventually('the descriptors are used up', lambda: descriptors() >= 63)
+            eventually('the descriptors are used up', lambda: descriptors() >= 60)
             for client, upload, rest in held:
                 try:
                     client.send(rest)
@@ -423,7 +426,7 @@ def read_only(binary: str, directory: str) -> None:
 
 def heals(binary: str, files: Files, where: str, image: str, how: str) -> None:
     """After a check of the file system, a mount and a start, everything that was acknowledged is there."""
-    # The unmounting may still be under way.
+    # Its device may still be in use.
     eventually('the file system is sound', lambda: subprocess.run(['fsck.ext4', '-fy', image], capture_output=True).returncode in (0, 1))
     with mounted(where, '-o', 'loop', image) as done:
         check(done, 'the file system cannot be mounted again')

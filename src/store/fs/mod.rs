@@ -102,7 +102,8 @@ const GATHER: usize = 64 << 10;
 /// was [deleted](crate::BlobCatalog::delete) is not.
 ///
 /// If the disk fails to sync, every upload is [`ErrorKind::Unavailable`] until the store is opened again: what the
-/// kernel still has to write can no longer be known.
+/// kernel still has to write can no longer be known. An upload that failed because the disk did, and was not sent again,
+/// may be there then, whole.
 ///
 /// [`FsOptions::durable`] gives all of that up, for tests and for data that may be lost.
 ///
