@@ -96,8 +96,8 @@ fn from(line: &str, lines: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
     } else {
         "host: h\r\n"
     };
-    let lines = [&[line], lines].concat().join("\r\n");
-    [format!("{lines}\r\n{host}\r\n").as_bytes(), body.as_ref()].concat()
+    let lines: String = lines.iter().flat_map(|line| [*line, "\r\n"]).collect();
+    [format!("{line}\r\n{host}{lines}\r\n").as_bytes(), body.as_ref()].concat()
 }
 
 /// An upload of `ID3` to this target.
@@ -123,6 +123,7 @@ const NOTHING: &[(&str, &str)] = &[];
 const ID3: &[(&str, &str)] = &[("a.mp3", "ID3")];
 const HELLO: &[(&str, &str)] = &[("a.mp3", "hello")];
 const REFUSED: &[Says] = &[Bare(400)];
+const BROKEN: &[Says] = &[Told(400)];
 
 // A table: one line for each row.
 #[rustfmt::skip]
@@ -200,8 +201,6 @@ fn encodings() -> Vec<Case> {
         ("named by `connection`", put(&["connection: content-length, transfer-encoding", "content-length: 3"], "ID3"), &[Done(201)], Open, ID3),
     ])
 }
-
-const BROKEN: &[Says] = &[Told(400)];
 
 #[rustfmt::skip]
 fn chunked_bodies() -> Vec<Case> {
