@@ -191,34 +191,45 @@ fn let_in(rules: &AccessRules, said: &Said) {
         assert_eq!(nobody.unwrap(), Grant::everything());
         return;
     }
-    if !said
-        .credentials
-        .iter()
-        .any(|credential| credential.token.as_deref() == Some("ACC"))
-    {
-        assert_eq!(nobody.unwrap_err().kind(), ErrorKind::Unauthorized);
+    // The first segment is looked at, too.
+    let in_paths = |credential: &Credential| matches!(credential.token.as_deref(), Some("ACC" | "x"));
+    if said.credentials.iter().any(in_paths) {
+        return;
     }
-    for credential in &said.credentials {
-        let grants: Vec<Grant> = said.credentials.iter().map(Credential::grant).collect();
-        let assert_in = |(grant, head): (kazoo_storage::Result<Grant>, Parts)| {
-            assert!(grants.contains(&grant.unwrap()));
-            assert!(!head.headers.contains_key("authorization"));
-            assert_eq!(head.uri.path(), "/ACC/DOC/ATT");
+    assert_eq!(nobody.unwrap_err().kind(), ErrorKind::Unauthorized);
+    let grants: Vec<Grant> = said.credentials.iter().map(Credential::grant).collect();
+    let assert_in = |(grant, head): (kazoo_storage::Result<Grant>, Parts)| {
+        assert!(grants.contains(&grant.unwrap()));
+        assert!(!head.headers.contains_key("authorization"));
+        assert_eq!(head.uri.path(), "/ACC/DOC/ATT");
+    };
+    // What is right but for its end is wrong, unless it is another that is right.
+    let assert_out = |(grant, head): (kazoo_storage::Result<Grant>, Parts), shown: &str| {
+        let known = |credential: &Credential| match (&credential.user, &credential.token) {
+            (Some((user, password)), _) => format!("{user}:{password}") == shown,
+            (None, Some(token)) => token == shown || format!("{token}:") == shown,
+            (None, None) => false,
         };
+        if !shown.contains('%') && !said.credentials.iter().any(known) {
+            assert_eq!(grant.unwrap_err().kind(), ErrorKind::Unauthorized);
+            assert_ne!(head.uri.path(), "/ACC/DOC/ATT");
+        }
+    };
+    for credential in &said.credentials {
         match (&credential.user, &credential.token) {
             (Some((user, password)), _) => {
-                // The first segment is looked at as well.
-                if said
-                    .credentials
-                    .iter()
-                    .all(|other| other.token.as_deref() != Some("ACC"))
-                {
-                    assert_in(ask("/ACC/DOC/ATT", Some(&format!("{user}:{password}"))).unwrap());
-                }
+                let text = format!("{user}:{password}");
+                assert_in(ask("/ACC/DOC/ATT", Some(&text)).unwrap());
+                let wrong = format!("{text}-");
+                assert_out(ask("/x/ACC/DOC/ATT", Some(&wrong)).unwrap(), &wrong);
             }
             (None, Some(token)) => {
                 if let Ok(segment) = BlobKey::from_segments([token]) {
                     assert_in(ask(&format!("/{segment}/ACC/DOC/ATT"), None).unwrap());
+                    assert_out(
+                        ask(&format!("/{segment}-/ACC/DOC/ATT"), None).unwrap(),
+                        &format!("{token}-"),
+                    );
                 }
             }
             (None, None) => unreachable!("a credential is one of the two"),
