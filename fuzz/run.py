@@ -16,7 +16,6 @@ from pathlib import Path
 import seed
 
 HERE = Path(__file__).parent.resolve()
-CARGO = ["cargo", "fuzz"]
 # An input that takes longer, in seconds, or more memory, in MiB, is a finding.
 TIMEOUT, MEMORY = 10, 1024
 
@@ -28,11 +27,11 @@ def targets():
 def build(sanitizer):
     if not shutil.which("cargo-fuzz"):
         subprocess.run(["cargo", "install", "cargo-fuzz", "--locked"], check=True)
-    env = os.environ | {"RUSTC_BOOTSTRAP": "1"}
-    subprocess.run([*CARGO, "build", "--fuzz-dir", HERE, "--sanitizer", sanitizer], env=env, check=True, cwd=HERE.parent)
-    host = re.search(r"host: (.*)", subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout)[1]
-    target = Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
-    return target.resolve() / host / "release"
+    target = HERE / "target"
+    command = ["cargo", "fuzz", "build", "--fuzz-dir", HERE, "--target-dir", target, "--sanitizer", sanitizer]
+    subprocess.run(command, env=os.environ | {"RUSTC_BOOTSTRAP": "1"}, check=True, cwd=HERE.parent)
+    version = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout
+    return target / re.search(r"host: (.*)", version)[1] / "release"
 
 
 def run(binary, seconds):
@@ -49,11 +48,13 @@ def run(binary, seconds):
 
 
 def summary(name, log):
-    number = lambda pattern, default="?": (re.findall(pattern, log) or [default])[-1]
-    state = re.findall(r"#\d+\s+(?:INITED|\w+)\s+cov: (\d+) ft: (\d+) corp: (\d+)", log) or [("?",) * 3]
-    (cov0, _, corp0), (cov, _, corp) = state[0], state[-1]
-    runs = number(r"stat::number_of_executed_units:\s+(\d+)")
-    speed = number(r"stat::average_exec_per_sec:\s+(\d+)")
+    # What comes before INITED is the corpus being read.
+    states = re.findall(r"cov: (\d+) .*?corp: (\d+)", log[log.find("INITED") :]) or [("?", "?")]
+    (cov0, corp0), (cov, corp) = states[0], states[-1]
+    runs, speed = (
+        (re.findall(rf"^stat::{stat}:\s+(\d+)", log, re.M) or ["?"])[-1]
+        for stat in ("number_of_executed_units", "average_exec_per_sec")
+    )
     return f"{name:13} {runs:>9} runs {speed:>7}/s   corpus {corp0:>5} → {corp:>5}   coverage {cov0:>5} → {cov:>5}"
 
 

@@ -81,7 +81,7 @@ def bodies(stores):
         multipart.add(TINY, [number % 4], "B\n", body.replace(boundary, b"B"))
         media = body.split(b"\r\n\r\n", 2)[2].rpartition(b"\r\n--")[0]
         encoded.add(SMALL, [number % 3, (2, 0, 4, 0x1A, 0x0B)[number % 5]], media)
-    for text in [b"", b"SUQz", b"SUQzAA==", b"AA=A", b"=AAA", b"SUQz\r\n", b"AAB=", b"A" * 1024, b"A" * 1028, b"A" * 1023 + b"=AAAA",
+    for text in [b"", b"SUQz", b"SUQzAA==", b"AA=A", b"=AAA", b"SUQz\r\n", b"AAB=", b"A" * 1024, b"A" * 1028, b"A" * 1023 + b"=", b"A" * 1023 + b"=AAAA",
                  b"c29tZSByYW5kb20gY29udGVudDogN2YzYzJhOTBiMWQ0ZTZmOGEwYzJlNGY2MTgyOTNhNGI="]:
         for mode in range(3):
             for meant in (2, 4, 6, 3, 0x12, 0x0A):
