@@ -25,6 +25,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// | [`Forbidden`](Self::Forbidden) | 403 |
 /// | [`NotFound`](Self::NotFound) | 404 |
 /// | [`MethodNotAllowed`](Self::MethodNotAllowed) | 405 |
+/// | [`Timeout`](Self::Timeout) | 408 |
 /// | [`Conflict`](Self::Conflict) | 409 |
 /// | [`PreconditionFailed`](Self::PreconditionFailed) | 412 |
 /// | [`TooLarge`](Self::TooLarge) | 413 |
@@ -59,6 +60,8 @@ pub enum ErrorKind {
     NotFound,
     /// The method is none of GET, HEAD, PUT and POST.
     MethodNotAllowed,
+    /// The client took longer to send the request than it may.
+    Timeout,
     /// The store cannot hold this key beside one that it holds already.
     Conflict,
     /// A condition in the request's headers does not hold.
@@ -93,6 +96,7 @@ impl ErrorKind {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -118,6 +122,7 @@ impl ErrorKind {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Timeout => "timeout",
             Self::Conflict => "conflict",
             Self::PreconditionFailed => "precondition_failed",
             Self::TooLarge => "too_large",
@@ -288,6 +293,7 @@ mod tests {
             ErrorKind::Forbidden,
             ErrorKind::NotFound,
             ErrorKind::MethodNotAllowed,
+            ErrorKind::Timeout,
             ErrorKind::Conflict,
             ErrorKind::PreconditionFailed,
             ErrorKind::TooLarge,

@@ -34,6 +34,7 @@
 //!  │ LimitBody         413 for a body over the limit; drains what is unread before an early answer
 //!  │ Authorize         401 and 403; request extension: Grant (if there is an Authorizer)
 //!  │ ExtractKey        request extension: BlobKey, and Candidates for a fetch; 403 for what the Grant does not cover
+//!  │ LimitConcurrency  503 with Retry-After for a request over the limit, never for the credentials probe
 //!  │ SplitMultipart    body = the media part, content-type = the media's; request extension: Metadata
 //!  │ DecodeBase64      body = what the base64 stands for
 //!  │ AnswerProbe       answers the credentials probe, keeps it out of the store
@@ -72,11 +73,13 @@ mod grant;
 mod kazoo_storage;
 mod key;
 pub mod limit_body;
+pub mod limit_concurrency;
 mod metadata;
 pub mod observe;
 mod outcome;
 mod probe;
 mod reject;
+mod retry;
 pub mod serve;
 pub mod split_multipart;
 pub mod store;
@@ -102,11 +105,13 @@ pub use self::{
     },
     key::{BlobKey, Candidates},
     limit_body::LimitBody,
+    limit_concurrency::LimitConcurrency,
     metadata::{MediaPart, Metadata},
     observe::{End, Event, Events, Observe},
     outcome::Outcome,
     probe::Probe,
     reject::ResponseFuture,
+    retry::RetryWindow,
     serve::ServeBlobs,
     split_multipart::SplitMultipart,
     store::{

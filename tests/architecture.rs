@@ -1,6 +1,6 @@
 //! The dependency direction between the crate's modules, read from its sources:
 //!
-//! `bin → kazoo_storage → {layers, serve} → {reject, store} → {outcome, probe, grant, body, metadata, digest, key} → error`
+//! `bin → kazoo_storage → {layers, serve} → {reject, store} → {outcome, probe, grant, retry, body, metadata, digest, key} → error`
 
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -11,12 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const LAYERS: [&str; 7] = [
+const LAYERS: [&str; 8] = [
     "answer_probe",
     "authorize",
     "decode_base64",
     "extract_key",
     "limit_body",
+    "limit_concurrency",
     "observe",
     "split_multipart",
 ];
@@ -26,14 +27,14 @@ const MAX_LINES: usize = 400;
 
 /// Which modules of the crate may be imported by `module`; none if it is not a module of the plan.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {
-    const VOCABULARY: [&str; 8] = [
-        "error", "key", "metadata", "digest", "body", "probe", "outcome", "grant",
+    const VOCABULARY: [&str; 9] = [
+        "error", "key", "metadata", "digest", "body", "probe", "outcome", "grant", "retry",
     ];
     let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
     match module {
         "error" | "digest" => Some(vec![]),
         "key" | "metadata" | "body" => Some(vec!["error"]),
-        "probe" | "outcome" | "grant" => Some(vec!["error", "key"]),
+        "probe" | "outcome" | "grant" | "retry" => Some(vec!["error", "key"]),
         "reject" | "store" => and(&[]),
         "serve" => and(&["reject", "store"]),
         "kazoo_storage" => and(&[&["reject", "store", "serve"][..], &LAYERS].concat()),

@@ -4,7 +4,7 @@ mod mount;
 mod service;
 mod settings;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower::util::option_layer;
 use tower_layer::Layer as _;
@@ -20,7 +20,9 @@ use crate::{
     decode_base64::{Base64, DecodeBase64},
     extract_key::{ExtractKey, KeyExtractor, PathKey},
     limit_body::LimitBody,
+    limit_concurrency::LimitConcurrency,
     observe::{Events, Observe},
+    retry::RetryWindow,
     serve::ServeBlobs,
     split_multipart::SplitMultipart,
     store::{BlobStore, DynBlobStore},
@@ -39,16 +41,19 @@ use crate::{
 /// # let _ = app;
 /// ```
 ///
-/// The layers stand in this order, outermost first: [`Observe`], [`LimitBody`], [`Authorize`], [`ExtractKey`], [`SplitMultipart`],
-/// [`DecodeBase64`], [`AnswerProbe`], and [`ServeBlobs`] at the end. An extractor that
-/// [reads the metadata](KeyExtractor::reads_metadata) is asked behind [`SplitMultipart`].
+/// The layers stand in this order, outermost first: [`Observe`], [`LimitBody`], [`Authorize`], [`ExtractKey`],
+/// [`LimitConcurrency`], [`SplitMultipart`], [`DecodeBase64`], [`AnswerProbe`], and [`ServeBlobs`] at the end. An extractor that
+/// [reads the metadata](KeyExtractor::reads_metadata) is asked behind [`SplitMultipart`], and [`LimitConcurrency`] behind it.
 #[derive(Clone)]
 pub struct KazooStorage {
     store: DynBlobStore,
     key: Arc<dyn KeyExtractor>,
     base64: Base64,
     max_body: u64,
+    stall_timeout: Option<Duration>,
     max_metadata: usize,
+    max_concurrent: usize,
+    retry_window: Duration,
     authorizer: Option<DynAuthorizer>,
     events: Option<Arc<dyn Events>>,
 }
@@ -57,6 +62,11 @@ impl KazooStorage {
     /// How long a request's body may be by default: 1 GiB.
     pub const DEFAULT_MAX_BODY: u64 = 1 << 30;
 
+    /// How many requests are answered at once by default: 2048.
+    ///
+    /// Each holds at most 256 KiB of its body.
+    pub const DEFAULT_MAX_CONCURRENT: usize = 2048;
+
     /// Serves the files of `store`, with every option at its default.
     pub fn new(store: impl BlobStore) -> Self {
         Self {
@@ -64,7 +74,10 @@ impl KazooStorage {
             key: Arc::new(PathKey),
             base64: Base64::default(),
             max_body: Self::DEFAULT_MAX_BODY,
+            stall_timeout: None,
             max_metadata: SplitMultipart::DEFAULT_MAX_METADATA,
+            max_concurrent: Self::DEFAULT_MAX_CONCURRENT,
+            retry_window: RetryWindow::DEFAULT,
             authorizer: None,
             events: None,
         }
@@ -97,10 +110,35 @@ impl KazooStorage {
         self
     }
 
+    /// Answers a request whose body brings less than 1 KiB in `timeout` with 408, and closes its connection; by default a
+    /// body may take for ever. See [`LimitBody::stall_timeout`]; it needs tokio's timers.
+    #[must_use]
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.stall_timeout = Some(timeout);
+        self
+    }
+
     /// Answers a multipart upload whose JSON part has more than `bytes` with 413; by default 1 MiB.
     #[must_use]
     pub fn max_metadata(mut self, bytes: usize) -> Self {
         self.max_metadata = bytes;
+        self
+    }
+
+    /// Answers at most `requests` at once, and every other with 503 and a `Retry-After` of a second, on which KAZOO waits
+    /// and repeats it; by default [`DEFAULT_MAX_CONCURRENT`](Self::DEFAULT_MAX_CONCURRENT). A request counts until its
+    /// answer has gone out.
+    #[must_use]
+    pub fn max_concurrent(mut self, requests: usize) -> Self {
+        self.max_concurrent = requests;
+        self
+    }
+
+    /// Answers a key that keeps failing, because of the store or of the limits, with `Retry-After` for at most `window`;
+    /// by default an hour. After that it gets 503 alone, so that no process of KAZOO waits for ever.
+    #[must_use]
+    pub fn retry_window(mut self, window: Duration) -> Self {
+        self.retry_window = window;
         self
     }
 
@@ -129,17 +167,28 @@ impl KazooStorage {
             async move { store.check().await }
         };
         let limit = LimitBody::new(self.max_body);
+        let limit = match self.stall_timeout {
+            Some(timeout) => limit.stall_timeout(timeout),
+            None => limit,
+        };
         let extract = ExtractKey::shared(self.key.clone());
         let split = SplitMultipart::new().max_metadata(self.max_metadata);
         let decode = DecodeBase64::new(self.base64);
-        let end = AnswerProbe::new(check).layer(ServeBlobs::new(self.store));
+        let end = AnswerProbe::new(check).layer(ServeBlobs::with_retry_window(self.store, self.retry_window));
         let end = decode.layer(end);
+        let concurrency = LimitConcurrency::new(self.max_concurrent).retry_window(self.retry_window);
         let observe = self.events.map(Observe::shared);
         let authorize = option_layer(self.authorizer.map(Authorize::new));
         if self.key.reads_metadata() {
-            StorageService::new(limit.layer(authorize.layer(split.layer(extract.layer(end)))), observe)
+            StorageService::new(
+                limit.layer(authorize.layer(split.layer(extract.layer(concurrency.layer(end))))),
+                observe,
+            )
         } else {
-            StorageService::new(limit.layer(authorize.layer(extract.layer(split.layer(end)))), observe)
+            StorageService::new(
+                limit.layer(authorize.layer(extract.layer(concurrency.layer(split.layer(end))))),
+                observe,
+            )
         }
     }
 
@@ -179,6 +228,7 @@ impl fmt::Debug for KazooStorage {
             .field("base64", &self.base64)
             .field("max_body", &self.max_body)
             .field("max_metadata", &self.max_metadata)
+            .field("max_concurrent", &self.max_concurrent)
             .finish_non_exhaustive()
     }
 }

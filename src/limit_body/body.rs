@@ -7,6 +7,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::{LimitBody, pace::Pace};
 use crate::{
     body::Body,
     error::{Error, ErrorKind, Result},
@@ -26,6 +27,7 @@ struct Limited {
     awaited: bool,
     /// Whether another reader may see the body's end elsewhere.
     doubtful: bool,
+    pace: Option<Pace>,
 }
 
 pub(super) fn too_large(max: u64) -> Error {
@@ -38,14 +40,15 @@ pub(super) fn too_large(max: u64) -> Error {
 }
 
 impl Shared {
-    pub(super) fn new(body: Body, max: u64, awaited: bool) -> Self {
+    pub(super) fn new(body: Body, limits: LimitBody, awaited: bool) -> Self {
         Self(Arc::new(Mutex::new(Limited {
             body,
             read: 0,
-            max,
+            max: limits.max,
             ended: false,
             awaited,
             doubtful: false,
+            pace: limits.stall_timeout.map(Pace::new),
         })))
     }
 
@@ -72,11 +75,13 @@ impl Shared {
             return Poll::Ready(false);
         }
         while !limited.ended && !limited.body.is_end_stream() {
-            if let Some(Ok(frame)) = ready!(limited.poll_frame(cx)) {
-                match bound.checked_sub(len(&frame)) {
+            match ready!(limited.poll_frame(cx)) {
+                Some(Ok(frame)) => match bound.checked_sub(len(&frame)) {
                     Some(left) => *bound = left,
                     None => return Poll::Ready(false),
-                }
+                },
+                Some(Err(_)) if limited.awaited => return Poll::Ready(false),
+                Some(Err(_)) | None => {}
             }
         }
         Poll::Ready(!limited.doubtful)
@@ -84,17 +89,29 @@ impl Shared {
 }
 
 impl Limited {
+    /// The next frame of the body, if it comes in time.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = match (Pin::new(&mut self.body).poll_frame(cx), &mut self.pace) {
+            (Poll::Ready(frame), None) => frame,
+            (Poll::Ready(frame), Some(pace)) => {
+                pace.brought(frame.as_ref().and_then(|frame| frame.as_ref().ok()).map_or(0, len));
+                frame
+            }
+            (Poll::Pending, Some(pace)) => Some(Err(ready!(pace.poll_late(cx)))),
+            (Poll::Pending, None) => return Poll::Pending,
+        };
         match &frame {
             // hyper takes a line of trailers to end at a bare LF too, and skips what it does not understand.
             Some(Ok(frame)) => self.doubtful |= frame.is_trailers(),
+            // What is late is not over: the rest of it may yet come, and nobody waits for that.
+            Some(Err(error)) if error.kind() == ErrorKind::Timeout => self.awaited = true,
             Some(Err(_)) | None => self.ended = true,
         }
         Poll::Ready(frame)
     }
 }
 
+/// How many bytes of data are in `frame`.
 fn len(frame: &Frame<Bytes>) -> u64 {
     frame.data_ref().map_or(0, |data| data.len() as u64)
 }

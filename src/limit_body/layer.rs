@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tower_layer::Layer;
 
 use super::LimitBodyService;
@@ -9,6 +11,7 @@ use super::LimitBodyService;
 pub struct LimitBody {
     pub(super) max: u64,
     pub(super) drain: u64,
+    pub(super) stall_timeout: Option<Duration>,
 }
 
 impl LimitBody {
@@ -21,6 +24,7 @@ impl LimitBody {
         Self {
             max,
             drain: Self::DEFAULT_DRAIN,
+            stall_timeout: None,
         }
     }
 
@@ -28,6 +32,18 @@ impl LimitBody {
     #[must_use]
     pub fn drain(mut self, bytes: u64) -> Self {
         self.drain = bytes;
+        self
+    }
+
+    /// Waits at most so long for 1 KiB of the body, or its end; by default for ever.
+    ///
+    /// Only the time in which somebody waits for the body counts: a store that is slow is not the client's fault. A
+    /// body that is late ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), and its connection with it.
+    ///
+    /// The timer is tokio's, so the service has to run in a tokio runtime that has its timers enabled.
+    #[must_use]
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.stall_timeout = Some(timeout);
         self
     }
 }

@@ -1,6 +1,6 @@
 //! Bounds the request's body, and lets the client read a refusal.
 //!
-//! [`LimitBody`] does three things to the body of a request, and nothing to the rest:
+//! [`LimitBody`] does four things to the body of a request, and nothing to the rest:
 //!
 //! - A body over the limit is answered with 413, whether it said its length beforehand or not. The inner service
 //!   sees a body that ends with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), never one that ends cleanly.
@@ -8,6 +8,8 @@
 //!   bound, before the answer goes out. KAZOO writes its whole upload before it reads; a connection that is
 //!   closed under it loses the status of every third refused upload of 1 to 20 MiB. A client that waits for `100
 //!   Continue` is answered without.
+//! - A body that comes too slowly ([`stall_timeout`](LimitBody::stall_timeout), if it is set) is answered with 408, and its
+//!   connection closes. A client that sends a byte a second holds nothing for ever, wherever its body is read or drained.
 //! - A request whose end is in doubt is answered with 400, and its connection is closed, so that nothing behind it is
 //!   taken for a request: a PUT or POST by HTTP/1.0 without `content-length`, whose body cannot be told from none; a
 //!   `transfer-encoding` that is more than one `chunked`; more than one `host`. Behind the trailers of a chunked body,
@@ -41,6 +43,7 @@ mod body;
 mod framing;
 mod future;
 mod layer;
+mod pace;
 mod service;
 
 pub use self::{future::LimitBodyFuture, layer::LimitBody, service::LimitBodyService};

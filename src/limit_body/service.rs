@@ -39,7 +39,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let LimitBody { max, drain } = self.limits;
+        let limits = self.limits;
+        let LimitBody { max, drain, .. } = limits;
         let version = request.version();
         let (parts, body) = request.into_parts();
         let body = Body::new(body);
@@ -49,7 +50,7 @@ where
             .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if let Some(doubt) = doubt(&parts) {
             let refusal = Error::new(ErrorKind::InvalidRequest, doubt).into_response();
-            return LimitBodyFuture::refused(refusal, Shared::new(body, max, awaited).doubtful(), drain, version);
+            return LimitBodyFuture::refused(refusal, Shared::new(body, limits, awaited).doubtful(), drain, version);
         }
         if body.is_end_stream() {
             return LimitBodyFuture::inner(self.inner.call(Request::from_parts(parts, body)));
@@ -59,7 +60,7 @@ where
             .get(header::CONTENT_LENGTH)
             .and_then(|len| len.to_str().ok()?.parse().ok())
             .unwrap_or_else(|| body.size_hint().lower());
-        let shared = Shared::new(body, max, awaited);
+        let shared = Shared::new(body, limits, awaited);
         if declared > max {
             return LimitBodyFuture::refused(too_large(max).into_response(), shared, drain, version);
         }

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,11 +13,12 @@ use http::{HeaderValue, Method, Request, Response, header, request};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use super::{fetch::fetch, retry::RetryWindow, store::store};
+use super::{fetch::fetch, store::store};
 use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind, Result},
     key::BlobKey,
+    retry::RetryWindow,
     store::BlobStore,
 };
 
@@ -37,11 +39,18 @@ struct Shared<S> {
 impl<S: BlobStore> ServeBlobs<S> {
     /// Serves the files of `store`.
     pub fn new(store: S) -> Self {
+        Self::retrying(store, RetryWindow::default())
+    }
+
+    /// Serves the files of `store`; a key that keeps failing is answered with `Retry-After` for at most `window`, by
+    /// default [`RetryWindow::DEFAULT`].
+    pub fn with_retry_window(store: S, window: Duration) -> Self {
+        Self::retrying(store, RetryWindow::new(window))
+    }
+
+    fn retrying(store: S, retry: RetryWindow) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                store,
-                retry: RetryWindow::default(),
-            }),
+            shared: Arc::new(Shared { store, retry }),
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use kazoo_storage::{
     AnswerProbe, Authorize, Base64, BlobKey, Body, DecodeBase64, Event, ExtractKey, Grant, KazooStorage, LimitBody,
-    MediaPart, Metadata, MetadataKey, Observe, PathKey, QueryKey, SplitMultipart,
+    LimitConcurrency, MediaPart, Metadata, MetadataKey, Observe, PathKey, QueryKey, SplitMultipart,
 };
 use tower::{Layer, Service, util::BoxCloneSyncService};
 
@@ -481,6 +481,10 @@ fn too_large() -> Expect {
     Expect::Answered(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
+fn overloaded() -> Expect {
+    Expect::Answered(StatusCode::SERVICE_UNAVAILABLE)
+}
+
 fn storage(recorder: &Recorder) -> KazooStorage {
     KazooStorage::new(recorder.store()).observe(|_: &Event<'_>| ())
 }
@@ -512,6 +516,29 @@ fn layers_around_the_body() -> Vec<Subject> {
             ))
             .sample(Sample::new("over the limit", anything(), media(41), too_large()))
             .sample(Sample::new("far over the limit", anything(), media(500), too_large())),
+        Subject::layer("LimitConcurrency", LimitConcurrency::new(100))
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
+            .samples(raw_samples("/ACC/DOC/ATT.wav")),
+        Subject::layer("LimitConcurrency, none", LimitConcurrency::new(0))
+            .sample(Sample::new(
+                "over the limit",
+                with(anything(), key("/ACC/DOC/ATT.mp3")),
+                media(300),
+                overloaded(),
+            ))
+            .sample(Sample::new(
+                "over the limit, no key",
+                anything(),
+                media(300),
+                overloaded(),
+            ))
+            .sample(Sample::new(
+                "the probe",
+                with(put("/", Some("text/plain")), key(PROBE_PATH)),
+                probe_content(),
+                emitted(probe_content(), "text/plain"),
+            )),
         Subject::layer("Authorize", Authorize::new(|_: &mut Parts| Ok(Grant::everything())))
             .plain(&anything(), ALL)
             .plain(&multipart(), ALL)

@@ -1,0 +1,44 @@
+use std::{sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+
+use super::{LimitConcurrencyService, permit::Room};
+use crate::retry::RetryWindow;
+
+/// Layer that answers a number of requests at once, and asks for the others again.
+///
+/// A clone counts with the one it is of, and so do the services of both. See the [module](crate::limit_concurrency).
+#[derive(Clone, Debug)]
+pub struct LimitConcurrency {
+    pub(super) room: Arc<Room>,
+    pub(super) retry: Arc<RetryWindow>,
+}
+
+impl LimitConcurrency {
+    /// Lets `max` requests through at once.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self {
+            room: Room::new(max),
+            retry: Arc::default(),
+        }
+    }
+
+    /// Turns a key away with `Retry-After` for at most `window`; by default [`RetryWindow::DEFAULT`].
+    #[must_use]
+    pub fn retry_window(mut self, window: Duration) -> Self {
+        self.retry = Arc::new(RetryWindow::new(window));
+        self
+    }
+}
+
+impl<S> Layer<S> for LimitConcurrency {
+    type Service = LimitConcurrencyService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LimitConcurrencyService {
+            inner,
+            limit: self.clone(),
+        }
+    }
+}

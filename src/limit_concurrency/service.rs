@@ -1,0 +1,128 @@
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use tower_service::Service;
+
+use super::{LimitConcurrency, LimitConcurrencyFuture};
+use crate::{
+    body::Body,
+    error::{BoxError, Error, ErrorKind},
+    key::BlobKey,
+    probe::Probe,
+};
+
+/// The shortest that KAZOO's client obeys: most requests take far less.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Service of [`LimitConcurrency`].
+#[derive(Clone, Debug)]
+pub struct LimitConcurrencyService<S> {
+    pub(super) inner: S,
+    pub(super) limit: LimitConcurrency,
+}
+
+impl<S, B, ResBody> Service<Request<B>> for LimitConcurrencyService<S>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = LimitConcurrencyFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let LimitConcurrency { room, retry } = &self.limit;
+        let key = request.extensions().get::<BlobKey>();
+        let permit = room.enter();
+        if permit.is_none() && key.is_none_or(|key| Probe::of(key).is_none()) {
+            let message =
+                "the storage server answers as many requests as it may at once; nothing was stored, send it again";
+            let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));
+            let error = match key {
+                Some(key) => retry.bound(key, error),
+                None => error,
+            };
+            return LimitConcurrencyFuture::refused(error.into_response());
+        }
+        if let Some(key) = key {
+            retry.succeeded(key);
+        }
+        LimitConcurrencyFuture::admitted(self.inner.call(request), permit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{StatusCode, header};
+    use http_body_util::BodyExt as _;
+    use tower::{Layer as _, ServiceExt as _, service_fn};
+
+    use super::*;
+
+    async fn file(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+        Ok(Response::new("a file".into()))
+    }
+
+    async fn ask<S>(service: &S, key: &str) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+    {
+        let mut request = Request::new(Body::empty());
+        request.extensions_mut().insert(BlobKey::from_path(key).unwrap());
+        service.clone().oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_until_it_has_gone_out() {
+        let service = LimitConcurrency::new(2).layer(service_fn(file));
+        let read = ask(&service, "A").await;
+        let dropped = ask(&service, "A").await;
+        let refused = ask(&service, "A").await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+        let mut body = read.into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "a file");
+        let next = ask(&service, "A").await;
+        assert_eq!(
+            next.status(),
+            StatusCode::OK,
+            "its body has ended, though somebody holds it"
+        );
+        assert_eq!(ask(&service, "A").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(dropped);
+        assert_eq!(ask(&service, "A").await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_dropped_makes_room() {
+        let service = LimitConcurrency::new(1).layer(service_fn(file));
+        let mut cloned = service.clone();
+        drop(cloned.call(Request::new(Body::empty())));
+        assert_eq!(ask(&service, "A").await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn no_process_of_kazoo_waits_for_ever_and_none_for_the_probe() {
+        let service = LimitConcurrency::new(0)
+            .retry_window(Duration::ZERO)
+            .layer(service_fn(file));
+        let retry = async |key| ask(&service, key).await.headers().contains_key(header::RETRY_AFTER);
+        assert!(retry("A").await);
+        assert!(!retry("A").await);
+        assert!(retry("B").await);
+        let probe = "A/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
+        assert_eq!(ask(&service, probe).await.status(), StatusCode::OK);
+    }
+}
