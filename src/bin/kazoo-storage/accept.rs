@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use http::Request;
+use hyper::body::Incoming;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     signal::unix::SignalKind,
@@ -11,7 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    connection::{self, Handler},
+    admission::{Admission, Place, TurnedAway},
+    connection::{self, Accepted, Bounds, Handler},
     shutdown::{self, Phase, Signals},
     tls::Tls,
 };
@@ -42,26 +45,41 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }?;
     // A server that is started again may have connections of its last run in TIME_WAIT.
     socket.set_reuseaddr(true)?;
-    // Accepted connections inherit this: idle ones are never closed, so the kernel has to find the dead ones.
+    // Accepted connections inherit this: a download that waits for its reader is not the only one that can be dead.
     socket.set_keepalive(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
+/// What every connection is served by, and within which bounds.
+#[derive(Clone)]
+pub(crate) struct Site<S> {
+    pub(crate) tls: Option<Tls>,
+    pub(crate) service: S,
+    pub(crate) admission: Admission,
+    pub(crate) bounds: Bounds,
+}
+
 /// Serves connections until the first signal, and the open ones until they or `grace` end or a second signal comes.
 ///
-/// `phases` tells `service` how far the end has come.
+/// `phases` tells the service how far the end has come.
 pub(crate) async fn serve<S: Handler>(
     listener: TcpListener,
-    tls: Option<Tls>,
-    service: S,
+    site: Site<S>,
     phases: watch::Sender<Phase>,
     mut signals: Signals,
     grace: Duration,
 ) -> End {
     let mut connections = JoinSet::new();
-    let serve = |(stream, peer), connections: &mut JoinSet<()>| {
-        connections.spawn(serve_connection(stream, peer, tls.clone(), service.clone()));
+    let serve = |(stream, peer): (TcpStream, SocketAddr), connections: &mut JoinSet<()>| {
+        let since = Instant::now();
+        match site.admission.enter(peer) {
+            Some(place) => {
+                connections.spawn(serve_connection(stream, Accepted { peer, since }, place, site.clone()));
+            }
+            // Its client finds it closed.
+            None => tracing::debug!(%peer, "closed a connection unheard"),
+        }
     };
 
     loop {
@@ -117,17 +135,28 @@ pub(crate) async fn serve<S: Handler>(
     }
 }
 
-async fn serve_connection<S: Handler>(stream: TcpStream, peer: SocketAddr, tls: Option<Tls>, service: S) {
+async fn serve_connection<S: Handler>(stream: TcpStream, accepted: Accepted, place: Place, site: Site<S>) {
+    let Site {
+        tls, service, bounds, ..
+    } = site;
+    let over = place.is_over_the_limit();
+    let service = tower::util::MapRequest::new(service, move |mut request: Request<Incoming>| {
+        if over {
+            request.extensions_mut().insert(TurnedAway);
+        }
+        request
+    });
     // Answers are written whole; waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let served = match tls {
-        None => connection::serve(stream, peer, service).await,
-        Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => connection::serve(stream, peer, service).await,
+        None => connection::serve(stream, accepted, bounds, service).await,
+        Some(tls) => match tls.accept(stream, accepted.since + bounds.patience.head).await {
+            Ok(stream) => connection::serve(stream, accepted, bounds, service).await,
             Err(error) => {
                 // It never came to a request, so nothing else tells of it.
+                let peer = accepted.peer;
                 tracing::warn!(%peer, %error, "refused what is not TLS, or not the TLS that is asked for");
                 return;
             }

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
+use kazoo_storage::KazooStorage;
+
 use crate::{location::Location, plan::PlanOptions, scrub::ScrubOptions};
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
@@ -96,6 +98,12 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "KAZOO_STORAGE_MAX_BODY", value_name = "SIZE", default_value = "1GiB")]
     pub(crate) max_body: Size,
 
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
+
+    #[command(flatten)]
+    pub(crate) connections: ConnectionOptions,
+
     /// How many seconds the server takes at most from the first signal to its end
     ///
     /// In the last tenth, requests that are not done yet are answered with 503 and a Retry-After of a few seconds.
@@ -110,6 +118,73 @@ pub(crate) struct ServeOptions {
         default_value = "text"
     )]
     pub(crate) log_format: LogFormat,
+}
+
+/// What a request may take of the server.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LimitOptions {
+    /// Longest metadata of a multipart upload, its JSON part; more is answered with 413
+    #[arg(
+        long,
+        env = "KAZOO_STORAGE_MAX_METADATA",
+        value_name = "SIZE",
+        default_value = "1MiB"
+    )]
+    pub(crate) max_metadata: Size,
+
+    /// Longest head of a request, at least 8KiB; more is answered with 431, or 414 if it is the target alone
+    #[arg(long, env = "KAZOO_STORAGE_MAX_HEAD", value_name = "SIZE", default_value = "64KiB", value_parser = head_size)]
+    pub(crate) max_head: Size,
+
+    /// Most requests to answer at once; more are answered with 503 and a Retry-After of a second, on which KAZOO waits
+    /// and sends them again
+    #[arg(long, env = "KAZOO_STORAGE_MAX_REQUESTS", value_name = "NUMBER", default_value_t = KazooStorage::DEFAULT_MAX_CONCURRENT)]
+    pub(crate) max_requests: usize,
+
+    /// For how many seconds a file that cannot be stored or fetched, because of the store or of a limit, is answered with
+    /// Retry-After; after that with 503 alone, so that KAZOO gives it up
+    #[arg(long, env = "KAZOO_STORAGE_RETRY_WINDOW", value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
+    pub(crate) retry_window: Duration,
+
+    /// How many seconds the head of a request may take, from its first byte on; a new connection has as many for TLS and
+    /// the head together; more is answered with 408
+    #[arg(long, env = "KAZOO_STORAGE_HEAD_TIMEOUT", value_name = "SECONDS", default_value = "10", value_parser = waiting)]
+    pub(crate) head_timeout: Duration,
+
+    /// How many seconds a body may take for 1 KiB, or a client to read any of its answer; a slower body is answered with
+    /// 408, a client that does not read is closed on
+    #[arg(long, env = "KAZOO_STORAGE_STALL_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = waiting)]
+    pub(crate) stall_timeout: Duration,
+
+    /// How many seconds a connection may stay without a request, at least 125: KAZOO keeps one for 120, and an upload on a
+    /// connection that is just being closed is lost
+    #[arg(long, env = "KAZOO_STORAGE_IDLE_TIMEOUT", value_name = "SECONDS", default_value = "150", value_parser = idle)]
+    pub(crate) idle_timeout: Duration,
+}
+
+/// How many connections there may be. More are answered with 503 and a Retry-After of a second, and closed.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConnectionOptions {
+    /// Most connections of one address, or of one /64 of IPv6; behind a proxy all are the proxy's: set it as high as
+    /// `--max-connections` there
+    #[arg(
+        id = "max_connections_per_address",
+        long = "max-connections-per-address",
+        env = "KAZOO_STORAGE_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "NUMBER",
+        default_value = "1024"
+    )]
+    pub(crate) per_address: usize,
+
+    /// Most connections; each needs two file descriptors at most
+    #[arg(
+        id = "max_connections",
+        long = "max-connections",
+        env = "KAZOO_STORAGE_MAX_CONNECTIONS",
+        value_name = "NUMBER",
+        default_value = "8192"
+    )]
+    pub(crate) max: usize,
 }
 
 /// How connections are encrypted.
@@ -257,6 +332,35 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
         Ok(seconds @ 0..=86_400) => Ok(Duration::from_secs(seconds)),
         _ => Err("expected whole seconds, at most 86400"),
+    }
+}
+
+/// Whoever waits no second for a client has none.
+fn waiting(text: &str) -> Result<Duration, &'static str> {
+    seconds(text).and_then(|time| {
+        if time.is_zero() {
+            Err("expected at least 1 second")
+        } else {
+            Ok(time)
+        }
+    })
+}
+
+fn idle(text: &str) -> Result<Duration, &'static str> {
+    let time = seconds(text)?;
+    if time < Duration::from_secs(125) {
+        return Err(
+            "expected at least 125 seconds: KAZOO keeps an idle connection for 120 s, and loses an upload that it \
+                    sends on one which the server is just closing",
+        );
+    }
+    Ok(time)
+}
+
+fn head_size(text: &str) -> Result<Size, &'static str> {
+    match text.parse()? {
+        size @ Size(0x2000..=0x100_0000) => Ok(size),
+        Size(_) => Err("expected at least 8KiB and at most 16MiB"),
     }
 }
 

@@ -7,15 +7,29 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use kazoo_storage::{Body, PeerAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 
-use crate::linger::Lingering;
+use crate::{
+    linger::Lingering,
+    patience::{Answer, Busy, Patience, Patient},
+};
 
-/// The most bytes a connection holds of what it reads, and as many of what it writes.
-///
-/// It is also the longest head of a request. KAZOO's longest is that of a GET with all of a document's fields in its
-/// query, a few kilobytes.
-const MAX_BUFFER: usize = 64 * 1024;
+/// What a connection may take of the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) patience: Patience,
+    /// The most bytes it holds of what it reads, and as many of what it writes; so it is also the longest head of a
+    /// request. KAZOO's longest is that of a GET with all of a document's fields in its query, a few kilobytes.
+    pub(crate) max_head: usize,
+}
+
+/// A connection as it was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) peer: SocketAddr,
+    pub(crate) since: Instant,
+}
 
 /// What answers requests; cloned for each.
 pub(crate) trait Handler:
@@ -28,25 +42,34 @@ impl<S> Handler for S where
 {
 }
 
-/// Answers every request of `peer` on `io`, until the client closes it or an answer does.
+/// Answers every request on `io`, until the client closes it, an answer does, or the client takes too long.
 ///
-/// No timer runs on a connection that waits for a request. KAZOO keeps one open for 120 idle seconds, and an
-/// upload that meets the server's own close is lost. hyper's timeout for the head of a request would be such a timer:
-/// it starts as soon as the last answer is out.
-pub(crate) fn serve<T, S>(io: T, peer: SocketAddr, service: S) -> impl Future<Output = hyper::Result<()>> + Send
+/// KAZOO keeps a connection open for 120 idle seconds, and an upload that meets the server's own close is lost. hyper's
+/// timeout for the head of a request starts as soon as the last answer is out, so it is not used.
+pub(crate) fn serve<T, S>(
+    io: T,
+    accepted: Accepted,
+    bounds: Bounds,
+    service: S,
+) -> impl Future<Output = hyper::Result<()>> + Send
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Handler,
 {
+    let Accepted { peer, since } = accepted;
+    let busy = Busy::default();
+    let io = Patient::new(Lingering::new(io), bounds.patience, busy.clone(), since);
     http1::Builder::new()
-        .max_buf_size(MAX_BUFFER)
+        .max_buf_size(bounds.max_head)
         .half_close(false)
         .header_read_timeout(None)
         .serve_connection(
-            TokioIo::new(Lingering::new(io)),
+            TokioIo::new(io),
             service_fn(move |mut request: Request<Incoming>| {
+                let answering = busy.begin();
                 request.extensions_mut().insert(PeerAddr(peer));
-                service.clone().oneshot(request)
+                let answer = service.clone().oneshot(request);
+                async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer::new(body, answering))) }
             }),
         )
 }
@@ -65,6 +88,21 @@ mod tests {
     use super::*;
 
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4711);
+    const BOUNDS: Bounds = Bounds {
+        patience: Patience {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(150),
+            stall: Duration::from_secs(30),
+        },
+        max_head: 64 * 1024,
+    };
+
+    fn accepted() -> Accepted {
+        Accepted {
+            peer: PEER,
+            since: Instant::now(),
+        }
+    }
 
     async fn refuse(_: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         Ok(Error::new(ErrorKind::TooLarge, "too large").into_response())
@@ -77,12 +115,12 @@ mod tests {
 
     /// With the clock paused, every timer there is fires while the test sleeps.
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_stays_open() {
+    async fn an_idle_connection_outlives_that_of_kazoo() {
         let (mut client, server) = duplex(64 * 1024);
-        let connection = tokio::spawn(serve(server, PEER, tower::service_fn(read)));
-        for _ in 0..3 {
-            tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
-            assert!(!connection.is_finished());
+        let connection = tokio::spawn(serve(server, accepted(), BOUNDS, tower::service_fn(read)));
+        for wait in [9, 126, 149] {
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+            assert!(!connection.is_finished(), "{wait}");
             let request = b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nbody";
             client.write_all(request).await.unwrap();
             let mut response = String::new();
@@ -92,6 +130,28 @@ mod tests {
             assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
             assert!(!response.contains("connection:"), "{response}");
         }
+        // Its end is one that the client sees, with nothing more to read.
+        assert_eq!(client.read(&mut [0; 10]).await.unwrap(), 0);
+        drop(client);
+        connection.await.unwrap().unwrap();
+    }
+
+    /// The rest of a head and the idle time are told apart on one connection.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_head_behind_another_request_is_refused() {
+        let (mut client, server) = duplex(64 * 1024);
+        tokio::spawn(serve(server, accepted(), BOUNDS, tower::service_fn(read)));
+        client
+            .write_all(b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nbody")
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let start = Instant::now();
+        client.write_all(b"PUT / HTTP/1.1\r\n").await.unwrap();
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 10);
+        assert!(answers.contains("\r\n\r\nbodyHTTP/1.1 408 "), "{answers}");
     }
 
     /// A client that writes all of a body that nobody wants before it reads, as KAZOO does.
@@ -103,7 +163,11 @@ mod tests {
         let accepting = tokio::spawn(async move {
             loop {
                 let (stream, peer) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, peer, tower::service_fn(refuse)));
+                let accepted = Accepted {
+                    peer,
+                    since: Instant::now(),
+                };
+                tokio::spawn(serve(stream, accepted, BOUNDS, tower::service_fn(refuse)));
             }
         });
         let body = vec![0; BODY];

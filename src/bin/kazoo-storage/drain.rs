@@ -1,4 +1,4 @@
-//! What a request is answered with while the server comes to its end.
+//! What a request is answered with while the server comes to its end, or has too many connections.
 
 use std::convert::Infallible;
 

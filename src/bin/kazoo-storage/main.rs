@@ -2,12 +2,14 @@
 
 mod accept;
 mod access;
+mod admission;
 mod cli;
 mod connection;
 mod drain;
 mod linger;
 mod location;
 mod log;
+mod patience;
 mod plan;
 mod reload;
 mod scrub;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use http::{Request, uri::PathAndQuery};
+use hyper::body::Incoming;
 use kazoo_storage::{
     Base64, BlobStore, Body, Error, ErrorKind, KazooSettings, KazooStorage, LimitBody, MetadataKey, Observe, PathKey,
     QueryKey, SettingsKey, SharedAccessRules,
@@ -22,14 +23,18 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+use tower::ServiceExt as _;
 use tower_layer::Layer as _;
 
 use crate::{
-    accept::{self, End},
+    accept::{self, End, Site},
     access,
+    admission::{self, Admission, TurnAway},
     cli::{Base64Mode, KeySource, ServeOptions, Size},
-    connection::Handler,
-    drain, log, reload,
+    connection::{Bounds, Handler},
+    drain, log,
+    patience::Patience,
+    reload,
     shutdown::{Phase, Signals},
     store,
     tls::Tls,
@@ -50,6 +55,7 @@ type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 /// Serves until a signal ends it.
 pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
     log::init(options.log_format);
+    admission::raise_descriptors(&options.connections);
     // A worker for each core, as is the default.
     let runtime = runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -86,6 +92,20 @@ async fn start(options: ServeOptions) -> Fallible<End> {
         .map_or(&*options.mount, KazooSettings::mount)
         .to_owned();
     let service = service(&options, settings.as_ref(), &mount, access.clone(), phase).await?;
+    let limits = &options.limits;
+    let site = Site {
+        tls: tls.clone(),
+        service,
+        admission: Admission::new(&options.connections),
+        bounds: Bounds {
+            patience: Patience {
+                head: limits.head_timeout,
+                idle: limits.idle_timeout,
+                stall: limits.stall_timeout,
+            },
+            max_head: usize::try_from(limits.max_head.0)?,
+        },
+    };
     let address = listener.local_addr()?;
     // Before anybody can know that the server runs: from here on no signal ends it in another way.
     let signals = Signals::new()?;
@@ -95,11 +115,11 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     tracing::info!(%address, scheme, mount, store = %options.store.store, "started");
     if access.is_some() || tls.is_some() {
         let hangups = signal(SignalKind::hangup())?;
-        tokio::spawn(reload::on(hangups, options, access, tls.clone()));
+        tokio::spawn(reload::on(hangups, options, access, tls));
     }
     // A server whose stdout is closed is a server still.
     let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
-    Ok(accept::serve(listener, tls, service, phases, signals, grace).await)
+    Ok(accept::serve(listener, site, phases, signals, grace).await)
 }
 
 /// The storage at its mount, a hint everywhere else, and a line in the log for every request.
@@ -117,7 +137,12 @@ async fn service(
         Some(settings) => KazooStorage::from_settings(store, settings),
         None => by_flags(store, options),
     };
-    let storage = storage.max_body(max_body);
+    let storage = storage
+        .max_body(max_body)
+        .max_metadata(usize::try_from(options.limits.max_metadata.0)?)
+        .max_concurrent(options.limits.max_requests)
+        .stall_timeout(options.limits.stall_timeout)
+        .retry_window(options.limits.retry_window);
     let storage = match &access {
         Some(access) => storage.authorize(access.clone()),
         None => storage,
@@ -128,8 +153,23 @@ async fn service(
         let error = Error::new(ErrorKind::NotFound, hint.to_string());
         ready(Ok::<_, Infallible>(error.into_response()))
     });
-    let everywhere = storage.mount(mount).layer(LimitBody::new(max_body).layer(elsewhere));
-    let draining = tower::service_fn(move |request| drain::answer(everywhere.clone(), request, phase.clone()));
+    let everywhere = storage.mount(mount).layer(
+        LimitBody::new(max_body)
+            .stall_timeout(options.limits.stall_timeout)
+            .layer(elsewhere),
+    );
+    let turned_away = Arc::new(TurnAway::new(options.limits.retry_window));
+    let admitted = tower::service_fn(move |request: Request<Incoming>| {
+        let refusal = turned_away.answer(&request);
+        let everywhere = everywhere.clone();
+        async move {
+            match refusal {
+                Some(refusal) => Ok(refusal),
+                None => everywhere.oneshot(request).await,
+            }
+        }
+    });
+    let draining = tower::service_fn(move |request| drain::answer(admitted.clone(), request, phase.clone()));
     let keys = match settings {
         Some(settings) => !matches!(settings.key(), SettingsKey::Metadata(_)),
         None => !matches!(options.key, KeySource::Metadata(_)),

@@ -4,7 +4,6 @@ use std::{
     io,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
 };
 
 use rustls::{
@@ -13,13 +12,13 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::cli::TlsOptions;
-
-/// How long a client may take to agree on keys.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Accepts TLS by files that can be read again. A clone is the same one.
 #[derive(Clone)]
@@ -46,10 +45,10 @@ impl Tls {
         Ok(())
     }
 
-    /// Agrees on keys with the client.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// Agrees on keys with the client, until `deadline`.
+    pub(crate) async fn accept(&self, stream: TcpStream, deadline: Instant) -> io::Result<TlsStream<TcpStream>> {
         let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
-        timeout(HANDSHAKE, acceptor.accept(stream))
+        timeout_at(deadline, acceptor.accept(stream))
             .await
             .unwrap_or_else(|late| Err(io::Error::new(io::ErrorKind::TimedOut, late)))
     }
@@ -103,7 +102,7 @@ fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, net::SocketAddr};
+    use std::{fs, net::SocketAddr, time::Duration};
 
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use rustls::{ClientConfig, ProtocolVersion, SupportedProtocolVersion, pki_types::ServerName, version};
@@ -148,7 +147,7 @@ mod tests {
         let tls = tls.clone();
         let served = tokio::spawn(async move {
             let (stream, _) = listener.accept().await?;
-            let mut stream = tls.accept(stream).await?;
+            let mut stream = tls.accept(stream, Instant::now() + Duration::from_secs(10)).await?;
             let byte = stream.read_u8().await?;
             stream.write_u8(byte).await?;
             stream.shutdown().await

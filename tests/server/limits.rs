@@ -1,0 +1,303 @@
+//! What the server lets its clients take: time, memory and connections.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::process::{Client, FILE, Response, Server, eventually, multipart, program, put_head};
+
+const PROBE: &str = "/some_prefix/ACC/DOC/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
+const PROBE_CONTENT: &[u8] = b"some random content: 7f3c2a90b1d4e6f8a0c2e4f618293a4b";
+
+/// How long the server asks to wait, if it does.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let (_, rest) = response.head.split_once("\r\nretry-after: ")?;
+    Some(Duration::from_secs(rest.lines().next()?.parse().unwrap()))
+}
+
+/// Stores as KAZOO's HTTP client does: it obeys `Retry-After`, sends the same request again, and repeats nothing else.
+///
+/// Returns how often it was asked to wait.
+fn upload(address: SocketAddr, target: &str, body: &[u8]) -> usize {
+    let mut waits = 0;
+    loop {
+        let response = Client::connect(address).unwrap().put(target, body);
+        match (response.status, retry_after(&response)) {
+            (201, None) => return waits,
+            (503, Some(delay)) => {
+                waits += 1;
+                thread::sleep(delay);
+            }
+            _ => panic!("{response:?}"),
+        }
+    }
+}
+
+/// Stores as many files at once as there are `clients`, all by KAZOO's rules, and fetches each.
+fn burst(server: &Server, clients: usize, len: usize) -> usize {
+    let waits = thread::scope(|scope| {
+        let uploads: Vec<_> = (0..clients)
+            .map(|number| {
+                scope.spawn(move || {
+                    let body = vec![u8::try_from(number).unwrap(); len];
+                    upload(server.address, &format!("/some_prefix/ACC/DOC/{number}.mp3"), &body)
+                })
+            })
+            .collect();
+        uploads.into_iter().map(|upload| upload.join().unwrap()).sum()
+    });
+    let mut reader = server.connect();
+    for number in 0..clients {
+        let response = reader.get(&format!("/some_prefix/ACC/DOC/{number}.mp3"));
+        assert_eq!(response.status, 200, "{number}");
+        assert_eq!(response.body, vec![u8::try_from(number).unwrap(); len], "{number}");
+    }
+    waits
+}
+
+#[test]
+fn a_burst_of_ten_times_the_requests_loses_nothing() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &["--max-requests=4"]);
+    let mut busy: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for (number, client) in busy.iter_mut().enumerate() {
+        client.send(put_head(&format!("/some_prefix/ACC/BUSY/{number}.mp3"), 8));
+        client.send("half");
+    }
+    let refused = eventually("all places are taken", || {
+        let response = server.connect().get(FILE);
+        (response.status == 503).then_some(response)
+    });
+    assert_eq!(refused.json()["error"], "unavailable");
+    assert_eq!(retry_after(&refused), Some(Duration::from_secs(1)));
+    // The administrator who waits for the probe's answer gets one.
+    assert_eq!(server.connect().put(PROBE, PROBE_CONTENT).status, 201);
+    let waits = thread::scope(|scope| {
+        let burst = scope.spawn(|| burst(&server, 40, 100_000));
+        eventually("many are asked to wait", || {
+            (server.log().matches("status=503").count() >= 40).then_some(())
+        });
+        for client in &mut busy {
+            client.send("half");
+            assert_eq!(client.receive().status, 201);
+        }
+        burst.join().unwrap()
+    });
+    assert!(waits >= 40, "{waits}");
+}
+
+#[test]
+fn a_burst_of_ten_times_the_connections_loses_nothing() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &["--max-connections-per-address=4"]);
+    let mut busy: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for client in &mut busy {
+        assert_eq!(client.get(FILE).status, 404);
+    }
+    let refused = server.connect().put(FILE, &[0; 3_000_000]);
+    assert_eq!((refused.status, refused.closes()), (503, true), "{refused:?}");
+    assert_eq!(retry_after(&refused), Some(Duration::from_secs(1)));
+    let probed = server.connect().put(PROBE, PROBE_CONTENT);
+    assert_eq!((probed.status, retry_after(&probed)), (503, None), "{probed:?}");
+    // Those that are there are served.
+    assert_eq!(busy[0].put(FILE, b"content").status, 201);
+    let waits = thread::scope(|scope| {
+        let burst = scope.spawn(|| burst(&server, 40, 100_000));
+        eventually("many are asked to wait", || {
+            (server.log().matches("status=503").count() >= 40).then_some(())
+        });
+        busy.clear();
+        burst.join().unwrap()
+    });
+    assert!(waits >= 38, "{waits}");
+}
+
+#[test]
+fn what_keeps_failing_is_not_asked_for_again_for_ever() {
+    let root = TempDir::new().unwrap();
+    for limit in ["--max-requests=0", "--max-connections=0"] {
+        let server = Server::start(root.path(), &[limit, "--retry-window=1"]);
+        let first = server.connect().put(FILE, b"content");
+        assert_eq!((first.status, retry_after(&first).is_some()), (503, true), "{limit}");
+        let let_go = eventually("it is let go", || {
+            let response = server.connect().put(FILE, b"content");
+            assert_eq!(response.status, 503, "{limit}");
+            retry_after(&response).is_none().then_some(response)
+        });
+        assert_eq!(let_go.json()["error"], "unavailable");
+        let other = server.connect().put("/some_prefix/ACC/DOC/other.mp3", b"content");
+        assert!(retry_after(&other).is_some(), "{limit}");
+    }
+}
+
+/// Sends `bytes`, one each tenth of a second, until the server answers.
+pub(crate) fn drip(client: &mut Client, bytes: &[u8]) -> Response {
+    let mut stream = client.0.get_ref().try_clone().unwrap();
+    let bytes = bytes.to_vec();
+    let dripping = thread::spawn(move || {
+        for byte in bytes {
+            if stream.write_all(&[byte]).is_err() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let response = client.receive();
+    client.0.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+    dripping.join().unwrap();
+    response
+}
+
+#[test]
+fn what_drips_is_answered_and_idle_connections_are_kept() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &["--head-timeout=1", "--stall-timeout=1"]);
+    let mut idle = server.connect();
+    assert_eq!(idle.put(FILE, b"content").status, 201);
+    let long = format!("GET {FILE} HTTP/1.1\r\nx: {}", "x".repeat(600));
+
+    let begun = Instant::now();
+    let mut silent = server.connect();
+    let head = drip(&mut server.connect(), long.as_bytes());
+    assert_eq!((head.status, head.closes()), (408, true), "{head:?}");
+    assert_eq!(head.json()["error"], "timeout");
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert!(silent.is_closed());
+
+    // On a connection that was idle the time begins with the first byte.
+    let mut used = server.connect();
+    assert_eq!(used.get(FILE).status, 200);
+    assert_eq!(drip(&mut used, long.as_bytes()).status, 408);
+
+    let mut client = server.connect();
+    client.send(put_head("/some_prefix/ACC/DOC/slow.mp3", 1000));
+    let body = drip(&mut client, &[b'x'; 600]);
+    assert_eq!((body.status, body.closes()), (408, true), "{body:?}");
+    assert_eq!(body.json()["error"], "timeout");
+
+    // What nobody reads, of a refused upload, is as slow.
+    let mut client = server.connect();
+    client.send(put_head("/some_prefix/ACC/%2E%2E/slow.mp3", 1000));
+    let refused = drip(&mut client, &[b'x'; 600]);
+    assert_eq!((refused.status, refused.closes()), (400, true), "{refused:?}");
+
+    assert_eq!(idle.get(FILE).body, b"content");
+    assert_eq!(idle.get("/some_prefix/ACC/DOC/slow.mp3").status, 404);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answer_is_closed_on() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &["--stall-timeout=1", "--max-requests=1"]);
+    assert_eq!(server.connect().put(FILE, &vec![7; 64 << 20]).status, 201);
+    let mut client = server.connect();
+    client.send(format!("GET {FILE} HTTP/1.1\r\nhost: storage\r\n\r\n"));
+    // It holds the only place until then.
+    eventually("its place is free", || {
+        (server.connect().get("/some_prefix/A/B/C").status == 404).then_some(())
+    });
+    let mut answer = Vec::new();
+    let end = client.0.read_to_end(&mut answer);
+    assert!(answer.len() < 64 << 20 && (end.is_err() || answer.starts_with(b"HTTP/1.1 200 ")));
+}
+
+#[test]
+fn heads_metadata_and_parts_are_bounded() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &["--max-head=8KiB", "--max-metadata=100"]);
+    let head = |len: usize| {
+        let mut client = server.connect();
+        client.send(format!("GET {FILE} HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(len)));
+        client.receive().status
+    };
+    assert_eq!(head(7000), 404);
+    assert_eq!(head(9000), 431);
+
+    let upload = |body: String| {
+        let mut client = server.connect();
+        client.send(body);
+        client.receive()
+    };
+    let json = |len: usize| format!(r#"{{"id":"{}"}}"#, "x".repeat(len));
+    assert_eq!(upload(multipart(FILE, &json(80), "media")).status, 201);
+    assert_eq!(
+        upload(multipart(FILE, &json(100), "media")).json()["error"],
+        "too_large"
+    );
+    let third = "media\r\n--B\r\ncontent-type: audio/mpeg\r\n\r\nmore";
+    assert_eq!(
+        upload(multipart(FILE, &json(1), third)).json()["error"],
+        "invalid_multipart"
+    );
+    let many = third.repeat(10_000);
+    assert_eq!(
+        upload(multipart(FILE, &json(1), &many)).json()["error"],
+        "invalid_multipart"
+    );
+    let huge = format!("{}\r\n--B\r\nx: {}\r\n\r\n", json(1), "x".repeat(100_000));
+    assert_eq!(upload(multipart(FILE, &huge, "media")).json()["error"], "too_large");
+    assert_eq!(server.connect().get(FILE).body, b"media");
+}
+
+#[test]
+fn limits_that_cannot_be_are_refused() {
+    for (wrong, says) in [
+        ("--idle-timeout=124", "120 s"),
+        ("--head-timeout=0", "at least 1"),
+        ("--stall-timeout=0", "at least 1"),
+        ("--max-head=8191", "8KiB"),
+    ] {
+        let output = program().args(["serve", wrong]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong}: {stderr}");
+        assert!(stderr.contains(says), "{wrong}: {stderr}");
+    }
+}
+
+/// How many files the server has open.
+fn descriptors(server: &Server) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn aborted_uploads_leave_nothing_behind() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &[]);
+    assert_eq!(server.connect().put(FILE, b"content").status, 201);
+    let before = descriptors(&server);
+    for number in 0..500 {
+        let mut client = server.connect();
+        let target = format!("/some_prefix/ACC/DOC/{number}.mp3");
+        match number % 4 {
+            0 => client.send("PUT /some_prefix/ACC"),
+            1 => client.send(put_head(&target, 1_000_000)),
+            2 => {
+                client.send(put_head(&target, 1_000_000));
+                client.send(vec![0; 100_000]);
+            }
+            _ => {
+                let whole = multipart(&target, "{}", &"x".repeat(50_000));
+                client.send(&whole[..40_000]);
+            }
+        }
+    }
+    let stage = root.path().join(".stage");
+    let staged = || {
+        let files = fs::read_dir(&stage).unwrap();
+        files
+            .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().contains('-'))
+            .count()
+    };
+    eventually("all is as before", || {
+        (descriptors(&server) <= before + 20 && staged() == 0).then_some(())
+    });
+    assert_eq!(server.connect().get(FILE).body, b"content");
+    assert_eq!(server.connect().get("/some_prefix/ACC/DOC/2.mp3").status, 404);
+}
