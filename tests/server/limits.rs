@@ -100,7 +100,7 @@ fn a_burst_of_ten_times_the_connections_loses_nothing() {
     for client in &mut busy {
         assert_eq!(client.get(FILE).status, 404);
     }
-    let refused = server.connect().put(FILE, &[0; 3_000_000]);
+    let refused = server.connect().put(FILE, &vec![0; 3_000_000]);
     assert_eq!((refused.status, refused.closes()), (503, true), "{refused:?}");
     assert_eq!(retry_after(&refused), Some(Duration::from_secs(1)));
     let probed = server.connect().put(PROBE, PROBE_CONTENT);

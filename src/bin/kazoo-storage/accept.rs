@@ -73,12 +73,10 @@ pub(crate) async fn serve<S: Handler>(
     let mut connections = JoinSet::new();
     let serve = |(stream, peer): (TcpStream, SocketAddr), connections: &mut JoinSet<()>| {
         let since = Instant::now();
-        match site.admission.enter(peer) {
-            Some(place) => {
-                connections.spawn(serve_connection(stream, Accepted { peer, since }, place, site.clone()));
-            }
-            // Its client finds it closed.
-            None => tracing::debug!(%peer, "closed a connection unheard"),
+        if let Some(place) = site.admission.enter(peer) {
+            connections.spawn(serve_connection(stream, Accepted { peer, since }, place, site.clone()));
+        } else {
+            tracing::debug!(%peer, "closed a connection unheard");
         }
     };
 

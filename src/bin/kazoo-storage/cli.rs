@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
 use kazoo_storage::KazooStorage;
 
-use crate::{location::Location, plan::PlanOptions, scrub::ScrubOptions};
+use crate::{location::Location, plan::PlanOptions, scrub::ScrubOptions, tls::TlsOptions};
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]
@@ -185,41 +185,6 @@ pub(crate) struct ConnectionOptions {
         default_value = "8192"
     )]
     pub(crate) max: usize,
-}
-
-/// How connections are encrypted.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct TlsOptions {
-    /// PEM file with the certificate, and those between it and its authority: connections are TLS 1.2 or 1.3; read again
-    /// on SIGHUP, with the key
-    #[arg(
-        id = "tls_cert",
-        long = "tls-cert",
-        env = "KAZOO_STORAGE_TLS_CERT",
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
-    pub(crate) cert: Option<PathBuf>,
-
-    /// PEM file with the certificate's private key
-    #[arg(
-        id = "tls_key",
-        long = "tls-key",
-        env = "KAZOO_STORAGE_TLS_KEY",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
-    pub(crate) key: Option<PathBuf>,
-
-    /// PEM file with authorities: only clients with a certificate of one of them are let in
-    #[arg(
-        id = "tls_client_ca",
-        long = "tls-client-ca",
-        env = "KAZOO_STORAGE_TLS_CLIENT_CA",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
-    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// Where files are kept, and how.

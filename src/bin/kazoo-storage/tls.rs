@@ -2,10 +2,11 @@
 
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
+use clap::Args;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -18,7 +19,40 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::cli::TlsOptions;
+/// How connections are encrypted.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TlsOptions {
+    /// PEM file with the certificate, and those between it and its authority: connections are TLS 1.2 or 1.3; read again
+    /// on SIGHUP, with the key
+    #[arg(
+        id = "tls_cert",
+        long = "tls-cert",
+        env = "KAZOO_STORAGE_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// PEM file with the certificate's private key
+    #[arg(
+        id = "tls_key",
+        long = "tls-key",
+        env = "KAZOO_STORAGE_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub(crate) key: Option<PathBuf>,
+
+    /// PEM file with authorities: only clients with a certificate of one of them are let in
+    #[arg(
+        id = "tls_client_ca",
+        long = "tls-client-ca",
+        env = "KAZOO_STORAGE_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub(crate) client_ca: Option<PathBuf>,
+}
 
 /// Accepts TLS by files that can be read again. A clone is the same one.
 #[derive(Clone)]
