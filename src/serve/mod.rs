@@ -19,7 +19,8 @@
 //!
 //! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`, on which KAZOO's client
 //! waits and sends the same request again, so that nothing is lost. It would do so for ever, and its caller waits with
-//! it, so a key that has failed for an hour ([another time](ServeBlobs::with_retry_window)) is answered without `Retry-After`.
+//! it, so a key that has failed for an hour, or for [as long as is set](ServeBlobs::with_retry_window), is answered
+//! without `Retry-After`.
 //!
 //! ```
 //! use http::{Request, StatusCode};

@@ -76,6 +76,7 @@ pub(crate) async fn serve<S: Handler>(
         if let Some(place) = site.admission.enter(peer) {
             connections.spawn(serve_connection(stream, Accepted { peer, since }, place, site.clone()));
         } else {
+            // Its client finds it closed.
             tracing::debug!(%peer, "closed a connection unheard");
         }
     };

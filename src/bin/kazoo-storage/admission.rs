@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, header, uri::PathAndQuery};
+use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use kazoo_storage::{BlobKey, Body, Error, ErrorKind, Probe, RetryWindow};
 
 use crate::cli::ConnectionOptions;
@@ -129,22 +130,37 @@ impl TurnAway {
     /// The refusal of `request`, if it came on a connection over a limit: 503, and the connection closes.
     pub(crate) fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         request.extensions().get::<TurnedAway>()?;
-        // Whatever its parts mean to the storage, they tell it from other requests, and whether it is the probe.
-        let parts = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
-        let key = BlobKey::from_segments(parts.split(['/', '?', '&', '=']).filter(|part| !part.is_empty())).ok();
         let message = "there are as many connections as the storage server may have, in all or of your address; nothing was \
                        stored, send it again";
         let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));
-        let error = match &key {
-            Some(key) if Probe::of(key).is_some() => error.with_retry_after(None),
-            Some(key) => self.retry.bound(key, error),
-            None => error,
+        let error = match identity(request.uri()) {
+            Some(identity) if !is_probe(request.uri()) => self.retry.bound(&identity, error),
+            _ => error.with_retry_after(None),
         };
         let mut response = error.into_response();
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
         Some(response)
     }
+}
+
+/// Whether `uri` names KAZOO's credentials probe, wherever the settings put its name.
+pub(crate) fn is_probe(uri: &Uri) -> bool {
+    target(uri)
+        .split(['/', '?', '&', '='])
+        .filter_map(|part| BlobKey::from_segments([part]).ok())
+        .any(|key| Probe::of(&key).is_some())
+}
+
+/// What tells a request from others, whatever the parts of its target mean to the storage.
+fn identity(uri: &Uri) -> Option<BlobKey> {
+    let mut hasher = DefaultHasher::new();
+    target(uri).hash(&mut hasher);
+    BlobKey::from_segments([hasher.finish().to_string()]).ok()
+}
+
+fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("", PathAndQuery::as_str)
 }
 
 /// Lets the process open as many files as the system allows, and says so if that is less than its connections need.
@@ -205,6 +221,21 @@ mod tests {
         drop((other, neighbour));
         let open = lock(&admission.open);
         assert_eq!((open.admitted, open.turned_away, open.by_address.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_probe_is_told_from_files_by_its_name() {
+        let name = "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
+        for (target, probe) in [
+            (format!("/some_prefix/ACC/DOC/{name}"), true),
+            (format!("/some_prefix/ACC/{name}/ACC/{name}?metadata"), true),
+            (format!("/index.fu?token=t&name={name}"), true),
+            (format!("/some_prefix/ACC/DOC/{name}.mp3"), false),
+            ("/".repeat(100), false),
+        ] {
+            assert_eq!(is_probe(&target.parse().unwrap()), probe, "{target}");
+            assert!(identity(&target.parse().unwrap()).is_some());
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a request is answered with while the server comes to its end, or has too many connections.
+//! What a request is answered with while the server comes to its end.
 
 use std::convert::Infallible;
 
@@ -7,7 +7,7 @@ use kazoo_storage::{Body, Error, ErrorKind};
 use tokio::sync::watch;
 use tower::{Service, ServiceExt as _};
 
-use crate::shutdown::Phase;
+use crate::{admission, shutdown::Phase};
 
 /// Answers `request` by `service`, as far as `phase` allows.
 pub(crate) async fn answer<S, B>(
@@ -18,13 +18,17 @@ pub(crate) async fn answer<S, B>(
 where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
 {
+    let uri = request.uri().clone();
     let mut response = tokio::select! {
         // What is done at once is answered even at the very end.
         biased;
         response = service.oneshot(request) => response?,
         _ = phase.wait_for(|phase| *phase == Phase::Ending) => {
             let message = "the storage server is stopping before the request was done; send it again";
-            Error::new(ErrorKind::Unavailable, message).into_response()
+            let error = Error::new(ErrorKind::Unavailable, message);
+            // An administrator waits for the probe's answer.
+            let error = if admission::is_probe(&uri) { error.with_retry_after(None) } else { error };
+            error.into_response()
         }
     };
     if *phase.borrow() != Phase::Serving {
@@ -69,12 +73,22 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_cut_off_is_asked_for_again() {
-        let (phases, phase) = watch::channel(Phase::Serving);
-        let answering = tokio::spawn(answer(tower::service_fn(never), Request::new(()), phase));
-        phases.send_replace(Phase::Ending);
-        let response = answering.await.unwrap().unwrap();
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(response.headers()[header::CONNECTION], "close");
-        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+        for (path, retry_after) in [
+            ("/ACC/DOC/message.mp3", Some("5")),
+            (
+                "/ACC/DOC/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt",
+                None,
+            ),
+        ] {
+            let (phases, phase) = watch::channel(Phase::Serving);
+            let request = Request::put(path).body(()).unwrap();
+            let answering = tokio::spawn(answer(tower::service_fn(never), request, phase));
+            phases.send_replace(Phase::Ending);
+            let response = answering.await.unwrap().unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[header::CONNECTION], "close");
+            let header = response.headers().get(header::RETRY_AFTER);
+            assert_eq!(header.map(|value| value.to_str().unwrap()), retry_after, "{path}");
+        }
     }
 }
