@@ -97,20 +97,22 @@ async def ordinary(server, name, seconds):
 async def drip(server, source, first, rest, tally):
     """Begins a request, and goes on with it at a byte a second, again and again."""
     while True:
+        reader, writer = await server.connect(source)
         try:
-            reader, writer = await server.connect(source)
+            answered = asyncio.create_task(reader.read(4096))
             writer.write(first)
             for at in range(len(rest)):
-                await asyncio.sleep(1)
-                if reader.at_eof():
+                await asyncio.wait([answered], timeout=1)
+                if answered.done():
                     break
                 writer.write(rest[at:at + 1])
                 await writer.drain()
-            text = await asyncio.wait_for(reader.read(4096), 60)
+            text = await asyncio.wait_for(answered, 60)
             status = text.split(b' ', 2)[1].decode() if text else 'closed'
         except OSError:
             status = 'reset'
         except asyncio.CancelledError:
+            answered.cancel()
             writer.transport.abort()
             raise
         tally[status] = tally.get(status, 0) + 1
