@@ -42,7 +42,7 @@ def run(binary, seconds):
     command = [
         binary, HERE / "corpus" / name, f"-artifact_prefix={artifacts}/", f"-max_total_time={seconds}",
         f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}", "-print_final_stats=1", "-use_value_profile=1",
-    ]  # fmt: skip
+    ]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, errors="replace")
     return done.stderr, done.returncode == 0
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes what the fuzzers start from, to fuzz/corpus: the captured requests of tests/fixtures, taken apart for each target.
+"""Writes what the fuzzers start from, to fuzz/corpus: the captures of tests/fixtures, taken apart for each target.
 
 Every input of a target that takes a body begins with the four cuts of `pieces.rs`.
 """
@@ -47,8 +47,9 @@ def key(stores, fetches):
         for pair in query.split(b"&"):
             corpus.add(pair.partition(b"=")[2])
     for path in [
-        "a%2Fb/c%252Fd/%E2%82%AC//é/", "a/../b\n../x", "%2e%2E/b", "a/%00", "a/%FF", "%C0%AE", "x/" * 33, "x/" * 64,
-        "A/B/A/B\nC", "A//B/\n//C/", "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/DOC/ATT.mp3\nsystem_data/DOC/ATT.mp3",
+        "a%2Fb/c%252Fd/%E2%82%AC//é/", "a/../b\n../x", "%2e%2E/b", "a/%00", "a/%C2%85", "a/%FF", "%C0%AE",
+        "x/" * 33, "x/" * 64, "A/B/A/B\nC", "A//B/\n//C/",
+        "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/DOC/ATT.mp3\nsystem_data/DOC/ATT.mp3",
         "y" * 1025, "/i?recording=A/B.wavA/B.wav", "/?media_id=a%2Fb&id=1",
     ]:
         corpus.add(path)
@@ -59,7 +60,8 @@ def content_type(stores):
     values = {split(request)[1].get(b"content-type", b"") for request in stores}
     values |= {
         b"multipart/mixed", b"multipart/mixed; boundary=", b'Multipart/Mixed;charset=x; BOUNDARY="b c"', b"audio/mpeg",
-        b"multipart/form-data; boundary=a/b+c", b"multipart/form-data; boundary=" + b"x" * 201, b"multipart/related; boundary=B",
+        b"multipart/form-data; boundary=a/b+c", b"multipart/form-data; boundary=" + b"x" * 201,
+        b"multipart/related; boundary=B",
         b'multipart/mixed; boundary="B ', b'multipart/mixed; boundary=""', b"multipart/mixed; boundary=-",
     }
     for value in values:
@@ -81,23 +83,36 @@ def bodies(stores):
         multipart.add(TINY, [number % 4], "B\n", body.replace(boundary, b"B"))
         media = body.split(b"\r\n\r\n", 2)[2].rpartition(b"\r\n--")[0]
         encoded.add(SMALL, [number % 3, (2, 0, 4, 0x1A, 0x0B)[number % 5]], media)
-    for text in [b"", b"SUQz", b"SUQzAA==", b"AA=A", b"=AAA", b"SUQz\r\n", b"AAB=", b"A" * 1024, b"A" * 1028, b"A" * 1023 + b"=", b"A" * 1023 + b"=AAAA",
-                 b"c29tZSByYW5kb20gY29udGVudDogN2YzYzJhOTBiMWQ0ZTZmOGEwYzJlNGY2MTgyOTNhNGI="]:
+    for text in [
+        b"", b"SUQz", b"SUQzAA==", b"AA=A", b"=AAA", b"SUQz\r\n", b"AAB=",
+        b"A" * 1024, b"A" * 1028, b"A" * 1023 + b"=", b"A" * 1023 + b"=AAAA",
+        b"c29tZSByYW5kb20gY29udGVudDogN2YzYzJhOTBiMWQ0ZTZmOGEwYzJlNGY2MTgyOTNhNGI=",
+    ]:
         for mode in range(3):
             for meant in (2, 4, 6, 3, 0x12, 0x0A):
                 encoded.add(TINY, [mode, meant], text)
             encoded.add([200, 255, 7, 220], [mode, 0x22], text)
+    # Padding that ends a piece, and is not the end.
+    for padded in [b"A" * 1151 + b"=", b"A" * 1150 + b"=="]:
+        for more in [b"", b"A" * 64, b"===="]:
+            encoded.add([200] * 4, [1, 2], padded + more)
     part = b"--B\r\ncontent-type: audio/mpeg\r\n\r\nID3"
-    for body in [part + b"\r\n--B--", part, b"preamble" + part + b"\r\n--B  \r\n\r\n\r\n--B--epilogue", part + b"\r\n--Bx", b"--B--",
-                 b"\r\n--B\r\ncontent-type: application/json\r\n\r\n{}\r\n" + part + b"\r\n" + part + b"\r\n--B--"]:
+    json_part = b"\r\n--B\r\ncontent-type: application/json\r\n\r\n{}\r\n"
+    for body in [
+        part + b"\r\n--B--", part, part + b"\r\n--Bx", b"--B--",
+        b"preamble" + part + b"\r\n--B  \r\n\r\n\r\n--B--epilogue",
+        json_part + part + b"\r\n" + part + b"\r\n--B--",
+    ]:
         for flags in range(8):
             multipart.add(TINY, [flags], "B\n", body)
 
 
 def range_():
     corpus = Corpus("range")
-    for value in ["bytes=0-", "bytes=2-5", "Bytes= 2 - 5 ", "bytes=-7", "bytes=0-99999999999999999999999", "bytes=5-2", "bytes=-",
-                  "bytes=0-1,4-5", "bytes=9-9", "bytes=10-", "bytes=-0", "items=0-1", "bytes=+1-2"]:
+    for value in [
+        "bytes=0-", "bytes=2-5", "Bytes= 2 - 5 ", "bytes=-7", "bytes=0-99999999999999999999999", "bytes=5-2",
+        "bytes=-", "bytes=0-1,4-5", "bytes=9-9", "bytes=10-", "bytes=-0", "items=0-1", "bytes=+1-2",
+    ]:
         for length in range(5):
             corpus.add([length], "range: ", value, "\n")
         for condition in ['"v2"', '"v1"', 'W/"v2"', "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:19 GMT", "x"]:
@@ -119,13 +134,15 @@ def settings():
         {"token": "fI6n-3Qc", "accounts": ["ACC"], "may": "read"},
         {"token": "a/b %", "may": "write"},
         {"user": "us:er", "password": "007é", "accounts": [], "may": "both"},
-        {"user": "", "password": "x"}, {"token": ""}, {"user": "x"}, {"token": "x", "user": "y", "password": "z"}, {"may": "all"},
+        {"user": "", "password": "x"}, {"token": ""}, {"user": "x"}, {"token": "x", "user": "y", "password": "z"},
+        {"may": "all"},
     ]
     for document in (
         [{"networks": [network]} for network in networks]
         + [{"credentials": [credential]} for credential in credentials]
         + [{"networks": networks[:4], "trusted_proxies": networks[:2], "credentials": credentials[:4]}, {}, [], {"other": 1}]
-        + [{"networks": None, "credentials": credentials[:1]}, {"credentials": [{"token": "x", "user": None, "accounts": None}]}]
+        + [{"networks": None, "credentials": credentials[:1]}]
+        + [{"credentials": [{"token": "x", "user": None, "accounts": None}]}]
     ):
         corpus.add(json.dumps(document))
     corpus.add('{"networks":[],"networks":["::1"]}')
@@ -133,6 +150,7 @@ def settings():
 
 def request(stores, fetches):
     corpus = Corpus("request")
+    put = b"PUT /A/B/C HTTP/1.%d\r\n%s\r\n\r\nID3"
     get = b"GET /A/B/C HTTP/1.1\r\nhost: x\r\n\r\n"
     for number, store in enumerate(stores):
         target, _, body = split(store)
@@ -142,18 +160,21 @@ def request(stores, fetches):
         chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [body[:100], body[100:]] if piece)
         corpus.add(TINY, [key], chunked, chunks, "0\r\n\r\n", get)
     for fetch in fetches:
-        corpus.add(SMALL, [4 if b"recording=" in fetch else 0], "PUT /A/B/C HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nID3", fetch)
-    put = b"PUT /A/B/C HTTP/1.%d\r\n%s\r\n\r\nID3"
-    for line in [b"content-length: 3", b"content-length: 4", b"content-length: 2", b"expect: 100-continue\r\ncontent-length: 3",
-                 b"if-none-match: *\r\ncontent-length: 3", b"content-range: bytes 0-2/9\r\ncontent-length: 3", b"x: y"]:
+        corpus.add(SMALL, [4 if b"recording=" in fetch else 0], put % (1, b"content-length: 3"), fetch)
+    for line in [
+        b"content-length: 3", b"content-length: 4", b"content-length: 2", b"x: y",
+        b"expect: 100-continue\r\ncontent-length: 3", b"if-none-match: *\r\ncontent-length: 3",
+        b"content-range: bytes 0-2/9\r\ncontent-length: 3",
+    ]:
         corpus.add(TINY, [0], put % (1, line), get)
         corpus.add(TINY, [0], put % (0, line))
     for line in [b"/T0k", b"//T%30k", b"/R", b"/T0k/ACC"]:
-        corpus.add(TINY, [32], b"PUT " + line + b"/ACC/D/A HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nID3", get)
+        corpus.add(TINY, [32], (put % (1, b"content-length: 3")).replace(b"/A/B/C", line + b"/ACC/D/A"), get)
     for text in [b"kazoo:p@ss", b"kazoo:p%40ss", b"kazoop@ss:", b"T0k:", b"R:", b"x:y"]:
         authorization = b"authorization: Basic " + b64encode(text)
         corpus.add(TINY, [32], put % (1, authorization + b"\r\ncontent-length: 3"))
-        corpus.add(TINY, [36], b"PUT /?token=T0k&recording=ACC/D/A HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n", authorization, "\r\n\r\n")
+        by_query = put.replace(b"/A/B/C", b"/?token=T0k&recording=ACC/D/A")
+        corpus.add(TINY, [36], by_query % (1, authorization + b"\r\ncontent-length: 3"))
     for method in ["DELETE", "OPTIONS", "HEAD", "PATCH"]:
         corpus.add(TINY, [0], method, " /A/B/C HTTP/1.1\r\n\r\n", get)
 

@@ -195,6 +195,7 @@ fn judge(options: Options, head: &Parts, body: Option<&Bytes>, answer: &Response
     }
     if status == StatusCode::CREATED {
         let (key, upload) = expected.expect("what is acknowledged is whole, and can be stored");
+        assert!(body.is_some_and(|body| body.len() as u64 <= options.max_body));
         match Probe::of(&key) {
             Some(probe) => assert_eq!(upload.content, probe.content()),
             None => drop(files.insert(key, upload)),
