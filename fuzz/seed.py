@@ -116,13 +116,15 @@ def range_():
         for length in range(5):
             corpus.add([length], "range: ", value, "\n")
         for condition in ['"v2"', '"v1"', 'W/"v2"', "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:19 GMT", "x"]:
-            corpus.add([0], "range: ", value, "\nif-range: ", condition)
+            for age in range(3):
+                corpus.add([5 * age], "range: ", value, "\nif-range: ", condition)
     for name in ["if-match", "if-none-match"]:
         for value in ['"v2"', '"v1"', '"v1", W/"v2"', "*", 'W/"v2"', "v2", ""]:
             corpus.add([0], name, ": ", value, "\n")
     for name in ["if-modified-since", "if-unmodified-since"]:
         for value in ["Tue, 14 Nov 2023 22:13:20 GMT", "Tuesday, 14-Nov-23 22:13:19 GMT", "Tue Nov 14 22:13:21 2023", "x"]:
-            corpus.add([0], name, ": ", value, '\nif-none-match: "v1"\n')
+            for age in range(3):
+                corpus.add([5 * age], name, ": ", value, "\n")
     corpus.add([0], "content-range: bytes 0-1/2\n")
 
 

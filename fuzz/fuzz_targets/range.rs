@@ -1,11 +1,11 @@
-//! Fetches and uploads with conditions and ranges: headers, one a line, of requests for a file whose length the first
-//! byte of the input says.
+//! Fetches and uploads with conditions and ranges: headers, one a line, of requests for a file whose length and age the
+//! first byte of the input says.
 
 #![no_main]
 
 use std::{
     ops::Range,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -22,16 +22,33 @@ use tower::ServiceExt as _;
 const ETAG: &str = "\"v2\"";
 /// Lengths around which something changes; files over 64 KiB are streamed.
 const LENGTHS: [usize; 5] = [10, 0, 1, 300, (64 << 10) + 7];
+/// When it was stored, in seconds since 1970: lately, before there are dates, and when there are none any more.
+const DATES: [i64; 3] = [1_700_000_000, -1, 253_402_300_800];
+
+/// A file in a store.
+struct File {
+    content: Bytes,
+    stored: SystemTime,
+}
 
 fuzz_target!(|input: &[u8]| {
-    let Some((len, input)) = input.split_first() else {
+    let Some((meant, input)) = input.split_first() else {
         return;
     };
-    let len = LENGTHS[usize::from(*len) % LENGTHS.len()];
+    let meant = usize::from(*meant);
     let Some(headers) = headers(input) else { return };
-    let content: Bytes = (0..=u8::MAX).cycle().take(len).collect();
+    let date = DATES[meant / LENGTHS.len() % DATES.len()];
+    let since = Duration::from_secs(date.unsigned_abs());
+    let file = File {
+        content: (0..=u8::MAX).cycle().take(LENGTHS[meant % LENGTHS.len()]).collect(),
+        stored: if date < 0 {
+            UNIX_EPOCH - since
+        } else {
+            UNIX_EPOCH + since
+        },
+    };
 
-    let (head, _, none) = ask(&Method::HEAD, &content, &headers, Body::empty());
+    let (head, _, none) = ask(&Method::HEAD, &file, &headers);
     assert!(matches!(head.as_u16(), 200 | 304 | 412), "{head}");
     assert!(none.is_empty() || head == StatusCode::PRECONDITION_FAILED);
     if !headers.keys().any(is_condition) {
@@ -40,8 +57,8 @@ fuzz_target!(|input: &[u8]| {
     if let Some(expected) = plain_condition(&headers) {
         assert_eq!(head, expected);
     }
-    fetch(&headers, &content, head);
-    store(&headers, &content);
+    fetch(&headers, &file, head);
+    store(&headers, &file);
 });
 
 fn headers(lines: &[u8]) -> Option<HeaderMap> {
@@ -75,8 +92,9 @@ fn plain_condition(headers: &HeaderMap) -> Option<StatusCode> {
     }
 }
 
-fn fetch(headers: &HeaderMap, content: &Bytes, head: StatusCode) {
-    let (status, answered, body) = ask(&Method::GET, content, headers, Body::empty());
+fn fetch(headers: &HeaderMap, file: &File, head: StatusCode) {
+    let (status, answered, body) = ask(&Method::GET, file, headers);
+    let content = &file.content;
     if head != StatusCode::OK {
         assert_eq!(status, head);
         return;
@@ -144,10 +162,10 @@ fn range(headers: &HeaderMap) -> Option<impl Fn(u64) -> Option<Range<u64>>> {
 }
 
 /// An upload with these headers replaces the file whole, or leaves it as it was.
-fn store(headers: &HeaderMap, content: &Bytes) {
+fn store(headers: &HeaderMap, file: &File) {
     let mut headers = headers.clone();
     headers.remove("content-length");
-    let (store, served) = site(content);
+    let (store, served) = site(file);
     let answer = run(served.oneshot(request(&Method::PUT, &headers, "another".into()))).unwrap();
     let stored = run(async {
         let blob = store.0.get(&key(), None).await.unwrap().into_blob().unwrap();
@@ -160,14 +178,14 @@ fn store(headers: &HeaderMap, content: &Bytes) {
         assert_eq!(stored, "another");
     } else {
         assert_refusal(&answer);
-        assert_eq!(stored, content);
+        assert_eq!(stored, file.content);
         assert!(headers.keys().any(|name| is_condition(name) || name == "content-range"));
     }
 }
 
-fn ask(method: &Method, content: &Bytes, headers: &HeaderMap, body: Body) -> (StatusCode, HeaderMap, Bytes) {
-    let (_, served) = site(content);
-    let answer = run(served.oneshot(request(method, headers, body))).unwrap();
+fn ask(method: &Method, file: &File, headers: &HeaderMap) -> (StatusCode, HeaderMap, Bytes) {
+    let (_, served) = site(file);
+    let answer = run(served.oneshot(request(method, headers, Body::empty()))).unwrap();
     if answer.status().is_client_error() || answer.status().is_server_error() {
         assert_refusal(&answer);
     }
@@ -187,20 +205,20 @@ fn key() -> BlobKey {
     BlobKey::from_segments(["file"]).unwrap()
 }
 
-fn site(content: &Bytes) -> (Dated, ServeBlobs<Dated>) {
-    let store = Dated(MemoryStore::new());
-    run(store.0.put(Upload::new(key(), content.clone()))).unwrap();
+fn site(file: &File) -> (Dated, ServeBlobs<Dated>) {
+    let store = Dated(MemoryStore::new(), file.stored);
+    run(store.0.put(Upload::new(key(), file.content.clone()))).unwrap();
     (store.clone(), ServeBlobs::new(store))
 }
 
 /// Files that were all stored at the same time, so that the same input gets the same answer again.
 #[derive(Clone)]
-struct Dated(MemoryStore);
+struct Dated(MemoryStore, SystemTime);
 
 impl Dated {
-    fn info(mut info: BlobInfo) -> BlobInfo {
+    fn info(&self, mut info: BlobInfo) -> BlobInfo {
         info.etag = Some(HeaderValue::from_static(ETAG));
-        info.modified = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
+        info.modified = Some(self.1);
         info
     }
 }
@@ -213,7 +231,7 @@ impl BlobStore for Dated {
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
         let fetched = self.0.get(key, range).await?;
         Ok(match fetched {
-            Fetched::Blob(blob) => Fetched::Blob(Blob::partial(Self::info(blob.info), blob.range, blob.body)),
+            Fetched::Blob(blob) => Fetched::Blob(Blob::partial(self.info(blob.info), blob.range, blob.body)),
             redirect @ Fetched::Redirect(_) => redirect,
         })
     }

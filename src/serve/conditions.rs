@@ -1,5 +1,7 @@
 //! Conditional requests (RFC 9110, section 13), which browsers and players send and KAZOO never does.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use headers::{HeaderMapExt as _, IfModifiedSince, IfRange, IfUnmodifiedSince, LastModified};
 use http::{HeaderMap, HeaderValue, header};
 
@@ -33,7 +35,7 @@ pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo) -> Verdict {
     }
     let fresh = match Tags::under(headers, &header::IF_NONE_MATCH) {
         Some(tags) => tags.have(info, Comparison::Weak),
-        None => match (headers.typed_get::<IfModifiedSince>(), info.modified) {
+        None => match (headers.typed_get::<IfModifiedSince>(), date(info)) {
             (Some(condition), Some(modified)) => !condition.is_modified(modified),
             _ => false,
         },
@@ -58,7 +60,7 @@ pub(super) fn range_holds(headers: &HeaderMap, info: &BlobInfo) -> bool {
             Tag::parse(tag).is_some_and(|tag| of_file.is_some_and(|of_file| tag.is(of_file, Comparison::Strong)))
         }
         (Some(_), None) => {
-            let modified = info.modified.map(LastModified::from);
+            let modified = date(info).map(LastModified::from);
             let date = headers.typed_get::<IfRange>();
             date.is_some_and(|date| !date.is_modified(None, modified.as_ref()))
         }
@@ -70,20 +72,22 @@ pub(super) fn range_holds(headers: &HeaderMap, info: &BlobInfo) -> bool {
 fn unchanged(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool {
     match Tags::under(headers, &header::IF_MATCH) {
         Some(tags) => info.is_some_and(|info| tags.have(info, Comparison::Strong)),
-        None => match (
-            headers.typed_get::<IfUnmodifiedSince>(),
-            info.and_then(|info| info.modified),
-        ) {
+        None => match (headers.typed_get::<IfUnmodifiedSince>(), info.and_then(date)) {
             (Some(condition), Some(modified)) => condition.precondition_passes(modified),
             _ => true,
         },
     }
 }
 
+/// When the file was stored, if HTTP has a date for that: from 1970 to the end of 9999.
+pub(super) fn date(info: &BlobInfo) -> Option<SystemTime> {
+    const END: Duration = Duration::from_secs(253_402_300_800);
+    info.modified
+        .filter(|modified| modified.duration_since(UNIX_EPOCH).is_ok_and(|since| since < END))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
-
     use super::*;
 
     fn info() -> BlobInfo {
@@ -153,5 +157,31 @@ mod tests {
         }
         assert!(range_holds(&HeaderMap::new(), &info()));
         assert!(!range_holds(&headers(&[("if-range", BEFORE)]), &info()));
+    }
+
+    /// A clock that was wrong, or a file that was restored from somewhere.
+    #[test]
+    fn what_was_stored_before_1970_or_after_9999_has_no_date() {
+        let second = Duration::from_secs(1);
+        let end = UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+        let mut info = info();
+        for modified in [UNIX_EPOCH - second, end] {
+            info.modified = Some(modified);
+            assert_eq!(date(&info), None);
+            assert_eq!(
+                of_fetch(&headers(&[("if-modified-since", AT)]), &info),
+                Verdict::Proceed
+            );
+            assert!(allow_change(&headers(&[("if-unmodified-since", BEFORE)]), Some(&info)));
+            assert!(!range_holds(&headers(&[("if-range", AT)]), &info));
+        }
+        for modified in [UNIX_EPOCH, end - second] {
+            info.modified = Some(modified);
+            assert_eq!(date(&info), Some(modified));
+            assert!(range_holds(
+                &headers(&[("if-range", "Fri, 31 Dec 9999 23:59:59 GMT")]),
+                &info
+            ));
+        }
     }
 }

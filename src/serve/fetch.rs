@@ -1,6 +1,6 @@
 //! GET and HEAD.
 
-use std::{ops::Range, time::SystemTime};
+use std::ops::Range;
 
 use headers::{AcceptRanges, ContentRange, HeaderMapExt as _, LastModified};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, request};
@@ -219,8 +219,7 @@ fn version_headers(headers: &mut HeaderMap, info: &BlobInfo) {
     if let Some(etag) = &info.etag {
         headers.insert(header::ETAG, etag.clone());
     }
-    // A date in the future, of a file whose clock was wrong, would be no date to compare with.
-    if let Some(modified) = info.modified.filter(|modified| *modified >= SystemTime::UNIX_EPOCH) {
+    if let Some(modified) = conditions::date(info) {
         headers.typed_insert(LastModified::from(modified));
     }
 }
