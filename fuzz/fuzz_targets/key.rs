@@ -69,7 +69,7 @@ fn of_target(target: &str) {
     assert_eq!(PathKey.candidates(&head).ok(), Candidates::from_path(path).ok());
     for candidates in [
         QueryKey::new("recording").candidates(&head),
-        MetadataKey::new(["media_id", "call_id", "id"]).candidates(&head),
+        MetadataKey::new(["media_id", "id", "call_id"]).candidates(&head),
     ] {
         for key in candidates.iter().flat_map(Candidates::iter) {
             assert_safe(key);

@@ -32,7 +32,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
-const FIELDS: [&str; 3] = ["media_id", "call_id", "id"];
+const FIELDS: [&str; 3] = ["media_id", "id", "call_id"];
 /// How long a body may be if the flags say so.
 const TIGHT: u64 = 256;
 

@@ -16,9 +16,10 @@ use crate::{
 /// only the metadata tells them apart. It needs `send_multipart`. Put the layer behind
 /// [`SplitMultipart`](crate::SplitMultipart); [`KazooStorage`](crate::KazooStorage) does.
 ///
-/// A document is stored whole and fetched by the fields of its nested `metadata` object if it has one, so a field of
-/// that object is found both ways: `media_id` for voicemail, `call_id` for recordings, and `id` for documents
-/// without such an object. The first of the fields that is there is the key, as one segment.
+/// A document is stored whole, and fetched by the fields of its nested `metadata` object if it has one: that object's
+/// come first, then the document's own. The first of the fields that is there is the key, as one segment. For every
+/// document that KAZOO has, `media_id`, `id`, `call_id` in this order name one key both ways: voicemail has the first in
+/// that object, recordings and faxes have the second; a call may have several recordings, so its own id comes last.
 #[derive(Clone, Debug)]
 pub struct MetadataKey {
     fields: Vec<Cow<'static, str>>,
@@ -54,10 +55,14 @@ impl KeyExtractor for MetadataKey {
                  send_multipart to true in the storage settings, or give field_list its fields",
             )
         })?;
-        let value = self.fields.iter().find_map(|field| match metadata.field(field)? {
-            Value::String(text) => Some(text),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
+        let document = metadata.to_map();
+        let nested = document.get("metadata").and_then(Value::as_object);
+        let value = nested.into_iter().chain([&document]).find_map(|object| {
+            self.fields.iter().find_map(|field| match object.get(&**field)? {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            })
         });
         BlobKey::from_segments([value.ok_or_else(|| self.missing("the JSON part"))?])
     }
@@ -91,7 +96,7 @@ mod tests {
 
     #[test]
     fn store_and_fetch_name_the_same_key() {
-        let extractor = MetadataKey::new(["media_id", "call_id", "id"]);
+        let extractor = MetadataKey::new(["media_id", "id", "call_id"]);
         let stored = parts(
             "",
             Some(r#"{"id":"DOC","metadata":{"call_id":"ZGQ4@10.1.2.3:5060;x=1&y=2"}}"#),
@@ -100,6 +105,18 @@ mod tests {
         let key = extractor.key(&stored).unwrap();
         assert_eq!(key.attachment(), "ZGQ4@10.1.2.3:5060;x=1&y=2");
         assert_eq!(extractor.candidates(&fetched).unwrap().first(), &key);
+    }
+
+    #[test]
+    fn two_recordings_of_one_call_have_two_keys() {
+        let extractor = MetadataKey::new(["media_id", "id", "call_id"]);
+        let key = |json| extractor.key(&parts("", Some(json))).unwrap();
+        let recording = key(r#"{"call_id":"ZGQ4","id":"DOC1"}"#);
+        assert_ne!(recording, key(r#"{"call_id":"ZGQ4","id":"DOC2"}"#));
+        let fetched = parts("call_id=ZGQ4&id=DOC1", None);
+        assert_eq!(extractor.candidates(&fetched).unwrap().first(), &recording);
+        // What no fetch will name is kept all the same.
+        assert_eq!(key(r#"{"id":"DOC","metadata":{}}"#).attachment(), "DOC");
     }
 
     #[test]
