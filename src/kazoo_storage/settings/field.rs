@@ -1,53 +1,18 @@
-//! `field_list`: what KAZOO makes a file's name of, and what its parts are when it comes.
+//! `field_list`: what KAZOO makes a file's name of.
 
-use percent_encoding::percent_decode_str;
-use serde::Deserialize;
-use serde_json::Value;
+use std::collections::HashSet;
 
-use super::invalid;
+use super::{
+    element::{Element, Named},
+    invalid,
+    pieces::{Fields, Pieces},
+    raw::{check_raw, decoded, segments},
+};
 use crate::{error::Result, key::BlobKey};
-
-/// What the parts of a key are, as far as `field_list` says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Fields {
-    /// The account the file belongs to.
-    pub account: Option<String>,
-    /// The owner of the document, if it has one.
-    pub owner: Option<String>,
-    /// The document the file is attached to.
-    pub document: Option<String>,
-    /// The file's own name.
-    pub attachment: Option<String>,
-    /// The database the document is in.
-    pub database: Option<String>,
-}
-
-/// An entry of `field_list`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Element {
-    /// The same as `const`.
-    Text(String),
-    Named(Named),
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Named {
-    /// What KAZOO knows of the file: `account_id`, `id` (the document's), `attachment` or `db`; nothing for another.
-    Arg(String),
-    /// As it is.
-    Const(String),
-    /// A field of the document, if it has it; a list leads to one of an object in it.
-    Field(Value),
-    /// Several, without a separator between them.
-    Group(Vec<Element>),
-}
 
 /// What one part of a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Account,
     Owner,
     Document,
@@ -55,184 +20,182 @@ enum Part {
     Database,
     /// A field that the document may not have.
     Other,
+    /// Decoded.
     Text(String),
-    /// Parts with nothing between them: which is where, only KAZOO knows.
-    Group(Vec<Part>),
+    /// Several with nothing between them: which is where, only KAZOO knows.
+    Mixed,
+}
+
+impl Part {
+    /// Whether it may be any text.
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self, Self::Attachment | Self::Database | Self::Other | Self::Mixed)
+    }
 }
 
 /// What a name is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
+    /// Decoded.
+    folders: Vec<String>,
     parts: Vec<Part>,
-    separator: String,
+    separator: Separator,
+    warning: Option<&'static str>,
+}
+
+/// What stands between the parts.
+#[derive(Clone, Debug)]
+enum Separator {
+    /// Each part is a segment.
+    Slash,
+    /// All parts are one segment, and this, decoded, stands between them and may stand in them.
+    Within(String),
+    /// Something by which a name cannot be taken apart.
+    Other,
 }
 
 impl Template {
-    /// Of a name that begins with `folders`; by default what KAZOO has without a `field_list`.
-    pub(super) fn new(folders: &[&str], list: Option<Vec<Element>>, separator: &str) -> Result<Self> {
-        let folders = folders.iter().flat_map(|folder| folder.split('/'));
-        let folders = folders
-            .filter(|folder| !folder.is_empty())
-            .map(|folder| Part::Text(folder.to_owned()));
-        let list = match list {
-            Some(list) => list.into_iter().filter_map(part).collect(),
-            None => vec![Part::Account, Part::Owner, Part::Document, Part::Attachment],
+    /// Of a name that begins with `folders`; by default what KAZOO has without a `field_list`. It ends where one of `ends`
+    /// stands in a constant or in the separator.
+    pub(super) fn new(
+        folders: Vec<String>,
+        list: Option<Vec<Element>>,
+        separator: Option<&str>,
+        ends: &[char],
+    ) -> Result<Self> {
+        let list = list.unwrap_or_else(|| {
+            let arg = |name: &str| Element::Named(Named::Arg(name.to_owned()));
+            let owner = Element::Named(Named::Field("owner_id".into()));
+            vec![arg("account_id"), owner, arg("id"), arg("attachment")]
+        });
+        let separator = separator.unwrap_or("/");
+        check_raw("field_separator", separator)?;
+        let shown = until(separator, ends);
+        let mut name = Name {
+            over: false,
+            seen: Vec::new(),
+            ends,
         };
-        if !list.iter().any(tells_apart) {
+        let mut parts = Vec::new();
+        let separated = shown == separator;
+        let by_slash = separated && !separator.is_empty() && separator.bytes().all(|byte| byte == b'/');
+        for element in list {
+            if name.over {
+                element.check()?;
+                continue;
+            }
+            match name.part(element)? {
+                Some(Part::Text(text)) if by_slash => {
+                    let segments = segments("field_list", &text)?;
+                    parts.extend(segments.into_iter().map(Part::Text));
+                }
+                Some(Part::Text(text)) => parts.push(Part::Text(decoded(&text))),
+                Some(part) => parts.push(part),
+                None => continue,
+            }
+            name.over |= !separated;
+        }
+        let has = |part: &Part| name.seen.contains(part);
+        if ![Part::Document, Part::Attachment, Part::Other].iter().any(has) {
             return Err(invalid(
-                "nothing in `field_list` tells one file from another, so that each would replace the last: let it have \
-                 `{\"arg\": \"id\"}` and `{\"arg\": \"attachment\"}`",
+                "nothing in the path tells one file from another, so that each would replace the last: let `field_list` have \
+                 `{\"arg\": \"id\"}` and `{\"arg\": \"attachment\"}` before any `?` or `#`",
             ));
         }
+        let unique = has(&Part::Document) && has(&Part::Attachment);
+        let separator = if by_slash {
+            Separator::Slash
+        } else if separated && !separator.is_empty() && !separator.contains('/') {
+            Separator::Within(decoded(separator))
+        } else {
+            Separator::Other
+        };
         Ok(Self {
-            parts: folders.chain(list).collect(),
-            separator: separator.to_owned(),
+            folders,
+            parts,
+            separator,
+            warning: (!unique).then_some(
+                "`field_list` does not have both `{\"arg\": \"id\"}` and `{\"arg\": \"attachment\"}` in the path: files that \
+                 differ in nothing else, as those of a fax or of a call may, replace each other",
+            ),
         })
     }
 
     /// What may lose files.
-    pub(super) fn warning(&self) -> Option<String> {
-        let has = |part: &Part| self.parts.iter().any(|each| contains(each, part));
-        let unique = has(&Part::Document) || self.parts.iter().any(|part| contains(part, &Part::Other));
-        (has(&Part::Attachment) && !unique).then(|| {
-            "`field_list` has no `{\"arg\": \"id\"}`: files of the same name replace each other, as faxes and the credentials test of \
-             several accounts may"
-                .to_owned()
-        })
+    pub(super) fn warning(&self) -> Option<&'static str> {
+        self.warning
     }
 
     /// What the parts of `key` are; none if it is not of this template, or cannot be taken apart.
     pub(super) fn fields(&self, key: &BlobKey) -> Option<Fields> {
-        let pieces: Vec<String> = if self.separator == "/" {
-            key.segments().map(str::to_owned).collect()
-        } else {
-            // Folders are segments of their own; the rest is one.
-            let mut segments: Vec<&str> = key.segments().collect();
-            let name = segments.pop()?;
-            let separator = percent_decode_str(&self.separator).decode_utf8().ok()?;
-            let folders = segments.into_iter().map(str::to_owned);
-            if separator.is_empty() {
-                return None;
-            }
-            folders.chain(name.split(&*separator).map(str::to_owned)).collect()
-        };
-        let mut fields = Fields::default();
-        let glue = if self.separator == "/" {
-            None
-        } else {
-            Some(&*self.separator)
-        };
-        assign(&self.parts, &pieces, glue, &mut fields).then_some(fields)
-    }
-}
-
-/// What an entry stands for; nothing for an argument that KAZOO does not have.
-fn part(element: Element) -> Option<Part> {
-    Some(match element {
-        Element::Text(text) | Element::Named(Named::Const(text)) => Part::Text(text),
-        Element::Named(Named::Arg(name)) => match &*name {
-            "account_id" => Part::Account,
-            "id" => Part::Document,
-            "attachment" => Part::Attachment,
-            "db" => Part::Database,
+        let segments: Vec<&str> = key.segments().collect();
+        let rest = segments.strip_prefix(&*self.folders.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let pieces = match (&self.separator, rest) {
+            (Separator::Slash, rest) => Pieces::new(rest.iter().copied(), None),
+            (Separator::Within(separator), [name]) => Pieces::new(name.split(&**separator), Some(separator)),
             _ => return None,
-        },
-        Element::Named(Named::Field(name)) => match name.as_str() {
-            Some("pvt_account_id") => Part::Account,
-            Some("owner_id") => Part::Owner,
-            Some("_id" | "id") => Part::Document,
-            _ => Part::Other,
-        },
-        Element::Named(Named::Group(list)) => Part::Group(list.into_iter().filter_map(part).collect()),
-    })
-}
-
-/// Whether it differs from file to file.
-fn tells_apart(part: &Part) -> bool {
-    match part {
-        Part::Document | Part::Attachment | Part::Other => true,
-        Part::Account | Part::Owner | Part::Database | Part::Text(_) => false,
-        Part::Group(parts) => parts.iter().any(tells_apart),
-    }
-}
-
-fn contains(part: &Part, wanted: &Part) -> bool {
-    match part {
-        Part::Group(parts) => parts.iter().any(|part| contains(part, wanted)),
-        part => part == wanted,
-    }
-}
-
-/// Assigns `pieces` to `parts` from the left, and says whether they fit. With a `glue` that names may hold too, a part
-/// can take several pieces.
-fn assign(parts: &[Part], pieces: &[String], glue: Option<&str>, fields: &mut Fields) -> bool {
-    let Some((part, parts)) = parts.split_first() else {
-        return pieces.is_empty();
-    };
-    let most = if glue.is_some() {
-        pieces.len()
-    } else {
-        pieces.len().min(1)
-    };
-    for count in 1..=most {
-        let Some((taken, rest)) = pieces.split_at_checked(count) else {
-            break;
         };
-        let text = taken.join(glue.unwrap_or_default());
-        let mut found = fields.clone();
-        if take(part, text, glue.is_some(), &mut found) && assign(parts, rest, glue, &mut found) {
-            *fields = found;
-            return true;
-        }
+        pieces.assign(&self.parts, 0, &mut HashSet::new())
     }
-    // What a document does not have is left out, separator and all.
-    matches!(part, Part::Owner | Part::Other) && assign(parts, pieces, glue, fields)
 }
 
-/// Whether `text` can be what `part` stands for; with `strictly`, only if it looks like it.
-fn take(part: &Part, text: String, strictly: bool, fields: &mut Fields) -> bool {
-    match part {
-        Part::Account if strictly && !is_account(&text) => return false,
-        Part::Account => fields.account = Some(text),
-        // An owner is an id as a user's is, which keeps a key of three parts from having one.
-        Part::Owner if !is_hex(&text) => return false,
-        Part::Owner => fields.owner = Some(text),
-        Part::Document if strictly && !is_document(&text) => return false,
-        Part::Document => fields.document = Some(text),
-        Part::Attachment => fields.attachment = Some(text),
-        Part::Database => fields.database = Some(text),
-        Part::Other => {}
-        Part::Text(expected) => return *expected == text,
-        Part::Group(parts) => {
-            // A constant behind the name, such as `?from=x`, is no part of the path.
-            let mut named = parts
-                .iter()
-                .filter(|part| !matches!(part, Part::Text(text) if text.starts_with('?')));
-            return match (named.next(), named.next()) {
-                (Some(only), None) => take(only, text, strictly, fields),
-                _ => true,
-            };
-        }
+/// What of the list has been read.
+struct Name<'a> {
+    /// What follows is no part of the name.
+    over: bool,
+    /// All that is in the name, in groups too.
+    seen: Vec<Part>,
+    ends: &'a [char],
+}
+
+impl Name<'_> {
+    /// What `element` stands for; nothing for an argument that KAZOO does not have. A text is as it was written.
+    fn part(&mut self, element: Element) -> Result<Option<Part>> {
+        element.check()?;
+        let part = match element {
+            Element::Text(text) | Element::Named(Named::Const(text)) => {
+                let shown = until(&text, self.ends);
+                self.over = shown.len() < text.len();
+                return Ok((!shown.is_empty()).then(|| Part::Text(shown.to_owned())));
+            }
+            Element::Named(Named::Arg(name)) => match &*name {
+                "account_id" => Part::Account,
+                "id" => Part::Document,
+                "attachment" => Part::Attachment,
+                "db" => Part::Database,
+                _ => return Ok(None),
+            },
+            Element::Named(Named::Field(name)) => match name.as_str() {
+                Some("pvt_account_id") => Part::Account,
+                Some("owner_id") => Part::Owner,
+                Some("_id" | "id") => Part::Document,
+                _ => Part::Other,
+            },
+            Element::Named(Named::Group(list)) => {
+                let mut group = Vec::new();
+                for element in list {
+                    if self.over {
+                        element.check()?;
+                    } else {
+                        group.extend(self.part(element)?);
+                    }
+                }
+                // A group of one is as that one is.
+                return Ok(match group.pop() {
+                    Some(only) if group.is_empty() => Some(only),
+                    Some(_) => Some(Part::Mixed),
+                    None => None,
+                });
+            }
+        };
+        self.seen.push(part.clone());
+        Ok(Some(part))
     }
-    true
 }
 
-fn is_hex(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// An account's id, or what stands in its place for the whole system and for a document of no account.
-fn is_account(text: &str) -> bool {
-    is_hex(text) || matches!(text, "system_data" | "unknown_account")
-}
-
-/// A document's id, which in a database of one month begins with that.
-fn is_document(text: &str) -> bool {
-    let id = match text.split_once('-') {
-        Some((month, id)) if month.len() == 6 && month.bytes().all(|byte| byte.is_ascii_digit()) => id,
-        _ => text,
-    };
-    is_hex(id)
+/// What stands in `text` before the first of `ends`.
+fn until<'a>(text: &'a str, ends: &[char]) -> &'a str {
+    text.split(ends).next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -242,10 +205,15 @@ mod tests {
     const ACCOUNT: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
     const OWNER: &str = "1a2b3c4d5e6f708192a3b4c5d6e7f809";
     const DOCUMENT: &str = "202401-9f86d081884c7d659a2feaa0c55ad015";
+    const PATH: [char; 2] = ['?', '#'];
 
-    fn template(folders: &[&str], list: Option<&str>, separator: &str) -> Template {
+    fn read(folder: &str, list: Option<&str>, separator: &str, ends: &[char]) -> Result<Template> {
         let list = list.map(|list| serde_json::from_str(list).unwrap());
-        Template::new(folders, list, separator).unwrap()
+        Template::new(segments("path", folder)?, list, Some(separator), ends)
+    }
+
+    fn template(folder: &str, list: Option<&str>, separator: &str) -> Template {
+        read(folder, list, separator, &PATH).unwrap()
     }
 
     /// Account, owner, document, attachment and database.
@@ -267,7 +235,7 @@ mod tests {
 
     #[test]
     fn by_default_a_name_has_three_parts_or_four() {
-        let template = template(&[], None, "/");
+        let template = template("", None, "/");
         let path = format!("{ACCOUNT}/{DOCUMENT}/a%2Fb.mp3");
         assert_eq!(
             fields(&template, &path),
@@ -281,7 +249,7 @@ mod tests {
         for other in ["a.mp3", "A/B", "A/B/C/D", "A/B/C/D/E"] {
             assert_eq!(fields(&template, other), None, "{other}");
         }
-        let folders = self::template(&["/abs/base/", "sub"], None, "/");
+        let folders = self::template("/abs//b%61se/sub", None, "/");
         let path = format!("abs/base/sub/system_data/{DOCUMENT}/a.mp3");
         assert_eq!(
             fields(&folders, &path),
@@ -294,7 +262,7 @@ mod tests {
     fn a_list_says_what_the_parts_are() {
         let list = r#"["static", {"arg":"account_id"}, {"arg":"db"}, {"arg":"id"}, {"field":"source_type"}, {"arg":"nope"},
                        {"group":[{"arg":"attachment"}, {"const":"?from=x"}]}]"#;
-        let template = template(&[], Some(list), "/");
+        let template = template("", Some(list), "/");
         let path = "static/A/account%2F0c%2F8f%2F1c/D/voicemail/a.mp3";
         assert_eq!(
             fields(&template, path),
@@ -310,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_separator_may_stand_in_the_parts_too() {
-        let dashes = template(&[], None, "-");
+        let dashes = template("", None, "-");
         let path = format!("{ACCOUNT}-{DOCUMENT}-a-b.mp3");
         assert_eq!(
             fields(&dashes, &path),
@@ -321,28 +289,90 @@ mod tests {
             fields(&dashes, &path),
             Some(all([ACCOUNT, OWNER, DOCUMENT, "a.mp3", ""]))
         );
-        let escaped = template(&[], None, "%2F");
+        let escaped = template("", None, "%2F");
         let path = format!("{ACCOUNT}%2F{DOCUMENT}%2Fa.mp3");
         assert_eq!(fields(&escaped, &path), Some(all([ACCOUNT, "", DOCUMENT, "a.mp3", ""])));
-        assert_eq!(fields(&template(&[], None, ""), "Aa.mp3"), None);
+        assert_eq!(fields(&template("", None, ""), "Aa.mp3"), None);
+    }
+
+    #[test]
+    fn constants_are_split_and_decoded_as_a_path_is() {
+        let list = r#"["a/b%20c/", {"group":["d"]}, {"arg":"id"}, {"group":["x-", {"arg":"attachment"}]}]"#;
+        let by_slash = template("", Some(list), "/");
+        assert_eq!(
+            fields(&by_slash, "a/b%20c/d/D/x-a.mp3"),
+            Some(all(["", "", "D", "", ""]))
+        );
+        let by_tilde = template("in", Some(r#"["a%7Eb", {"arg":"id"}, {"arg":"attachment"}]"#), "~");
+        let path = format!("in/a~b~{DOCUMENT}~a.mp3");
+        assert_eq!(fields(&by_tilde, &path), Some(all(["", "", DOCUMENT, "a.mp3", ""])));
+    }
+
+    #[test]
+    fn a_name_of_separators_alone_is_taken_apart_at_once() {
+        let list = format!(
+            "[{}{{\"arg\":\"id\"}}]",
+            r#"{"field":"a"},{"arg":"attachment"},"#.repeat(12)
+        );
+        let template = template("", Some(&list), "-");
+        assert_eq!(fields(&template, &"-".repeat(1024)), None);
+    }
+
+    fn refusal(list: &str, separator: &str) -> String {
+        let error = read("", Some(list), separator, &PATH).unwrap_err();
+        error.message().to_owned()
     }
 
     #[test]
     fn a_list_that_loses_files_is_refused_or_warned_of() {
-        for list in [r#"[{"arg":"account_id"}]"#, r#"["x"]"#, r#"[{"arg":"nope"}]"#] {
-            let list: Vec<Element> = serde_json::from_str(list).unwrap();
-            assert!(
-                Template::new(&[], Some(list), "/")
-                    .unwrap_err()
-                    .message()
-                    .contains("tells one file")
-            );
+        let both = r#"[{"arg":"id"},{"arg":"attachment"}]"#;
+        for (list, separator) in [
+            (r#"[{"arg":"account_id"}]"#, "/"),
+            (r#"["x"]"#, "/"),
+            (r#"[{"arg":"nope"}]"#, "/"),
+            (r#"[{"group":[{"const":"rec?id="},{"arg":"id"}]}]"#, "/"),
+            (r#"["rec#", {"arg":"id"},{"arg":"attachment"}]"#, "/"),
+            (r#"[{"arg":"account_id"},{"arg":"id"},{"arg":"attachment"}]"#, "?"),
+        ] {
+            assert!(refusal(list, separator).contains("tells one file"), "{list}");
         }
-        let names_only = template(&[], Some(r#"[{"arg":"account_id"},{"arg":"attachment"}]"#), "/");
-        assert!(names_only.warning().unwrap().contains("same name"));
-        assert_eq!(template(&[], None, "/").warning(), None);
+        for (list, separator) in [
+            (r#"[{"arg":"account_id"},{"arg":"attachment"}]"#, "/"),
+            (r#"[{"arg":"id"}]"#, "/"),
+            (r#"[{"field":"call_id"}, ".mp3"]"#, ""),
+            (r#"[{"arg":"id"}, {"group":["?", {"arg":"attachment"}]}]"#, "/"),
+            (both, "#"),
+            (both, "/x?y="),
+        ] {
+            let warning = template("", Some(list), separator).warning().unwrap();
+            assert!(warning.contains("replace each other"), "{list}");
+        }
+        assert_eq!(template("", Some(both), "/").warning(), None);
+        assert_eq!(template("", None, "/").warning(), None);
+        // In a query only `&` and `#` end the name.
+        let list = Some(r#"[{"arg":"id"}, "?", {"arg":"attachment"}]"#);
+        assert_eq!(read("", list, "/", &['&', '#']).unwrap().warning(), None);
+        assert!(read("", list, "&", &['&', '#']).unwrap().warning().is_some());
         serde_json::from_str::<Vec<Element>>(r#"[{"argument":"id"}]"#)
             .map(drop)
             .unwrap_err();
+    }
+
+    #[test]
+    fn what_no_path_can_hold_is_refused() {
+        for (constant, separator) in [
+            ("a<b", "/"),
+            ("%2", "/"),
+            ("a/../b", "/"),
+            ("%2E", "/"),
+            ("x?a b", "/"),
+            ("x", " "),
+        ] {
+            let list = format!(r#"[{{"arg":"id"}}, {{"arg":"attachment"}}, "{constant}"]"#);
+            assert!(refusal(&list, separator).contains("no URL can hold"), "{constant}");
+        }
+        // Not alone in its segment.
+        let list = r#"[{"group":[{"arg":"id"}, ".", {"arg":"attachment"}]}]"#;
+        assert_eq!(template("", Some(list), "/").warning(), None);
     }
 }

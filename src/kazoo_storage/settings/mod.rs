@@ -1,19 +1,19 @@
 //! [`KazooSettings`]: the storage settings that KAZOO has, read to set the service up for them.
 
+mod element;
 mod field;
+mod given;
+mod pieces;
+mod raw;
 mod url;
 
 use std::fmt;
 
 use http::request::Parts;
-use serde::Deserialize;
 use serde_json::Value;
 
-pub use self::field::Fields;
-use self::{
-    field::{Element, Template},
-    url::SettingsUrl,
-};
+pub use self::pieces::Fields;
+use self::{element::Element, field::Template, given::Given, raw::check_raw, url::SettingsUrl};
 use crate::{
     decode_base64::Base64,
     error::{Error, ErrorKind, Result},
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What tells the files of one static target apart, in this order.
-const METADATA_FIELDS: [&str; 3] = ["media_id", "call_id", "id"];
+const METADATA_FIELDS: [&str; 3] = ["media_id", "id", "call_id"];
 
 /// The `settings` object of an attachment handler, as an operator gives it to KAZOO in the storage document.
 ///
@@ -49,15 +49,20 @@ const METADATA_FIELDS: [&str; 3] = ["media_id", "call_id", "id"];
 ///
 /// | setting | what it does here |
 /// | --- | --- |
-/// | `url` | its path is the [`mount`](Self::mount); a query that ends with `NAME=` holds the key; a fragment leaves none in the URL |
+/// | `url` | its path is the [`mount`](Self::mount); a query that ends with `NAME=` holds the key; with a fragment the key is in the metadata |
 /// | `verb` | `put` or `post`, in lower or upper case; KAZOO crashes without one |
 /// | `send_multipart`, `base64_encode_data` | with both, the media must be base64, and is decoded; otherwise nothing is |
 /// | `field_list`, `field_separator` | what the [`fields`](Self::fields) of a key are; with `[]` the key is in the metadata |
-/// | `folder_base_path`, `folder_path`, `path` | segments in front of those |
-/// | `file`, `document_url_field` | nothing |
+/// | `folder_base_path` and `folder_path`, or `path` in place of both | segments in front of those |
+/// | `file` | the same name for every file, so that the key is in the metadata |
+/// | `document_url_field` | nothing |
 ///
-/// Any other name is an error: KAZOO would ignore it, and whoever wrote it did not mean it to.
-#[derive(Clone, Debug)]
+/// `null` is as if it were not there. Any other name is an error: KAZOO would ignore it, and whoever wrote it did not mean
+/// it to.
+///
+/// What is known by its metadata alone needs `send_multipart` and KAZOO 4.3.106 or later. No message, and not `Debug`,
+/// shows the user, the path or the query of `url`, each of which may be a secret.
+#[derive(Clone)]
 pub struct KazooSettings {
     mount: String,
     key: SettingsKey,
@@ -66,89 +71,81 @@ pub struct KazooSettings {
     warnings: Vec<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    url: String,
-    verb: Option<String>,
-    #[serde(default)]
-    send_multipart: bool,
-    #[serde(default)]
-    base64_encode_data: bool,
-    field_list: Option<Vec<Element>>,
-    field_separator: Option<String>,
-    folder_base_path: Option<String>,
-    folder_path: Option<String>,
-    path: Option<String>,
-    #[serde(rename = "file")]
-    _file: Option<String>,
-    #[serde(rename = "document_url_field")]
-    _document_url_field: Option<Value>,
-}
-
 impl KazooSettings {
     /// The settings in this JSON object, or in a storage document with one HTTP handler, as it is PUT to KAZOO.
     ///
     /// [`ErrorKind::InvalidRequest`] for what KAZOO refuses, crashes on or cannot be served by; the message says why and
     /// what to write instead. What merely may fail is among the [`warnings`](Self::warnings).
     pub fn from_json(json: &str) -> Result<Self> {
-        let no_settings = |error| invalid(format!("these are no storage settings: {error}"));
-        let value = settings_in(serde_json::from_str(json).map_err(no_settings)?)?;
-        let document = Document::deserialize(value).map_err(no_settings)?;
-        let url = SettingsUrl::parse(&document.url)?;
+        let value = serde_json::from_str(json).map_err(|error| {
+            // serde's own text may quote what stands there.
+            let (line, column) = (error.line(), error.column());
+            invalid(format!("no storage settings: no JSON at line {line}, column {column}"))
+        })?;
+        let mut given = Given::new(value)?;
+        let url: String = given.required("url", "a text")?;
+        let url = SettingsUrl::parse(&url)?;
         let mut warnings = url.warnings();
-        match document.verb.as_deref() {
-            Some("put" | "PUT" | "post" | "POST") => {}
-            Some(other) => {
-                return Err(invalid(format!(
-                    "`verb` is `{other}`; KAZOO sends by `put` or `post` and crashes on any other"
-                )));
-            }
-            None => return Err(invalid("`verb` is missing; KAZOO crashes without one: write `put`")),
+        let verb: String = given.required("verb", "`put` or `post`")?;
+        if !matches!(&*verb, "put" | "PUT" | "post" | "POST") {
+            return Err(invalid(
+                "`verb` is neither `put` nor `post`, in lower or upper case: KAZOO crashes on any other",
+            ));
         }
-        let folders = [&document.folder_base_path, &document.folder_path, &document.path];
-        let folders: Vec<&str> = folders.into_iter().flatten().map(String::as_str).collect();
-        for folder in &folders {
-            // KAZOO does not escape them.
-            if folder
-                .bytes()
-                .any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#' | b'%'))
-            {
-                return Err(invalid(format!(
-                    "the folder `{folder}` has a character that KAZOO sends as it is and that no URL can hold; use letters, digits, \
-                     `-`, `_`, `.` and `/`"
-                )));
-            }
-        }
-        let is_static = url.has_fragment() || document.field_list.as_ref().is_some_and(Vec::is_empty);
-        let key = if is_static {
-            if !document.send_multipart {
+        let send_multipart = given.take("send_multipart", "true or false")?.unwrap_or(false);
+        let base64_encode_data = given.take("base64_encode_data", "true or false")?.unwrap_or(false);
+        let list: Option<Vec<Element>> = given.take(
+            "field_list",
+            "a list of texts and of objects with one of `arg`, `field`, `const` and `group`",
+        )?;
+        let separator: Option<String> = given.take("field_separator", "a text")?;
+        let file: Option<String> = given.take("file", "a text")?;
+        // In the path a `?` ends the name, and in the query a `&`.
+        let ends = if url.query().is_some() { ['&', '#'] } else { ['?', '#'] };
+        let folders = given.folders(&ends)?;
+        let _ignored: Option<Value> = given.take("document_url_field", "anything")?;
+        given.nothing_else()?;
+
+        let is_static = url.has_fragment() || file.is_some() || list.as_ref().is_some_and(Vec::is_empty);
+        let (key, template) = if is_static {
+            check_raw("file", file.as_deref().unwrap_or_default())?;
+            if !send_multipart {
                 return Err(invalid(
                     "every file would be sent to the same URL, with nothing to tell it from the others: set `send_multipart` to \
-                     true, or give `field_list` its fields, and `url` no `#`",
+                     true, or have no `file`, no `#` in `url`, and fields in `field_list`",
                 ));
             }
-            SettingsKey::Metadata(MetadataKey::new(METADATA_FIELDS))
-        } else if let Some(query) = url.query() {
-            SettingsKey::Query(QueryKey::new(query.parameter()?))
-        } else {
-            SettingsKey::Path(PathKey)
-        };
-        let separator = document.field_separator.unwrap_or_else(|| "/".to_owned());
-        let template = (!is_static)
-            .then(|| Template::new(&folders, document.field_list, &separator))
-            .transpose()?;
-        warnings.extend(template.as_ref().and_then(Template::warning));
-        if document.base64_encode_data && !document.send_multipart {
             warnings.push(
-                "`base64_encode_data` does nothing without `send_multipart`: KAZOO never encodes a plain body"
+                "every file is sent to the same URL, and only the metadata tells them apart: KAZOO before 4.3.106 can fetch none of \
+                 them, and of several files of one document, as a fax may have, the last replaces the others"
                     .to_owned(),
             );
-        }
-        let base64 = if document.base64_encode_data && document.send_multipart {
-            Base64::Declared
+            (SettingsKey::Metadata(MetadataKey::new(METADATA_FIELDS)), None)
         } else {
-            Base64::Off
+            let key = match url.query() {
+                Some(query) => SettingsKey::Query(QueryKey::new(query.parameter()?)),
+                None => SettingsKey::Path(PathKey),
+            };
+            (key, Some(Template::new(folders, list, separator.as_deref(), &ends)?))
+        };
+        warnings.extend(template.as_ref().and_then(Template::warning).map(str::to_owned));
+        let base64 = match (base64_encode_data, send_multipart) {
+            (true, true) => {
+                warnings.push(
+                    "KAZOO 4.3.17 to 4.3.20 do not encode what they send as multipart, in spite of `base64_encode_data`, and their \
+                     uploads are refused: leave it out for them"
+                        .to_owned(),
+                );
+                Base64::Declared
+            }
+            (true, false) => {
+                warnings.push(
+                    "`base64_encode_data` does nothing without `send_multipart`: KAZOO never encodes a plain body"
+                        .to_owned(),
+                );
+                Base64::Off
+            }
+            (false, _) => Base64::Off,
         };
         Ok(Self {
             mount: url.into_path(),
@@ -160,6 +157,9 @@ impl KazooSettings {
     }
 
     /// The path of the URL: what the service is to be mounted under. Without a slash at its end, but for `/` alone.
+    ///
+    /// If a segment of it is a token, mount at what stands before that: [`AccessRules`](crate::AccessRules) look for one
+    /// behind the mount.
     #[must_use]
     pub fn mount(&self) -> &str {
         &self.mount
@@ -190,24 +190,13 @@ impl KazooSettings {
     }
 }
 
-/// The `settings` of the one HTTP handler in `value`, if it is a storage document.
-fn settings_in(mut value: Value) -> Result<Value> {
-    if let Some(data) = value.get_mut("data") {
-        value = data.take();
-    }
-    let Some(Value::Object(handlers)) = value.get_mut("attachments").map(Value::take) else {
-        return Ok(value);
-    };
-    let mut of_http = handlers.into_iter().filter_map(|(_, mut handler)| {
-        (handler.get("handler")? == "http").then(|| handler.get_mut("settings").map(Value::take))
-    });
-    match (of_http.next(), of_http.next()) {
-        (Some(Some(settings)), None) => Ok(settings),
-        (Some(None), None) => Err(invalid("the HTTP handler in `attachments` has no `settings`")),
-        (None, _) => Err(invalid("no entry of `attachments` has `\"handler\": \"http\"`")),
-        (Some(_), Some(_)) => Err(invalid(
-            "several entries of `attachments` have `\"handler\": \"http\"`; give the `settings` of one of them",
-        )),
+impl fmt::Debug for KazooSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KazooSettings")
+            .field("key", &self.key)
+            .field("base64", &self.base64)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -299,29 +288,99 @@ mod tests {
 
     #[test]
     fn what_kazoo_does_not_know_is_an_error() {
-        for (json, says) in [
-            ("", "no storage settings"),
-            ("[]", "no storage settings"),
-            (r#"{"verb":"put"}"#, "missing field `url`"),
+        for (settings, says) in [
+            ("", "no JSON at line 1"),
+            ("[]", "a JSON object"),
+            (r#"{"verb":"put"}"#, "`url` is missing"),
             (r#"{"url":"http://h/p"}"#, "`verb` is missing"),
+            (r#"{"url":"http://h/p","verb":"Put"}"#, "`verb` is neither"),
             (
                 r#"{"url":"http://h/p","verb":"put","multipart":true}"#,
-                "unknown field `multipart`",
+                "no setting `multipart`",
             ),
             (
                 r#"{"url":"http://h/p","verb":"put","send_multipart":"true"}"#,
-                "boolean",
+                "true or false",
             ),
-            (r#"{"url":"http://h/p","verb":"put","folder_base_path":"a b"}"#, "`a b`"),
+            (
+                r#"{"url":"http://h/p","verb":"put","field_list":[{"name":"x"}]}"#,
+                "`group`",
+            ),
         ] {
-            assert!(message(json).contains(says), "{json}: {}", message(json));
+            assert!(message(settings).contains(says), "{settings}: {}", message(settings));
+        }
+        let null = r#"{"url":"http://h/p","verb":"put","send_multipart":null,"field_list":null,"path":null}"#;
+        assert_eq!(KazooSettings::from_json(null).unwrap().warnings().count(), 0);
+    }
+
+    #[test]
+    fn neither_a_message_nor_debug_shows_a_secret() {
+        for settings in [
+            r#""secret""#,
+            r#"{"url":"http://h/secret" "verb"}"#,
+            r#"{"url":["http://h/secret"],"verb":"put"}"#,
+            r#"{"url":"http://h/secret","verb":"secret"}"#,
+            r#"{"url":"http://h/p","verb":"put","path":"s ecret"}"#,
+        ] {
+            assert!(
+                !message(settings).contains("ecret"),
+                "{settings}: {}",
+                message(settings)
+            );
+        }
+        let settings = KazooSettings::from_json(r#"{"url":"http://secret@localhost:1/secret?secret=","verb":"put"}"#);
+        assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn one_name_for_every_file_needs_the_metadata() {
+        for setting in [r#""file":"a.bin""#, r#""field_list":[]"#] {
+            let json = format!(r#"{{"url":"http://h/p","verb":"put",{setting}}}"#);
+            assert!(message(&json).contains("send_multipart"), "{json}");
+            let json = json.replace("}", r#","send_multipart":true}"#);
+            let settings = KazooSettings::from_json(&json).unwrap();
+            assert!(matches!(settings.key(), SettingsKey::Metadata(_)), "{json}");
+            assert!(settings.warnings().next().unwrap().contains("4.3.106"), "{json}");
         }
     }
 
     #[test]
-    fn what_does_nothing_is_warned_of() {
-        let raw = KazooSettings::from_json(r#"{"url":"http://h/p","verb":"put","base64_encode_data":true}"#).unwrap();
+    fn folders_stand_in_front_of_a_name() {
+        for (folders, path) in [
+            (
+                r#""folder_base_path":"/base%20dir/","folder_path":"sub""#,
+                "base dir/sub",
+            ),
+            (r#""folder_base_path":"base","folder_path":"/sub""#, "sub"),
+            (
+                r#""folder_base_path":"base","folder_path":"sub","path":"p1/p2""#,
+                "p1/p2",
+            ),
+            (r#""folder_base_path":"""#, ""),
+        ] {
+            let json = format!(r#"{{"url":"http://h/p","verb":"put",{folders}}}"#);
+            let settings = KazooSettings::from_json(&json).unwrap();
+            let folders = path.split('/').filter(|folder| !folder.is_empty());
+            let key = BlobKey::from_segments(folders.chain(["ACC", "DOC", "a.mp3"])).unwrap();
+            assert_eq!(settings.fields(&key).account.as_deref(), Some("ACC"), "{json}");
+        }
+        for folder in ["../x", "a<b", "a b", "%zz", "a?b", "ü"] {
+            let json = format!(r#"{{"url":"http://h/p","verb":"put","folder_path":"{folder}"}}"#);
+            assert!(message(&json).contains("`folder_path`"), "{folder}: {}", message(&json));
+        }
+        let ends_the_value = r#"{"url":"http://h/p?r=","verb":"put","path":"a&b"}"#;
+        assert!(message(ends_the_value).contains("`path`"));
+    }
+
+    #[test]
+    fn what_some_releases_do_otherwise_is_warned_of() {
+        let settings = r#"{"url":"http://h/p","verb":"put","base64_encode_data":true}"#;
+        let raw = KazooSettings::from_json(settings).unwrap();
         assert!(raw.warnings().next().unwrap().contains("does nothing"));
         assert_eq!(raw.base64(), Base64::Off);
+        let multipart = settings.replace("}", r#","send_multipart":true}"#);
+        let encoded = KazooSettings::from_json(&multipart).unwrap();
+        assert!(encoded.warnings().next().unwrap().contains("4.3.17 to 4.3.20"));
+        assert_eq!(encoded.base64(), Base64::Declared);
     }
 }

@@ -1,7 +1,5 @@
 //! The URL in the settings, and what KAZOO makes of it.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use http::{Uri, uri::Authority};
 
 use super::invalid;
@@ -10,6 +8,7 @@ use crate::error::Result;
 /// Hosts that KAZOO's configuration refuses unless it is changed.
 const REFUSED: [&str; 3] = ["localhost", "127.0.0.1", "0.0.0.0"];
 
+/// No message shows more of it than the host: user, path and query may hold a secret.
 pub(super) struct SettingsUrl {
     authority: Authority,
     path: String,
@@ -23,12 +22,7 @@ pub(super) struct Query(String);
 
 impl SettingsUrl {
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let no_url = || {
-            invalid(format!(
-                "`url` is `{}`, which is no URL with a host, such as `http://storage.example.com:8080/some_prefix`",
-                redacted(text)
-            ))
-        };
+        let no_url = || invalid("`url` is no URL with a host, such as `http://storage.example.com:8080/some_prefix`");
         let no_userinfo = || {
             invalid(
                 "what stands between `//` and the path of `url` is no host with a user; write `user:password@host:port`, and not \
@@ -46,15 +40,16 @@ impl SettingsUrl {
             .authority()
             .filter(|authority| is_http && !authority.host().is_empty());
         let authority = authority.ok_or_else(no_url)?.clone();
-        if authority.as_str().contains('@') && authority.port().is_none() {
+        // It looks for a `:` behind a user that has none before the `@`.
+        let user = authority.as_str().split_once('@').map(|(user, _)| user);
+        if user.is_some_and(|user| !user.contains(':')) && authority.port().is_none() {
             return Err(invalid(
-                "`url` has a user, and no port: KAZOO since 4.3.77 crashes on that; write the port too, such as `:80` or `:443`",
+                "`url` has a user without a password, and no port: KAZOO since 4.3.77 crashes on that; write the port too, such as \
+                 `:80` or `:443`",
             ));
         }
-        if authority.host().starts_with('[') || authority.host().parse::<Ipv6Addr>().is_ok() {
-            return Err(invalid(
-                "the host in `url` is an IPv6 address, which KAZOO does not read; use a name that resolves to it",
-            ));
+        if uri.path().starts_with("//") && uri.path().trim_matches('/') != "" {
+            return Err(invalid("the path of `url` begins with `//`; write one slash"));
         }
         Ok(Self {
             path: uri.path().trim_end_matches('/').to_owned(),
@@ -80,20 +75,26 @@ impl SettingsUrl {
         }
     }
 
-    /// What may fail because of the host, the credentials or the path.
+    /// What may fail because of the host or the path.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let host = self.authority.host();
-        let loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        if REFUSED.contains(&host) || loopback {
+        if REFUSED.contains(&host) {
             warnings.push(format!(
                 "KAZOO refuses the host `{host}` unless its configuration is changed; use an address of the network"
             ));
         }
-        if self.path.split('/').any(|segment| matches!(segment, "." | "..")) || self.path.contains("%2D") {
+        if host.starts_with('[') {
+            warnings.push(
+                "the host in `url` is an IPv6 address, and whether KAZOO can send to one is not known; a name that resolves to it is \
+                 safe"
+                    .to_owned(),
+            );
+        }
+        if self.path.split('/').any(|segment| matches!(segment, "." | "..")) || has_odd_escape(&self.path) {
             warnings.push(
                 "the path of `url` has parts that KAZOO's newer releases write in another way: without `.`, `..` and escapes that \
-                 are not needed it is the same in all"
+                 are not needed or in lower case it is the same in all"
                     .to_owned(),
             );
         }
@@ -104,24 +105,35 @@ impl SettingsUrl {
 impl Query {
     /// The name of the parameter that holds the key.
     pub(super) fn parameter(&self) -> Result<String> {
-        let last = self.0.rsplit('&').next().unwrap_or_default();
-        match last.split_once('=') {
-            Some((name, "")) if !name.is_empty() => Ok(name.to_owned()),
-            _ => Err(invalid(format!(
-                "KAZOO appends the file's name to the query of `url`, where `{last}` swallows it; let the query end with the name of a \
-                 parameter and `=`, such as `?recording=`"
-            ))),
+        let (others, last) = self.0.rsplit_once('&').unwrap_or(("", &self.0));
+        let name = match last.split_once('=') {
+            Some((name, "")) if !name.is_empty() => name,
+            _ => {
+                return Err(invalid(
+                    "KAZOO appends the file's name to the query of `url`, whose last parameter swallows it; let the query end with the \
+                     name of a parameter and `=`, such as `?recording=`",
+                ));
+            }
+        };
+        let names = others.split('&').filter_map(|other| other.split_once('='));
+        if names.map(|(name, _)| name).any(|other| other == name) {
+            return Err(invalid(
+                "the query of `url` has its last parameter, which KAZOO appends the file's name to, a second time; leave the other out",
+            ));
         }
+        Ok(name.to_owned())
     }
 }
 
-/// `url` without a user and a password.
-fn redacted(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
-        (None, Some((_, rest))) => format!("…@{rest}"),
-        _ => url.to_owned(),
-    }
+/// Whether an escape in `path` stands for what needs none, or is not in upper case.
+fn has_odd_escape(path: &str) -> bool {
+    path.split('%').skip(1).any(|escape| {
+        let digits = escape.get(..2).unwrap_or_default();
+        let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+        byte.is_ascii_alphanumeric()
+            || b"-._~".contains(&byte)
+            || digits.bytes().any(|digit| digit.is_ascii_lowercase())
+    })
 }
 
 #[cfg(test)]
@@ -140,12 +152,28 @@ mod tests {
             ("ftp://h/p", "no URL"),
             ("http:///p", "no URL"),
             ("http://token@h/p", "write the port too"),
-            ("http://user:secret@h/p", "write the port too"),
-            ("http://[2001:db8::1]:8080/p", "IPv6"),
+            ("http://h//p", "one slash"),
         ] {
             assert!(message(url).contains(says), "{url}: {}", message(url));
         }
-        assert!(!message("ht tp://user:secret@h:80/p").contains("secret"));
+    }
+
+    #[test]
+    fn no_message_has_a_secret_of_the_url() {
+        for url in [
+            "ht tp://user:secret@h:80/p",
+            "ftp://h/some_prefix/secret",
+            "secret",
+            "http://secret@h/secret?secret",
+            "http://h//secret",
+            "http://user@secret:h/p",
+        ] {
+            assert!(!message(url).contains("secret"), "{url}: {}", message(url));
+        }
+        for query in ["secret", "key=secret", "recording=secret&recording="] {
+            let error = Query(query.to_owned()).parameter().unwrap_err();
+            assert!(!error.message().contains("secret"), "{query}: {error}");
+        }
     }
 
     #[test]
@@ -153,9 +181,12 @@ mod tests {
         for (url, path) in [
             ("http://h", "/"),
             ("http://h/", "/"),
+            ("http://h//", "/"),
             ("https://h:8443/p//", "/p"),
             ("http://user:p%40ss@h:80/a/b", "/a/b"),
+            ("http://user:secret@h/p", "/p"),
             ("http://token@h:80/a?x=", "/a"),
+            ("http://127.0.0.2/a%20b/%C3%BC", "/a%20b/%C3%BC"),
             ("http://h/p#frag", "/p"),
         ] {
             let parsed = SettingsUrl::parse(url).unwrap();
@@ -165,13 +196,19 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_kazoo_blacklists_are_warned_of() {
-        for host in ["localhost", "127.0.0.1", "127.0.0.2:80", "0.0.0.0:8080"] {
-            let warnings = SettingsUrl::parse(&format!("http://{host}/p")).unwrap().warnings();
-            assert!(warnings[0].contains("refuses the host"), "{host}");
+    fn what_may_fail_is_warned_of() {
+        for (url, says) in [
+            ("http://localhost/p", "refuses the host"),
+            ("http://127.0.0.1:80/p", "refuses the host"),
+            ("http://user:secret@0.0.0.0:8080/p", "refuses the host `0.0.0.0`"),
+            ("http://[2001:db8::1]:8080/p", "not known"),
+            ("http://h/pre%2Dfix/./x", "newer releases"),
+            ("http://h/pre%2dfix", "newer releases"),
+            ("http://h/%c3%bc", "newer releases"),
+        ] {
+            let warnings = SettingsUrl::parse(url).unwrap().warnings();
+            assert!(warnings.len() == 1 && warnings[0].contains(says), "{url}: {warnings:?}");
         }
-        let odd = SettingsUrl::parse("http://h/pre%2Dfix/./x").unwrap().warnings();
-        assert_eq!(odd.len(), 1);
     }
 
     #[test]
@@ -179,11 +216,16 @@ mod tests {
         let parameter = |query: &str| Query(query.to_owned()).parameter();
         assert_eq!(parameter("recording=").unwrap(), "recording");
         assert_eq!(parameter("key=abc&recording=").unwrap(), "recording");
-        for swallows in ["", "key", "key=abc", "recording=&key=abc", "="] {
-            assert!(
-                parameter(swallows).unwrap_err().message().contains("swallows"),
-                "{swallows}"
-            );
+        for (query, says) in [
+            ("", "swallows"),
+            ("key", "swallows"),
+            ("key=abc", "swallows"),
+            ("recording=&key=abc", "swallows"),
+            ("=", "swallows"),
+            ("recording=1&recording=", "a second time"),
+        ] {
+            let error = parameter(query).unwrap_err();
+            assert!(error.message().contains(says), "{query}: {error}");
         }
     }
 }

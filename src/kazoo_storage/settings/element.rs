@@ -1,0 +1,40 @@
+//! The entries of `field_list`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::raw::check_raw;
+use crate::error::Result;
+
+/// An entry of `field_list`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Element {
+    /// The same as `const`.
+    Text(String),
+    Named(Named),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Named {
+    /// What KAZOO knows of the file: `account_id`, `id` (the document's), `attachment` or `db`; nothing for another.
+    Arg(String),
+    /// As it is.
+    Const(String),
+    /// A field of the document, if it has it; a list leads to one of an object in it.
+    Field(Value),
+    /// Several, without a separator between them.
+    Group(Vec<Element>),
+}
+
+impl Element {
+    /// Refuses constants that no URL can hold: KAZOO sends them as they are.
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Element::Text(text) | Element::Named(Named::Const(text)) => check_raw("field_list", text),
+            Element::Named(Named::Group(list)) => list.iter().try_for_each(Self::check),
+            Element::Named(Named::Arg(_) | Named::Field(_)) => Ok(()),
+        }
+    }
+}

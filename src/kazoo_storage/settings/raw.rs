@@ -1,0 +1,42 @@
+//! What KAZOO puts into a URL as it is: folders, constants and separators.
+
+use percent_encoding::percent_decode_str;
+
+use super::invalid;
+use crate::{
+    error::{Error, Result},
+    key::BlobKey,
+};
+
+/// Refuses what no URL can hold; `setting` is where `text` stands.
+pub(super) fn check_raw(setting: &str, text: &str) -> Result<()> {
+    let mut rest = text.as_bytes();
+    while let [byte, behind @ ..] = rest {
+        rest = match (byte, behind) {
+            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => behind,
+            (byte, behind) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?#".contains(byte) => behind,
+            _ => return Err(unfit(setting)),
+        };
+    }
+    Ok(())
+}
+
+/// The decoded segments of a part of a path.
+pub(super) fn segments(setting: &str, path: &str) -> Result<Vec<String>> {
+    if path.bytes().all(|byte| byte == b'/') {
+        return Ok(Vec::new());
+    }
+    let key = BlobKey::from_path(path).map_err(|_| unfit(setting))?;
+    Ok(key.segments().map(str::to_owned).collect())
+}
+
+pub(super) fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn unfit(setting: &str) -> Error {
+    invalid(format!(
+        "`{setting}` has what KAZOO sends as it is and no URL can hold: a character that has to be percent-encoded, or a `.` or \
+         `..` between slashes; write a space as `%20`"
+    ))
+}
