@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
@@ -28,6 +29,62 @@ fn plan(options: &[&str]) -> (bool, String, String) {
     (output.status.success(), text(output.stdout), text(output.stderr))
 }
 
+struct Server {
+    child: Child,
+    address: String,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Serves `scratch/data` by these options, and logs to `scratch/log`.
+    fn start(scratch: &Path, options: &[&str]) -> Self {
+        let log = scratch.join("log");
+        let mut child = program()
+            .args(["serve", "--listen", "127.0.0.1:0", "--store"])
+            .arg(scratch.join("data"))
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line.trim().rsplit('/').next().unwrap().to_owned();
+        Self { child, address, log }
+    }
+
+    /// The answer to a PUT, head and body.
+    fn put(&self, target: &str, content_type: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head = format!(
+            "PUT {target} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-type: {content_type}\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut received = String::new();
+        stream.read_to_string(&mut received).unwrap();
+        received
+    }
+
+    /// What it has logged.
+    fn stop(mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        self.child.wait().unwrap();
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn the_document_is_for_kazoo_and_for_the_server() {
     let url = "http://storage.example.com:8080/by/plan";
@@ -40,7 +97,8 @@ fn the_document_is_for_kazoo_and_for_the_server() {
         "--base64-encode-data",
     ]);
     assert!(planned, "{told}");
-    assert!(!told.contains("warning"), "{told}");
+    assert_eq!(told.matches("warning").count(), 1, "{told}");
+    assert!(told.contains("warning: KAZOO 4.3.17 to 4.3.20"), "{told}");
     assert!(told.contains("/v2/accounts/$ACCOUNT_ID/storage"), "{told}");
 
     let parsed: Value = serde_json::from_str(&document).unwrap();
@@ -59,45 +117,75 @@ fn the_document_is_for_kazoo_and_for_the_server() {
     let types = parsed["data"]["plan"]["modb"]["types"].as_object().unwrap();
     assert_eq!(types.keys().collect::<Vec<_>>(), ["fax", "mailbox_message"]);
     assert!(types.values().all(|kind| kind["attachments"]["handler"] == **uuid));
-    let (_, another, _) = plan(&["--url", url]);
+    let (_, another, told) = plan(&["--url", url]);
     assert!(!another.contains(uuid));
+    assert!(!told.contains("warning"), "{told}");
 
     let scratch = tempfile::tempdir().unwrap();
     let settings = scratch.path().join("storage.json");
     fs::write(&settings, document).unwrap();
-    let mut server = program()
-        .args(["serve", "--listen", "127.0.0.1:0", "--settings"])
-        .arg(&settings)
-        .arg("--store")
-        .arg(scratch.path().join("data"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(server.stdout.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let address = line.trim().rsplit('/').next().unwrap();
+    let server = Server::start(scratch.path(), &["--settings", settings.to_str().unwrap()]);
     // The mount is that of the plan, and multipart media has to be base64.
     for (media, answer) in [("SUQz", "HTTP/1.1 201 "), ("ID3!", "HTTP/1.1 400 ")] {
         let body = format!(
             "\r\n--B\r\ncontent-type: application/json\r\n\r\n{{}}\r\n--B\r\ncontent-type: audio/mpeg\r\n\r\n{media}\r\n--B--"
         );
-        let mut stream = TcpStream::connect(address).unwrap();
-        let head = format!(
-            "PUT /by/plan/ACC/DOC/{media}.mp3 HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
-             content-type: multipart/form-data; boundary=B\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).unwrap();
-        let mut received = String::new();
-        stream.read_to_string(&mut received).unwrap();
+        let target = format!("/by/plan/ACC/DOC/{media}.mp3");
+        let received = server.put(&target, "multipart/form-data; boundary=B", &body);
         assert!(received.starts_with(answer), "{received}");
     }
-    server.kill().unwrap();
-    server.wait().unwrap();
+    server.stop();
     assert_eq!(fs::read(scratch.path().join("data/ACC/DOC/SUQz.mp3")).unwrap(), b"ID3");
+}
+
+/// A token in the URL of the settings stands behind the mount, and is in no log.
+#[test]
+fn a_token_in_the_settings_is_left_to_the_rules() {
+    const TOKEN: &str = "fI6n-3Qc";
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = scratch.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let url = format!("http://user:{TOKEN}@storage.example.com:8080/some_prefix/{TOKEN}");
+    let settings = file("storage.json", format!(r#"{{"url":"{url}","verb":"put"}}"#));
+    let access = file("access.json", format!(r#"{{"credentials":[{{"token":"{TOKEN}"}}]}}"#));
+    let options = ["--settings", &settings, "--access", &access];
+    for (mount, says) in [
+        (&[][..], "say with --mount"),
+        (&["--mount", "/some_pre"], "does not begin so"),
+        (&["--mount", "/other"], "does not begin so"),
+    ] {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--store"];
+        let output = program()
+            .args(arguments)
+            .arg(scratch.path().join("data"))
+            .args(options)
+            .args(mount)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains(says), "{told}");
+        assert!(!told.contains(TOKEN), "{told}");
+    }
+
+    let server = Server::start(scratch.path(), &[&options[..], &["--mount", "/some_prefix"]].concat());
+    let stored = server.put(&format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), "audio/mpeg", "ID3");
+    assert!(stored.starts_with("HTTP/1.1 201 "), "{stored}");
+    let unknown = server.put("/some_prefix/ACC/DOC/b.mp3", "audio/mpeg", "ID3");
+    assert!(unknown.starts_with("HTTP/1.1 401 "), "{unknown}");
+    let elsewhere = server.put("/ACC/DOC/b.mp3", "audio/mpeg", "ID3");
+    assert!(elsewhere.starts_with("HTTP/1.1 404 "), "{elsewhere}");
+    let log = server.stop();
+    assert!(
+        log.contains("started") && log.matches("/some_prefix/***").count() == 2,
+        "{log}"
+    );
+    for text in [log, stored, unknown, elsewhere] {
+        assert!(!text.contains(TOKEN), "{text}");
+    }
+    assert_eq!(fs::read(scratch.path().join("data/ACC/DOC/a.mp3")).unwrap(), b"ID3");
 }
 
 #[test]
@@ -109,7 +197,12 @@ fn what_kazoo_would_refuse_is_said_beforehand() {
             true,
         ),
         ("http://token@storage.example.com/p", "write the port too", false),
-        ("http://[2001:db8::1]/p", "IPv6", false),
+        (
+            "http://[2001:db8::1]/p",
+            "warning: the host in `url` is an IPv6 address",
+            true,
+        ),
+        ("http://user:secret@storage.example.com/p", "serve --settings", true),
         ("http://storage.example.com/p?key=abc", "swallows it", false),
         ("http://storage.example.com/p#frag", "send_multipart", false),
         ("storage.example.com/p", "no URL", false),

@@ -47,24 +47,23 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) listen: SocketAddr,
 
-    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: says the mount, where a name is, and
-    /// what base64 is
+    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: says where a name is, what base64 is,
+    /// and the mount, unless `--mount` does
     #[arg(
         long,
         env = "KAZOO_STORAGE_SETTINGS",
         value_name = "FILE",
-        conflicts_with_all = ["mount", "key", "base64"]
+        conflicts_with_all = ["key", "base64"]
     )]
     pub(crate) settings: Option<PathBuf>,
 
-    /// Path that every file is under, as in the URL of KAZOO's storage settings
-    #[arg(
-        long,
-        env = "KAZOO_STORAGE_MOUNT",
-        value_name = "PATH",
-        default_value = "/some_prefix"
-    )]
-    pub(crate) mount: String,
+    /// Path that every file is under, as in the URL of KAZOO's storage settings [default: /some_prefix, or the path of the
+    /// URL in --settings]
+    ///
+    /// A token in that path stands behind the mount. With `--settings` and tokens in `--access`, say what stands before the
+    /// token.
+    #[arg(long, env = "KAZOO_STORAGE_MOUNT", value_name = "PATH")]
+    pub(crate) mount: Option<String>,
 
     #[command(flatten)]
     pub(crate) store: StoreOptions,
@@ -90,7 +89,7 @@ pub(crate) struct ServeOptions {
 
     /// Where a file's name is: in the `path`; in `query=NAME`, a parameter of the query (the settings' URL ends with
     /// `NAME=`); or in `metadata=FIELD[,FIELD…]`, the first of these fields that there is (the settings have
-    /// `field_list: []` and `send_multipart`)
+    /// `send_multipart`, and `field_list: []`, `file` or a `#` in the URL)
     #[arg(long, env = "KAZOO_STORAGE_KEY", value_name = "SOURCE", default_value = "path")]
     pub(crate) key: KeySource,
 

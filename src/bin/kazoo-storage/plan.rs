@@ -13,8 +13,10 @@ use serde_json::{Map, Value, json};
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanOptions {
-    /// URL of the server as KAZOO reaches it, with the mount as its path; asked for if it is not given
-    #[arg(long, env = "KAZOO_STORAGE_URL", value_name = "URL")]
+    /// URL of the server as KAZOO reaches it, with the mount as its path, and a token behind that if there is one; asked for
+    /// if it is not given
+    // What is in the environment may be a secret, and `--help` would show it.
+    #[arg(long, env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
 
     /// What KAZOO shall store there
@@ -100,10 +102,10 @@ pub(crate) fn run(options: &PlanOptions) -> Result<ExitCode, Box<dyn StdError + 
     for warning in read.warnings() {
         writeln!(told, "warning: {warning}")?;
     }
-    let mount = read.mount();
     write!(
         told,
-        "\nSave the document above as storage.json, and start the server with it; it serves {mount}:\n\n\
+        "\nSave the document above as storage.json, and start the server with it (and with `--mount`, saying what stands before the\n\
+         token, if its URL's path has one):\n\n\
          \x20 kazoo-storage serve --settings storage.json\n\n\
          Then give it to KAZOO, which stores and fetches a test file before it says yes:\n\n\
          \x20 curl -X PUT -H \"X-Auth-Token: $AUTH_TOKEN\" -H 'content-type: application/json' \\\n\

@@ -80,6 +80,7 @@ pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
 async fn start(options: ServeOptions) -> Fallible<End> {
     let access = access::rules(&options)?;
     let settings = options.settings.as_deref().map(settings).transpose()?;
+    let mount = mount(options.mount.as_deref(), settings.as_ref(), access.as_ref())?.to_owned();
     let tls = Tls::open(&options.tls)?;
     // The port first: clients already wait for a store that takes long to open, and a second server on the same port
     // leaves the files alone.
@@ -87,10 +88,6 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     let listener = accept::listen(address)
         .map_err(|error| format!("cannot listen on {address}: {error}; --listen chooses another address"))?;
     let (phases, phase) = watch::channel(Phase::Serving);
-    let mount = settings
-        .as_ref()
-        .map_or(&*options.mount, KazooSettings::mount)
-        .to_owned();
     let service = service(&options, settings.as_ref(), &mount, access.clone(), phase).await?;
     let limits = &options.limits;
     let site = Site {
@@ -130,7 +127,6 @@ async fn service(
     access: Option<SharedAccessRules>,
     phase: watch::Receiver<Phase>,
 ) -> Fallible<impl Handler> {
-    let mount = self::mount(mount)?;
     let Size(max_body) = options.max_body;
     let store = store::open(&options.store).await?;
     let storage = match settings {
@@ -205,13 +201,37 @@ fn settings(path: &Path) -> Fallible<KazooSettings> {
     Ok(settings)
 }
 
-fn mount(path: &str) -> Fallible<&str> {
-    let parsed = PathAndQuery::try_from(path).ok();
-    if path.starts_with('/') && parsed.is_some_and(|parsed| parsed.path() == path) {
-        Ok(path)
-    } else {
-        let message =
-            "a mount is the path of a URL: it begins with `/`, and what is no letter or digit is percent-encoded";
-        Err(format!("--mount {path:?}: {message}").into())
+/// The mount that is asked for, or that of the settings: of a token in their URL, only what stands before it.
+fn mount<'a>(
+    asked: Option<&'a str>,
+    settings: Option<&'a KazooSettings>,
+    access: Option<&SharedAccessRules>,
+) -> Fallible<&'a str> {
+    match (asked, settings) {
+        (None, None) => Ok("/some_prefix"),
+        // Where in the path a token is, only its owner knows.
+        (None, Some(_)) if access.is_some_and(|rules| rules.current().redact("", "/x") != "/x") => Err(
+            "--access has tokens, and the path of the URL in --settings may have one: say with --mount what of that path stands \
+             before the token, which is all of it if the token is in the query or the user"
+                .into(),
+        ),
+        (None, Some(settings)) => Ok(settings.mount()),
+        (Some(path), settings) => {
+            let parsed = PathAndQuery::try_from(path).ok();
+            if !path.starts_with('/') || parsed.is_none_or(|parsed| parsed.path() != path) {
+                let message =
+                    "a mount is the path of a URL: it begins with `/`, and what is no letter or digit is percent-encoded";
+                return Err(format!("--mount {path:?}: {message}").into());
+            }
+            if settings.is_some_and(|settings| !is_below(settings.mount(), path)) {
+                return Err(format!("--mount {path}: the path of the URL in --settings does not begin so").into());
+            }
+            Ok(path)
+        }
     }
+}
+
+fn is_below(path: &str, mount: &str) -> bool {
+    let rest = path.strip_prefix(mount.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
