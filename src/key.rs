@@ -388,13 +388,4 @@ mod tests {
         assert_eq!(of(&"x/".repeat(64)).len(), 32);
         assert!(Candidates::from_path(&"x/".repeat(65)).is_err());
     }
-
-    #[test]
-    fn a_prefix_equals_the_same_key_made_alone() {
-        let long = path("A/B/C").unwrap();
-        let short = long.prefix(2);
-        assert_eq!(short, path("A/B").unwrap());
-        assert_eq!(std::collections::HashSet::from([short]).len(), 1);
-        assert!(std::collections::HashSet::from([long.prefix(2)]).contains(&path("A/B").unwrap()));
-    }
 }

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
+    cmp::Ordering,
     convert::Infallible,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     io,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -497,4 +499,19 @@ fn the_naive_reading_reads() {
     let body = multipart("B", "{}", b"ID3\r\n--");
     assert_eq!(naive(&body, "B"), Some((b"{}".to_vec(), b"ID3\r\n--".to_vec())));
     assert_eq!(naive(&body[..body.len() - 1], "B"), None);
+}
+
+/// Nothing else tells keys apart: not whether they are a part of the same target.
+#[test]
+fn keys_compare_and_hash_by_their_segments() {
+    let hash = |key: &BlobKey| BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+    let target = Candidates::from_path("A/B/C").unwrap();
+    let [long, short, _] = target.iter().collect::<Vec<_>>()[..] else {
+        panic!("{target:?}")
+    };
+    let alone = BlobKey::from_path("A/B").unwrap();
+    assert_eq!((short, hash(short)), (&alone, hash(&alone)));
+    assert_eq!(short.partial_cmp(long), Some(Ordering::Less));
+    assert_ne!(hash(short), hash(long));
+    assert_eq!(format!("{short:?}"), "BlobKey(A/B)");
 }
