@@ -17,8 +17,13 @@ mod seen;
 mod table;
 mod toys;
 
+use kazoo_storage::{
+    AccessRules, AnswerProbe, Authorize, Credential, DecodeBase64, Event, ExtractKey, LimitBody, Observe, PathKey,
+    SplitMultipart,
+};
 use laws::Verdict;
 use table::{Subject, subjects};
+use tower::ServiceBuilder;
 
 /// Runs `law` over the whole table and names every layer that breaks it.
 fn over_every_layer(law: fn(&Subject) -> Verdict) {
@@ -57,4 +62,34 @@ fn ready() {
 #[test]
 fn all_or_error() {
     over_every_layer(laws::all_or_error);
+}
+
+/// What an application's log may show of a stack.
+#[test]
+fn debug_names_every_layer_and_tells_no_secret() {
+    let layers = ServiceBuilder::new()
+        .layer(Observe::new(|_: &Event<'_>| ()))
+        .layer(LimitBody::new(1))
+        .layer(Authorize::new(AccessRules::new().credential(Credential::token("hush"))))
+        .layer(ExtractKey::new(PathKey))
+        .layer(SplitMultipart::new())
+        .layer(DecodeBase64::default())
+        .layer(AnswerProbe::new(async || Ok(())));
+    let shown = format!("{layers:?} {:?}", layers.service("inner"));
+    for layer in [
+        "Observe",
+        "LimitBody",
+        "Authorize",
+        "ExtractKey",
+        "SplitMultipart",
+        "DecodeBase64",
+        "AnswerProbe",
+    ] {
+        assert!(shown.contains(&format!("{layer} {{")), "{layer}: {shown}");
+        assert!(
+            shown.contains(&format!("{layer}Service {{ inner: ")),
+            "{layer}: {shown}"
+        );
+    }
+    assert!(shown.contains("\"inner\"") && !shown.contains("hush"), "{shown}");
 }
