@@ -6,10 +6,7 @@ use std::{mem, sync::LazyLock};
 use base64::engine::GeneralPurpose;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use base64::engine::Simd;
-use base64::{
-    DecodeError, DecodeSliceError, Engine as _,
-    engine::general_purpose::{GeneralPurposeConfig, PAD},
-};
+use base64::{DecodeError, DecodeSliceError, Engine as _, engine::general_purpose::PAD};
 use bytes::Bytes;
 
 /// The letters that four bytes of base64 stand for three bytes in.
@@ -18,13 +15,9 @@ const QUAD: usize = 4;
 /// The vector engine decodes 8.1 GB/s where the general-purpose one decodes 1.4 GB/s (x86-64 with AVX2). It takes the
 /// standard alphabet with canonical padding, as Erlang's `base64:encode/1` writes it.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(config()));
+static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-static ENGINE: LazyLock<GeneralPurpose> = LazyLock::new(|| GeneralPurpose::new(&base64::alphabet::STANDARD, config()));
-
-fn config() -> GeneralPurposeConfig {
-    PAD
-}
+static ENGINE: LazyLock<GeneralPurpose> = LazyLock::new(|| GeneralPurpose::new(&base64::alphabet::STANDARD, PAD));
 
 /// Why a text is not base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,20 +52,16 @@ impl Decoder {
     pub(super) fn decode(&mut self, chunk: &[u8]) -> Result<Bytes, Fault> {
         let mut output = mem::take(&mut self.last).try_into_mut().unwrap_or_default();
         let needed = (chunk.len() + self.carry.len()) / QUAD * 3;
-        if output.len() < needed {
-            output.resize(needed, 0);
-        }
+        output.resize(output.len().max(needed), 0);
         let mut written = 0;
         let missing = (QUAD - self.carry.len()) % QUAD;
         let (head, rest) = chunk.split_at_checked(missing).unwrap_or((chunk, &[]));
-        if missing > 0 {
-            self.carry.extend_from_slice(head);
-            if self.carry.len() == QUAD {
-                let mut quad = mem::take(&mut self.carry);
-                written = self.decode_quads(&quad, &mut output)?;
-                quad.clear();
-                self.carry = quad;
-            }
+        self.carry.extend_from_slice(head);
+        if self.carry.len() == QUAD {
+            let mut quad = mem::take(&mut self.carry);
+            written = self.decode_quads(&quad, &mut output)?;
+            quad.clear();
+            self.carry = quad;
         }
         let (quads, tail) = rest.split_at(rest.len() - rest.len() % QUAD);
         written += self.decode_quads(quads, output.get_mut(written..).unwrap_or_default())?;
@@ -102,13 +91,13 @@ impl Decoder {
             });
         }
         let written = ENGINE.decode_slice(quads, output).map_err(|error| {
-            let last = quads.len() - 1;
             let offset = match error {
                 DecodeSliceError::DecodeError(
                     DecodeError::InvalidByte(offset, _) | DecodeError::InvalidLastSymbol { offset, .. },
                 ) => offset,
+                // Not of whole quads, and with room for what they stand for.
                 DecodeSliceError::DecodeError(DecodeError::InvalidLength(_) | DecodeError::InvalidPadding)
-                | DecodeSliceError::OutputSliceTooSmall => last,
+                | DecodeSliceError::OutputSliceTooSmall => 0,
             };
             Fault::Byte {
                 offset: self.decoded + offset as u64,
