@@ -105,6 +105,10 @@ mod tests {
         let key = extractor.key(&stored).unwrap();
         assert_eq!(key.attachment(), "ZGQ4@10.1.2.3:5060;x=1&y=2");
         assert_eq!(extractor.candidates(&fetched).unwrap().first(), &key);
+        // A field that is no text and no number tells nothing apart, and the next one is taken.
+        let numbered = parts("", Some(r#"{"id":42,"metadata":{"media_id":null,"call_id":["x"]}}"#));
+        let key = extractor.key(&numbered).unwrap();
+        assert_eq!(extractor.candidates(&parts("id=42", None)).unwrap().first(), &key);
     }
 
     #[test]

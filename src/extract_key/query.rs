@@ -142,10 +142,20 @@ mod tests {
         }
         // Nothing tells where a name without an extension ends but an account id behind it.
         let bare = format!("{ACC}/DOC/ATT");
-        assert!(
-            fetch(&format!("recording={bare}{ACC}/OWNER/DOC/ATT"))
-                .unwrap()
-                .contains(&bare)
-        );
+        let found = |appended: &str| {
+            let keys = fetch(&format!("recording={bare}{appended}/OWNER/DOC/ATT")).unwrap();
+            keys.contains(&bare)
+        };
+        for account in [
+            ACC,
+            "ffffffff00000000ffffffff00000000",
+            "system_data",
+            "unknown_account",
+        ] {
+            assert!(found(account), "{account}");
+        }
+        for other in ["other", "ffffffff", "recordings-of-two-thousand-years"] {
+            assert!(!found(other), "{other}");
+        }
     }
 }
