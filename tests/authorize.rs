@@ -7,7 +7,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, Request, request::Parts};
 use kazoo_storage::{
     AccessRules, BlobKey, Credential, Error, ErrorKind, Grant, KazooStorage, MemoryStore, PeerAddr, QueryKey,
     SharedAccessRules,
@@ -328,12 +328,44 @@ fn a_file_of_rules_is_right_or_says_what_is_wrong() {
             "credential 2",
         ),
         (r#"{"credentials": [{"token": ""}]}"#, "empty"),
+        (r#"{"credentials": [{"user": "", "password": "hush"}]}"#, "empty"),
+        (r#"{"credentials": [{"user": "hush", "password": ""}]}"#, "empty"),
         (r#"{"credentials": [{"token": "hush", "hush": 1}]}"#, "line 1"),
         (r#"{"credentials": [{"token": "hush", "may": "hush"}]}"#, "line 1"),
     ] {
         let error = AccessRules::from_json(bad).expect_err(bad);
         assert!(error.message().contains(says), "{bad}: {error}");
         assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+    }
+}
+
+/// Neither a handler nor its log gets to see what lets a request in.
+#[test]
+fn what_was_shown_is_taken_out_of_the_request() {
+    let rules = SharedAccessRules::new(AccessRules::new().credential(Credential::token("old")));
+    let authorize = |target: &str| {
+        let request = Request::get(target).header("authorization", "Basic eDp5").body(());
+        let (mut head, ()) = request.unwrap().into_parts();
+        let asked = kazoo_storage::Authorizer::authorize(&rules, &mut head);
+        let granted = futures_util::FutureExt::now_or_never(asked).expect("rules decide at once");
+        granted.map(|_| (head.uri.to_string(), head.headers))
+    };
+    authorize("/old/ACC").unwrap();
+    rules.replace(AccessRules::new().credential(Credential::token("s3cret")));
+    authorize("/old/ACC").unwrap_err();
+    for (target, left) in [
+        ("/s3cret/ACC/DOC/a.mp3?id=1", "/ACC/DOC/a.mp3?id=1"),
+        ("/s3cret?id=1", "/?id=1"),
+        ("//s3cret", "/"),
+        ("/i?key=abc&token=s3cret&recording=A", "/i?key=abc&recording=A"),
+        ("/i?token=s3cret", "/i"),
+        ("/s3cret/i?token=s3cret&id=1&token=s3cret", "/i?id=1"),
+    ] {
+        assert_eq!(
+            authorize(target).unwrap(),
+            (left.to_owned(), HeaderMap::new()),
+            "{target}"
+        );
     }
 }
 
