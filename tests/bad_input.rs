@@ -734,11 +734,10 @@ async fn a_probe_with_another_content_is_400() {
     let mut site = Site::with(Front::Hyper, |storage| storage.base64(Base64::Off)).await;
     for (body, hint) in [
         ("", "empty"),
-        (
-            "some random content: 00000000000000000000000000000000",
-            "something else",
-        ),
+        (&format!("some random content: {}", "0".repeat(32)), "something else"),
         (&*encoded, "base64"),
+        (&format!("--B\r\n\r\n{text}\r\n--B--"), "multipart"),
+        (&format!("\r\n--B\r\n\r\n{text}\r\n--B--"), "multipart"),
         (&format!("{text}\n"), "something else"),
         (&"x".repeat(100_000), "something else"),
     ] {
