@@ -57,8 +57,8 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) settings: Option<PathBuf>,
 
-    /// Path that every file is under, as in the URL of KAZOO's storage settings [default: /some_prefix, or the path of the
-    /// URL in --settings]
+    /// Path that every file is under, as in the URL of KAZOO's storage settings; without it, `/some_prefix`, or the path
+    /// of the URL in `--settings`
     ///
     /// A token in that path stands behind the mount. With `--settings` and tokens in `--access`, say what stands before the
     /// token.

@@ -337,7 +337,7 @@ mod tests {
         for setting in [r#""file":"a.bin""#, r#""field_list":[]"#] {
             let json = format!(r#"{{"url":"http://h/p","verb":"put",{setting}}}"#);
             assert!(message(&json).contains("send_multipart"), "{json}");
-            let json = json.replace("}", r#","send_multipart":true}"#);
+            let json = json.replace('}', r#","send_multipart":true}"#);
             let settings = KazooSettings::from_json(&json).unwrap();
             assert!(matches!(settings.key(), SettingsKey::Metadata(_)), "{json}");
             assert!(settings.warnings().next().unwrap().contains("4.3.106"), "{json}");
@@ -378,7 +378,7 @@ mod tests {
         let raw = KazooSettings::from_json(settings).unwrap();
         assert!(raw.warnings().next().unwrap().contains("does nothing"));
         assert_eq!(raw.base64(), Base64::Off);
-        let multipart = settings.replace("}", r#","send_multipart":true}"#);
+        let multipart = settings.replace('}', r#","send_multipart":true}"#);
         let encoded = KazooSettings::from_json(&multipart).unwrap();
         assert!(encoded.warnings().next().unwrap().contains("4.3.17 to 4.3.20"));
         assert_eq!(encoded.base64(), Base64::Declared);

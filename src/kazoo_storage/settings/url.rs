@@ -48,7 +48,7 @@ impl SettingsUrl {
                  `:80` or `:443`",
             ));
         }
-        if uri.path().starts_with("//") && uri.path().trim_matches('/') != "" {
+        if uri.path().starts_with("//") && !uri.path().trim_matches('/').is_empty() {
             return Err(invalid("the path of `url` begins with `//`; write one slash"));
         }
         Ok(Self {
