@@ -120,10 +120,11 @@ fn connection(options: Options, sent: &[u8], cuts: Cuts) -> (Vec<StatusCode>, Fi
             .oneshot(Request::from_parts(head.clone(), body))
             .await
             .unwrap();
-        let mut files = files.lock().unwrap();
         let body = seen.lock().unwrap().whole();
+        let found = stored(&store).await;
+        let mut files = files.lock().unwrap();
         judge(options, &head, body.as_ref(), &answer, &mut files);
-        assert_eq!(stored(&store).await, *files);
+        assert_eq!(found, *files);
         statuses.lock().unwrap().push(answer.status());
         Ok::<_, Infallible>(answer)
     });

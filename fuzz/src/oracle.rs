@@ -125,7 +125,7 @@ pub fn split(body: &[u8], boundary: &str, max_metadata: usize) -> Result<Upload,
             .get(header::CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);
         let essence = value.split(|byte| *byte == b';').next().unwrap();
-        essence.trim_ascii().to_ascii_lowercase() == b"application/json"
+        essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
     };
     let json = parts.next_if(is_json).map(|(_, json)| json);
     if json.as_ref().is_some_and(|json| json.len() > max_metadata) {
@@ -156,7 +156,7 @@ pub fn decode(mode: Base64, media_part: bool, content_type: Option<&HeaderValue>
     };
     let looks_encoded = if whole {
         let padding = start.iter().rev().take_while(|byte| **byte == b'=').count().min(2);
-        !start.is_empty() && start.len() % 4 == 0 && letters(&start[..start.len() - padding])
+        !start.is_empty() && start.len().is_multiple_of(4) && letters(&start[..start.len() - padding])
     } else {
         letters(start)
     };
