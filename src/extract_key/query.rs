@@ -83,9 +83,7 @@ fn cuts(value: &str) -> impl Iterator<Item = &str> {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
                 || rest == name
                 || starts_with_account(rest)
-                || EXTENSIONS
-                    .iter()
-                    .any(|extension| name.len() > extension.len() && name.ends_with(extension));
+                || EXTENSIONS.iter().any(|extension| name.ends_with(extension));
             plausible.then_some(front)
         })
 }
@@ -140,22 +138,23 @@ mod tests {
             let keys = fetch(&format!("recording={stored}{appended}")).unwrap();
             assert!(keys.contains(&stored), "{appended}: {keys:?}");
         }
-        // Nothing tells where a name without an extension ends but an account id behind it.
-        let bare = format!("{ACC}/DOC/ATT");
-        let found = |appended: &str| {
-            let keys = fetch(&format!("recording={bare}{appended}/OWNER/DOC/ATT")).unwrap();
-            keys.contains(&bare)
-        };
-        for account in [
-            ACC,
-            "ffffffff00000000ffffffff00000000",
-            "system_data",
-            "unknown_account",
+        // Nothing tells where a name without an extension ends but an account, or a slash, behind it.
+        for (account, appended, found) in [
+            (ACC, format!("{ACC}/OWNER/DOC/ATT"), true),
+            (ACC, "ffffffff00000000ffffffff00000000/OWNER/DOC/ATT".to_owned(), true),
+            (ACC, "system_data/DOC/ATT".to_owned(), true),
+            (ACC, "unknown_account/DOC/ATT".to_owned(), true),
+            (ACC, "/DOC/ATT".to_owned(), true),
+            ("own", "own/ATT".to_owned(), true),
+            ("own", "own".to_owned(), true),
+            ("own", "owner/ATT".to_owned(), false),
+            (ACC, "other/DOC/ATT".to_owned(), false),
+            (ACC, "ffffffff/DOC/ATT".to_owned(), false),
+            (ACC, "recordings-of-two-thousand-years/ATT".to_owned(), false),
         ] {
-            assert!(found(account), "{account}");
-        }
-        for other in ["other", "ffffffff", "recordings-of-two-thousand-years"] {
-            assert!(!found(other), "{other}");
+            let bare = format!("{account}/DOC/ATT");
+            let keys = fetch(&format!("recording={bare}{appended}")).unwrap();
+            assert_eq!(keys.contains(&bare), found, "{bare} {appended}: {keys:?}");
         }
     }
 }
