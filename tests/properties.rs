@@ -501,6 +501,31 @@ fn the_naive_reading_reads() {
     assert_eq!(naive(&body[..body.len() - 1], "B"), None);
 }
 
+/// The limit of the JSON part holds to the byte, however the part comes.
+#[test]
+fn metadata_is_limited_to_the_byte() {
+    let json = r#"{"id":"202401-DOC"}"#;
+    let body = multipart("B", json, b"ID3");
+    let at = body
+        .windows(json.len())
+        .position(|window| window == json.as_bytes())
+        .unwrap();
+    for cuts in [vec![], (at..at + json.len()).collect()] {
+        for (limit, expected) in [
+            (json.len(), StatusCode::OK),
+            (json.len() - 1, StatusCode::PAYLOAD_TOO_LARGE),
+        ] {
+            let request = Request::put("/")
+                .header("content-type", "multipart/form-data; boundary=B")
+                .body(Pieces::new(&body, &cuts))
+                .unwrap();
+            let layer = SplitMultipart::new().max_metadata(limit);
+            let (status, _) = through(|inner| layer.layer(inner), request);
+            assert_eq!(status, expected, "{limit} {cuts:?}");
+        }
+    }
+}
+
 /// Nothing else tells keys apart: not whether they are a part of the same target.
 #[test]
 fn keys_compare_and_hash_by_their_segments() {

@@ -82,16 +82,13 @@ impl Part {
             }
             *read = true;
         }
-        loop {
-            return Poll::Ready(match ready!(feed.drive(cx, |cx| Pin::new(&mut *field).poll_next(cx))) {
-                // The parser has seen none of the content, and found the delimiter.
-                Some(Some(Ok(data))) if data.is_empty() => continue,
-                Some(Some(Ok(data))) => Some(Ok(data)),
-                Some(Some(Err(error))) => Some(Err(malformed(error))),
-                Some(None) => None,
-                None => Some(Err(cut_off())),
-            });
-        }
+        Poll::Ready(match ready!(feed.drive(cx, |cx| Pin::new(&mut *field).poll_next(cx))) {
+            // Nothing: the parser has seen none of the content, and found the delimiter.
+            Some(Some(Ok(data))) => Some(Ok(data)),
+            Some(Some(Err(error))) => Some(Err(malformed(error))),
+            Some(None) => None,
+            None => Some(Err(cut_off())),
+        })
     }
 
     /// The whole part, if it has at most `limit` bytes.
@@ -158,10 +155,6 @@ impl HttpBody for Media {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         self.poll_data(cx)
             .map(|data| data.transpose().map(|data| data.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.stage, Stage::Ended)
     }
 }
 

@@ -127,15 +127,16 @@ mod tests {
 
     #[test]
     fn the_first_line_is_the_same_however_it_comes() {
-        for (len, blanks) in [
-            (MAX_LEN, 0),
-            (MAX_LEN - 1, 1),
-            (1, MAX_LEN),
-            (MAX_LEN + 1, 0),
-            (MAX_LEN, 1),
+        for (len, blanks, taken) in [
+            (MAX_LEN, 0, true),
+            (MAX_LEN - 1, 1, true),
+            (1, MAX_LEN, false),
+            (MAX_LEN + 1, 0, false),
+            (MAX_LEN, 1, false),
         ] {
             let body = format!("\r\n--{}{}\r\nID3", "x".repeat(len), " ".repeat(blanks));
             let whole = of_first_line(body.as_bytes());
+            assert_eq!(whole != FirstLine::Invalid, taken, "{len} letters and {blanks} blanks");
             let mut starts = (0..=body.len()).map(|end| of_first_line(&body.as_bytes()[..end]));
             let first = starts.find(|line| *line != FirstLine::Incomplete);
             assert_eq!(first, Some(whole), "{len} letters and {blanks} blanks");

@@ -36,7 +36,7 @@ impl Delimiter {
     /// How many bytes at the end of `chunk`, which has no whole delimiter, may be the beginning of one.
     fn begun(&self, chunk: &[u8]) -> usize {
         let delimiter = self.0.needle();
-        let recent = chunk.len().saturating_sub(delimiter.len() - 1);
+        let recent = chunk.len().saturating_sub(delimiter.len());
         let tail = chunk.get(recent..).unwrap_or_default();
         // A boundary has no line break in it, so the last one is the only one that a delimiter can begin with.
         let begun = memrchr(b'\r', tail).and_then(|at| tail.get(at..)).unwrap_or_default();
