@@ -115,9 +115,14 @@ mod tests {
 
     fn decode(chunks: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Vec<u8>, Fault> {
         let mut decoder = Decoder::default();
-        let mut output = Vec::new();
+        let (mut output, mut longest) = (Vec::new(), 0);
         for chunk in chunks {
             output.extend_from_slice(&decoder.decode(chunk.as_ref())?);
+            longest = longest.max(chunk.as_ref().len());
+            assert!(
+                decoder.last.len() < longest + QUAD,
+                "held for chunks of {longest} bytes"
+            );
         }
         decoder.finish()?;
         Ok(output)

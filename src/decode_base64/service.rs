@@ -141,3 +141,25 @@ impl HttpBody for Restored {
         hint
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody behind the layer can tell that the start was looked at.
+    #[tokio::test]
+    async fn a_restored_body_is_as_long_as_it_was_and_ends_where_it_did() {
+        let mut body = Restored {
+            start: Bytes::from("start, "),
+            body: Body::from("rest"),
+        };
+        assert_eq!(body.size_hint().exact(), Some(11));
+        for expected in ["start, ", "rest"] {
+            assert!(!body.is_end_stream());
+            let data = poll_fn(|cx| poll_data(Pin::new(&mut body), cx)).await;
+            assert_eq!(data.unwrap().unwrap(), expected);
+        }
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(0));
+    }
+}
