@@ -27,10 +27,24 @@ mod tests {
 
     #[test]
     fn the_last_extension_tells_in_any_case() {
-        assert_eq!(of_name("7f3c.mp3"), "audio/mpeg");
-        assert_eq!(of_name("FAX.TIFF"), "image/tiff");
-        assert_eq!(of_name("a.mp3.pdf"), "application/pdf");
-        assert_eq!(of_name("mp3"), "application/octet-stream");
-        assert_eq!(of_name("a.unknown"), "application/octet-stream");
+        for (name, media_type) in [
+            ("7f3c.mp3", "audio/mpeg"),
+            ("a.wav", "audio/x-wav"),
+            ("a.ogg", "audio/ogg"),
+            ("a.Mp4", "video/mp4"),
+            ("fax.tif", "image/tiff"),
+            ("FAX.TIFF", "image/tiff"),
+            ("a.mp3.pdf", "application/pdf"),
+            ("a.png", "image/png"),
+            ("a.jpg", "image/jpeg"),
+            ("a.jpeg", "image/jpeg"),
+            ("a.gif", "image/gif"),
+            ("a.txt", "text/plain"),
+            ("a.json", "application/json"),
+            ("mp3", "application/octet-stream"),
+            ("a.unknown", "application/octet-stream"),
+        ] {
+            assert_eq!(of_name(name), media_type, "{name}");
+        }
     }
 }

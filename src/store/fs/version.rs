@@ -103,6 +103,14 @@ mod tests {
         // Nor is a stamp of the store's own ever taken for one that lost its fraction.
         let second = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
         assert_eq!(Version::successor(None, second), second + Duration::from_micros(1));
+        // Nothing is later than the last time there is.
+        let last = Version {
+            modified: UNIX_EPOCH + Duration::new(i64::MAX.cast_unsigned(), 999_999_999),
+            nanos: 999_999_999,
+            ..whole
+        };
+        let stamp = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_000);
+        assert_eq!(Version::successor(Some(last), now), stamp);
     }
 
     #[test]
