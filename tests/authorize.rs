@@ -308,6 +308,20 @@ async fn a_refused_body_is_not_read_whole() {
         b"PUT /p/ACC/DOC/a.mp3 HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1000000000\r\n\r\n";
     connection.send(head, Pace::Whole).await;
     connection.receive().await.refusal(401);
+
+    // Nor is one that goes where its credential may not, be it multipart or not.
+    let one_account = Credential::token("token").grant(Grant::everything().accounts([ACCOUNT]));
+    let storage = KazooStorage::new(MemoryStore::new()).authorize(AccessRules::new().credential(one_account));
+    let server = Server::start(Front::Hyper, "/p", storage).await;
+    for content_type in ["audio/mpeg", "multipart/form-data; boundary=B"] {
+        let mut connection = Connection::open(server.address).await;
+        let head = format!(
+            "PUT /p/token/{OTHER}/DOC/a.mp3 HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n\
+             content-type: {content_type}\r\ncontent-length: 1000000000\r\n\r\n"
+        );
+        connection.send(head.as_bytes(), Pace::Whole).await;
+        connection.receive().await.refusal(403);
+    }
 }
 
 #[test]
