@@ -526,6 +526,23 @@ fn metadata_is_limited_to_the_byte() {
     }
 }
 
+/// A part is the metadata if it comes first and its type is that of JSON; KAZOO's always does.
+#[test]
+fn the_media_may_come_alone() {
+    for (content_type, alone) in [
+        ("content-type: audio/mpeg\r\n", true),
+        ("content-type: text/json\r\n", true),
+        ("x-other: header\r\n", true),
+        ("content-type: Application/JSON; charset=utf-8\r\n", false),
+    ] {
+        let body = format!("--B\r\n{content_type}\r\n{{}}\r\n--B--");
+        let (status, came) = split(Some("B"), body.as_bytes(), &[]);
+        assert_eq!(status.is_success(), alone, "{content_type}");
+        let media = came.map(|(json, _, media)| (json, media));
+        assert_eq!(media, alone.then_some((None, "{}".into())), "{content_type}");
+    }
+}
+
 /// Nothing else tells keys apart: not whether they are a part of the same target.
 #[test]
 fn keys_compare_and_hash_by_their_segments() {
