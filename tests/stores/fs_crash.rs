@@ -77,6 +77,7 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
     put(&store, "ACC/TWO/cut.mp3", vec![1; 1000], Some(r#"{"n":3}"#)).await;
     put(&store, "ACC/TWO/long.mp3", long.clone(), Some(r#"{"n":4}"#)).await;
     put(&store, "ACC/TWO/moved.mp3", long.clone(), Some(r#"{"n":5}"#)).await;
+    put(&store, "ACC/TWO/removed.mp3", long.clone(), Some(r#"{"n":6}"#)).await;
     put(&store, "ACC/TWO/zeros.mp3", vec![2; 1000], None).await;
     put(&store, "empty.mp3", Vec::new(), None).await;
     let journal = journal(root.path());
@@ -86,6 +87,8 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
     // A directory that never reached the disk, one file that did without its bytes, and one with others.
     fs::remove_dir_all(at("ACC/ONE")).unwrap();
     fs::remove_file(at("ACC/TWO/lost.mp3")).unwrap();
+    // Where somebody has made a directory since.
+    fs::create_dir(at("ACC/TWO/lost.mp3")).unwrap();
     fs::remove_file(at("empty.mp3")).unwrap();
     let stored = fs::metadata(at("ACC/TWO/cut.mp3")).unwrap().modified().unwrap();
     fs::write(at("ACC/TWO/cut.mp3"), [0; 400]).unwrap();
@@ -105,6 +108,9 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
     fs::rename(at("ACC/TWO/long.mp3"), at(".stage").join(staged_name(&journal))).unwrap();
     // Or it is not, but that of its sidecar is.
     fs::write(at("ACC/TWO/.moved.mp3.json"), "").unwrap();
+    // Of this one there is nothing that could be put into its place.
+    fs::remove_file(at("ACC/TWO/removed.mp3")).unwrap();
+    fs::remove_file(at("ACC/TWO/.removed.mp3.json")).unwrap();
     // And an upload was under way.
     fs::write(at(".stage/0"), "half").unwrap();
 
@@ -118,6 +124,7 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
         assert_eq!(get(&store, "ACC/TWO/moved.mp3").await, pair(&long, r#"{"n":5}"#));
         assert_eq!(get(&store, "ACC/TWO/zeros.mp3").await, (vec![2; 1000], None));
         assert_eq!(get(&store, "empty.mp3").await, (Vec::new(), None));
+        assert!(!at("ACC/TWO/.removed.mp3.json").exists());
         let names = fs::read_dir(at(".stage"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name());
