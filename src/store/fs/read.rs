@@ -371,3 +371,27 @@ impl http_body::Body for FileBody {
         SizeHint::with_exact(self.rest.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As it is read where the system has nothing of it in memory.
+    #[test]
+    fn the_rest_is_read_chunk_by_chunk_to_its_end_and_no_further() {
+        let file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..=u8::MAX).cycle().take(2 * CHUNK + 7).collect();
+        file.write_all_at(&content, 0).unwrap();
+        let (file, len) = (Arc::new(file), content.len() as u64);
+        let mut rest = Rest { file, range: 3..len };
+        let mut read = Vec::new();
+        while rest.len() > 0 {
+            read.extend_from_slice(&rest.read().unwrap());
+        }
+        assert_eq!(read, content[3..]);
+        rest.range = len - 1..len + 1;
+        let error = rest.read().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains("cut short"), "{error}");
+    }
+}
