@@ -128,8 +128,8 @@ def range_():
     corpus.add([0], "content-range: bytes 0-1/2\n")
 
 
-def settings():
-    corpus = Corpus("settings")
+def access():
+    corpus = Corpus("access")
     networks = ["10.0.0.0/8", "192.0.2.7", "::1", "2001:db8::/32", "10.0.0.0/33", " 10.0.0.1 ", "host", ""]
     credentials = [
         {"user": "kazoo", "password": "a long secret"},
@@ -148,6 +148,21 @@ def settings():
     ):
         corpus.add(json.dumps(document))
     corpus.add('{"networks":[],"networks":["::1"]}')
+
+
+def settings():
+    corpus = Corpus("settings")
+    for entry in json.loads((CAPTURES / "manifest.json").read_text()):
+        name = entry.get("put_target") or ""
+        corpus.add(json.dumps(entry["settings"]), "\n", name.partition("?")[0].strip("/"))
+    for field_list, separator, name in [
+        (None, "-", "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7-202401-9f86d081884c7d659a2feaa0c55ad015-a-b.mp3"),
+        ([{"field": f"f{n}"} for n in range(6)] + [{"arg": "attachment"}], "-", "-" * 200),
+        ([{"group": [{"arg": "id"}, {"const": "?from=x"}]}, "static", {"field": ["a", "b"]}], "/", "x/static"),
+    ]:
+        document = {"url": "http://h:80/p", "verb": "put", "field_list": field_list, "field_separator": separator}
+        corpus.add(json.dumps({"data": {"attachments": {"A": {"handler": "http", "settings": document}}}}), "\n", name)
+        corpus.add(json.dumps(document | {"folder_base_path": "/a/b/", "send_multipart": True}), "\n", "a/b/", name)
 
 
 def request(stores, fetches):
@@ -189,6 +204,7 @@ def main():
     content_type(stores)
     bodies(stores)
     range_()
+    access()
     settings()
     request(stores, fetches)
 

@@ -1,238 +1,40 @@
-//! The JSON of who is let in.
+//! KAZOO's own storage settings, and the names that are taken apart by them: the JSON, a line break, and a name.
 
 #![no_main]
 
-use std::net::{IpAddr, SocketAddr};
-
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderValue, Request, request::Parts};
-use kazoo_storage::{AccessRules, Authorizer as _, BlobKey, ErrorKind, Grant, PeerAddr};
-use kazoo_storage_fuzz::run::run;
+use kazoo_storage::{BlobKey, ErrorKind, KazooSettings};
 use libfuzzer_sys::fuzz_target;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 fuzz_target!(|text: &str| {
-    let rules = AccessRules::from_json(text);
-    if let Err(error) = &rules {
-        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
-    }
-    let Ok(value) = serde_json::from_str::<Value>(text) else {
-        assert!(rules.is_err());
-        return;
+    let (json, name) = text.split_once('\n').unwrap_or((text, "ACC/DOC/ATT.mp3"));
+    let settings = match KazooSettings::from_json(json) {
+        Ok(settings) => settings,
+        Err(error) => return assert_eq!(error.kind(), ErrorKind::InvalidRequest),
     };
-    // A field that stands there twice is an error to us, and to `Value` none; written out, there is one.
-    let said = Said::of(&value);
-    assert!(rules.is_err() || said.is_some());
-    let rules = AccessRules::from_json(&value.to_string());
-    assert_eq!(rules.is_ok(), said.is_some(), "{value}");
-
-    let masked = AccessRules::from_json(&mask(value.clone()).to_string());
-    match (&rules, &masked) {
-        (Ok(rules), Ok(masked)) => assert_eq!(format!("{rules:?}"), format!("{masked:?}"), "a secret shows"),
-        (Err(error), Err(masked)) if !error.message().starts_with("no access rules at") => {
-            assert_eq!(error.message(), masked.message(), "a secret shows");
-        }
-        (rules, masked) => assert_eq!(rules.is_ok(), masked.is_ok()),
-    }
-    if let (Ok(rules), Some(said)) = (rules, said) {
-        let_in(&rules, &said);
+    let mount = settings.mount();
+    assert!(
+        mount.starts_with('/') && (mount == "/" || !mount.ends_with('/')),
+        "{mount}"
+    );
+    let value: Value = serde_json::from_str(json).unwrap();
+    // The same again, written in another way.
+    let again = KazooSettings::from_json(&format!("{value:#}")).unwrap();
+    assert_eq!(again.mount(), mount);
+    assert_eq!(again.base64(), settings.base64());
+    assert!(again.warnings().eq(settings.warnings()));
+    let Ok(key) = BlobKey::from_path(name) else { return };
+    let fields = settings.fields(&key);
+    // What the parts are is in the key.
+    let name: Vec<&str> = key.segments().collect();
+    let name = name.join("/");
+    for part in [
+        fields.account,
+        fields.owner,
+        fields.document,
+        fields.attachment,
+        fields.database,
+    ] {
+        assert!(part.is_none_or(|part| name.contains(&part)), "{name}");
     }
 });
-
-/// Who is to be let in, read from the JSON in the plainest way.
-struct Said {
-    networks: Vec<(IpAddr, u8)>,
-    credentials: Vec<Credential>,
-}
-
-struct Credential {
-    user: Option<(String, String)>,
-    token: Option<String>,
-    accounts: Option<Vec<String>>,
-    read: bool,
-    write: bool,
-}
-
-impl Said {
-    fn of(value: &Value) -> Option<Self> {
-        let object = value.as_object()?;
-        only(object, &["networks", "trusted_proxies", "credentials"])?;
-        let networks = networks(object.get("networks"))?;
-        networks_or_none(object.get("trusted_proxies"))?;
-        let credentials: Option<Vec<Credential>> = match object.get("credentials") {
-            None => Some(Vec::new()),
-            Some(list) => list.as_array()?.iter().map(Credential::of).collect(),
-        };
-        let credentials = credentials?;
-        (!networks.is_empty() || !credentials.is_empty()).then_some(Self { networks, credentials })
-    }
-}
-
-impl Credential {
-    fn of(value: &Value) -> Option<Self> {
-        let object = value.as_object()?;
-        only(object, &["user", "password", "token", "accounts", "may"])?;
-        let secret = |name: &str| match object.get(name) {
-            None | Some(Value::Null) => Some(None),
-            Some(Value::String(text)) => Some(Some(text.clone())),
-            Some(_) => None,
-        };
-        let (user, token) = match (secret("user")?, secret("password")?, secret("token")?) {
-            (Some(user), Some(password), None) if !user.is_empty() && !password.is_empty() => {
-                (Some((user, password)), None)
-            }
-            (None, None, Some(token)) if !token.is_empty() => (None, Some(token)),
-            _ => return None,
-        };
-        let accounts = match object.get("accounts") {
-            None | Some(Value::Null) => None,
-            Some(list) => Some(strings(list)?),
-        };
-        let (read, write) = match object.get("may").map(Value::as_str) {
-            None | Some(Some("both")) => (true, true),
-            Some(Some("read")) => (true, false),
-            Some(Some("write")) => (false, true),
-            _ => return None,
-        };
-        Some(Self {
-            user,
-            token,
-            accounts,
-            read,
-            write,
-        })
-    }
-
-    fn grant(&self) -> Grant {
-        let mut grant = Grant::everything();
-        if let Some(accounts) = &self.accounts {
-            grant = grant.accounts(accounts);
-        }
-        match (self.read, self.write) {
-            (true, false) => grant.read_only(),
-            (false, true) => grant.write_only(),
-            _ => grant,
-        }
-    }
-}
-
-fn only(object: &Map<String, Value>, names: &[&str]) -> Option<()> {
-    object.keys().all(|key| names.contains(&key.as_str())).then_some(())
-}
-
-fn strings(list: &Value) -> Option<Vec<String>> {
-    let texts = list.as_array()?.iter().map(|text| text.as_str().map(str::to_owned));
-    texts.collect()
-}
-
-fn networks(list: Option<&Value>) -> Option<Vec<(IpAddr, u8)>> {
-    let Some(list) = list else {
-        return Some(Vec::new());
-    };
-    let networks = strings(list)?.into_iter().map(|text| {
-        let text = text.trim();
-        let (address, len) = text
-            .split_once('/')
-            .map_or((text, None), |(address, len)| (address, Some(len)));
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let len = match len {
-            None => most,
-            Some(len) if len.chars().all(|digit| digit.is_ascii_digit()) => len.parse().ok()?,
-            Some(_) => return None,
-        };
-        (len <= most).then_some((address, len))
-    });
-    networks.collect()
-}
-
-fn networks_or_none(list: Option<&Value>) -> Option<()> {
-    networks(list).map(|_| ())
-}
-
-/// The same rules with other secrets.
-fn mask(mut value: Value) -> Value {
-    let credentials = value.get_mut("credentials").and_then(Value::as_array_mut);
-    for entry in credentials.into_iter().flatten().filter_map(Value::as_object_mut) {
-        for (name, secret) in entry.iter_mut() {
-            if let ("user" | "password" | "token", Value::String(secret)) = (name.as_str(), secret)
-                && !secret.is_empty()
-            {
-                *secret = "hush".to_owned();
-            }
-        }
-    }
-    value
-}
-
-/// Who shows a credential is let in with what it is good for, and who shows none is not.
-fn let_in(rules: &AccessRules, said: &Said) {
-    let peer = said
-        .networks
-        .first()
-        .map_or(IpAddr::from([192, 0, 2, 1]), |(address, _)| *address);
-    let ask = |path: &str, authorization: Option<&str>| {
-        let mut request = Request::put(path).body(()).ok()?;
-        request.extensions_mut().insert(PeerAddr(SocketAddr::new(peer, 4711)));
-        if let Some(text) = authorization {
-            let value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(text))).unwrap();
-            request.headers_mut().insert("authorization", value);
-        }
-        let mut head = request.into_parts().0;
-        let grant = run(rules.authorize(&mut head));
-        Some((grant, head))
-    };
-    // An IPv4 address within IPv6 is taken for what it is, and proxies are not what is asked about here.
-    if peer.to_canonical() != peer {
-        return;
-    }
-    let (nobody, _) = ask("/ACC/DOC/ATT", None).unwrap();
-    if said.credentials.is_empty() {
-        assert_eq!(nobody.unwrap(), Grant::everything());
-        return;
-    }
-    // The first segment is looked at, too.
-    let in_paths = |credential: &Credential| matches!(credential.token.as_deref(), Some("ACC" | "x"));
-    if said.credentials.iter().any(in_paths) {
-        return;
-    }
-    assert_eq!(nobody.unwrap_err().kind(), ErrorKind::Unauthorized);
-    let grants: Vec<Grant> = said.credentials.iter().map(Credential::grant).collect();
-    let assert_in = |(grant, head): (kazoo_storage::Result<Grant>, Parts)| {
-        assert!(grants.contains(&grant.unwrap()));
-        assert!(!head.headers.contains_key("authorization"));
-        assert_eq!(head.uri.path(), "/ACC/DOC/ATT");
-    };
-    // What is right but for its end is wrong, unless it is another that is right.
-    let assert_out = |(grant, head): (kazoo_storage::Result<Grant>, Parts), shown: &str| {
-        let known = |credential: &Credential| match (&credential.user, &credential.token) {
-            (Some((user, password)), _) => format!("{user}:{password}") == shown,
-            (None, Some(token)) => token == shown || format!("{token}:") == shown,
-            (None, None) => false,
-        };
-        if !shown.contains('%') && !said.credentials.iter().any(known) {
-            assert_eq!(grant.unwrap_err().kind(), ErrorKind::Unauthorized);
-            assert_ne!(head.uri.path(), "/ACC/DOC/ATT");
-        }
-    };
-    for credential in &said.credentials {
-        match (&credential.user, &credential.token) {
-            (Some((user, password)), _) => {
-                let text = format!("{user}:{password}");
-                assert_in(ask("/ACC/DOC/ATT", Some(&text)).unwrap());
-                let wrong = format!("{text}-");
-                assert_out(ask("/x/ACC/DOC/ATT", Some(&wrong)).unwrap(), &wrong);
-            }
-            (None, Some(token)) => {
-                if let Ok(segment) = BlobKey::from_segments([token]) {
-                    assert_in(ask(&format!("/{segment}/ACC/DOC/ATT"), None).unwrap());
-                    assert_out(
-                        ask(&format!("/{segment}-/ACC/DOC/ATT"), None).unwrap(),
-                        &format!("{token}-"),
-                    );
-                }
-            }
-            (None, None) => unreachable!("a credential is one of the two"),
-        }
-    }
-}

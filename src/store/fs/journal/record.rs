@@ -279,4 +279,22 @@ mod tests {
             assert_eq!(read_all(&flipped).len(), 3, "{at}");
         }
     }
+
+    #[test]
+    fn a_record_that_is_whole_and_says_more_than_it_has_is_another_versions() {
+        let time = r#"{"secs_since_epoch":1,"nanos_since_epoch":0}"#;
+        for (sidecar, is_read) in [(2, true), (3, false)] {
+            let head = format!(r#"{{"key":"ACC/a.mp3","modified":{time},"sidecar":{sidecar},"staged":null}}"#);
+            let body = [head.as_bytes(), b"{}"].concat();
+            let len = u32::try_from(head.len()).unwrap();
+            let checksum = sealed(7, len, 2, crc32fast::hash(&body));
+            let segment = [&prefix(7, len, 2, checksum)[..], &body].concat();
+            let read = read(&mut &*segment, &mut (segment.len() as u64), None);
+            assert_eq!(
+                read.map(|record| record.is_some()).ok(),
+                is_read.then_some(true),
+                "{sidecar}"
+            );
+        }
+    }
 }
