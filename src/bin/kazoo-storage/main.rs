@@ -15,6 +15,7 @@ mod reload;
 mod scrub;
 mod serve;
 mod shutdown;
+mod size;
 mod store;
 mod tls;
 

@@ -15,7 +15,7 @@ use kazoo_storage::{
     store::{FsScrub, Scrubbed, Verdict},
 };
 
-use crate::{cli::Size, location::Location};
+use crate::{location::Location, size::Size};
 
 /// What the command exits with if something is damaged.
 const DAMAGED: u8 = 2;

@@ -5,33 +5,10 @@ use std::collections::HashSet;
 use super::{
     element::{Element, Named},
     invalid,
-    pieces::{Fields, Pieces},
+    pieces::{Fields, Part, Pieces},
     raw::{check_raw, decoded, segments},
 };
 use crate::{error::Result, key::BlobKey};
-
-/// What one part of a name stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Account,
-    Owner,
-    Document,
-    Attachment,
-    Database,
-    /// A field that the document may not have.
-    Other,
-    /// Decoded.
-    Text(String),
-    /// Several with nothing between them: which is where, only KAZOO knows.
-    Mixed,
-}
-
-impl Part {
-    /// Whether it may be any text.
-    pub(super) fn is_free(&self) -> bool {
-        matches!(self, Self::Attachment | Self::Database | Self::Other | Self::Mixed)
-    }
-}
 
 /// What a name is made of.
 #[derive(Clone, Debug)]

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use super::field::Part;
-
 /// What the parts of a key are, as far as `field_list` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,6 +16,29 @@ pub struct Fields {
     pub attachment: Option<String>,
     /// The database the document is in.
     pub database: Option<String>,
+}
+
+/// What one part of a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Account,
+    Owner,
+    Document,
+    Attachment,
+    Database,
+    /// A field that the document may not have.
+    Other,
+    /// Decoded.
+    Text(String),
+    /// Several with nothing between them: which is where, only KAZOO knows.
+    Mixed,
+}
+
+impl Part {
+    /// Whether it may be any text.
+    fn is_free(&self) -> bool {
+        matches!(self, Self::Attachment | Self::Database | Self::Other | Self::Mixed)
+    }
 }
 
 /// A name, cut wherever a part of it may end.
