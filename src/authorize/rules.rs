@@ -139,7 +139,7 @@ impl AccessRules {
     /// That is the first one behind `mount`, whether it is right or not: a secret with a letter too much is nearly one.
     #[must_use]
     pub fn redact<'a>(&self, mount: &str, path: &'a str) -> Cow<'a, str> {
-        if !self.credentials.iter().any(Credential::is_token) {
+        if !self.has_tokens() {
             return path.into();
         }
         let below = path.strip_prefix(mount.trim_end_matches('/')).unwrap_or(path);
@@ -149,6 +149,12 @@ impl AccessRules {
         let mut shown = path.strip_suffix(below).unwrap_or_default().to_owned();
         let _ = write!(shown, "/***{rest}");
         shown.into()
+    }
+
+    /// Whether a credential is a token, which may stand in a path.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        self.credentials.iter().any(Credential::is_token)
     }
 
     /// The credential that the request shows, which is taken out of it.
