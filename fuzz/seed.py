@@ -181,7 +181,8 @@ def request(stores, fetches):
     for line in [
         b"content-length: 3", b"content-length: 4", b"content-length: 2", b"x: y",
         b"expect: 100-continue\r\ncontent-length: 3", b"if-none-match: *\r\ncontent-length: 3",
-        b"content-range: bytes 0-2/9\r\ncontent-length: 3",
+        b"content-range: bytes 0-2/9\r\ncontent-length: 3", b"host: x\r\nhost: x\r\ncontent-length: 3",
+        b"transfer-encoding: gzip, chunked", b"transfer-encoding: gzip\r\ntransfer-encoding: chunked",
     ]:
         corpus.add(TINY, [0], put % (1, line), get)
         corpus.add(TINY, [0], put % (0, line))

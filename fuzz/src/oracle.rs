@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future, stream};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, request::Parts};
 use kazoo_storage::{Base64, BlobKey, Metadata, Probe};
 
 /// How many bytes between the parts of a multipart body are always taken.
@@ -225,6 +225,19 @@ pub fn assert_safe(key: &BlobKey) {
     for segment in key.segments() {
         assert!(!segment.is_empty() && is_segment(segment), "{key}");
     }
+}
+
+/// Whether it is in doubt where an upload by HTTP/1 ends, or whom it is for.
+#[must_use]
+pub fn is_doubtful(head: &Parts) -> bool {
+    let all = |name: HeaderName| head.headers.get_all(name).iter().collect::<Vec<_>>();
+    let hosts = all(header::HOST);
+    let encodings = all(header::TRANSFER_ENCODING);
+    let chunked = encodings
+        .iter()
+        .all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let without_length = head.version == Version::HTTP_10 && all(header::CONTENT_LENGTH).is_empty();
+    hosts.len() > 1 || encodings.len() > 1 || !chunked || without_length
 }
 
 /// The upload that a whole request makes, or none if it has to be refused.
