@@ -20,20 +20,25 @@ use crate::{
 };
 
 impl Error {
-    /// The answer for this error: its status and a small JSON object with `error`, `message` and `status`.
+    /// What a client is told of this error: a small JSON object with `error` (the kind), `message` and `status`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json!({
+            "error": self.kind().as_str(),
+            "message": self.message(),
+            "status": self.status().as_u16(),
+        })
+        .to_string()
+    }
+
+    /// The answer for this error: its status and [what a client is told](Self::to_json).
     ///
     /// KAZOO shows the object to the administrator, decoded, only if the `content-type` is exactly
     /// `application/json`. The error itself travels along as [`Outcome::Failed`].
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
-        let status = self.status();
-        let object = json!({
-            "error": self.kind().as_str(),
-            "message": self.message(),
-            "status": status.as_u16(),
-        });
-        let mut response = Response::new(Body::from(object.to_string()));
-        *response.status_mut() = status;
+        let mut response = Response::new(Body::from(self.to_json()));
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -266,12 +266,7 @@ fn late(timeout: Duration) -> Vec<u8> {
     let timeout = timeout.as_secs_f64();
     let message = format!("the head of the request was not complete within {timeout} s; send it in one piece");
     let error = Error::new(ErrorKind::Timeout, message);
-    let body = serde_json::json!({
-        "error": error.kind().as_str(),
-        "message": error.message(),
-        "status": error.status().as_u16(),
-    })
-    .to_string();
+    let body = error.to_json();
     let len = body.len();
     format!(
         "HTTP/1.1 {}\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\
