@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, future, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, request::Parts};
 use kazoo_storage::{Base64, BlobKey, Metadata, Probe};
+use serde_json::{Map, Value};
 
 /// How many bytes between the parts of a multipart body are always taken.
 pub const BETWEEN_PARTS: usize = 16 << 10;
@@ -262,13 +263,19 @@ pub fn upload(headers: &HeaderMap, body: &Bytes, mode: Base64, max_metadata: usi
     Some(upload)
 }
 
-/// The value of the first of `fields` in the JSON of an upload.
+/// The value of the first of `fields` in the JSON of an upload: in the object `metadata` in it, or else in itself.
 #[must_use]
 pub fn field(json: &Bytes, fields: &[&str]) -> Option<String> {
-    let metadata = Metadata::from_json(json.clone()).ok()?;
-    fields.iter().find_map(|name| match metadata.field(name)? {
-        serde_json::Value::String(text) => Some(text),
-        serde_json::Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    })
+    let document: Map<String, Value> = serde_json::from_slice(json).ok()?;
+    let nested = document.get("metadata").and_then(Value::as_object);
+    for object in [nested, Some(&document)].into_iter().flatten() {
+        for name in fields {
+            match object.get(*name) {
+                Some(Value::String(text)) => return Some(text.clone()),
+                Some(Value::Number(number)) => return Some(number.to_string()),
+                _ => {}
+            }
+        }
+    }
+    None
 }
