@@ -608,6 +608,23 @@ async fn a_body_over_the_limit_is_413_and_can_be_read() {
     }
 }
 
+/// What is wrong within the limit is told, and not that there is more behind it, whichever way the body is cut.
+#[tokio::test]
+async fn what_is_over_the_limit_hides_no_fault_in_front_of_it() {
+    let mut site = Site::with(Front::Hyper, |storage| storage.max_body(200)).await;
+    let body = format!("--B\r\ncontent-type\0: x\r\n\r\n{}", "x".repeat(500));
+    let headers = [
+        ("content-type", "multipart/mixed; boundary=B"),
+        ("transfer-encoding", "chunked"),
+    ];
+    for chunk in [1000, 100, 7] {
+        let bad = request("PUT", NEW, &headers, chunked(body.as_bytes(), chunk));
+        let answer = site.open().await.exchange(&bad, Pace::Whole).await;
+        answer.refusal(400);
+        site.assert_untouched().await;
+    }
+}
+
 /// A length nobody means to send is refused on sight, and without taking room for it.
 #[tokio::test]
 async fn an_absurd_length_is_refused() {

@@ -109,6 +109,23 @@ impl Limited {
         }
         Poll::Ready(frame)
     }
+
+    /// What of `frame` is within the limit. What is behind it must not hide a fault in front of it, or the answer would
+    /// hang on how the body was cut.
+    fn within(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>> {
+        let left = self.max.saturating_sub(self.read);
+        self.read += len(&frame);
+        if self.read <= self.max {
+            return Ok(frame);
+        }
+        match (frame.into_data(), usize::try_from(left)) {
+            (Ok(mut data), Ok(left @ 1..)) => {
+                data.truncate(left);
+                Ok(Frame::data(data))
+            }
+            _ => Err(too_large(self.max)),
+        }
+    }
 }
 
 /// How many bytes of data are in `frame`.
@@ -135,14 +152,10 @@ impl HttpBody for Lent {
             return Poll::Ready(Some(Err(too_large(limited.max))));
         }
         limited.awaited = false;
-        let frame = ready!(limited.poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            limited.read += len(frame);
-            if limited.read > limited.max {
-                return Poll::Ready(Some(Err(too_large(limited.max))));
-            }
-        }
-        Poll::Ready(frame)
+        Poll::Ready(match ready!(limited.poll_frame(cx)) {
+            Some(Ok(frame)) => Some(limited.within(frame)),
+            end => end,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
