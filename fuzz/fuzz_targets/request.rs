@@ -224,7 +224,7 @@ fn judge(options: Options, head: &Parts, body: Option<&Bytes>, answer: &Response
 struct Shown {
     all: bool,
     of_account: bool,
-    /// Whether there is more than one, of which only one counts.
+    /// Whether there may be more than one, of which only one counts.
     several: bool,
     rest: Parts,
 }
@@ -273,7 +273,7 @@ impl Shown {
             of_account: shown
                 .iter()
                 .any(|(text, userinfo)| text == if *userinfo { &b"T0k:"[..] } else { b"T0k" }),
-            several: shown.len() > 1,
+            several: shown.len() > 1 || head.headers.get_all("authorization").iter().nth(1).is_some(),
             rest,
         }
     }
