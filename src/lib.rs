@@ -60,11 +60,14 @@
 //! - `object-store`: `ObjectStoreBlobs`. Which engines there are is a matter of the features of the crate `object_store`.
 //! - `conformance`: `conformance_tests!` and `catalog_conformance_tests!`, the contracts of [`BlobStore`] and
 //!   [`BlobCatalog`] as test suites.
+//! - `client`: KAZOO's storage handler as a client, in every dialect (module `client`).
 //! - `server`: the program `kazoo-storage`.
 
 pub mod answer_probe;
 pub mod authorize;
 mod body;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod decode_base64;
 mod digest;
 mod error;

@@ -50,6 +50,20 @@ impl Probe {
         content.strip_prefix(TEXT.as_bytes()).is_some_and(is_token)
     }
 
+    /// The probe that a client makes up.
+    #[cfg(feature = "client")]
+    pub(crate) fn from_token(token: u128) -> Self {
+        Self {
+            token: format!("{token:032x}").into(),
+        }
+    }
+
+    /// Its name.
+    #[cfg(feature = "client")]
+    pub(crate) fn name(&self) -> String {
+        format!("{}{SUFFIX}", self.token)
+    }
+
     /// The content that KAZOO stores and expects back.
     #[must_use]
     pub fn content(&self) -> Bytes {

@@ -9,6 +9,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower::util::option_layer;
 use tower_layer::Layer as _;
 
+#[cfg(feature = "client")]
+pub(crate) use self::settings::{Element, Folders, Named, Written};
 pub use self::{
     mount::{Mount, MountFuture, MountService},
     service::StorageService,

@@ -9,7 +9,7 @@ use crate::error::Result;
 /// An entry of `field_list`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Element {
+pub(crate) enum Element {
     /// The same as `const`.
     Text(String),
     Named(Named),
@@ -17,7 +17,7 @@ pub(super) enum Element {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Named {
+pub(crate) enum Named {
     /// What KAZOO knows of the file: `account_id`, `id` (the document's), `attachment` or `db`; nothing for another.
     Arg(String),
     /// As it is.

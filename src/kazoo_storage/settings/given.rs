@@ -3,10 +3,7 @@
 use serde::{Deserialize as _, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{
-    invalid,
-    raw::{check_raw, segments},
-};
+use super::invalid;
 use crate::error::Result;
 
 /// The settings that are not read yet.
@@ -39,28 +36,6 @@ impl Given {
     pub(super) fn required<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Result<T> {
         let value = self.take(name, expected)?;
         value.ok_or_else(|| invalid(format!("no storage settings: `{name}` is missing, which is {expected}")))
-    }
-
-    /// The segments in front of a name that ends where one of `ends` stands.
-    pub(super) fn folders(&mut self, ends: &[char]) -> Result<Vec<String>> {
-        let mut all = Vec::new();
-        for name in ["folder_base_path", "folder_path", "path"] {
-            let Some(text) = self.take::<String>(name, "a text")? else {
-                continue;
-            };
-            check_raw(name, &text)?;
-            if text.contains(ends) {
-                return Err(invalid(format!(
-                    "`{name}` has a character that ends the name of every file, which would be the same for all"
-                )));
-            }
-            // `path` takes the place of both folders, and an absolute folder that of the one it is in.
-            if name == "path" || text.starts_with('/') {
-                all.clear();
-            }
-            all.extend(segments(name, &text)?);
-        }
-        Ok(all)
     }
 
     pub(super) fn nothing_else(self) -> Result<()> {

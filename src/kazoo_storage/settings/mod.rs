@@ -6,14 +6,20 @@ mod given;
 mod pieces;
 mod raw;
 mod url;
+mod written;
 
 use std::fmt;
 
 use http::request::Parts;
-use serde_json::Value;
 
 pub use self::pieces::Fields;
-use self::{element::Element, field::Template, given::Given, raw::check_raw, url::SettingsUrl};
+pub(crate) use self::written::Written;
+#[cfg(feature = "client")]
+pub(crate) use self::{
+    element::{Element, Named},
+    written::Folders,
+};
+use self::{field::Template, raw::check_raw, url::SettingsUrl};
 use crate::{
     decode_base64::Base64,
     error::{Error, ErrorKind, Result},
@@ -77,34 +83,20 @@ impl KazooSettings {
     /// [`ErrorKind::InvalidRequest`] for what KAZOO refuses, crashes on or cannot be served by; the message says why and
     /// what to write instead. What merely may fail is among the [`warnings`](Self::warnings).
     pub fn from_json(json: &str) -> Result<Self> {
-        let value = serde_json::from_str(json).map_err(|error| {
-            // serde's own text may quote what stands there.
-            let (line, column) = (error.line(), error.column());
-            invalid(format!("no storage settings: no JSON at line {line}, column {column}"))
-        })?;
-        let mut given = Given::new(value)?;
-        let url: String = given.required("url", "a text")?;
-        let url = SettingsUrl::parse(&url)?;
+        let written = Written::from_json(json)?;
+        let url = SettingsUrl::parse(&written.url)?;
         let mut warnings = url.warnings();
-        let verb: String = given.required("verb", "`put` or `post`")?;
-        if !matches!(&*verb, "put" | "PUT" | "post" | "POST") {
-            return Err(invalid(
-                "`verb` is neither `put` nor `post`, in lower or upper case: KAZOO crashes on any other",
-            ));
-        }
-        let send_multipart = given.take("send_multipart", "true or false")?.unwrap_or(false);
-        let base64_encode_data = given.take("base64_encode_data", "true or false")?.unwrap_or(false);
-        let list: Option<Vec<Element>> = given.take(
-            "field_list",
-            "a list of texts and of objects with one of `arg`, `field`, `const` and `group`",
-        )?;
-        let separator: Option<String> = given.take("field_separator", "a text")?;
-        let file: Option<String> = given.take("file", "a text")?;
         // In the path a `?` ends the name, and in the query a `&`.
         let ends = if url.query().is_some() { ['&', '#'] } else { ['?', '#'] };
-        let folders = given.folders(&ends)?;
-        let _ignored: Option<Value> = given.take("document_url_field", "anything")?;
-        given.nothing_else()?;
+        let folders = written.folders.segments(&ends)?;
+        let Written {
+            send_multipart,
+            base64_encode_data,
+            field_list: list,
+            field_separator: separator,
+            file,
+            ..
+        } = written;
 
         let is_static = url.has_fragment() || file.is_some() || list.as_ref().is_some_and(Vec::is_empty);
         let (key, template) = if is_static {

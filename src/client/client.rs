@@ -1,0 +1,246 @@
+//! [`Client`]: what sends KAZOO's requests and takes the answers as KAZOO does.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    attachment::Attachment,
+    connect::{self, Sender, Tls},
+    dialect::Dialect,
+    failure::{Course, Failure, FailureKind, Redirect},
+    handler::{Handler, Outgoing},
+    judge::{self, MAX_REDIRECTS, Next},
+    multipart::Boundary,
+    url::{Origin, StorageUrl},
+};
+
+/// How long the caller waits for what KAZOO waits for without an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For a connection, with TLS: 10 seconds by default.
+    pub connect: Duration,
+    /// For a whole answer, from when its request begins to be sent: 60 seconds by default.
+    pub answer: Duration,
+    /// In all, where the server asks to come again (a 503 with `Retry-After`): 60 seconds by default.
+    pub retry: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
+            retry: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A file that KAZOO takes for stored.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stored {
+    /// The URL that KAZOO keeps, to fetch it by: where a redirected PUT ended, if there was one.
+    pub url: StorageUrl,
+    /// The answer that says so.
+    pub answer: Response<Bytes>,
+    /// What came before.
+    pub course: Course,
+}
+
+impl Stored {
+    /// Whether no byte of it has arrived: a POST was redirected, and became a GET without a body, whose success KAZOO takes
+    /// for that of the store.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.course
+            .redirects
+            .iter()
+            .any(|redirect| redirect.method == Method::GET)
+    }
+}
+
+/// What KAZOO takes for a file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// The bytes, as they came: a `content-encoding` is not taken off.
+    pub content: Bytes,
+    /// The answer that they came with.
+    pub answer: Response<Bytes>,
+    /// What came before.
+    pub course: Course,
+}
+
+/// Sends requests one by one, over one connection to each host that is kept open, and takes the answers as KAZOO does.
+///
+/// As its HTTP client, it follows redirects where KAZOO would, waits where a server asks it to, never decodes a
+/// `content-encoding`, and repeats nothing that broke off. It needs a tokio runtime.
+#[derive(Debug, Default)]
+pub struct Client {
+    tls: Option<Tls>,
+    patience: Patience,
+    connections: HashMap<Origin, Sender>,
+}
+
+impl Client {
+    /// A client that trusts what the system trusts.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts these certificates.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Waits for so long.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Stores `attachment` as KAZOO would.
+    pub async fn store(
+        &mut self,
+        dialect: &Dialect,
+        handler: &Handler,
+        attachment: &Attachment,
+    ) -> Result<Stored, Failure> {
+        let outgoing = handler.store(dialect, attachment, &Boundary::random()?)?;
+        let mut url = outgoing.url.clone();
+        let (answer, course) = self.exchange(dialect, outgoing).await?;
+        if let Err(kind) = judge::store(answer.status()) {
+            return Err(Failure::new(kind).with_answer(answer).with_course(course));
+        }
+        // KAZOO itself follows a PUT, and knows where to; of a POST it knows nothing.
+        if let Some(last) = course.redirects.last().filter(|last| last.method == Method::PUT) {
+            url = last.to.clone();
+        }
+        Ok(Stored { url, answer, course })
+    }
+
+    /// Fetches `attachment`, which is kept by the URL `stored`, as KAZOO would.
+    pub async fn fetch(
+        &mut self,
+        dialect: &Dialect,
+        handler: &Handler,
+        stored: &StorageUrl,
+        attachment: &Attachment,
+    ) -> Result<Fetched, Failure> {
+        let outgoing = handler.fetch(dialect, stored, attachment)?;
+        let (answer, course) = self.exchange(dialect, outgoing).await?;
+        match judge::fetch(answer.status()) {
+            Ok(()) => Ok(Fetched {
+                content: answer.body().clone(),
+                answer,
+                course,
+            }),
+            Err(kind) => Err(Failure::new(kind).with_answer(answer).with_course(course)),
+        }
+    }
+
+    /// Sends one request and takes one answer, whatever it is.
+    pub async fn send(&mut self, outgoing: &Outgoing) -> Result<Response<Bytes>, Failure> {
+        let origin = outgoing.url.origin();
+        let mut sender = self.connection(origin).await?;
+        let request = outgoing.request.clone().map(Full::new);
+        let answered = timeout(self.patience.answer, answer(&mut sender, request)).await;
+        let answer = answered.unwrap_or_else(|late| Err(Failure::new(FailureKind::TimedOut).with_source(late)))?;
+        // KAZOO's client closes a connection that brought an error of the server.
+        if !answer.status().is_server_error() {
+            self.connections.insert(origin.clone(), sender);
+        }
+        Ok(answer)
+    }
+
+    /// Sends what there is to send until there is a last answer.
+    async fn exchange(
+        &mut self,
+        dialect: &Dialect,
+        mut outgoing: Outgoing,
+    ) -> Result<(Response<Bytes>, Course), Failure> {
+        let mut course = Course::default();
+        loop {
+            let answer = match self.send(&outgoing).await {
+                Ok(answer) => answer,
+                Err(failure) => return Err(failure.with_course(course)),
+            };
+            let fail = |kind, answer, course| Err(Failure::new(kind).with_answer(answer).with_course(course));
+            match judge::next(outgoing.request.method(), &outgoing.url, &answer) {
+                Next::Done => return Ok((answer, course)),
+                Next::Wait(delay) if course.waited + delay > self.patience.retry => {
+                    return fail(FailureKind::Waiting, answer, course);
+                }
+                Next::Wait(delay) => {
+                    sleep(delay).await;
+                    course.waited += delay;
+                }
+                Next::Follow { .. } if course.redirects.len() == MAX_REDIRECTS => {
+                    return fail(FailureKind::Redirect, answer, course);
+                }
+                Next::Follow { url, method } => {
+                    outgoing = outgoing.redirected(dialect, url.clone(), method.clone())?;
+                    course.redirects.push(Redirect {
+                        status: answer.status(),
+                        to: url,
+                        method,
+                    });
+                }
+                Next::Astray => return fail(FailureKind::Redirect, answer, course),
+            }
+        }
+    }
+
+    /// The connection to `origin` that is open, or a new one.
+    async fn connection(&mut self, origin: &Origin) -> Result<Sender, Failure> {
+        if let Some(mut open) = self.connections.remove(origin)
+            && open.ready().await.is_ok()
+        {
+            return Ok(open);
+        }
+        if origin.tls && self.tls.is_none() {
+            self.tls = Some(Tls::system().map_err(|error| Failure::new(FailureKind::Tls).with_source(error))?);
+        }
+        let tls = self.tls.as_ref().filter(|_| origin.tls);
+        connect::open(origin, tls, self.patience.connect).await
+    }
+}
+
+/// The whole answer to `request`.
+async fn answer(sender: &mut Sender, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {
+    let broken = |error: hyper::Error| Failure::new(FailureKind::Broken).with_source(error);
+    sender.ready().await.map_err(broken)?;
+    let (head, mut body) = sender.send_request(request).await.map_err(broken)?.into_parts();
+    let has_two_lengths =
+        head.headers.contains_key(header::CONTENT_LENGTH) && head.headers.contains_key(header::TRANSFER_ENCODING);
+    let mut content = BytesMut::new();
+    let ended = read(&mut body, &mut content).await;
+    let answer = Response::from_parts(head, content.freeze());
+    match ended {
+        Err(error) => Err(Failure::new(FailureKind::Truncated)
+            .with_answer(answer)
+            .with_source(error)),
+        Ok(()) if has_two_lengths => Err(Failure::new(FailureKind::Broken)
+            .with_answer(answer)
+            .with_source("`content-length` and `transfer-encoding` at once, which KAZOO's client takes for no HTTP")),
+        Ok(()) => Ok(answer),
+    }
+}
+
+async fn read(body: &mut Incoming, content: &mut BytesMut) -> Result<(), hyper::Error> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            content.extend_from_slice(&data);
+        }
+    }
+    Ok(())
+}

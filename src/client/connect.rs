@@ -1,0 +1,121 @@
+//! Connections, over TCP and over TLS.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::{
+    ClientConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use rustls_platform_verifier::Verifier;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    failure::{Failure, FailureKind},
+    url::Origin,
+};
+use crate::error::{BoxError, Error, ErrorKind, Result};
+
+/// Which certificates of servers are trusted. A clone is the same one.
+#[derive(Clone)]
+pub struct Tls(Arc<ClientConfig>);
+
+impl Tls {
+    /// Those that the system trusts.
+    pub fn system() -> Result<Self> {
+        Self::new(Vec::new())
+    }
+
+    /// Those that the system trusts, and those of the authorities in `pem`, which has at least one.
+    pub fn with_authorities(pem: &[u8]) -> Result<Self> {
+        let authorities: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        match authorities {
+            Ok(authorities) if !authorities.is_empty() => Self::new(authorities),
+            Ok(_) => Err(Error::new(ErrorKind::InvalidRequest, "no certificate in PEM")),
+            Err(error) => Err(Error::new(ErrorKind::InvalidRequest, "no certificates in PEM").with_source(error)),
+        }
+    }
+
+    fn new(authorities: Vec<CertificateDer<'static>>) -> Result<Self> {
+        let config = || {
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let verifier = Verifier::new_with_extra_roots(authorities, Arc::clone(&provider))?;
+            let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+            Ok(config
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+                .with_no_client_auth())
+        };
+        config()
+            .map(|config| Self(Arc::new(config)))
+            .map_err(|error: rustls::Error| {
+                Error::new(
+                    ErrorKind::InvalidRequest,
+                    "no certificate can be verified by what the system trusts",
+                )
+                .with_source(error)
+            })
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// One connection.
+pub(super) type Sender = SendRequest<Full<Bytes>>;
+
+/// Opens a connection to `origin`, within this time in all.
+pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, patience: Duration) -> Result<Sender, Failure> {
+    let opened = timeout(patience, async {
+        let addresses = lookup_host((&*origin.host, origin.port)).await;
+        let addresses: Vec<_> = addresses.map_err(failed(FailureKind::Resolve))?.collect();
+        let stream = TcpStream::connect(&*addresses)
+            .await
+            .map_err(failed(FailureKind::Connect))?;
+        stream.set_nodelay(true).map_err(failed(FailureKind::Connect))?;
+        let Some(tls) = tls else {
+            return speak(stream).await;
+        };
+        let name = ServerName::try_from(origin.host.clone())
+            .map_err(|error| failed(FailureKind::Tls)(io::Error::other(error)))?;
+        let connector = TlsConnector::from(Arc::clone(&tls.0));
+        speak(
+            connector
+                .connect(name, stream)
+                .await
+                .map_err(failed(FailureKind::Tls))?,
+        )
+        .await
+    });
+    opened
+        .await
+        .unwrap_or_else(|late| Err(Failure::new(FailureKind::Connect).with_source(late)))
+}
+
+fn failed(kind: FailureKind) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::new(kind).with_source(error)
+}
+
+async fn speak<S>(stream: S) -> Result<Sender, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| Failure::new(FailureKind::Broken).with_source(BoxError::from(error)))?;
+    // How it ends is told to the sender.
+    tokio::spawn(connection);
+    Ok(sender)
+}

@@ -1,0 +1,130 @@
+//! [`Dialect`]: what sets one span of KAZOO's releases apart from the others on the wire.
+
+/// How the releases of one span speak: a value, so that what differs between them stands in one table.
+///
+/// | | `D0` | `D1` | `D1b` | `D2` | `D3` |
+/// | --- | --- | --- | --- | --- | --- |
+/// | releases | 4.0 to 4.3.16 | 4.3.17 to 4.3.20 | none | 4.3.21 to 4.3.105 | 4.3.106 and later |
+/// | `send_multipart` | ignored | `multipart/mixed`, no boundary parameter | `multipart/mixed` | `multipart/form-data` | `multipart/form-data` |
+/// | headers of a part | | `content-type` | `content-type` | `content-disposition`, `content-type` | the same |
+/// | `base64_encode_data` | ignored | ignored | ignored | the media part | the media part |
+/// | header `content_type` beside `content-type` | yes | yes | yes | yes | no |
+/// | fetch | the stored URL | the stored URL | the stored URL | the stored URL | the stored URL, the name again, the metadata |
+/// | credentials of the URL on a fetch | as written | as written | as written | as written | mangled |
+/// | probe compares what comes back | no | yes | yes | yes | yes |
+///
+/// 4.0 itself fetches nothing: it crashes on every answer, whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct Dialect {
+    /// A short name, such as `D3`.
+    pub name: &'static str,
+    /// The releases that speak so, in words, such as `4.0 to 4.3.16`.
+    pub releases: &'static str,
+    /// What a body is with `send_multipart`.
+    pub multipart: Multipart,
+    /// Whether `base64_encode_data` has the media part of a multipart body encoded. A raw body never is.
+    pub encodes_base64: bool,
+    /// Whether an upload has its `content-type` a second time, as a header named `content_type`.
+    pub repeats_content_type: bool,
+    /// What is fetched.
+    pub fetch: FetchTarget,
+    /// Whether a fetch shows the user and the password of the URL in another spelling: `user:secret` as the user
+    /// `usersecret` without a password, `user:007secret` as `user:7secret`.
+    pub mangles_credentials: bool,
+    /// Whether the credentials probe fails if other bytes come back than were stored.
+    pub compares_probe: bool,
+}
+
+/// What a multipart upload looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multipart {
+    /// There is none: the body is raw in spite of `send_multipart`.
+    Never,
+    /// `multipart/mixed`, and only the body's first line says what the boundary is.
+    MixedWithoutBoundary,
+    /// `multipart/mixed; boundary=…`
+    Mixed,
+    /// `multipart/form-data; boundary=…`, each part with a name that is neither quoted nor escaped.
+    FormData,
+}
+
+/// What a fetch asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchTarget {
+    /// The URL it was stored at.
+    Stored,
+    /// That URL with the name, as the settings of today make it, appended again, and the metadata as a query.
+    StoredAndName,
+    /// The URL of the settings with the name, and the metadata as a query.
+    SettingsAndName,
+}
+
+impl Dialect {
+    /// 4.0 to 4.3.16.
+    pub const D0: Self = Self {
+        name: "D0",
+        releases: "4.0 to 4.3.16",
+        multipart: Multipart::Never,
+        encodes_base64: false,
+        repeats_content_type: true,
+        fetch: FetchTarget::Stored,
+        mangles_credentials: false,
+        compares_probe: false,
+    };
+
+    /// 4.3.17 to 4.3.20.
+    pub const D1: Self = Self {
+        name: "D1",
+        releases: "4.3.17 to 4.3.20",
+        multipart: Multipart::MixedWithoutBoundary,
+        compares_probe: true,
+        ..Self::D0
+    };
+
+    /// In no release: KAZOO as it was developed between [`D1`](Self::D1) and [`D2`](Self::D2).
+    pub const D1B: Self = Self {
+        name: "D1b",
+        releases: "development between 4.3.20 and 4.3.21",
+        multipart: Multipart::Mixed,
+        ..Self::D1
+    };
+
+    /// [`D1B`](Self::D1B) a little later, with `base64_encode_data`.
+    pub const D1B_BASE64: Self = Self {
+        encodes_base64: true,
+        ..Self::D1B
+    };
+
+    /// 4.3.21 to 4.3.105.
+    pub const D2: Self = Self {
+        name: "D2",
+        releases: "4.3.21 to 4.3.105",
+        multipart: Multipart::FormData,
+        encodes_base64: true,
+        ..Self::D1
+    };
+
+    /// 4.3.106 and later.
+    pub const D3: Self = Self {
+        name: "D3",
+        releases: "4.3.106 and later",
+        repeats_content_type: false,
+        fetch: FetchTarget::StoredAndName,
+        mangles_credentials: true,
+        ..Self::D2
+    };
+
+    /// [`D3`](Self::D3) with a change that was proposed and is in no release, which some sites may run.
+    pub const D3_PATCHED: Self = Self {
+        name: "D3patched",
+        releases: "4.3.106 and later, with an unreleased change",
+        fetch: FetchTarget::SettingsAndName,
+        ..Self::D3
+    };
+
+    /// One of each, oldest first; [`D1B_BASE64`](Self::D1B_BASE64) and [`D3_PATCHED`](Self::D3_PATCHED), which are in no
+    /// release and have nothing of their own but that, are not among them.
+    pub const ALL: &[Self] = &[Self::D0, Self::D1, Self::D1B, Self::D2, Self::D3];
+}

@@ -1,0 +1,53 @@
+//! How KAZOO escapes what it puts into a URL.
+
+use std::fmt::Write as _;
+
+/// A part of a name: only what has a meaning in a URL is escaped, and nothing outside of ASCII.
+pub(super) fn part(text: &str) -> String {
+    escape(text, |letter| !";:@&=+,/?#[]<>\"{}|\\'^% ".contains(letter))
+}
+
+/// A value of a query, as a form has it: all is escaped but letters, digits and `-._~`, and `+` stands for a space.
+pub(super) fn form(text: &str) -> String {
+    escape(text, |letter| {
+        letter.is_ascii_alphanumeric() || "-._~ ".contains(letter)
+    })
+    .replace(' ', "+")
+}
+
+fn escape(text: &str, as_it_is: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut utf8 = [0; 4];
+    for letter in text.chars() {
+        if as_it_is(letter) {
+            escaped.push(letter);
+            continue;
+        }
+        for byte in letter.encode_utf8(&mut utf8).bytes() {
+            // Writing to a text does not fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_what_has_no_meaning_in_a_url() {
+        assert_eq!(part("my voice/50%.mp3"), "my%20voice%2F50%25.mp3");
+        assert_eq!(part("!$()*~`-._ü"), "!$()*~`-._ü");
+        assert_eq!(
+            part("a;b=c&d?e#f'\"\\^|{}<>[],+@:"),
+            "a%3Bb%3Dc%26d%3Fe%23f%27%22%5C%5E%7C%7B%7D%3C%3E%5B%5D%2C%2B%40%3A"
+        );
+    }
+
+    #[test]
+    fn a_value_is_escaped_as_a_form_is() {
+        assert_eq!(form("Jörg \"JD\" O'Neil & Co"), "J%C3%B6rg+%22JD%22+O%27Neil+%26+Co");
+        assert_eq!(form("a-b._~*!+"), "a-b._~%2A%21%2B");
+    }
+}

@@ -1,0 +1,22 @@
+//! The statuses that KAZOO's client has a name for.
+
+/// Whether an error with this `status` is reported as one. On any other KAZOO's client crashes.
+pub(super) fn is_known_error(status: u16) -> bool {
+    matches!(
+        status,
+        400..=418 | 421..=424 | 426 | 428 | 429 | 431 | 444 | 451 | 499 | 500..=508 | 510 | 511 | 599
+    )
+}
+
+/// The text that stands for `status` in what an administrator is shown.
+pub(super) fn text(status: u16) -> &'static str {
+    match status {
+        444 => "No Response",
+        499 => "Client Closed Request",
+        599 => "Network Connect Timeout Error",
+        status => http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("Unknown"),
+    }
+}
