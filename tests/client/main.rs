@@ -1,0 +1,9 @@
+//! The client: what it sends is what KAZOO sends, and what it makes of answers is what KAZOO makes of them.
+#![cfg(feature = "client")]
+// A test that cannot go on has failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod captures;
+mod recorder;
+#[path = "../support/mod.rs"]
+mod support;
