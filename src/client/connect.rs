@@ -15,7 +15,7 @@ use rustls_platform_verifier::Verifier;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 
@@ -78,30 +78,30 @@ pub(super) type Sender = SendRequest<Full<Bytes>>;
 
 /// Opens a connection to `origin`, within this time in all.
 pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, patience: Duration) -> Result<Sender, Failure> {
-    let opened = timeout(patience, async {
-        let addresses = lookup_host((&*origin.host, origin.port)).await;
-        let addresses: Vec<_> = addresses.map_err(failed(FailureKind::Resolve))?.collect();
-        let stream = TcpStream::connect(&*addresses)
-            .await
-            .map_err(failed(FailureKind::Connect))?;
-        stream.set_nodelay(true).map_err(failed(FailureKind::Connect))?;
-        let Some(tls) = tls else {
-            return speak(stream).await;
-        };
-        let name = ServerName::try_from(origin.host.clone())
-            .map_err(|error| failed(FailureKind::Tls)(io::Error::other(error)))?;
-        let connector = TlsConnector::from(Arc::clone(&tls.0));
-        speak(
-            connector
-                .connect(name, stream)
-                .await
-                .map_err(failed(FailureKind::Tls))?,
-        )
-        .await
-    });
-    opened
-        .await
-        .unwrap_or_else(|late| Err(Failure::new(FailureKind::Connect).with_source(late)))
+    let deadline = Instant::now() + patience;
+    let addresses = lookup_host((&*origin.host, origin.port));
+    let addresses: Vec<_> = until(deadline, FailureKind::Resolve, addresses).await?.collect();
+    let stream = until(deadline, FailureKind::Connect, TcpStream::connect(&*addresses)).await?;
+    stream.set_nodelay(true).map_err(failed(FailureKind::Connect))?;
+    let Some(tls) = tls else {
+        return speak(stream).await;
+    };
+    let name = ServerName::try_from(origin.host.clone());
+    let name = name.map_err(|error| Failure::new(FailureKind::Tls).with_source(error))?;
+    let handshake = TlsConnector::from(Arc::clone(&tls.0)).connect(name, stream);
+    speak(until(deadline, FailureKind::Tls, handshake).await?).await
+}
+
+/// What `step` brings before the `deadline`; a failure of this `kind` if it brings nothing.
+async fn until<T>(
+    deadline: Instant,
+    kind: FailureKind,
+    step: impl Future<Output = io::Result<T>>,
+) -> Result<T, Failure> {
+    match timeout_at(deadline, step).await {
+        Ok(done) => done.map_err(failed(kind)),
+        Err(late) => Err(Failure::new(kind).with_source(late)),
+    }
 }
 
 fn failed(kind: FailureKind) -> impl Fn(io::Error) -> Failure {

@@ -11,6 +11,7 @@
 /// | header `content_type` beside `content-type` | yes | yes | yes | yes | no |
 /// | fetch | the stored URL | the stored URL | the stored URL | the stored URL | the stored URL, the name again, the metadata |
 /// | credentials of the URL on a fetch | as written | as written | as written | as written | mangled |
+/// | crashes on `http://token@host/` | no | no | no | from 4.3.77 | yes |
 /// | probe compares what comes back | no | yes | yes | yes | yes |
 ///
 /// 4.0 itself fetches nothing: it crashes on every answer, whatever it is.
@@ -33,6 +34,8 @@ pub struct Dialect {
     /// Whether a fetch shows the user and the password of the URL in another spelling: `user:secret` as the user
     /// `usersecret` without a password, `user:007secret` as `user:7secret`.
     pub mangles_credentials: bool,
+    /// Whether KAZOO crashes on a URL with a user, no password and no port, such as `http://token@host/`.
+    pub needs_port: bool,
     /// Whether the credentials probe fails if other bytes come back than were stored.
     pub compares_probe: bool,
 }
@@ -71,6 +74,7 @@ impl Dialect {
         repeats_content_type: true,
         fetch: FetchTarget::Stored,
         mangles_credentials: false,
+        needs_port: false,
         compares_probe: false,
     };
 
@@ -103,6 +107,7 @@ impl Dialect {
         releases: "4.3.21 to 4.3.105",
         multipart: Multipart::FormData,
         encodes_base64: true,
+        needs_port: true,
         ..Self::D1
     };
 

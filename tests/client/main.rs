@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod captures;
+mod judgement;
+mod probe;
 mod recorder;
+mod round_trips;
 #[path = "../support/mod.rs"]
 mod support;
