@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, Read as _, Write as _},
     net::SocketAddr,
     thread,
     time::{Duration, Instant},
@@ -198,6 +198,7 @@ fn a_client_that_does_not_read_its_answer_is_closed_on() {
     assert_eq!(server.connect().put(FILE, &vec![7; 64 << 20]).status, 201);
     let mut client = server.connect();
     client.send(format!("GET {FILE} HTTP/1.1\r\nhost: storage\r\n\r\n"));
+    client.0.fill_buf().unwrap();
     // It holds the only place until then.
     eventually("its place is free", || {
         (server.connect().get("/some_prefix/A/B/C").status == 404).then_some(())
