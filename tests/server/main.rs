@@ -3,12 +3,13 @@
 // A test that cannot go on has failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod kazoo;
 mod limits;
 mod process;
 
 use std::{
     fs,
-    io::{self, BufRead as _, Read as _, Write as _},
+    io::{BufRead as _, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Command, Output, Stdio},
@@ -17,8 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kazoo_storage::client::{Dialect, FailureKind, Tls};
 use tempfile::TempDir;
 
+use crate::kazoo::{Kazoo, by_tls};
 use crate::process::{FILE, Server, clean, eventually, multipart, program, put_head};
 
 #[test]
@@ -359,77 +362,32 @@ fn access_rules_are_read_again_on_sighup() {
 }
 
 /// A certificate for `localhost` that is its own authority, written to `directory` with its key.
-fn certificate(directory: &Path) -> rustls::pki_types::CertificateDer<'static> {
+fn certificate(directory: &Path) -> Tls {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(directory.join("cert.pem"), made.cert.pem()).unwrap();
     fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-    made.cert.der().clone()
-}
-
-/// What the server answers to `request` by TLS, if its certificate is `trusted`.
-fn by_tls(
-    address: SocketAddr,
-    trusted: &rustls::pki_types::CertificateDer<'static>,
-    request: &str,
-) -> io::Result<String> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(trusted.clone()).unwrap();
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let config = rustls::ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = "localhost".try_into().unwrap();
-    let connection = rustls::ClientConnection::new(config.into(), name).unwrap();
-    let mut stream = rustls::StreamOwned::new(connection, TcpStream::connect(address)?);
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+    Tls::with_authorities(made.cert.pem().as_bytes()).unwrap()
 }
 
 #[test]
 fn tls_is_spoken_and_the_certificate_is_read_again_on_sighup() {
     let root = TempDir::new().unwrap();
     let first = certificate(root.path());
-    let mut command = program();
-    command
-        .args(["serve", "--listen", "127.0.0.1:0", "--store"])
-        .arg(root.path().join("data"));
-    command.arg("--tls-cert").arg(root.path().join("cert.pem"));
-    command.arg("--tls-key").arg(root.path().join("key.pem"));
-    let server = Server::spawn(&mut command);
-    let put = format!("PUT {FILE} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 7\r\n\r\ncontent");
-    let get = format!("GET {FILE} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    assert!(
-        by_tls(server.address, &first, &put)
-            .unwrap()
-            .starts_with("HTTP/1.1 201 ")
-    );
-    assert!(
-        by_tls(server.address, &first, &get)
-            .unwrap()
-            .ends_with("\r\n\r\ncontent")
-    );
+    let server = Server::spawn(&mut by_tls(root.path()));
+    let kazoo = |tls: &Tls| Kazoo::new(&format!("https://localhost:{}/some_prefix", server.address.port())).tls(tls);
+    kazoo(&first).round_trip(&Dialect::D3, b"content");
 
     let second = certificate(root.path());
-    assert!(
-        by_tls(server.address, &second, &get).is_err(),
-        "it is another certificate"
-    );
+    assert_eq!(kazoo(&second).failure(), FailureKind::Tls, "it is another certificate");
     server.signal("HUP");
     eventually("the certificate is read again", || {
-        by_tls(server.address, &second, &get).ok()
+        kazoo(&second).store(&Dialect::D3, b"content").ok()
     });
-    assert!(
-        by_tls(server.address, &first, &get).is_err(),
-        "the old certificate is gone"
-    );
+    assert_eq!(kazoo(&first).failure(), FailureKind::Tls, "the old certificate is gone");
 
     // What is not TLS gets no answer.
     let mut plain = TcpStream::connect(server.address).unwrap();
-    plain.write_all(get.as_bytes()).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
@@ -611,23 +569,6 @@ fn the_environment_configures_it_too() {
     assert_eq!(server.connect().put(target, b"content").status, 201);
     assert_eq!(server.connect().get(target).body, b"content");
     assert_eq!(server.connect().put(target, b"longer than 10 bytes").status, 413);
-}
-
-#[test]
-fn metadata_can_name_the_files_of_one_static_url() {
-    let root = TempDir::new().unwrap();
-    let mut server = Server::start(root.path(), &["--key", "metadata=media_id,id"]);
-    let mut client = server.connect();
-    for id in ["one", "two"] {
-        let json = format!(r#"{{"id":"file-{id}"}}"#);
-        client.send(multipart("/some_prefix/", &json, &format!("media {id}")));
-        assert_eq!(client.receive().status, 201);
-    }
-    assert_eq!(client.get("/some_prefix/?folder=new&id=file-two").body, b"media two");
-    drop(client);
-    server.stop();
-    // Here the key is a part of the metadata, which is nobody's to log.
-    assert!(!server.log().contains("file-"), "{}", server.log());
 }
 
 /// Longer than the 120 seconds that KAZOO keeps a connection, while a slow head is not waited for. To run it:
