@@ -110,7 +110,7 @@ pub use self::{
     limit_body::LimitBody,
     limit_concurrency::LimitConcurrency,
     metadata::{MediaPart, Metadata},
-    observe::{End, Event, Events, Observe},
+    observe::{Begun, End, Event, Events, Observe},
     outcome::Outcome,
     probe::Probe,
     reject::ResponseFuture,

@@ -1,6 +1,6 @@
 //! [`Outcome`]: what a request came to, as a response extension that an outer layer can read.
 
-use crate::{error::Error, key::BlobKey};
+use crate::{error::Error, key::BlobKey, metadata::Metadata};
 
 /// What a request came to. Every answer of this crate carries one among its response extensions.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub enum Outcome {
         len: u64,
         /// Whether an older file gave way to it.
         replaced: bool,
+        /// What KAZOO sent along, if it sent any: callers' names and numbers too.
+        metadata: Option<Metadata>,
     },
     /// A file, or a part of it, is the body of the answer.
     #[non_exhaustive]
@@ -39,4 +41,15 @@ pub enum Outcome {
         /// Why.
         error: Error,
     },
+}
+
+impl Outcome {
+    /// The name of the file that was stored, fetched or referred to.
+    #[must_use]
+    pub fn key(&self) -> Option<&BlobKey> {
+        match self {
+            Self::Stored { key, .. } | Self::Fetched { key, .. } | Self::Referred { key } => Some(key),
+            Self::Probed | Self::Failed { .. } => None,
+        }
+    }
 }

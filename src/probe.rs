@@ -1,6 +1,7 @@
 //! [`Probe`]: the file that KAZOO stores and fetches when an administrator saves the storage settings.
 
 use bytes::Bytes;
+use http::{Uri, uri::PathAndQuery};
 
 use crate::key::BlobKey;
 
@@ -40,6 +41,18 @@ impl Probe {
             let token = name.get(name.len().checked_sub(TOKEN_LEN)?..)?;
             is_token(token.as_bytes()).then(|| Self { token: token.into() })
         })
+    }
+
+    /// Whether `uri` names a probe, in its path or in its query, whatever the parts of the two mean.
+    #[must_use]
+    pub fn is_named_by(uri: &Uri) -> bool {
+        let target = uri.path_and_query().map_or("", PathAndQuery::as_str);
+        // Hardly a request does, and then its parts need not be looked at. What a name has in percent-encoding is no probe's.
+        target.contains(SUFFIX)
+            && target
+                .split(['/', '?', '&', '='])
+                .filter_map(|part| BlobKey::from_segments([part]).ok())
+                .any(|key| Self::of(&key).is_some())
     }
 
     /// Whether `content` is that of any probe, whatever name it came under.
@@ -107,6 +120,21 @@ mod tests {
             "ACC/DOC/é3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt",
         ] {
             assert_eq!(probe(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_target_names_it_wherever_it_is() {
+        let name = "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
+        for (target, named) in [
+            (format!("/some_prefix/ACC/DOC/{name}"), true),
+            (format!("/some_prefix/ACC/{name}/ACC/{name}?metadata"), true),
+            (format!("/index.fu?token=t&name={name}"), true),
+            (format!("/some_prefix/ACC/DOC/{name}.mp3"), false),
+            (format!("/some_prefix/ACC/DOC/x{}", &name[1..]), false),
+            ("/".repeat(100), false),
+        ] {
+            assert_eq!(Probe::is_named_by(&target.parse().unwrap()), named, "{target}");
         }
     }
 }

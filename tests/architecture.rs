@@ -34,7 +34,8 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
     match module {
         "error" | "digest" => Some(vec![]),
         "key" | "metadata" | "body" => Some(vec!["error"]),
-        "probe" | "outcome" | "grant" | "retry" => Some(vec!["error", "key"]),
+        "probe" | "grant" | "retry" => Some(vec!["error", "key"]),
+        "outcome" => Some(vec!["error", "key", "metadata"]),
         "reject" | "store" => and(&[]),
         "serve" => and(&["reject", "store"]),
         "kazoo_storage" => and(&[&["reject", "store", "serve"][..], &LAYERS].concat()),

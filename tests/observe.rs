@@ -16,7 +16,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
 use kazoo_storage::{
-    Body, End, Error, ErrorKind, Event, Events, KazooStorage, MemoryStore, Observe, Outcome, StorageService,
+    Begun, Body, End, Error, ErrorKind, Event, Events, KazooStorage, MemoryStore, Observe, Outcome, StorageService,
 };
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 
@@ -270,4 +270,73 @@ async fn an_answer_without_a_body_is_whole_unread() {
     assert!(answer.body().is_end_stream());
     drop(answer);
     assert_eq!(only(&told).end, End::Whole);
+}
+
+/// Writes down in which order it is told.
+struct Diary(mpsc::Sender<String>, &'static str);
+
+impl Events for Diary {
+    fn begun(&self, request: &Begun<'_>) {
+        let Begun {
+            request_id,
+            method,
+            path,
+            ..
+        } = request;
+        self.0
+            .send(format!("{} begins {request_id} {method} {path}", self.1))
+            .unwrap();
+    }
+
+    fn finished(&self, event: &Event<'_>) {
+        let Event {
+            request_id,
+            bytes_in,
+            probe,
+            ..
+        } = event;
+        self.0
+            .send(format!("{} ends {request_id} {bytes_in} {probe}", self.1))
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn both_of_a_pair_are_told_of_the_beginning_and_the_end_under_one_id() {
+    let (tell, told) = mpsc::channel();
+    let pair = (Diary(tell.clone(), "one"), Diary(tell, "two"));
+    let service = KazooStorage::new(MemoryStore::new()).observe(pair).into_service();
+    let name = "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
+    for (path, body, sees) in [
+        ("/ACC/DOC/ATT.mp3?from=x", "ID3", "3 false"),
+        (&*format!("/ACC/DOC/{name}"), "no probe's", "10 true"),
+        ("/ACC/DOC/EMPTY", "", "0 false"),
+    ] {
+        let mut request = put(path, body);
+        let id = "0f6a-1".parse().unwrap();
+        request.headers_mut().insert("x-request-id", id);
+        drop(service.clone().oneshot(request).await.unwrap());
+        let path = path.split('?').next().unwrap();
+        for expected in [
+            format!("one begins 0f6a-1 PUT {path}"),
+            format!("two begins 0f6a-1 PUT {path}"),
+            format!("one ends 0f6a-1 {sees}"),
+            format!("two ends 0f6a-1 {sees}"),
+        ] {
+            assert_eq!(told.try_recv().unwrap(), expected);
+        }
+    }
+    assert!(told.try_recv().is_err());
+}
+
+/// Bytes that were not read are not counted, though they were sent.
+#[tokio::test]
+async fn what_is_refused_unread_is_not_counted() {
+    let (tell, told) = mpsc::channel();
+    let events = move |event: &Event<'_>| tell.send(event.bytes_in).unwrap();
+    let refuse = service_fn(async |_: Request<Body>| {
+        Ok::<_, Infallible>(Error::new(ErrorKind::Forbidden, "no").into_response())
+    });
+    drop(Observe::new(events).layer(refuse).oneshot(put("/A", "12345")).await);
+    assert_eq!(told.try_recv(), Ok(0));
 }

@@ -28,10 +28,11 @@ mod body;
 mod event;
 mod future;
 mod layer;
+mod request_id;
 mod service;
 
 pub use self::{
-    event::{End, Event, Events},
+    event::{Begun, End, Event, Events},
     future::ObserveFuture,
     layer::Observe,
     service::ObserveService,

@@ -10,8 +10,13 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use super::{End, Events, ObserveFuture, event::Record};
-use crate::{body::Body, error::BoxError};
+use super::{
+    Begun, End, Events, ObserveFuture,
+    body::{BytesIn, Counted},
+    event::Record,
+    request_id::RequestId,
+};
+use crate::{body::Body, error::BoxError, probe::Probe};
 
 /// Service of [`Observe`](super::Observe).
 #[derive(Clone)]
@@ -22,7 +27,9 @@ pub struct ObserveService<S> {
 
 impl<S, B, ResBody> Service<Request<B>> for ObserveService<S>
 where
-    S: Service<Request<B>, Response = Response<ResBody>>,
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
@@ -35,17 +42,27 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let bytes_in = BytesIn::default();
         let record = Record {
             events: Arc::clone(&self.events),
+            request_id: RequestId::of(request.headers()),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
+            probe: Probe::is_named_by(request.uri()),
             begun: Instant::now(),
             status: None,
             outcome: None,
+            bytes_in: bytes_in.clone(),
             bytes_out: 0,
             end: End::Dropped,
             error: None,
         };
+        self.events.begun(&Begun {
+            request_id: record.request_id.as_str(),
+            method: &record.method,
+            path: &record.path,
+        });
+        let request = request.map(|body| Counted::over(Body::new(body), bytes_in));
         ObserveFuture::new(self.inner.call(request), record)
     }
 }

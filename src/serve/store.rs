@@ -39,11 +39,12 @@ pub(super) async fn store<S: BlobStore>(
     let declared = declared.and_then(|len| len.to_str().ok()?.parse().ok());
     let len = declared.or_else(|| body.size_hint().exact());
     let (watch, body) = Watch::over(body, len);
+    let metadata = head.extensions.remove::<Metadata>();
     let upload = Upload {
         key: key.clone(),
         body,
         content_type: head.headers.remove(header::CONTENT_TYPE),
-        metadata: head.extensions.remove::<Metadata>(),
+        metadata: metadata.clone(),
         len,
     };
     let stored = store.put(upload).await;
@@ -62,6 +63,7 @@ pub(super) async fn store<S: BlobStore>(
         key: key.clone(),
         len,
         replaced: stored == Stored::Replaced,
+        metadata,
     });
     Ok(response)
 }

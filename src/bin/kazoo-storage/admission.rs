@@ -134,7 +134,7 @@ impl TurnAway {
                        stored, send it again";
         let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));
         let error = match identity(request.uri()) {
-            Some(identity) if !is_probe(request.uri()) => self.retry.bound(&identity, error),
+            Some(identity) if !Probe::is_named_by(request.uri()) => self.retry.bound(&identity, error),
             _ => error.with_retry_after(None),
         };
         let mut response = error.into_response();
@@ -144,23 +144,11 @@ impl TurnAway {
     }
 }
 
-/// Whether `uri` names KAZOO's credentials probe, wherever the settings put its name.
-pub(crate) fn is_probe(uri: &Uri) -> bool {
-    target(uri)
-        .split(['/', '?', '&', '='])
-        .filter_map(|part| BlobKey::from_segments([part]).ok())
-        .any(|key| Probe::of(&key).is_some())
-}
-
 /// What tells a request from others, whatever the parts of its target mean to the storage.
 fn identity(uri: &Uri) -> Option<BlobKey> {
     let mut hasher = DefaultHasher::new();
-    target(uri).hash(&mut hasher);
+    uri.path_and_query().map_or("", PathAndQuery::as_str).hash(&mut hasher);
     BlobKey::from_segments([hasher.finish().to_string()]).ok()
-}
-
-fn target(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("", PathAndQuery::as_str)
 }
 
 /// Lets the process open as many files as the system allows, and says so if that is less than its connections need.
@@ -221,21 +209,6 @@ mod tests {
         drop((other, neighbour));
         let open = lock(&admission.open);
         assert_eq!((open.admitted, open.turned_away, open.by_address.len()), (0, 0, 0));
-    }
-
-    #[test]
-    fn the_probe_is_told_from_files_by_its_name() {
-        let name = "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
-        for (target, probe) in [
-            (format!("/some_prefix/ACC/DOC/{name}"), true),
-            (format!("/some_prefix/ACC/{name}/ACC/{name}?metadata"), true),
-            (format!("/index.fu?token=t&name={name}"), true),
-            (format!("/some_prefix/ACC/DOC/{name}.mp3"), false),
-            ("/".repeat(100), false),
-        ] {
-            assert_eq!(is_probe(&target.parse().unwrap()), probe, "{target}");
-            assert!(identity(&target.parse().unwrap()).is_some());
-        }
     }
 
     #[test]

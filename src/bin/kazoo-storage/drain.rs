@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 
 use http::{HeaderValue, Request, Response, header};
-use kazoo_storage::{Body, Error, ErrorKind};
+use kazoo_storage::{Body, Error, ErrorKind, Probe};
 use tokio::sync::watch;
 use tower::{Service, ServiceExt as _};
 
-use crate::{admission, shutdown::Phase};
+use crate::shutdown::Phase;
 
 /// Answers `request` by `service`, as far as `phase` allows.
 pub(crate) async fn answer<S, B>(
@@ -27,7 +27,7 @@ where
             let message = "the storage server is stopping before the request was done; send it again";
             let error = Error::new(ErrorKind::Unavailable, message);
             // An administrator waits for the probe's answer.
-            let error = if admission::is_probe(&uri) { error.with_retry_after(None) } else { error };
+            let error = if Probe::is_named_by(&uri) { error.with_retry_after(None) } else { error };
             error.into_response()
         }
     };

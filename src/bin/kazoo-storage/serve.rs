@@ -13,7 +13,6 @@ use std::{
 };
 
 use http::{Request, uri::PathAndQuery};
-use hyper::body::Incoming;
 use kazoo_storage::{
     Base64, BlobStore, Body, Error, ErrorKind, KazooSettings, KazooStorage, LimitBody, MetadataKey, Observe, PathKey,
     QueryKey, SettingsKey, SharedAccessRules,
@@ -156,7 +155,7 @@ async fn service(
             .layer(elsewhere),
     );
     let turned_away = Arc::new(TurnAway::new(options.limits.retry_window));
-    let admitted = tower::service_fn(move |request: Request<Incoming>| {
+    let admitted = tower::service_fn(move |request: Request<Body>| {
         let refusal = turned_away.answer(&request);
         let everywhere = everywhere.clone();
         async move {
