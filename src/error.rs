@@ -81,6 +81,31 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every one.
+    #[cfg(any(test, feature = "metrics"))]
+    pub(crate) const ALL: [Self; 20] = [
+        Self::InvalidKey,
+        Self::InvalidRequest,
+        Self::InvalidMultipart,
+        Self::InvalidMetadata,
+        Self::InvalidBase64,
+        Self::InvalidProbe,
+        Self::IncompleteBody,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Timeout,
+        Self::Conflict,
+        Self::PreconditionFailed,
+        Self::TooLarge,
+        Self::RangeNotSatisfiable,
+        Self::Damaged,
+        Self::Internal,
+        Self::Unavailable,
+        Self::StorageFull,
+    ];
+
     /// The status this kind is answered with.
     #[must_use]
     pub fn status(self) -> StatusCode {
@@ -281,28 +306,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_status_that_kazoo_survives() {
-        for kind in [
-            ErrorKind::InvalidKey,
-            ErrorKind::InvalidRequest,
-            ErrorKind::InvalidMultipart,
-            ErrorKind::InvalidMetadata,
-            ErrorKind::InvalidBase64,
-            ErrorKind::InvalidProbe,
-            ErrorKind::IncompleteBody,
-            ErrorKind::Unauthorized,
-            ErrorKind::Forbidden,
-            ErrorKind::NotFound,
-            ErrorKind::MethodNotAllowed,
-            ErrorKind::Timeout,
-            ErrorKind::Conflict,
-            ErrorKind::PreconditionFailed,
-            ErrorKind::TooLarge,
-            ErrorKind::RangeNotSatisfiable,
-            ErrorKind::Damaged,
-            ErrorKind::Internal,
-            ErrorKind::Unavailable,
-            ErrorKind::StorageFull,
-        ] {
+        for kind in ErrorKind::ALL {
             assert!(kazoo_knows(kind.status().as_u16()), "{kind} → {}", kind.status());
         }
     }

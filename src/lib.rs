@@ -61,6 +61,7 @@
 //! - `conformance`: `conformance_tests!` and `catalog_conformance_tests!`, the contracts of [`BlobStore`] and
 //!   [`BlobCatalog`] as test suites.
 //! - `client`: KAZOO's storage handler as a client, in every dialect (module `client`).
+//! - `metrics`: `Metrics` and `MeasuredStore`, what the crate measures of itself, by the crate `metrics`.
 //! - `server`: the program `kazoo-storage`.
 
 pub mod answer_probe;
@@ -78,6 +79,8 @@ mod key;
 pub mod limit_body;
 pub mod limit_concurrency;
 mod metadata;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod observe;
 mod outcome;
 mod probe;
@@ -122,6 +125,9 @@ pub use self::{
         Upload,
     },
 };
+#[cfg(feature = "metrics")]
+#[doc(inline)]
+pub use self::{observe::Metrics, store::MeasuredStore};
 
 /// The snippets of the README compile.
 #[cfg(all(doctest, feature = "fs"))]

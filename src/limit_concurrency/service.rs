@@ -45,6 +45,8 @@ where
         let key = request.extensions().get::<BlobKey>();
         let permit = room.enter();
         if permit.is_none() && key.is_none_or(|key| Probe::of(key).is_none()) {
+            #[cfg(feature = "metrics")]
+            crate::metrics::shed();
             let message =
                 "the storage server answers as many requests as it may at once; nothing was stored, send it again";
             let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));

@@ -27,10 +27,16 @@
 mod body;
 mod event;
 mod future;
+#[cfg(feature = "metrics")]
+mod kind;
 mod layer;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod request_id;
 mod service;
 
+#[cfg(feature = "metrics")]
+pub use self::metrics::Metrics;
 pub use self::{
     event::{Begun, End, Event, Events},
     future::ObserveFuture,

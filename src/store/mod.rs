@@ -2,6 +2,8 @@
 
 mod catalog;
 mod erased;
+#[cfg(feature = "metrics")]
+mod measured;
 mod memory;
 
 #[cfg(feature = "conformance")]
@@ -17,6 +19,8 @@ use http::{HeaderValue, Uri};
 
 #[cfg(all(feature = "fs", unix))]
 pub use self::fs::{Damage, FsOptions, FsScrub, FsStore, Scrubbed, Verdict};
+#[cfg(feature = "metrics")]
+pub use self::measured::MeasuredStore;
 #[cfg(feature = "object-store")]
 pub use self::object_store::ObjectStoreBlobs;
 pub use self::{

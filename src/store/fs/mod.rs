@@ -13,6 +13,7 @@ mod read;
 mod scrub;
 mod sidecar;
 mod stage;
+mod sync;
 mod throttle;
 mod tree;
 mod version;

@@ -37,6 +37,7 @@ pub(super) use self::{
 use super::{
     error::failed,
     stage::{SEGMENTS, Stage},
+    sync::{Target, measured},
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -176,7 +177,7 @@ impl Journal {
 
     /// Syncs what is not in the journal. If that fails, nothing is made durable any more, as if the journal's own had.
     pub(super) fn sync_besides(&self, sync: impl FnOnce() -> Result<()>) -> Result<()> {
-        sync().map_err(|error| lost(&self.broken, error))
+        measured(Target::Upload, sync).map_err(|error| lost(&self.broken, error))
     }
 
     /// Whether uploads can be made durable.
@@ -225,7 +226,7 @@ impl Log {
             let _ = self.segment.file.set_len(self.segment.len);
             return Err(failed("write its journal", error));
         }
-        if let Err(error) = self.segment.file.sync_data() {
+        if let Err(error) = measured(Target::Journal, || self.segment.file.sync_data()) {
             return Err(lost(&self.broken, failed("make an upload durable", error)));
         }
         self.segment.len += len;
@@ -265,7 +266,7 @@ impl Disk {
             drop(unapplied);
             // Nothing is ever sent: this is over when all of its uploads are in their place.
             let _ = applied.recv();
-            if super::sync_all(&self.root).is_err() {
+            if measured(Target::FileSystem, || super::sync_all(&self.root)).is_err() {
                 self.broken.store(true, Ordering::Relaxed);
                 return;
             }

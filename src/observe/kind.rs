@@ -1,0 +1,75 @@
+//! What a file is, as far as KAZOO tells.
+
+use crate::{key::BlobKey, metadata::Metadata};
+
+/// The kind of the file under `key`, as it is counted.
+pub(super) fn of(key: &BlobKey, metadata: Option<&Metadata>) -> &'static str {
+    let source = metadata.and_then(|metadata| metadata.field("source_type"));
+    let by_source = source.as_ref().and_then(|source| by_source(source.as_str()?));
+    by_source
+        .or_else(|| key.segments().rev().find_map(by_name))
+        .unwrap_or("other")
+}
+
+fn by_source(source: &str) -> Option<&'static str> {
+    match source {
+        "voicemail" => Some("voicemail"),
+        "incoming_fax" | "outgoing_fax" => Some("fax"),
+        source if source.contains("recording") => Some("call_recording"),
+        _ => None,
+    }
+}
+
+/// By the names that KAZOO gives, wherever in a segment they stand: a separator other than `/` puts more in front.
+fn by_name(segment: &str) -> Option<&'static str> {
+    if segment.contains("call_recording_") {
+        return Some("call_recording");
+    }
+    if ["received_file_", "original_file.", "fax_file.tiff", "pdf_file.pdf"]
+        .iter()
+        .any(|name| segment.contains(name))
+    {
+        return Some("fax");
+    }
+    let (name, extension) = segment.rsplit_once('.')?;
+    let id = name.get(name.len().checked_sub(32)?..)?;
+    let audio = matches!(extension, "mp3" | "wav");
+    (audio && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some("voicemail")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(path: &str, json: Option<&'static str>) -> &'static str {
+        let metadata = json.map(|json| Metadata::from_json(json).unwrap());
+        of(&BlobKey::from_path(path).unwrap(), metadata.as_ref())
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_metadata_or_else_by_its_name() {
+        for (path, expected) in [
+            ("A/202401-D/5d41402abc4b2a76b9719d911017c592.mp3", "voicemail"),
+            ("A-D-5d41402abc4b2a76b9719d911017c592.wav", "voicemail"),
+            ("A/D/5d41402abc4b2a76b9719d911017c592.pdf", "other"),
+            ("A/D/call_recording_b3f6@10.0.0.5.mp3", "call_recording"),
+            ("A/D/received_file_202401-e4da.tiff", "fax"),
+            ("A/D/original_file.docx", "fax"),
+            ("A/D/my%20greeting.mp3", "other"),
+            ("A/D/noext", "other"),
+            ("A/D/é.mp3", "other"),
+        ] {
+            assert_eq!(kind(path, None), expected, "{path}");
+        }
+        for (json, expected) in [
+            (r#"{"source_type":"voicemail"}"#, "voicemail"),
+            (r#"{"metadata":{"source_type":"incoming_fax"}}"#, "fax"),
+            (r#"{"source_type":"kzc_recording"}"#, "call_recording"),
+            (r#"{"source_type":"upload"}"#, "fax"),
+            (r#"{"source_type":7}"#, "fax"),
+            ("{}", "fax"),
+        ] {
+            assert_eq!(kind("A/D/fax_file.tiff", Some(json)), expected, "{json}");
+        }
+    }
+}
