@@ -176,10 +176,9 @@ async fn replay_one(fixture: &'static Fixture, replay: Replay) {
         let answer = connection.exchange(captured, replay.pace).await;
         assert_fetched(&answer, &content, &fixture.content_type, case);
     }
-    for derived in derived_fetches(fixture) {
-        let answer = connection.exchange(&derived, Pace::Whole).await;
-        assert_fetched(&answer, &content, &fixture.content_type, case);
-    }
+    let as_stored = kazoo_fetch(target(&fixture.request));
+    let answer = connection.exchange(&as_stored, Pace::Whole).await;
+    assert_fetched(&answer, &content, &fixture.content_type, case);
 }
 
 /// The key that the settings of `fixture` put into its target.
@@ -194,24 +193,6 @@ fn key_of(fixture: &Fixture) -> BlobKey {
         KeyPlace::Metadata => panic!("{}: no key in the target", fixture.case),
     };
     BlobKey::from_path(path).unwrap()
-}
-
-/// The fetches of the file that were not captured: its stored target as it is, and, in the releases that do so and have
-/// no capture of it, that target with the segments appended again.
-fn derived_fetches(fixture: &Fixture) -> Vec<Vec<u8>> {
-    let target = target(&fixture.request);
-    let mut fetches = vec![kazoo_fetch(target)];
-    if fixture.fetch.is_none() && fixture.dialect() == "D3" {
-        let has_query = target.contains(&b'?');
-        let suffix: &[u8] = if has_query {
-            b"0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/202401-c4ca4238a0b923820dcc509a6f75849b/call_recording.mp3&"
-        } else {
-            &[&target[fixture.mount().len()..], b"?"].concat()
-        };
-        let query = b"call_id=b3f6d5e2%4010.0.0.5&folder=new";
-        fetches.push(kazoo_fetch(&[target, suffix, query].concat()));
-    }
-    fetches
 }
 
 /// Checks that `answer` is the whole file, in the shape that KAZOO needs.
@@ -714,7 +695,7 @@ async fn one_connection_carries_everything() {
                 continue;
             };
             assert_eq!(stored.status, 201, "{}: {stored:?}", fixture.case);
-            for fetch in fixture.fetch.iter().chain(&derived_fetches(fixture)) {
+            for fetch in fixture.fetch.iter().chain([&kazoo_fetch(target(&fixture.request))]) {
                 let fetched = connection.exchange(fetch, Pace::Whole).await;
                 assert_fetched(&fetched, &content, &fixture.content_type, &fixture.case);
             }
