@@ -6,6 +6,8 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[cfg(feature = "client")]
+mod client;
 #[cfg(feature = "object-store")]
 mod sink;
 
