@@ -121,11 +121,13 @@ fn directory() -> &'static PathBuf {
         // With the features of this test nothing that it was built with is built again.
         let conformance = cfg!(feature = "conformance").then_some("conformance");
         let object_store = cfg!(feature = "object-store").then_some("object-store");
+        let client = cfg!(feature = "client").then_some("client");
         let server = cfg!(feature = "server").then_some("server");
         let features: Vec<_> = ["fs"]
             .into_iter()
             .chain(conformance)
             .chain(object_store)
+            .chain(client)
             .chain(server)
             .collect();
         cargo.arg(features.join(","));
@@ -215,4 +217,34 @@ fn only_multipart() {
     let (status, said) = example.answer(&multipart, &whole[..whole.len() - 2]);
     assert_eq!(status, 400, "{said}");
     assert!(said.contains("closing delimiter"), "{said}");
+}
+
+#[cfg(feature = "client")]
+#[test]
+fn play_kazoo() {
+    let server = Example::start("hyper", &[]);
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("my message.mp3");
+    std::fs::write(&file, MEDIA).unwrap();
+    let play = |url: &str| {
+        let program = directory().join(format!("play_kazoo{}", env::consts::EXE_SUFFIX));
+        let output = Command::new(program).arg(url).arg(&file).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = play(&format!("http://{}/some_prefix", server.address));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches(": stored and fetched\n").count(), 5, "{said}");
+    let (code, said) = play(&format!("http://{}/other", server.address));
+    assert_eq!(code, Some(1), "{said}");
+    // It answers 200 to everything, which the oldest releases do not look into.
+    assert!(
+        said.starts_with("D0 (4.0 to 4.3.16): other bytes came back\n"),
+        "{said}"
+    );
+    assert_eq!(
+        said.matches(r#"500 {"cause":"invalid_data","message":"datastore_fault"}"#)
+            .count(),
+        4,
+        "{said}"
+    );
 }
