@@ -258,6 +258,8 @@ fn outside_the_mount_the_answer_says_where_it_is() {
     }
 }
 
+const ID: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
+
 #[test]
 fn the_log_has_a_line_for_each_request_and_no_query() {
     for format in ["text", "json"] {
@@ -270,8 +272,17 @@ fn the_log_has_a_line_for_each_request_and_no_query() {
         let mut server = Server::spawn(&mut command);
         let query = "caller_id_name=Anna&caller_id_number=%2B4930123456";
         let mut client = server.connect();
-        assert_eq!(client.put(&format!("{FILE}?{query}"), b"content").status, 201);
-        assert_eq!(client.get(&format!("{FILE}?{query}")).status, 200);
+        let file = format!("/some_prefix/{ID}/202401-{ID}/{ID}.mp3");
+        assert_eq!(client.put(&format!("{file}?{query}"), b"content").status, 201);
+        assert_eq!(client.get(&format!("{file}?{query}")).status, 200);
+        client.send(format!(
+            "HEAD {file} HTTP/1.1\r\nhost: storage\r\nx-request-id: proxys-1\r\n\r\n"
+        ));
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            client.0.read_line(&mut line).unwrap();
+        }
         assert_eq!(client.get(&format!("/some_prefix/A/B/none?{query}")).status, 404);
         assert_eq!(client.get(&format!("/elsewhere?{query}")).status, 404);
         client.send(multipart(
@@ -291,23 +302,31 @@ fn the_log_has_a_line_for_each_request_and_no_query() {
 
         let log = server.log();
         assert!(!log.contains("Anna") && !log.contains("4930123456"), "{log}");
-        for path in [
-            FILE,
-            "/some_prefix/A/B/none",
-            "/elsewhere",
-            "/some_prefix/A/B/multi.mp3",
-        ] {
+        for path in [file.as_str(), "/some_prefix/…/…/…", "/…", "/some_prefix/…/…/….mp3"] {
             assert!(log.lines().any(|line| line.contains(path)), "{path}: {log}");
         }
         assert!(log.contains("not HTTP"), "{log}");
         if format == "json" {
             let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            let put = lines.iter().find(|line| line["path"] == FILE).unwrap();
+            let of_file = |message| {
+                lines
+                    .iter()
+                    .find(|line| line["path"] == *file && line["message"] == message)
+            };
+            let (begun, put) = (of_file("begun").unwrap(), of_file("request").unwrap());
+            assert_eq!(begun["level"], "DEBUG");
+            assert_eq!(begun["request_id"], put["request_id"]);
+            assert_eq!(put["request_id"].as_str().unwrap().len(), 16);
             assert_eq!(put["method"], "PUT");
             assert_eq!(put["status"], 201);
             assert_eq!(put["outcome"], "stored");
-            assert_eq!(put["key"], "ACC/DOC/message.mp3");
-            assert_eq!(put["len"], 7);
+            assert_eq!(put["account"], ID);
+            assert_eq!(put["key"], format!("{ID}/202401-{ID}/{ID}.mp3"));
+            assert_eq!(
+                (&put["len"], &put["bytes_in"], &put["bytes_out"]),
+                (&7.into(), &7.into(), &0.into())
+            );
+            assert!(lines.iter().any(|line| line["request_id"] == "proxys-1"), "{log}");
             assert!(put["elapsed_ms"].is_number());
         }
     }
@@ -355,7 +374,7 @@ fn access_rules_are_read_again_on_sighup() {
     assert_eq!(client.get(&path("second")).status, 200);
 
     let log = server.log();
-    assert!(log.contains("/some_prefix/***/ACC/DOC/message.mp3"), "{log}");
+    assert!(log.contains("/some_prefix/***/…/…/….mp3"), "{log}");
     for secret in ["first", "second"] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }

@@ -1,6 +1,7 @@
 //! The log: structured lines on stderr.
 //!
-//! A request's query is never in it: KAZOO's fetches carry callers' names and numbers there.
+//! A request's query is never in it: KAZOO's fetches carry callers' names and numbers there. Of names that come with a
+//! request, only what [`mask`] lets through is.
 
 use std::{
     error::Error,
@@ -8,7 +9,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use kazoo_storage::{End, Event, Events, Outcome, SharedAccessRules};
+use kazoo_storage::{Begun, BlobKey, End, ErrorKind, Event, Events, KazooSettings, Outcome, SharedAccessRules};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{LevelFilter, filter_fn},
@@ -17,7 +18,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::cli::LogFormat;
+use crate::{cli::LogFormat, mask};
 
 /// Starts logging. `RUST_LOG` says how much of this program's own records is written, by default `info`.
 ///
@@ -45,15 +46,47 @@ pub(crate) fn init(format: LogFormat) {
         .init();
 }
 
-/// Logs a line for each request that is over.
+/// Logs a line for each request that is over, and at `debug` one for each that begins.
 pub(crate) struct Requests {
+    /// Where the files are.
+    pub(crate) mount: String,
+    /// What says which part of a key is the account.
+    pub(crate) settings: Option<KazooSettings>,
     /// Whether the line has the file's key; it does not belong there when it is a part of the metadata.
     pub(crate) keys: bool,
-    /// Behind which mount paths may have a secret, and whether they do.
-    pub(crate) secrets: Option<(String, SharedAccessRules)>,
+    /// What says whether paths have a secret behind the mount.
+    pub(crate) access: Option<SharedAccessRules>,
+}
+
+impl Requests {
+    /// What of `path` may be shown.
+    fn shown(&self, path: &str) -> String {
+        match &self.access {
+            Some(rules) => mask::below(&self.mount, &rules.current().redact(&self.mount, path)),
+            None => mask::below(&self.mount, path),
+        }
+    }
+
+    fn account(&self, key: &BlobKey) -> Option<String> {
+        let account = match &self.settings {
+            Some(settings) => settings.fields(key).account,
+            None => key.segments().next().map(str::to_owned),
+        };
+        account.filter(|account| mask::is_account(account))
+    }
 }
 
 impl Events for Requests {
+    fn begun(&self, request: &Begun<'_>) {
+        tracing::debug!(
+            target: concat!(env!("CARGO_CRATE_NAME"), "::request"),
+            request_id = request.request_id,
+            method = mask::method(request.method),
+            path = self.shown(request.path),
+            "begun"
+        );
+    }
+
     fn finished(&self, event: &Event<'_>) {
         let (outcome, key, len, error) = match event.outcome {
             Some(Outcome::Stored { key, len, .. }) => ("stored", Some(key), Some(*len), None),
@@ -66,28 +99,33 @@ impl Events for Requests {
         let error = error.or(event.error);
         // The cause is the operator's business where the fault may be on this side.
         let ours = error.is_some_and(|error| error.status().is_server_error());
-        let error = error.map(|error| if ours { chain(error) } else { error.message().to_owned() });
+        let error = error.map(|error| {
+            let text = if ours { chain(error) } else { error.message().to_owned() };
+            mask::message(&text, error.kind() == ErrorKind::Conflict)
+        });
         let end = match event.end {
             End::Whole => "whole",
             End::Dropped => "dropped",
             _ => "failed",
         };
-        let path = match &self.secrets {
-            Some((mount, rules)) => rules.current().redact(mount, event.path),
-            None => event.path.into(),
-        };
-        let key = key.filter(|_| self.keys).map(tracing::field::display);
+        let path = self.shown(event.path);
+        let key = key.filter(|_| self.keys);
+        let account = key.and_then(|key| self.account(key));
+        let key = key.map(|key| mask::path(&key.to_string()));
         let elapsed_ms = (event.elapsed.as_secs_f64() * 1e6).round() / 1e3;
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: concat!(env!("CARGO_CRATE_NAME"), "::request"),
-                    method = %event.method,
-                    path = &*path,
+                    request_id = event.request_id,
+                    method = mask::method(event.method),
+                    path,
                     status = event.status.map(|status| status.as_u16()),
                     outcome,
+                    account,
                     key,
                     len,
+                    bytes_in = event.bytes_in,
                     bytes_out = event.bytes_out,
                     elapsed_ms,
                     end,

@@ -9,6 +9,7 @@ mod drain;
 mod linger;
 mod location;
 mod log;
+mod mask;
 mod patience;
 mod plan;
 mod reload;

@@ -171,8 +171,10 @@ async fn service(
         None => !matches!(options.key, KeySource::Metadata(_)),
     };
     let requests = log::Requests {
+        mount: mount.to_owned(),
+        settings: settings.cloned(),
         keys,
-        secrets: access.map(|access| (mount.to_owned(), access)),
+        access,
     };
     Ok(Observe::new(requests).layer(draining))
 }
