@@ -46,12 +46,16 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
 }
 
 /// Where a library may be used.
-const LIBRARIES: [(&str, &[&str]); 6] = [
+const LIBRARIES: [(&str, &[&str]); 10] = [
     ("multer", &["split_multipart"]),
     ("memchr", &["split_multipart"]),
     ("base64", &["client", "decode_base64", "digest"]),
     ("sha2", &["digest"]),
     ("object_store", &["store"]),
+    ("hyper", &["client"]),
+    ("hyper_util", &["client"]),
+    ("rustls", &["client"]),
+    ("getrandom", &["client"]),
     // The last two have the module of that name.
     ("metrics", &["metrics", "observe", "store"]),
 ];

@@ -1,5 +1,7 @@
 //! [`Attachment`]: one file that KAZOO stores.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::document::Document;
@@ -15,7 +17,7 @@ use crate::{error::Result, probe::Probe};
 /// assert_eq!(message.content_type(), "audio/mpeg");
 /// # Ok::<(), kazoo_storage::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Attachment {
     pub(super) account: String,
     pub(super) document: Document,
@@ -126,10 +128,75 @@ impl Attachment {
     }
 }
 
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment")
+            .field("account", &self.account)
+            .field("document", &self.document)
+            .field("name", &self.name)
+            .field("len", &self.content.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// The pieces of an account's id that its databases are named by.
 fn split(account: &str) -> Option<(&str, &str, &str)> {
     let is_id = account.len() == 32 && account.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (first, rest) = account.split_at_checked(2).filter(|_| is_id)?;
     let (second, rest) = rest.split_at_checked(2)?;
     Some((first, second, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
+
+    fn attachment(account: &str, id: &str, name: &str) -> Attachment {
+        let document = Document::from_json(&format!(r#"{{"_id":"{id}"}}"#)).unwrap();
+        Attachment::new(account, document, name, "")
+    }
+
+    #[test]
+    fn the_media_type_is_that_of_the_ending() {
+        for (name, media_type) in [
+            ("a.mp3", "audio/mpeg"),
+            ("A.B.MP3", "audio/mpeg"),
+            ("a.wav", "audio/x-wav"),
+            ("a.tif", "image/tiff"),
+            ("a.tiff", "image/tiff"),
+            ("a.pdf", "application/pdf"),
+            ("a.txt", "text/plain"),
+            ("mp3", "application/octet-stream"),
+            ("a.xyz", "application/octet-stream"),
+        ] {
+            assert_eq!(attachment("A", "D", name).content_type(), media_type, "{name}");
+        }
+        assert_eq!(
+            attachment("A", "D", "a.mp3").with_content_type("x/y").content_type(),
+            "x/y"
+        );
+    }
+
+    #[test]
+    fn a_document_of_a_month_is_in_a_database_of_that_month() {
+        for (account, id, database) in [
+            (ACCOUNT, "202401-1", "account/0c/8f/1c4ab2d9e3f70c8f1c4ab2d9e3f7-202401"),
+            (ACCOUNT, "20240-1", "account/0c/8f/1c4ab2d9e3f70c8f1c4ab2d9e3f7"),
+            (ACCOUNT, "1", "account/0c/8f/1c4ab2d9e3f70c8f1c4ab2d9e3f7"),
+            ("system_data", "202401-1", "system_data"),
+        ] {
+            assert_eq!(attachment(account, id, "a").database(), database);
+        }
+    }
+
+    #[test]
+    fn a_probe_is_what_the_server_knows_as_one() {
+        let probe = Attachment::probe("ACC", 0x7f3c).unwrap();
+        let key = crate::key::BlobKey::from_segments([probe.name()]).unwrap();
+        assert_eq!(Probe::of(&key).unwrap().content(), probe.content());
+        assert_eq!(probe.content_type(), "text/plain");
+        assert_eq!(probe.document().id().unwrap().len(), 32);
+    }
 }

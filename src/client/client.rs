@@ -1,6 +1,6 @@
 //! [`Client`]: what sends KAZOO's requests and takes the answers as KAZOO does.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, header};
@@ -41,7 +41,7 @@ impl Default for Patience {
 }
 
 /// A file that KAZOO takes for stored.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Stored {
     /// The URL that KAZOO keeps, to fetch it by: where a redirected PUT ended, if there was one.
@@ -64,8 +64,18 @@ impl Stored {
     }
 }
 
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("url", &self.url)
+            .field("status", &self.answer.status())
+            .field("course", &self.course)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What KAZOO takes for a file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Fetched {
     /// The bytes, as they came: a `content-encoding` is not taken off.
@@ -74,6 +84,15 @@ pub struct Fetched {
     pub answer: Response<Bytes>,
     /// What came before.
     pub course: Course,
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetched")
+            .field("len", &self.content.len())
+            .field("course", &self.course)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Sends requests one by one, over one connection to each host that is kept open, and takes the answers as KAZOO does.
@@ -188,7 +207,10 @@ impl Client {
                     return fail(FailureKind::Redirect, answer, course);
                 }
                 Next::Follow { url, method } => {
-                    outgoing = outgoing.redirected(dialect, url.clone(), method.clone())?;
+                    outgoing = match outgoing.redirected(dialect, url.clone(), method.clone()) {
+                        Ok(redirected) => redirected,
+                        Err(_) => return fail(FailureKind::Redirect, answer, course),
+                    };
                     course.redirects.push(Redirect {
                         status: answer.status(),
                         to: url,

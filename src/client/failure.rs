@@ -61,7 +61,8 @@ pub struct Redirect {
 }
 
 /// Why a file is not stored, or not fetched, as KAZOO sees it.
-#[derive(Debug)]
+///
+/// `Display` and `Debug` show the status of the answer, and nothing else of it.
 pub struct Failure {
     pub(super) kind: FailureKind,
     pub(super) answer: Option<Box<Response<Bytes>>>,
@@ -116,6 +117,17 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::new(FailureKind::NotSent).with_source(error)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure")
+            .field("kind", &self.kind)
+            .field("status", &self.answer().map(Response::status))
+            .field("course", &self.course)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }
 

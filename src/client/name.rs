@@ -1,7 +1,5 @@
 //! What KAZOO appends to the URL of its settings: the name of a file, by the settings and its document.
 
-use std::borrow::Cow;
-
 use super::{
     attachment::Attachment,
     dialect::{Dialect, FetchTarget},
@@ -62,20 +60,71 @@ fn text(element: &Element, attachment: &Attachment) -> Option<String> {
 }
 
 /// The folders in front of a name, as they are written: KAZOO escapes nothing in them.
-fn folder<'a>(folders: &'a Folders, dialect: &Dialect) -> Option<Cow<'a, str>> {
-    let folder: Cow<'a, str> = match (&folders.path, &folders.base, &folders.folder) {
-        (Some(path), _, _) => path.into(),
+fn folder(folders: &Folders, dialect: &Dialect) -> Option<String> {
+    let folder = match (&folders.path, &folders.base, &folders.folder) {
+        (Some(path), _, _) => path.clone(),
         (None, Some(base), Some(folder)) if !folder.starts_with('/') => {
-            format!("{}/{folder}", base.trim_end_matches('/')).into()
+            format!("{}/{folder}", base.trim_end_matches('/'))
         }
-        (None, _, Some(folder)) => folder.into(),
-        (None, Some(base), None) => base.into(),
-        (None, None, None) => return None,
+        (None, _, Some(folder)) => folder.clone(),
+        (None, base, None) => base.clone()?,
     };
-    // Before they fetched by name, releases left the slash at its end where it was.
-    let folder = match folder {
-        Cow::Borrowed(folder) if dialect.fetch != FetchTarget::Stored => folder.trim_end_matches('/').into(),
-        folder => folder,
+    let folder = match dialect.fetch {
+        // The releases that fetch by what is stored leave the slash at its end where it is.
+        FetchTarget::Stored => folder,
+        FetchTarget::StoredAndName | FetchTarget::SettingsAndName => folder.trim_end_matches('/').to_owned(),
     };
     (!folder.is_empty()).then_some(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Document;
+
+    fn name_by(settings: &str, dialect: &Dialect) -> String {
+        let document = r#"{"_id":"D","owner_id":"O","a":{"b":[1,"x"]},"n":7}"#;
+        let attachment = Attachment::new("A", Document::from_json(document).unwrap(), "a b.mp3", "");
+        let settings = format!(r#"{{"url":"http://h","verb":"put"{settings}}}"#);
+        name(&Written::from_json(&settings).unwrap(), dialect, &attachment)
+    }
+
+    #[test]
+    fn a_name_is_made_of_what_the_document_has() {
+        for (settings, expected) in [
+            ("", "A/O/D/a%20b.mp3"),
+            (r#","field_separator":"-""#, "A-O-D-a%20b.mp3"),
+            (
+                r#","field_list":[{"arg":"id"},{"arg":"nope"},{"field":"nope"},"x y"]"#,
+                "D/x y",
+            ),
+            (
+                r#","field_list":[{"field":["a","b"]},{"field":"n"},{"field":"_id"}]"#,
+                "%5B1%2C%22x%22%5D/7/D",
+            ),
+            (
+                r#","field_list":[{"group":["in-",{"field":"pvt_account_id"},{"field":"nope"}]},{"arg":"db"}]"#,
+                "in-A/A",
+            ),
+            (r#","field_list":[]"#, ""),
+            (r#","file":"all.bin","field_list":[{"arg":"id"}]"#, "all.bin"),
+        ] {
+            assert_eq!(name_by(settings, &Dialect::D3), expected, "{settings}");
+        }
+    }
+
+    #[test]
+    fn folders_stand_in_front_as_they_are_written() {
+        for (settings, newer, older) in [
+            (r#","folder_base_path":"/a/b/""#, "/a/b", "/a/b/"),
+            (r#","folder_base_path":"a","folder_path":"b c""#, "a/b c", "a/b c"),
+            (r#","folder_base_path":"a/","folder_path":"b/""#, "a/b", "a/b/"),
+            (r#","folder_base_path":"a","folder_path":"/b""#, "/b", "/b"),
+            (r#","folder_base_path":"a","path":"p""#, "p", "p"),
+        ] {
+            assert_eq!(name_by(settings, &Dialect::D3), format!("{newer}/A/O/D/a%20b.mp3"));
+            assert_eq!(name_by(settings, &Dialect::D2), format!("{older}/A/O/D/a%20b.mp3"));
+        }
+        assert_eq!(name_by(r#","folder_base_path":"""#, &Dialect::D3), "A/O/D/a%20b.mp3");
+    }
 }
