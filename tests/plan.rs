@@ -11,6 +11,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use kazoo_storage::client::{Attachment, Client, Dialect, Document, Handler};
 use serde_json::Value;
 
 fn program() -> Command {
@@ -123,19 +124,33 @@ fn the_document_is_for_kazoo_and_for_the_server() {
 
     let scratch = tempfile::tempdir().unwrap();
     let settings = scratch.path().join("storage.json");
-    fs::write(&settings, document).unwrap();
+    fs::write(&settings, &document).unwrap();
     let server = Server::start(scratch.path(), &["--settings", settings.to_str().unwrap()]);
-    // The mount is that of the plan, and multipart media has to be base64.
-    for (media, answer) in [("SUQz", "HTTP/1.1 201 "), ("ID3!", "HTTP/1.1 400 ")] {
-        let body = format!(
-            "\r\n--B\r\ncontent-type: application/json\r\n\r\n{{}}\r\n--B\r\ncontent-type: audio/mpeg\r\n\r\n{media}\r\n--B--"
-        );
-        let target = format!("/by/plan/ACC/DOC/{media}.mp3");
-        let received = server.put(&target, "multipart/form-data; boundary=B", &body);
-        assert!(received.starts_with(answer), "{received}");
-    }
+    let handler = Handler::from_json(&document.replace("storage.example.com:8080", &server.address)).unwrap();
+    let message = Attachment::new("ACC", Document::from_json(r#"{"_id":"DOC"}"#).unwrap(), "a.mp3", "ID3!");
+    let mut client = Client::new();
+    let kazoo = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    kazoo.block_on(async {
+        for dialect in [Dialect::D2, Dialect::D3] {
+            let stored = client.store(&dialect, &handler, &message).await.unwrap();
+            assert_eq!(
+                stored.url.as_str(),
+                format!("http://{}/by/plan/ACC/DOC/a.mp3", server.address)
+            );
+            let fetched = client.fetch(&dialect, &handler, &stored.url, &message).await.unwrap();
+            assert_eq!(fetched.content, "ID3!");
+        }
+        // The warning is true.
+        let refused = client.store(&Dialect::D1, &handler, &message).await.unwrap_err();
+        assert_eq!(refused.answer().unwrap().status(), 400);
+    });
+    // And with it the connection, which the server waits for.
+    drop(kazoo);
     server.stop();
-    assert_eq!(fs::read(scratch.path().join("data/ACC/DOC/SUQz.mp3")).unwrap(), b"ID3");
+    assert_eq!(fs::read(scratch.path().join("data/ACC/DOC/a.mp3")).unwrap(), b"ID3!");
 }
 
 /// A token in the URL of the settings stands behind the mount, and is in no log.
