@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, header};
 
 use super::{
     attachment::Attachment,
@@ -145,14 +145,9 @@ impl Handler {
         let content_type = HeaderValue::try_from(content_type)
             .map_err(|error| not_sent("the media type is no text of a header").with_source(error))?;
 
-        let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(header::CONTENT_TYPE, content_type.clone());
         let authorization = url.authorization(dialect, false)?;
-        common(&mut headers, &url, body.len(), authorization)?;
-        if dialect.repeats_content_type {
-            headers.insert(CONTENT_TYPE_AGAIN, content_type);
-        }
-        outgoing(url, self.settings.verb.clone(), headers, body)
+        let verb = self.settings.verb.clone();
+        outgoing(dialect, verb, url, Some(content_type), authorization, body)
     }
 
     /// The request that fetches `attachment`, which is kept by the URL `stored`, with the settings and the document of
@@ -172,10 +167,8 @@ impl Handler {
                 .with_name(&name(), true)
                 .with_query(&attachment.document.query()?),
         };
-        let mut headers = HeaderMap::with_capacity(8);
         let authorization = url.authorization(dialect, true)?;
-        common(&mut headers, &url, 0, authorization)?;
-        outgoing(url, Method::GET, headers, Bytes::new())
+        outgoing(dialect, Method::GET, url, None, authorization, Bytes::new())
     }
 }
 
@@ -188,26 +181,15 @@ impl fmt::Debug for Handler {
 }
 
 impl Outgoing {
-    /// The same request to where a redirect leads: the client's own headers are those of `url`.
+    /// The same request to where a redirect leads, with the credentials of that URL; what becomes a GET has no body.
     pub(super) fn redirected(&self, dialect: &Dialect, url: StorageUrl, method: Method) -> Result<Self> {
-        let keeps_body = method == *self.request.method();
-        let body = if keeps_body {
-            self.request.body().clone()
-        } else {
-            Bytes::new()
-        };
-        let mut headers = HeaderMap::with_capacity(8);
-        let content_type = self.request.headers().get(header::CONTENT_TYPE);
-        if let Some(content_type) = content_type.filter(|_| keeps_body) {
-            headers.insert(header::CONTENT_TYPE, content_type.clone());
-        }
         let authorization = url.authorization(dialect, false)?;
-        common(&mut headers, &url, body.len(), authorization)?;
-        let again = self.request.headers().get(CONTENT_TYPE_AGAIN);
-        if let Some(again) = again.filter(|_| keeps_body) {
-            headers.insert(CONTENT_TYPE_AGAIN, again.clone());
+        if method == *self.request.method() {
+            let content_type = self.request.headers().get(header::CONTENT_TYPE).cloned();
+            let body = self.request.body().clone();
+            return outgoing(dialect, method, url, content_type, authorization, body);
         }
-        outgoing(url, method, headers, body)
+        outgoing(dialect, method, url, None, authorization, Bytes::new())
     }
 }
 
@@ -222,23 +204,30 @@ impl fmt::Debug for Outgoing {
     }
 }
 
-/// The headers that every request has, in KAZOO's order.
-fn common(headers: &mut HeaderMap, url: &StorageUrl, len: usize, authorization: Option<HeaderValue>) -> Result<()> {
-    headers.insert(header::CONTENT_LENGTH, len.into());
-    // Empty, which says that no trailers are wanted.
-    headers.insert(header::TE, HeaderValue::from_static(""));
-    headers.insert(header::HOST, url.host_header()?);
-    if let Some(authorization) = authorization {
-        headers.insert(header::AUTHORIZATION, authorization);
-    }
-    headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
-    Ok(())
-}
-
-fn outgoing(url: StorageUrl, method: Method, headers: HeaderMap, body: Bytes) -> Result<Outgoing> {
+/// A request with its headers in KAZOO's order.
+fn outgoing(
+    dialect: &Dialect,
+    method: Method,
+    url: StorageUrl,
+    content_type: Option<HeaderValue>,
+    authorization: Option<HeaderValue>,
+    body: Bytes,
+) -> Result<Outgoing> {
+    let again = content_type.clone().filter(|_| dialect.repeats_content_type);
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_LENGTH, Some(body.len().into())),
+        // Empty, and sent all the same.
+        (header::TE, Some(HeaderValue::from_static(""))),
+        (header::HOST, Some(url.host_header()?)),
+        (header::AUTHORIZATION, authorization),
+        (header::CONNECTION, Some(HeaderValue::from_static("keep-alive"))),
+        (CONTENT_TYPE_AGAIN, again),
+    ];
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = url.target()?;
-    *request.headers_mut() = headers;
+    let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    request.headers_mut().extend(headers);
     Ok(Outgoing { url, request })
 }
