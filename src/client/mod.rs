@@ -26,7 +26,8 @@
 //! and [`Shown`] what he is shown.
 //!
 //! What is sent is what was captured of KAZOO on Erlang up to 21, which puts names outside of ASCII and the path of the URL
-//! into the request line as they are; on later ones KAZOO sends nothing for the former, and simplifies the latter.
+//! into the request line as they are; on later ones KAZOO sends nothing for the former, and simplifies the latter. What hyper
+//! takes for no target is not sent: a space in a folder, and a backtick in a name, which KAZOO does not escape.
 
 mod attachment;
 #[expect(clippy::module_inception, reason = "the file of `Client`")]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kazoo_storage::client::{
     Attachment, Client, Dialect, Document, Failure, FailureKind, Fetched, Handler, Patience, StorageUrl, Stored, Verb,
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, runtime::Builder};
 
 use crate::{
     recorder::{Recorder, answer},
@@ -280,6 +280,27 @@ async fn a_connection_is_kept_and_a_closed_one_is_opened_anew() {
             .fetch(&Dialect::D3, &handler, &stored.url, &attachment())
             .await
             .unwrap();
+        assert_eq!(recorder.connections(), connections);
+    }
+}
+
+/// A server that closes and does not say so is found out before the next request, unless the two meet.
+#[test]
+fn a_connection_that_was_closed_in_the_meantime_is_not_used() {
+    let theirs = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let recorder = theirs.block_on(Recorder::start(|_| answer(200, "nothing-is-said-of: close\r\n", b"")));
+    let handler = handler(&recorder);
+    let mut client = Client::new();
+    // Nothing of this runs between the requests.
+    let ours = Builder::new_current_thread().enable_all().build().unwrap();
+    for connections in 1..10 {
+        ours.block_on(client.store(&Dialect::D3, &handler, &attachment()))
+            .unwrap();
+        theirs.block_on(recorder.all_closed());
         assert_eq!(recorder.connections(), connections);
     }
 }

@@ -6,6 +6,7 @@
 mod captures;
 mod judgement;
 mod probe;
+mod properties;
 mod recorder;
 mod round_trips;
 #[path = "../support/mod.rs"]

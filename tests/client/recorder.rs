@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    task::AbortHandle,
+    task::{AbortHandle, yield_now},
 };
 
 use crate::support::client::find;
@@ -26,6 +26,7 @@ pub(crate) struct Recorder {
 struct Seen {
     requests: Vec<Vec<u8>>,
     connections: usize,
+    ended: usize,
 }
 
 impl Drop for Recorder {
@@ -36,7 +37,7 @@ impl Drop for Recorder {
 
 impl Recorder {
     /// Answers each request with what `answer` makes of it: the bytes of an answer, behind which the connection stays open
-    /// unless they are empty or say `connection: close`.
+    /// unless they are empty or say `close`.
     pub(crate) async fn start(answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -50,7 +51,10 @@ impl Recorder {
                     seen.lock().unwrap().connections += 1;
                     let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
                     // How it ends is for the client to judge.
-                    tokio::spawn(async move { serve(stream, &seen, &*answer).await });
+                    tokio::spawn(async move {
+                        let _ = serve(stream, &seen, &*answer).await;
+                        seen.lock().unwrap().ended += 1;
+                    });
                 }
             }
         });
@@ -64,6 +68,18 @@ impl Recorder {
     /// Each request, and none of them any more.
     pub(crate) fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.seen.lock().unwrap().requests)
+    }
+
+    /// Waits until this has closed every connection.
+    pub(crate) async fn all_closed(&self) {
+        loop {
+            let seen = self.seen.lock().unwrap();
+            if seen.ended == seen.connections {
+                return;
+            }
+            drop(seen);
+            yield_now().await;
+        }
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -87,7 +103,7 @@ async fn serve(
         let answer = answer(&request);
         seen.lock().unwrap().requests.push(request);
         stream.write_all(&answer).await?;
-        if answer.is_empty() || find(&answer, b"connection: close").is_some() {
+        if answer.is_empty() || find(&answer, b": close\r\n").is_some() {
             return Ok(());
         }
     }
