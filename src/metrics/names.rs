@@ -46,6 +46,15 @@ pub const CONNECTIONS: &str = "kazoo_storage.connections";
 /// Whether the server is ready.
 pub const READY: &str = "kazoo_storage.ready";
 
+/// Processor time of the process; on Linux, as are the next three.
+pub const PROCESS_CPU: &str = "process.cpu";
+/// Its memory.
+pub const PROCESS_MEMORY: &str = "process.resident_memory";
+/// Its open files and connections.
+pub const PROCESS_OPEN_FDS: &str = "process.open_fds";
+/// How many it may have.
+pub const PROCESS_MAX_FDS: &str = "process.max_fds";
+
 /// One metric.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -198,5 +207,33 @@ pub const ALL: &[Metric] = &[
         unit: Unit::Count,
         labels: &[],
         description: "1 if the store works and the server is not stopping, and otherwise 0",
+    },
+    Metric {
+        name: PROCESS_CPU,
+        kind: Kind::Counter,
+        unit: Unit::Seconds,
+        labels: &[],
+        description: "Processor time that the server has used, in whole seconds; Linux only",
+    },
+    Metric {
+        name: PROCESS_MEMORY,
+        kind: Kind::Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        description: "Memory that the server has in use; Linux only",
+    },
+    Metric {
+        name: PROCESS_OPEN_FDS,
+        kind: Kind::Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        description: "Files and connections that the server has open; Linux only",
+    },
+    Metric {
+        name: PROCESS_MAX_FDS,
+        kind: Kind::Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        description: "Files and connections that the server may have open; Linux only",
     },
 ];

@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     admission::{Admission, Place, TurnedAway},
     connection::{self, Accepted, Bounds, Handler},
+    exporter,
     shutdown::{self, Phase, Signals},
     tls::Tls,
 };
@@ -77,6 +78,7 @@ pub(crate) async fn serve<S: Handler>(
             connections.spawn(serve_connection(stream, Accepted { peer, since }, place, site.clone()));
         } else {
             // Its client finds it closed.
+            exporter::closed_unheard();
             tracing::debug!(%peer, "closed a connection unheard");
         }
     };

@@ -11,7 +11,7 @@ use std::{
 use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use kazoo_storage::{BlobKey, Body, Error, ErrorKind, Probe, RetryWindow};
 
-use crate::cli::ConnectionOptions;
+use crate::{cli::ConnectionOptions, exporter};
 
 /// How many connections over a limit are held open at once, to tell their clients to come again.
 const TURNED_AWAY: usize = 1024;
@@ -73,6 +73,7 @@ impl Admission {
             return None;
         };
         drop(open);
+        exporter::connected();
         Some(Place {
             open: Arc::clone(&self.open),
             address,
@@ -88,6 +89,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        exporter::disconnected();
         let mut open = lock(&self.open);
         let Some(address) = self.address else {
             open.turned_away -= 1;
@@ -130,6 +132,7 @@ impl TurnAway {
     /// The refusal of `request`, if it came on a connection over a limit: 503, and the connection closes.
     pub(crate) fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         request.extensions().get::<TurnedAway>()?;
+        exporter::turned_away();
         let message = "there are as many connections as the storage server may have, in all or of your address; nothing was \
                        stored, send it again";
         let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));

@@ -47,6 +47,13 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) listen: SocketAddr,
 
+    /// Address and port for the operator: `/metrics` for Prometheus, `/healthz`, and `/readyz`, which is 503 while the store
+    /// does not work and from the first SIGTERM on; without it there are none
+    ///
+    /// Whoever reaches it may ask, so keep it from where KAZOO's users are; it has no names, no numbers and no secrets.
+    #[arg(long, env = "KAZOO_STORAGE_ADMIN", value_name = "ADDR:PORT")]
+    pub(crate) admin: Option<SocketAddr>,
+
     /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: says where a name is, what base64 is,
     /// and the mount, unless `--mount` does
     #[arg(

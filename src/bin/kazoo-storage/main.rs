@@ -2,16 +2,19 @@
 
 mod accept;
 mod access;
+mod admin;
 mod admission;
 mod cli;
 mod connection;
 mod drain;
+mod exporter;
 mod linger;
 mod location;
 mod log;
 mod mask;
 mod patience;
 mod plan;
+mod readiness;
 mod reload;
 mod scrub;
 mod serve;

@@ -6,6 +6,7 @@ use std::{
     fs,
     future::ready,
     io::{self, Write as _},
+    net::SocketAddr,
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -14,10 +15,11 @@ use std::{
 
 use http::{Request, uri::PathAndQuery};
 use kazoo_storage::{
-    Base64, BlobStore, Body, Error, ErrorKind, KazooSettings, KazooStorage, LimitBody, MetadataKey, Observe, PathKey,
-    QueryKey, SettingsKey, SharedAccessRules,
+    Base64, BlobStore, Body, DynBlobStore, Error, ErrorKind, KazooSettings, KazooStorage, LimitBody, MeasuredStore,
+    MetadataKey, Metrics, Observe, PathKey, QueryKey, SettingsKey, SharedAccessRules,
 };
 use tokio::{
+    net::TcpListener,
     runtime,
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -28,11 +30,15 @@ use tower_layer::Layer as _;
 use crate::{
     accept::{self, End, Site},
     access,
+    admin::{self, Admin},
     admission::{self, Admission, TurnAway},
     cli::{Base64Mode, KeySource, ServeOptions},
     connection::{Bounds, Handler},
-    drain, log,
+    drain,
+    exporter::Exporter,
+    log,
     patience::Patience,
+    readiness::Readiness,
     reload,
     shutdown::{Phase, Signals},
     size::Size,
@@ -84,11 +90,21 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     let tls = Tls::open(&options.tls)?;
     // The port first: clients already wait for a store that takes long to open, and a second server on the same port
     // leaves the files alone.
-    let address = options.listen;
-    let listener = accept::listen(address)
-        .map_err(|error| format!("cannot listen on {address}: {error}; --listen chooses another address"))?;
+    let listener = listen(options.listen, "--listen")?;
     let (phases, phase) = watch::channel(Phase::Serving);
-    let service = service(&options, settings.as_ref(), &mount, access.clone(), phase).await?;
+    let readiness = Arc::new(Readiness::new(phase.clone()));
+    if let Some(address) = options.admin {
+        let listener = listen(address, "--admin")?;
+        tracing::info!(address = %listener.local_addr()?, "answers the operator");
+        let admin = Admin {
+            exporter: Exporter::install()?,
+            readiness: Arc::clone(&readiness),
+        };
+        tokio::spawn(admin::serve(listener, admin));
+    }
+    let store = DynBlobStore::new(MeasuredStore::new(store::open(&options.store).await?));
+    readiness.opened(store.clone());
+    let service = service(&options, settings.as_ref(), &mount, access.clone(), store, phase)?;
     let limits = &options.limits;
     let site = Site {
         tls: tls.clone(),
@@ -119,16 +135,21 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     Ok(accept::serve(listener, site, phases, signals, grace).await)
 }
 
+fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
+    accept::listen(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}; {flag} chooses another address"))
+}
+
 /// The storage at its mount, a hint everywhere else, and a line in the log for every request.
-async fn service(
+fn service(
     options: &ServeOptions,
     settings: Option<&KazooSettings>,
     mount: &str,
     access: Option<SharedAccessRules>,
+    store: DynBlobStore,
     phase: watch::Receiver<Phase>,
 ) -> Fallible<impl Handler> {
     let Size(max_body) = options.max_body;
-    let store = store::open(&options.store).await?;
     let storage = match settings {
         Some(settings) => KazooStorage::from_settings(store, settings),
         None => by_flags(store, options),
@@ -176,7 +197,7 @@ async fn service(
         keys,
         access,
     };
-    Ok(Observe::new(requests).layer(draining))
+    Ok(Observe::new((requests, Metrics)).layer(draining))
 }
 
 fn by_flags(store: impl BlobStore, options: &ServeOptions) -> KazooStorage {
