@@ -6,7 +6,10 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
 
 use super::{
     attachment::Attachment,
@@ -170,10 +173,38 @@ impl Client {
     /// Sends one request and takes one answer, whatever it is.
     pub async fn send(&mut self, outgoing: &Outgoing) -> Result<Response<Bytes>, Failure> {
         let origin = outgoing.url.origin();
-        let mut sender = self.connection(origin).await?;
-        let request = outgoing.request.clone().map(Full::new);
+        let mut request = outgoing.request.clone().map(Full::new);
+        if let Some(kept) = self.connections.remove(origin) {
+            // Has what came in the meantime be seen, such as that the server has closed it.
+            yield_now().await;
+            match self.ask(origin, kept, request).await {
+                Err(Unanswered::Unsent(unsent, _)) => request = *unsent,
+                Err(Unanswered::Failed(failure)) => return Err(failure),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+        if origin.tls && self.tls.is_none() {
+            self.tls = Some(Tls::system().map_err(|error| Failure::new(FailureKind::Tls).with_source(error))?);
+        }
+        let tls = self.tls.as_ref().filter(|_| origin.tls);
+        let new = connect::open(origin, tls, self.patience.connect).await?;
+        self.ask(origin, new, request)
+            .await
+            .map_err(|unanswered| match unanswered {
+                Unanswered::Unsent(_, error) => Failure::new(FailureKind::Broken).with_source(error),
+                Unanswered::Failed(failure) => failure,
+            })
+    }
+
+    /// Sends `request` over this connection to `origin`, and keeps it for the next one.
+    async fn ask(
+        &mut self,
+        origin: &Origin,
+        mut sender: Sender,
+        request: Question,
+    ) -> Result<Response<Bytes>, Unanswered> {
         let answered = timeout(self.patience.answer, answer(&mut sender, request)).await;
-        let answer = answered.unwrap_or_else(|late| Err(Failure::new(FailureKind::TimedOut).with_source(late)))?;
+        let answer = answered.map_err(|late| Failure::new(FailureKind::TimedOut).with_source(late))??;
         // KAZOO's client closes a connection that brought an error of the server.
         if !answer.status().is_server_error() {
             self.connections.insert(origin.clone(), sender);
@@ -221,27 +252,35 @@ impl Client {
             }
         }
     }
+}
 
-    /// The connection to `origin` that is open, or a new one.
-    async fn connection(&mut self, origin: &Origin) -> Result<Sender, Failure> {
-        if let Some(mut open) = self.connections.remove(origin)
-            && open.ready().await.is_ok()
-        {
-            return Ok(open);
-        }
-        if origin.tls && self.tls.is_none() {
-            self.tls = Some(Tls::system().map_err(|error| Failure::new(FailureKind::Tls).with_source(error))?);
-        }
-        let tls = self.tls.as_ref().filter(|_| origin.tls);
-        connect::open(origin, tls, self.patience.connect).await
+type Question = Request<Full<Bytes>>;
+
+/// Why there is no answer.
+enum Unanswered {
+    /// Nothing was sent: the connection was closed before.
+    Unsent(Box<Question>, hyper::Error),
+    Failed(Failure),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
 /// The whole answer to `request`.
-async fn answer(sender: &mut Sender, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {
-    let broken = |error: hyper::Error| Failure::new(FailureKind::Broken).with_source(error);
-    sender.ready().await.map_err(broken)?;
-    let (head, mut body) = sender.send_request(request).await.map_err(broken)?.into_parts();
+async fn answer(sender: &mut Sender, request: Question) -> Result<Response<Bytes>, Unanswered> {
+    if let Err(closed) = sender.ready().await {
+        return Err(Unanswered::Unsent(Box::new(request), closed));
+    }
+    let answered = sender.try_send_request(request).await;
+    let (head, mut body) = answered
+        .map_err(|mut error| match error.take_message() {
+            Some(unsent) => Unanswered::Unsent(Box::new(unsent), error.into_error()),
+            None => Failure::new(FailureKind::Broken).with_source(error.into_error()).into(),
+        })?
+        .into_parts();
     let has_two_lengths =
         head.headers.contains_key(header::CONTENT_LENGTH) && head.headers.contains_key(header::TRANSFER_ENCODING);
     let mut content = BytesMut::new();
@@ -250,10 +289,12 @@ async fn answer(sender: &mut Sender, request: Request<Full<Bytes>>) -> Result<Re
     match ended {
         Err(error) => Err(Failure::new(FailureKind::Truncated)
             .with_answer(answer)
-            .with_source(error)),
+            .with_source(error)
+            .into()),
         Ok(()) if has_two_lengths => Err(Failure::new(FailureKind::Broken)
             .with_answer(answer)
-            .with_source("`content-length` and `transfer-encoding` at once, which KAZOO's client takes for no HTTP")),
+            .with_source("`content-length` and `transfer-encoding` at once, which KAZOO's client takes for no HTTP")
+            .into()),
         Ok(()) => Ok(answer),
     }
 }

@@ -72,12 +72,11 @@ impl Recorder {
 
     /// Waits until this has closed every connection.
     pub(crate) async fn all_closed(&self) {
-        loop {
+        let is_open = || {
             let seen = self.seen.lock().unwrap();
-            if seen.ended == seen.connections {
-                return;
-            }
-            drop(seen);
+            seen.ended < seen.connections
+        };
+        while is_open() {
             yield_now().await;
         }
     }
