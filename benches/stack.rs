@@ -20,6 +20,7 @@ use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use kazoo_storage::{
     BlobKey, BlobStore, ByteRange, Error, ErrorKind, Fetched, KazooStorage, Metadata, Result, Stored, Upload,
 };
+
 use support::{
     chunks::{Chunks, length, now},
     kazoo::{BOUNDARY, media, multipart},
@@ -116,6 +117,41 @@ fn in_memory(criterion: &mut Criterion) {
         let name = format!("stack/{}", form.name);
         ratio(&name, "collecting the body", None, || ours(form), || floor(form));
     }
+    #[cfg(feature = "metrics")]
+    measured();
+}
+
+/// The service that counts what it does, for a recorder that is there, next to one that does not.
+#[cfg(feature = "metrics")]
+fn measured() {
+    use kazoo_storage::{Event, MeasuredStore, Metrics, StorageService, metrics};
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    let builder = PrometheusBuilder::new().set_buckets(&[0.001, 0.01, 0.1, 1.0]);
+    let handle = builder.unwrap().install_recorder().unwrap();
+    metrics::describe();
+    let measured = KazooStorage::new(MeasuredStore::new(Discard))
+        .observe(Metrics::new())
+        .into_service();
+    let observed = KazooStorage::new(Discard).observe(|_: &Event<'_>| ()).into_service();
+    let upload = |service: &StorageService, body: &Bytes| {
+        let request = Request::put(TARGET)
+            .header("content-type", "audio/mpeg")
+            .header("content-length", body.len())
+            .body(Chunks::new(body, CHUNK))
+            .unwrap();
+        let response = now(service.clone().oneshot(request)).unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+    };
+    let body = media(MEDIA);
+    ratio(
+        "stack/measured",
+        "observed by nobody",
+        None,
+        || upload(&measured, &body),
+        || upload(&observed, &body),
+    );
+    handle.run_upkeep();
 }
 
 /// The service on hyper, and hyper alone, with one client on a connection that stays open.
@@ -128,6 +164,12 @@ fn over_sockets(criterion: &mut Criterion) {
         .unwrap();
     let service = TowerToHyperService::new(KazooStorage::new(Discard).into_service());
     let ours = serve(runtime, move || service.clone());
+    #[cfg(feature = "metrics")]
+    let measured = {
+        let storage = KazooStorage::new(kazoo_storage::MeasuredStore::new(Discard));
+        let service = TowerToHyperService::new(storage.observe(kazoo_storage::Metrics::new()).into_service());
+        serve(runtime, move || service.clone())
+    };
     let bare = serve(runtime, || {
         service_fn(async |request: Request<Incoming>| {
             length(request.into_body()).await;
@@ -174,6 +216,13 @@ fn over_sockets(criterion: &mut Criterion) {
         let name = format!("loopback/{}", form.name);
         let goal = Some(0.80);
         ratio(&name, "bare hyper", goal, || ours.upload(), || bare.upload());
+        #[cfg(feature = "metrics")]
+        {
+            let name = format!("{name}, measured");
+            let mut measured = Client::connect(runtime, measured, form);
+            let goal = Some(0.95);
+            ratio(&name, "unmeasured", goal, || measured.upload(), || ours.upload());
+        }
         let mut by_hand = Client::connect(runtime, by_hand, form);
         ratio(&name, "hyper, by hand", None, || ours.upload(), || by_hand.upload());
     }

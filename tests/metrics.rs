@@ -1,5 +1,5 @@
 //! What is counted of requests, as Prometheus sees it.
-#![cfg(feature = "server")]
+#![cfg(feature = "metrics")]
 // A test that cannot go on has failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -53,7 +53,7 @@ async fn requests_are_counted_by_what_became_of_them() {
     let (_guard, handle) = recorder();
     let value = |series: &str| value(&handle, series);
     let service = KazooStorage::new(MeasuredStore::new(MemoryStore::new()))
-        .observe(Metrics)
+        .observe(Metrics::new())
         .into_service();
     assert_eq!(value("kazoo_storage_refusals_total{error_type=\"not_found\"}"), 0);
 
@@ -118,7 +118,9 @@ async fn requests_are_counted_by_what_became_of_them() {
 async fn a_request_is_active_until_its_answer_has_gone_out() {
     let (_guard, handle) = recorder();
     let active = || value(&handle, "http_server_active_requests{http_request_method=\"GET\"}");
-    let service = KazooStorage::new(MemoryStore::new()).observe(Metrics).into_service();
+    let service = KazooStorage::new(MemoryStore::new())
+        .observe(Metrics::new())
+        .into_service();
     assert_eq!(active(), 0);
     let request = Request::get("/A/D/none").body(Body::empty()).unwrap();
     let answer = service.oneshot(request).await.unwrap();
@@ -135,7 +137,7 @@ async fn what_is_over_the_limit_is_shed_and_the_probe_is_not() {
     let (_guard, handle) = recorder();
     let service = KazooStorage::new(MemoryStore::new())
         .max_concurrent(0)
-        .observe(Metrics)
+        .observe(Metrics::new())
         .into_service();
     assert_eq!(
         ask(&service, Method::PUT, "/A/D/F", "x").await,
@@ -182,7 +184,7 @@ impl BlobStore for Broken {
 async fn the_stores_faults_are_counted_and_no_others() {
     let (_guard, handle) = recorder();
     let service = KazooStorage::new(MeasuredStore::new(Broken))
-        .observe(Metrics)
+        .observe(Metrics::new())
         .into_service();
     ask(&service, Method::PUT, "/A/D/F", "x").await;
     let cut = Body::new(StreamBody::new(futures_util::stream::iter([Err::<Frame<Bytes>, _>(

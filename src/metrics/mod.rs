@@ -10,7 +10,7 @@
 //!
 //! // Behind the installation of a recorder.
 //! metrics::describe();
-//! let storage = KazooStorage::new(MeasuredStore::new(MemoryStore::new())).observe(Metrics).into_service();
+//! let storage = KazooStorage::new(MeasuredStore::new(MemoryStore::new())).observe(Metrics::new()).into_service();
 //! # let _ = storage;
 //! ```
 //!
@@ -19,6 +19,7 @@
 
 mod names;
 mod record;
+mod requests;
 
 pub use self::names::{
     ACTIVE_REQUESTS, ALL, CONNECTIONS, FSYNC_DURATION, FSYNC_ERRORS, Kind, LABEL_ERROR, LABEL_KIND, LABEL_METHOD,
@@ -27,4 +28,7 @@ pub use self::names::{
     SHED, STORE_ERRORS, STORED_FILES, STORED_SIZE, Unit,
 };
 pub use self::record::describe;
-pub(crate) use self::record::{Finished, begun, fetch_broke_off, finished, shed, store_failed, stored, synced};
+pub(crate) use self::{
+    record::{fetch_broke_off, shed, store_failed, synced},
+    requests::{Finished, RequestCounts},
+};

@@ -197,7 +197,7 @@ fn service(
         keys,
         access,
     };
-    Ok(Observe::new((requests, Metrics)).layer(draining))
+    Ok(Observe::new((requests, Metrics::new())).layer(draining))
 }
 
 fn by_flags(store: impl BlobStore, options: &ServeOptions) -> KazooStorage {
