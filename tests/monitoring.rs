@@ -15,7 +15,7 @@ use serde_json::Value;
 /// What Prometheus puts on every series by itself.
 const SCRAPED: [&str; 2] = ["job", "instance"];
 
-/// The functions and words of PromQL that are used.
+/// The functions and words of the query language that are used.
 const FUNCTIONS: [&str; 6] = ["absent", "histogram_quantile", "increase", "rate", "sum", "vector"];
 const WORDS: [&str; 2] = ["by", "or"];
 
@@ -45,7 +45,7 @@ fn labels(own: &[&str]) -> BTreeSet<String> {
     names.map(|name| name.replace('.', "_")).collect()
 }
 
-/// The metrics that a PromQL `expression` names. It panics at what is neither a metric, nor a label of one that is there,
+/// The metrics that a query, `expression`, names. It panics at what is neither a metric, nor a label of one that is there,
 /// nor of the language.
 #[track_caller]
 fn metrics_of(expression: &str) -> BTreeSet<String> {
@@ -66,7 +66,7 @@ fn metrics_of(expression: &str) -> BTreeSet<String> {
                 let (names, behind) = rest.strip_prefix('(').unwrap().split_once(')').unwrap();
                 grouped.extend(names.split(',').map(|name| name.trim().to_owned()));
                 rest = behind;
-            } else if !WORDS.contains(&word) && !(FUNCTIONS.contains(&word) && rest.starts_with(['(', 'b'])) {
+            } else if ![&WORDS[..], &FUNCTIONS].concat().contains(&word) {
                 assert!(all.contains_key(word), "`{word}` is not measured: {expression}");
                 metrics.insert(word.to_owned());
             }
