@@ -130,6 +130,13 @@ impl Client {
         self
     }
 
+    /// Whether a connection to the host of `url` is open, with no request on it.
+    #[must_use]
+    pub fn is_connected(&self, url: &StorageUrl) -> bool {
+        let open = self.connections.get(url.origin());
+        open.is_some_and(|open| !open.is_closed())
+    }
+
     /// Stores `attachment` as KAZOO would.
     pub async fn store(
         &mut self,
