@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
 use kazoo_storage::KazooStorage;
 
-use crate::{location::Location, plan::PlanOptions, scrub::ScrubOptions, size::Size, tls::TlsOptions};
+use crate::{
+    check::CheckOptions, location::Location, plan::PlanOptions, scrub::ScrubOptions, size::Size, tls::TlsOptions,
+};
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]
@@ -34,6 +36,19 @@ pub(crate) enum Command {
     /// It can run beside the server. Each damaged file is a line on stdout, and the last line counts. The status is 0 if
     /// all is well, 2 if something is damaged, and 1 if it could not be found out.
     Scrub(ScrubOptions),
+    /// Try a storage as KAZOO would, and say what does not work, why, and what to change
+    ///
+    /// With a URL, every release since 4.0 stores and fetches with PUT and POST, raw, as multipart and in base64: empty, small
+    /// and long files, odd names, the same file twice, and what is not there. With `--settings`, only what these settings make
+    /// KAZOO send. It works with any server, not only with this one.
+    ///
+    /// KAZOO deletes nothing, so what is stored is left behind: some ten files, as long as `--large` together, of the account
+    /// `--account`, under its id below the URL unless the settings name files in another way; a server that keeps the files
+    /// that credentials are tested with has those too (`…_test_credentials_file.txt`). Each check replaces those of the last.
+    ///
+    /// The status is 0 if all works, 1 if something that KAZOO needs does not, and 2 if nothing could be tried: wrong usage, or
+    /// no connection. Nothing of the URL but the host and the port is shown.
+    Check(Box<CheckOptions>),
 }
 
 #[derive(Args, Debug)]
@@ -276,7 +291,7 @@ impl FromStr for KeySource {
 }
 
 /// At most a day: whoever waits longer for a server to stop has forgotten it.
-fn seconds(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
         Ok(seconds @ 0..=86_400) => Ok(Duration::from_secs(seconds)),
         _ => Err("expected whole seconds, at most 86400"),
@@ -284,7 +299,7 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// Whoever waits no second for a client has none.
-fn waiting(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn waiting(text: &str) -> Result<Duration, &'static str> {
     seconds(text).and_then(|time| {
         if time.is_zero() {
             Err("expected at least 1 second")

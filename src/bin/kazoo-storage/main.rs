@@ -4,6 +4,7 @@ mod accept;
 mod access;
 mod admin;
 mod admission;
+mod check;
 mod cli;
 mod connection;
 mod drain;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         cli::Command::Serve(options) => serve::run(*options),
         cli::Command::Plan(options) => plan::run(&options),
         cli::Command::Scrub(options) => scrub::run(&options),
+        cli::Command::Check(options) => Ok(check::run(&options)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("kazoo-storage: {}", log::chain(&*error));

@@ -1,0 +1,55 @@
+//! What `check` is told.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, builder::BoolishValueParser};
+
+use crate::{
+    cli::{seconds, waiting},
+    size::Size,
+};
+
+/// Recognisable, and of the shape that every account's id has.
+const ACCOUNT: &str = "c4ecc4ecc4ecc4ecc4ecc4ecc4ecc4ec";
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckOptions {
+    /// URL as in KAZOO's storage settings, with the credentials in it: every release, verb and form of a body is tried
+    // What is in the environment may be a secret, and `--help` would show it.
+    #[arg(
+        env = "KAZOO_STORAGE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        required_unless_present = "settings"
+    )]
+    pub(crate) url: Option<String>,
+
+    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: only what these make KAZOO send is tried
+    #[arg(long, env = "KAZOO_STORAGE_SETTINGS", value_name = "FILE", conflicts_with = "url")]
+    pub(crate) settings: Option<PathBuf>,
+
+    /// PEM file with certificates of authorities that are trusted besides those of the system
+    #[arg(long, env = "KAZOO_STORAGE_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// How many seconds to wait for each answer; KAZOO itself waits for ever
+    #[arg(long, env = "KAZOO_STORAGE_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = waiting)]
+    pub(crate) timeout: Duration,
+
+    /// The account that the files of the check are stored for
+    #[arg(long, env = "KAZOO_STORAGE_ACCOUNT", value_name = "ID", default_value = ACCOUNT)]
+    pub(crate) account: String,
+
+    /// Length of the longest file that is tried
+    #[arg(long, env = "KAZOO_STORAGE_LARGE", value_name = "SIZE", default_value = "8MiB")]
+    pub(crate) large: Size,
+
+    /// For how many seconds a connection must stay open without a request at the end of the check; KAZOO keeps one for 120,
+    /// so that 125 finds what may lose an upload
+    #[arg(long, env = "KAZOO_STORAGE_IDLE", value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub(crate) idle: Duration,
+
+    /// Print the report as one JSON object
+    #[arg(long, env = "KAZOO_STORAGE_JSON", value_parser = BoolishValueParser::new())]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,145 @@
+//! The report for whoever reads it.
+
+use std::{
+    env,
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+};
+
+use kazoo_storage::client::{Dialect, Shown};
+
+use super::{
+    cause::Severity,
+    report::{Finding, Report, without},
+    secrets::Secrets,
+    trial::Trial,
+};
+
+/// Escape sequences, where there is a terminal that wants them.
+struct Paint(bool);
+
+impl Paint {
+    fn new() -> Self {
+        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self(!refused && io::stdout().is_terminal())
+    }
+
+    fn with(&self, code: &str, text: &str) -> String {
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn mark(&self, works: bool) -> String {
+        if works {
+            self.with("32", "✓")
+        } else {
+            self.with("31", "✗")
+        }
+    }
+}
+
+/// The report as text.
+pub(crate) fn text(report: &Report, secrets: &Secrets) -> String {
+    let paint = Paint::new();
+    let mut text = String::new();
+    let dialects: Vec<_> = report.dialects().collect();
+    let releases = Dialect::ALL.iter().map(|dialect| dialect.releases.len());
+    let width = releases.max().unwrap_or_default();
+    for (dialect, trials) in dialects
+        .iter()
+        .filter(|_| report.severity() != Some(Severity::Unreachable))
+    {
+        let works = trials.iter().all(|trial| trial.works());
+        let ways = ways(trials, &paint);
+        let _ = writeln!(text, "{} {:width$}  {ways}", paint.mark(works), dialect.releases);
+    }
+    for (dialect, why) in &report.ways.left_out {
+        let _ = writeln!(text, "- {:width$}  {why}", dialect.releases);
+    }
+    for finding in &report.findings {
+        text.push('\n');
+        finding_text(&mut text, report, finding, secrets, &paint);
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&last(report));
+    text
+}
+
+/// `PUT raw ✓ multipart ✓, POST raw ✗`
+fn ways(trials: &[&Trial], paint: &Paint) -> String {
+    let verbs = ["PUT", "POST"].into_iter().filter_map(|verb| {
+        let of_verb = trials.iter().filter(|trial| trial.way.verb == verb);
+        let bodies: Vec<String> = of_verb
+            .map(|trial| format!("{} {}", trial.way.sends, paint.mark(trial.works())))
+            .collect();
+        (!bodies.is_empty()).then(|| format!("{verb} {}", bodies.join(" ")))
+    });
+    verbs.collect::<Vec<_>>().join("  ")
+}
+
+fn finding_text(text: &mut String, report: &Report, finding: &Finding, secrets: &Secrets, paint: &Paint) {
+    let entry = finding.cause.entry();
+    let severity = finding.cause.severity();
+    let (label, code) = match severity {
+        Severity::Unreachable => ("cannot be tried", "1;31"),
+        Severity::Failure => ("does not work", "1;31"),
+        Severity::Warning => ("warning", "1;33"),
+    };
+    let said = finding.text.as_deref();
+    let is = said.map_or_else(|| entry.is.to_owned(), |said| format!("{}: {said}", entry.is));
+    let _ = writeln!(text, "{}: {is} [{}]", paint.with(code, label), entry.id);
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:9}{value}");
+    };
+    if let Some(places) = report.places(finding) {
+        line("where", &places);
+    }
+    if let Some(answered) = &finding.answered {
+        line("answer", answered);
+    }
+    if severity != Severity::Warning && !finding.trials.is_empty() {
+        line("KAZOO", &shown(finding.shown.as_ref(), secrets));
+    }
+    if said.is_none() {
+        line("change", entry.change);
+    }
+}
+
+/// What KAZOO shows the administrator.
+fn shown(shown: Option<&Shown>, secrets: &Secrets) -> String {
+    match shown {
+        Some(Shown::Refused { status, body }) => {
+            format!("shows on saving the settings: {status} {}", without(body, secrets))
+        }
+        Some(Shown::Crashed) => "crashes on saving the settings, and shows an error 500 that says nothing".to_owned(),
+        Some(Shown::Waiting) => "waits on saving the settings, and shows nothing".to_owned(),
+        Some(_) => "saves the settings without a word, and files are lost".to_owned(),
+        None => "saves the settings, and fails on such files later".to_owned(),
+    }
+}
+
+fn last(report: &Report) -> String {
+    let verdict = match report.severity() {
+        Some(Severity::Unreachable) => "could not be tried",
+        Some(Severity::Failure) => "does not do what KAZOO needs",
+        Some(Severity::Warning) | None => "does what KAZOO needs",
+    };
+    let mut last = format!("{} {verdict} ({:.1} s", report.target, report.took.as_secs_f64());
+    if report.trials.len() > 1 {
+        let _ = write!(last, ", {} ways to send a file", report.trials.len());
+    }
+    last.push_str(")\n");
+    if report.trials.iter().any(|trial| trial.stored) {
+        let _ = writeln!(
+            last,
+            "KAZOO deletes nothing, so what was stored is left behind: the files of the account {}",
+            report.account
+        );
+    }
+    last
+}

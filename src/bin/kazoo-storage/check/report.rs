@@ -1,0 +1,223 @@
+//! [`Report`]: what was found, one cause once.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use kazoo_storage::client::{Dialect, Shown};
+use serde_json::{Value, json};
+
+use super::{
+    cause::{Cause, Severity},
+    secrets::Secrets,
+    trial::{Problem, Trial},
+    way::Ways,
+};
+
+/// Everything that there is to say.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Scheme, host and port.
+    pub(crate) target: String,
+    pub(crate) account: String,
+    pub(crate) trials: Vec<Trial>,
+    pub(crate) ways: Ways,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) took: Duration,
+}
+
+/// One cause, wherever it was seen.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) cause: Cause,
+    /// What is to be said besides.
+    pub(crate) text: Option<String>,
+    pub(crate) answered: Option<String>,
+    pub(crate) shown: Option<Shown>,
+    /// Which of the trials it was seen in.
+    pub(crate) trials: Vec<usize>,
+    /// What was tried there.
+    pub(crate) what: BTreeSet<&'static str>,
+}
+
+impl Finding {
+    /// What was read out of the settings alone.
+    pub(crate) fn of_settings(cause: Cause, text: impl Into<String>) -> Self {
+        Self {
+            cause,
+            text: Some(text.into()),
+            answered: None,
+            shown: None,
+            trials: Vec::new(),
+            what: BTreeSet::new(),
+        }
+    }
+}
+
+/// One finding for each cause.
+pub(crate) fn findings(trials: &[Trial]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for (number, trial) in trials.iter().enumerate() {
+        for problem in &trial.problems {
+            let Problem {
+                cause,
+                what,
+                answered,
+                shown,
+            } = problem.clone();
+            match findings.iter_mut().find(|finding| finding.cause == cause) {
+                Some(finding) => {
+                    if finding.trials.last() != Some(&number) {
+                        finding.trials.push(number);
+                    }
+                    finding.what.insert(what);
+                    // What an administrator is told is more than that he is told nothing.
+                    let tells = |shown: &Option<Shown>| matches!(shown, Some(Shown::Refused { .. }));
+                    if finding.shown.is_none() || (tells(&shown) && !tells(&finding.shown)) {
+                        finding.shown = shown;
+                    }
+                }
+                None => findings.push(Finding {
+                    cause,
+                    text: None,
+                    answered,
+                    shown,
+                    trials: vec![number],
+                    what: [what].into(),
+                }),
+            }
+        }
+    }
+    findings.sort_by_key(|finding| (finding.cause.severity(), finding.cause));
+    findings
+}
+
+impl Report {
+    /// The worst that was found.
+    pub(crate) fn severity(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.cause.severity()).min()
+    }
+
+    /// What the command exits with.
+    pub(crate) fn exit(&self) -> u8 {
+        match self.severity() {
+            Some(Severity::Unreachable) => 2,
+            Some(Severity::Failure) => 1,
+            Some(Severity::Warning) | None => 0,
+        }
+    }
+
+    /// Whether something that should have been tried was not.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.trials.len() == self.ways.tried.len()
+    }
+
+    /// The releases, oldest first, each with how it went.
+    pub(crate) fn dialects(&self) -> impl Iterator<Item = (&'static Dialect, Vec<&Trial>)> {
+        Dialect::ALL.iter().filter_map(|dialect| {
+            let of_it = |trial: &&Trial| trial.way.dialect == dialect;
+            let trials: Vec<&Trial> = self.trials.iter().filter(of_it).collect();
+            (!trials.is_empty()).then_some((dialect, trials))
+        })
+    }
+
+    /// Where `finding` was seen, in words.
+    pub(crate) fn places(&self, finding: &Finding) -> Option<String> {
+        if finding.trials.is_empty() {
+            return None;
+        }
+        let seen = || finding.trials.iter().filter_map(|number| self.trials.get(*number));
+        let releases: Vec<&str> = Dialect::ALL
+            .iter()
+            .filter(|dialect| seen().any(|trial| trial.way.dialect == *dialect))
+            .map(|dialect| dialect.releases)
+            .collect();
+        let mut places = if finding.trials.len() == self.trials.len() {
+            vec!["whatever was tried".to_owned()]
+        } else {
+            let mut places = vec![releases.join("; ")];
+            for of in [
+                |trial: &Trial| trial.way.verb.to_owned(),
+                |trial: &Trial| trial.way.sends.to_string(),
+            ] {
+                let all: BTreeSet<String> = self.trials.iter().map(of).collect();
+                let here: BTreeSet<String> = seen().map(of).collect();
+                if here != all {
+                    places.push(here.into_iter().collect::<Vec<_>>().join(", "));
+                }
+            }
+            places
+        };
+        places.push(finding.what.iter().copied().collect::<Vec<_>>().join(", "));
+        Some(places.join(" | "))
+    }
+
+    /// The report as one object.
+    pub(crate) fn json(&self, secrets: &Secrets) -> Value {
+        let dialects: Vec<Value> = self
+            .dialects()
+            .map(|(dialect, trials)| {
+                let ways = trials.iter().map(|trial| {
+                    json!({"verb": trial.way.verb, "body": trial.way.sends.to_string(), "works": trial.works()})
+                });
+                json!({"name": dialect.name, "releases": dialect.releases, "ways": ways.collect::<Vec<_>>()})
+            })
+            .collect();
+        let left_out = self.ways.left_out.iter();
+        let left_out = left_out.map(|(dialect, why)| json!({"name": dialect.name, "why": why}));
+        let findings = self.findings.iter().map(|finding| {
+            let entry = finding.cause.entry();
+            json!({
+                "cause": entry.id,
+                "severity": severity(finding.cause.severity()),
+                "is": entry.is,
+                "text": finding.text,
+                "where": self.places(finding),
+                "answered": finding.answered,
+                "shown": finding.shown.as_ref().map(|shown| shown_json(shown, secrets)),
+                "change": entry.change,
+            })
+        });
+        json!({
+            "target": self.target,
+            "exit": self.exit(),
+            "whole": self.is_whole(),
+            "account": self.account,
+            "seconds": self.took.as_secs_f64(),
+            "dialects": dialects,
+            "left_out": left_out.collect::<Vec<_>>(),
+            "findings": findings.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// A word for it.
+pub(crate) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Unreachable => "unreachable",
+        Severity::Failure => "failure",
+        Severity::Warning => "warning",
+    }
+}
+
+fn shown_json(shown: &Shown, secrets: &Secrets) -> Value {
+    match shown {
+        Shown::Refused { status, body } => json!({"status": status, "body": without(body, secrets)}),
+        Shown::Crashed => json!({"status": 500}),
+        _ => Value::Null,
+    }
+}
+
+/// `body`, whose texts may be the server's, without `secrets`.
+pub(crate) fn without(body: &Value, secrets: &Secrets) -> Value {
+    match body {
+        Value::String(text) => secrets.hide(text).into(),
+        Value::Array(list) => list.iter().map(|value| without(value, secrets)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| {
+                // The names at the top are KAZOO's own, and those of an answer are shown with their texts.
+                (name.clone(), without(value, secrets))
+            })
+            .collect(),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,166 @@
+//! The program itself, set up in every way that it has: all of it works.
+
+use std::{fs, path::Path, process::Stdio};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Child,
+};
+
+use crate::{Report, SECRET, check, program, text};
+
+/// A server, killed when it is dropped.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    _child: Child,
+}
+
+/// Serves what is in `directory`, by these options.
+pub(crate) async fn serve(directory: &Path, options: &[&str]) -> Server {
+    let mut command = program();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--no-fsync", "--store"])
+        .arg(directory.join("data"))
+        .args(options)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().unwrap();
+    Server {
+        port: line.rsplit(':').next().unwrap().parse().unwrap(),
+        _child: child,
+    }
+}
+
+/// A file in `directory` with this text.
+pub(crate) fn written(directory: &TempDir, name: &str, content: &str) -> String {
+    let path = directory.path().join(name);
+    fs::write(&path, content).unwrap();
+    text(&path).to_owned()
+}
+
+fn assert_green(report: &Report, ways: usize) {
+    assert_eq!((report.exit, report.causes()), (0, vec![]), "{:#}", report.json);
+    let dialects = report.json["dialects"].as_array().unwrap();
+    let all: Vec<_> = dialects
+        .iter()
+        .flat_map(|dialect| dialect["ways"].as_array().unwrap())
+        .collect();
+    assert_eq!(all.len(), ways, "{:#}", report.json);
+    assert!(all.iter().all(|way| way["works"] == true));
+    assert_eq!(report.json["whole"], true);
+}
+
+#[tokio::test]
+async fn plain() {
+    let directory = TempDir::new().unwrap();
+    let server = serve(directory.path(), &[]).await;
+    let url = format!("http://127.0.0.1:{}/some_prefix", server.port);
+    // Raw by five, multipart by four, base64 by two, each with both verbs.
+    assert_green(&check(&[&url]).await, 22);
+
+    // What is left behind is no more after the second.
+    let account = directory.path().join("data/c4ecc4ecc4ecc4ecc4ecc4ecc4ecc4ec");
+    let count = || fs::read_dir(&account).unwrap().count();
+    let left = count();
+    assert_green(&check(&[&url]).await, 22);
+    assert_eq!(count(), left);
+}
+
+#[tokio::test]
+async fn with_credentials() {
+    let directory = TempDir::new().unwrap();
+    let rules = format!(r#"{{"credentials":[{{"user":"kazoo","password":"{SECRET}"}},{{"token":"{SECRET}"}}]}}"#);
+    let rules = written(&directory, "access.json", &rules);
+    let server = serve(directory.path(), &["--access", &rules]).await;
+    let host = format!("127.0.0.1:{}", server.port);
+    assert_green(
+        &check(&[&format!("http://kazoo:{SECRET}@{host}/some_prefix")]).await,
+        22,
+    );
+    assert_green(&check(&[&format!("http://{host}/some_prefix/{SECRET}")]).await, 22);
+}
+
+#[tokio::test]
+async fn with_tls() {
+    let directory = TempDir::new().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let cert = written(&directory, "cert.pem", &made.cert.pem());
+    let key = written(&directory, "key.pem", &made.signing_key.serialize_pem());
+    let server = serve(directory.path(), &["--tls-cert", &cert, "--tls-key", &key]).await;
+    let url = format!("https://localhost:{}/some_prefix", server.port);
+    assert_green(&check(&[&url, "--ca", &cert]).await, 22);
+}
+
+#[tokio::test]
+async fn with_the_name_in_the_query() {
+    let directory = TempDir::new().unwrap();
+    let server = serve(directory.path(), &["--mount", "/index.php", "--key", "query=recording"]).await;
+    let url = format!("http://127.0.0.1:{}/index.php?key={SECRET}&recording=", server.port);
+    assert_green(&check(&[&url]).await, 22);
+}
+
+#[tokio::test]
+async fn by_settings() {
+    let directory = TempDir::new().unwrap();
+    for (settings, ways, warnings) in [
+        (r#""verb":"post","folder_base_path":"kazoo/files""#, 5, 0),
+        (r#""verb":"put","send_multipart":true"#, 5, 0),
+        // 4.3.17 to 4.3.20, and what was developed then, send what the settings deny.
+        (r#""verb":"put","send_multipart":true,"base64_encode_data":true"#, 3, 1),
+        // Only 4.3.106 and later fetch by the metadata.
+        (r#""verb":"put","send_multipart":true,"field_list":[]"#, 1, 1),
+    ] {
+        let document = |port: u16| format!(r#"{{"url":"http://127.0.0.1:{port}/some_prefix",{settings}}}"#);
+        let store = directory
+            .path()
+            .join(format!("store{ways}{warnings}{}", settings.len()));
+        // The document says the same of any port.
+        let file = written(&directory, "storage.json", &document(80));
+        let server = serve(&store, &["--settings", &file]).await;
+        let file = written(&directory, "storage.json", &document(server.port));
+        let report = check(&["--settings", &file]).await;
+        assert_eq!((report.exit, report.causes().len()), (0, warnings), "{:#}", report.json);
+        let tried = report.json["dialects"].as_array().unwrap().len();
+        let left_out = report.json["left_out"].as_array().unwrap().len();
+        assert_eq!((tried, tried + left_out), (ways, 5), "{:#}", report.json);
+    }
+}
+
+#[tokio::test]
+async fn what_people_read_is_short() {
+    let directory = TempDir::new().unwrap();
+    let server = serve(directory.path(), &[]).await;
+    let url = format!("http://localhost:{}/some_prefix/{SECRET}", server.port);
+    let output = program()
+        .args(["check", "--large", "1KiB", &url])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains(SECRET) && !said.contains('\x1b'), "{said}");
+    let ticks = said.lines().filter(|line| line.starts_with('✓')).count();
+    assert_eq!(ticks, 5, "{said}");
+    assert!(
+        said.contains("warning: ") && said.contains("refuses the host `localhost`"),
+        "{said}"
+    );
+    assert!(said.contains("the files of the account c4ec"), "{said}");
+    assert!(said.lines().count() < 12, "{said}");
+
+    let wrong = url.replace("some_prefix", "wrong");
+    let output = program().args(["check", &wrong]).output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    // One cause is one finding, however often it was seen.
+    assert_eq!(said.matches("[wrong_path]").count(), 1, "{said}");
+    assert!(
+        said.contains(r#"400 {"attachments":{"HANDLER_ID":{"invalid":{"#),
+        "{said}"
+    );
+    assert!(said.contains("--mount") && !said.contains("left behind"), "{said}");
+}

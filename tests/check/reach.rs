@@ -1,0 +1,143 @@
+//! What cannot be reached, and what KAZOO would not send to.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use tempfile::TempDir;
+use tokio::{io::AsyncReadExt as _, net::TcpListener};
+
+use crate::{
+    SECRET, check,
+    green::{serve, written},
+    program,
+};
+
+#[tokio::test]
+async fn nobody_there() {
+    // Nobody listens at a port that was just given up.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    for (url, cause) in [
+        (format!("http://127.0.0.1:{port}/{SECRET}"), "nobody_listens"),
+        (format!("https://127.0.0.1:{port}/{SECRET}"), "nobody_listens"),
+        (format!("http://kazoo:{SECRET}@storage.invalid/p"), "no_address"),
+    ] {
+        let report = check(&[&url]).await;
+        assert_eq!((report.exit, report.causes()), (2, vec![cause]), "{:#}", report.json);
+        let invalid = &report.finding(cause)["shown"]["body"]["attachments"]["HANDLER_ID"]["invalid"];
+        assert_eq!(invalid["error_code"], 500);
+        assert_eq!(report.json["whole"], false);
+    }
+}
+
+#[tokio::test]
+async fn connections_that_end_without_an_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/{SECRET}", listener.local_addr().unwrap());
+    let closes = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 512]).await;
+        }
+    });
+    let report = check(&[&url]).await;
+    assert_eq!((report.exit, report.causes()), (1, vec!["closed"]), "{:#}", report.json);
+    closes.abort();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/{SECRET}", listener.local_addr().unwrap());
+    let report = check(&[&url, "--timeout", "1"]).await;
+    assert_eq!(
+        (report.exit, report.causes()),
+        (1, vec!["timed_out"]),
+        "{:#}",
+        report.json
+    );
+    assert_eq!(report.json["whole"], false, "it waits once, and not for each way");
+    drop(listener);
+}
+
+#[tokio::test]
+async fn certificates() {
+    let directory = TempDir::new().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let ca = written(&directory, "ca.pem", &authority.pem());
+    let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
+    let other = written(&directory, "other.pem", &other.cert.pem());
+    for (name, years, trusted, cause) in [
+        ("localhost", (2020, 4000), &other, "unknown_authority"),
+        ("localhost", (2020, 2021), &ca, "expired_certificate"),
+        ("localhost", (3000, 4000), &ca, "expired_certificate"),
+        ("elsewhere", (2020, 4000), &ca, "other_name"),
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let cert = written(
+            &directory,
+            "cert.pem",
+            &params.signed_by(&key, &authority).unwrap().pem(),
+        );
+        let key = written(&directory, "key.pem", &key.serialize_pem());
+        let server = serve(directory.path(), &["--tls-cert", &cert, "--tls-key", &key]).await;
+        let url = format!("https://localhost:{}/some_prefix/{SECRET}", server.port);
+        let report = check(&[&url, "--ca", trusted]).await;
+        assert_eq!((report.exit, report.causes()), (2, vec![cause]), "{:#}", report.json);
+
+        // The other way round, each side waits for another protocol.
+        let plain = url.replace("https", "http");
+        let report = check(&[&plain]).await;
+        assert_eq!((report.exit, report.causes()), (1, vec!["closed"]), "{:#}", report.json);
+    }
+    let server = serve(directory.path(), &[]).await;
+    let report = check(&[&format!("https://localhost:{}/some_prefix/{SECRET}", server.port)]).await;
+    assert_eq!((report.exit, report.causes()), (2, vec!["no_tls"]), "{:#}", report.json);
+}
+
+#[tokio::test]
+async fn settings_that_kazoo_cannot_use() {
+    for (url, says) in [
+        (format!("http://{SECRET}@h/p"), "write the port too"),
+        (format!("http://h/p?key={SECRET}"), "swallows it"),
+        (format!("http://h//{SECRET}"), "begins with `//`"),
+        (
+            format!("http://h/{SECRET}#fragment"),
+            "nothing to tell it from the others",
+        ),
+    ] {
+        let report = check(&[&url]).await;
+        assert_eq!(
+            (report.exit, report.causes()),
+            (1, vec!["settings"]),
+            "{:#}",
+            report.json
+        );
+        let text = report.finding("settings")["text"].as_str().unwrap();
+        assert!(text.contains(says), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn usage() {
+    let directory = TempDir::new().unwrap();
+    let nothing = written(&directory, "nothing.pem", "");
+    for options in [
+        vec![],
+        vec!["no URL"],
+        vec!["http://h/p", "--ca", "/none"],
+        vec!["http://h/p", "--ca", &nothing],
+        vec!["--settings", "/none"],
+        vec!["--settings", &nothing],
+        vec!["http://h/p", "--settings", &nothing],
+        vec!["http://h/p", "--timeout", "0"],
+    ] {
+        let output = program().arg("check").args(&options).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{options:?}");
+    }
+}
