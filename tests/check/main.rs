@@ -6,6 +6,7 @@
 mod causes;
 mod front;
 mod green;
+mod load;
 mod reach;
 
 use std::{path::Path, process::Stdio};

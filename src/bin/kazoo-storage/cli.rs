@@ -45,6 +45,7 @@ pub(crate) enum Command {
     /// KAZOO deletes nothing, so what is stored is left behind: some ten files, as long as `--large` together, of the account
     /// `--account`, under its id below the URL unless the settings name files in another way; a server that keeps the files
     /// that credentials are tested with has those too (`…_test_credentials_file.txt`). Each check replaces those of the last.
+    /// `--load` leaves at most 64 files for each connection.
     ///
     /// The status is 0 if all works, 1 if something that KAZOO needs does not, and 2 if nothing could be tried: wrong usage, or
     /// no connection. Nothing of the URL but the host and the port is shown.

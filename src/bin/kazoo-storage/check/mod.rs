@@ -3,6 +3,7 @@
 mod answer;
 mod cause;
 mod diagnose;
+mod load;
 mod options;
 mod print;
 mod report;
@@ -21,21 +22,26 @@ use std::{
 };
 
 use kazoo_storage::client::{Client, Patience, StorageUrl, Tls};
+use serde_json::Value;
 
 pub(crate) use self::options::CheckOptions;
 use self::{
     cause::Cause,
+    load::{Load, Tally},
     report::{Finding, Report, findings},
     secrets::Secrets,
     trial::Trials,
-    way::Ways,
+    way::{Way, Ways},
 };
 use crate::{log, size::Size};
+
+/// What the command exits with if something that KAZOO needs does not work.
+const FAILURE: u8 = 1;
 
 /// What the command exits with if nothing could be tried.
 const NOT_TRIED: u8 = 2;
 
-type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;
+type Outcome<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 
 /// Tries everything, and reports on stdout.
 pub(crate) fn run(options: &CheckOptions) -> ExitCode {
@@ -49,7 +55,7 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
     })
 }
 
-async fn check(options: &CheckOptions) -> Result<ExitCode> {
+async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
     let began = Instant::now();
     let (ways, settings) = match (&options.settings, &options.url) {
         (Some(file), _) => {
@@ -63,6 +69,7 @@ async fn check(options: &CheckOptions) -> Result<ExitCode> {
         return Err("no release can be served with these settings".into());
     };
     let secrets = Secrets::of(&url);
+    let clients = Clients::new(options)?;
     let mut found: Vec<Finding> = Vec::new();
     let mut trials = Vec::new();
     match settings {
@@ -75,7 +82,7 @@ async fn check(options: &CheckOptions) -> Result<ExitCode> {
             );
             let Size(large) = options.large;
             let mut tries = Trials {
-                client: client(options)?,
+                client: clients.client(),
                 account: &options.account,
                 large: usize::try_from(large)?,
                 secrets: &secrets,
@@ -84,7 +91,10 @@ async fn check(options: &CheckOptions) -> Result<ExitCode> {
                 stored: false,
                 token: trial::token()?,
             };
-            trials = tries.all(&ways, options.idle).await?;
+            trials = match options.load {
+                Some(_) => tries.probes(&ways).await?,
+                None => tries.all(&ways, options.idle).await?,
+            };
             let seen = findings(&trials);
             found.splice(0..0, seen);
         }
@@ -97,30 +107,73 @@ async fn check(options: &CheckOptions) -> Result<ExitCode> {
         findings: found,
         took: began.elapsed(),
     };
+    let working = report.trials.iter().filter(|trial| trial.works());
+    let working: Vec<Way> = working.map(|trial| trial.way.clone()).collect();
+    let tally = match options.load.filter(|_| !working.is_empty()) {
+        Some(connections) => {
+            let clients = (0..connections).map(|_| clients.client()).collect();
+            Some(load(options, clients, working).await?)
+        }
+        None => None,
+    };
+    let fails = tally.as_ref().is_some_and(|tally| !tally.is_well());
+    let exit = if fails { FAILURE } else { report.exit() };
     let text = if options.json {
-        format!("{:#}\n", report.json(&secrets))
+        let mut json = report.json(&secrets);
+        if let (Some(tally), Value::Object(json)) = (&tally, &mut json) {
+            json.insert("load".to_owned(), tally.json());
+            json.insert("exit".to_owned(), exit.into());
+        }
+        format!("{json:#}\n")
     } else {
-        print::text(&report, &secrets)
+        let load = tally.map(|tally| format!("\n{}", tally.text()));
+        print::text(&report, &secrets) + &load.unwrap_or_default()
     };
     io::stdout().write_all(text.as_bytes())?;
-    Ok(ExitCode::from(report.exit()))
+    Ok(ExitCode::from(exit))
 }
 
-fn client(options: &CheckOptions) -> Result<Client> {
-    let patience = Patience {
-        connect: options.timeout.min(Duration::from_secs(10)),
-        answer: options.timeout,
-        retry: options.timeout,
+async fn load(options: &CheckOptions, clients: Vec<Client>, ways: Vec<Way>) -> Outcome<Tally> {
+    let Size(size) = options.size;
+    let load = Load {
+        ways,
+        account: options.account.clone(),
+        size: usize::try_from(size)?,
+        span: options.span,
     };
-    let client = Client::new().patience(patience);
-    Ok(match &options.ca {
-        Some(file) => {
-            let pem = fs::read(file).map_err(|error| format!("--ca {}: {error}", file.display()))?;
-            let tls = Tls::with_authorities(&pem).map_err(|error| format!("--ca {}: {error}", file.display()))?;
-            client.tls(tls)
+    load::run(load, clients).await
+}
+
+/// What makes clients as the options have them.
+struct Clients {
+    patience: Patience,
+    tls: Option<Tls>,
+}
+
+impl Clients {
+    fn new(options: &CheckOptions) -> Outcome<Self> {
+        let tls = options.ca.as_ref().map(|file| -> Outcome<Tls> {
+            let failed = |error: &dyn StdError| format!("--ca {}: {}", file.display(), log::chain(error));
+            let pem = fs::read(file).map_err(|error| failed(&error))?;
+            Ok(Tls::with_authorities(&pem).map_err(|error| failed(&error))?)
+        });
+        Ok(Self {
+            patience: Patience {
+                connect: options.timeout.min(Duration::from_secs(10)),
+                answer: options.timeout,
+                retry: options.timeout,
+            },
+            tls: tls.transpose()?,
+        })
+    }
+
+    fn client(&self) -> Client {
+        let client = Client::new().patience(self.patience);
+        match &self.tls {
+            Some(tls) => client.tls(tls.clone()),
+            None => client,
         }
-        None => client,
-    })
+    }
 }
 
 /// What may be shown of `url`.

@@ -76,10 +76,7 @@ impl Trials<'_> {
         let mut trials: Vec<Trial> = Vec::new();
         for way in &ways.tried {
             let problems = self.way(way).await?;
-            let hopeless = problems.iter().any(|problem| {
-                problem.cause.severity() == Severity::Unreachable
-                    || matches!(problem.cause, Cause::TimedOut | Cause::ComesAgain)
-            });
+            let hopeless = is_hopeless(&problems);
             trials.push(Trial {
                 way: way.clone(),
                 problems,
@@ -91,6 +88,24 @@ impl Trials<'_> {
         }
         if let Some(last) = trials.last_mut().filter(|last| !idle.is_zero() && last.works()) {
             last.problems.extend(self.idle(&last.way, idle).await?);
+        }
+        Ok(trials)
+    }
+
+    /// How the test of the credentials goes in each of them.
+    pub(crate) async fn probes(&mut self, ways: &Ways) -> Result<Vec<Trial>> {
+        let mut trials = Vec::new();
+        for way in &ways.tried {
+            let problems = self.probe(way).await?;
+            let hopeless = is_hopeless(&problems);
+            trials.push(Trial {
+                way: way.clone(),
+                problems,
+                stored: mem::take(&mut self.stored),
+            });
+            if hopeless {
+                break;
+            }
         }
         Ok(trials)
     }
@@ -214,7 +229,7 @@ impl Trials<'_> {
             sends: way.sends,
             odd,
             by_query: self.by_query,
-            mangles: way.dialect.mangles_credentials && way.handler.url().as_str().contains('@'),
+            mangles: way.mangles(),
             again: false,
         }
     }
@@ -268,6 +283,14 @@ impl Trials<'_> {
             Err(_) => Plain::Nothing,
         }
     }
+}
+
+/// Whether nothing else would come of whatever is tried next.
+fn is_hopeless(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| {
+        problem.cause.severity() == Severity::Unreachable
+            || matches!(problem.cause, Cause::TimedOut | Cause::ComesAgain)
+    })
 }
 
 /// What stands for `content` under the name of `file`.

@@ -99,6 +99,11 @@ impl Ways {
 }
 
 impl Way {
+    /// Whether the URL has a user whom this release writes in another way when it fetches.
+    pub(crate) fn mangles(&self) -> bool {
+        self.dialect.mangles_credentials && self.handler.url().as_str().contains('@')
+    }
+
     fn of_settings(dialect: &'static Dialect, handler: &Handler, encoded: bool) -> Result<Self> {
         // What is sent says what the settings are.
         let document = Document::from_json("{}")?;
