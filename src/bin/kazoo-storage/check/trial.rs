@@ -214,7 +214,8 @@ impl Trials<'_> {
             Err(failure) => failure.answer(),
         };
         // An answer that says so loses nothing.
-        let closes = answer.is_none_or(|answer| answer.headers().contains_key(header::CONNECTION));
+        let is_close = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+        let closes = answer.is_none_or(|answer| answer.headers().get(header::CONNECTION).is_some_and(is_close));
         sleep(idle).await;
         Ok((!closes && !self.client.is_connected(&url)).then_some(Problem {
             cause: Cause::IdleClosed,
