@@ -31,8 +31,8 @@ pub struct Dialect {
     pub repeats_content_type: bool,
     /// What is fetched.
     pub fetch: FetchTarget,
-    /// Whether a fetch shows the user and the password of the URL in another spelling: `user:secret` as the user
-    /// `usersecret` without a password, `user:007secret` as `user:7secret`.
+    /// Whether a fetch loses the first `:` of the URL, unless digits follow: `user:secret` is shown as the user `usersecret`
+    /// without a password, `user:007secret` as `user:7secret`, and an IPv6 address is none any more.
     pub mangles_credentials: bool,
     /// Whether KAZOO crashes on a URL with a user, no password and no port, such as `http://token@host/`.
     pub needs_port: bool,

@@ -49,18 +49,18 @@ impl Document {
         Json::Object(self.public()).to_text()
     }
 
-    /// What stands at the end of this `path` of fields.
+    /// What stands at the end of this `path` of fields, if that is something.
     pub(super) fn field(&self, path: &[&str]) -> Option<String> {
         if matches!(path, ["id" | "_id"]) {
             return self.id().map(str::to_owned);
         }
         let found = path.iter().try_fold(&self.0, |json, name| json.get(name))?;
-        Some(found.to_text())
+        Some(found.to_text()).filter(|text| *found != Json::Null && !text.is_empty())
     }
 
     /// The query of a fetch by metadata: the field `metadata` if there is one, and otherwise all public fields.
     ///
-    /// KAZOO crashes on `null`, which is [`ErrorKind::InvalidMetadata`].
+    /// [`ErrorKind::InvalidMetadata`] for what KAZOO crashes on.
     pub(super) fn query(&self) -> Result<String> {
         let fields = match self.0.get("metadata") {
             Some(Json::Object(metadata)) => metadata.clone(),
@@ -86,24 +86,26 @@ impl Document {
 /// The pairs of a query that stand for one field. KAZOO escapes values, and no names.
 fn pairs(name: &str, value: &Json) -> Result<String> {
     match value {
-        Json::Null => Err(Error::new(
-            ErrorKind::InvalidMetadata,
-            "KAZOO crashes on a `null` in the metadata of a file that it fetches",
-        )),
         // An empty one leaves its `&` behind.
         Json::List(list) => {
-            let name = format!("{name}[]");
-            let parts: Result<Vec<String>> = list.iter().map(|value| pairs(&name, value)).collect();
-            Ok(parts?.join("&"))
+            let pair = |value| Ok(format!("{name}[]={}", form(&simple(value)?)));
+            Ok(list.iter().map(pair).collect::<Result<Vec<_>>>()?.join("&"))
         }
         Json::Object(fields) => {
-            let parts: Result<Vec<String>> = fields
-                .iter()
-                .map(|(inner, value)| pairs(&format!("{name}[{inner}]"), value))
-                .collect();
-            Ok(parts?.join("&"))
+            let inner = |(inner, value): &(String, _)| pairs(&format!("{name}[{inner}]"), value);
+            Ok(fields.iter().map(inner).collect::<Result<Vec<_>>>()?.join("&"))
         }
-        Json::Bool(_) | Json::Number(_) | Json::Text(_) => Ok(format!("{name}={}", form(&value.to_text()))),
+        value => Ok(format!("{name}={}", form(&simple(value)?))),
+    }
+}
+
+fn simple(value: &Json) -> Result<String> {
+    match value {
+        Json::Bool(_) | Json::Number(_) | Json::Text(_) => Ok(value.to_text()),
+        Json::Null | Json::List(_) | Json::Object(_) => Err(Error::new(
+            ErrorKind::InvalidMetadata,
+            "KAZOO crashes on `null`, and on lists and objects in a list, in the metadata of a file that it fetches",
+        )),
     }
 }
 
@@ -137,7 +139,9 @@ mod tests {
         ] {
             assert_eq!(query(json).unwrap(), expected, "{json}");
         }
-        assert_eq!(query(r#"{"a":null}"#).unwrap_err().kind(), ErrorKind::InvalidMetadata);
+        for json in [r#"{"a":null}"#, r#"{"a":[{}]}"#, r#"{"a":{"b":[[]]}}"#] {
+            assert_eq!(query(json).unwrap_err().kind(), ErrorKind::InvalidMetadata, "{json}");
+        }
     }
 
     #[test]

@@ -135,6 +135,9 @@ impl Handler {
     /// or a folder that no request line can hold, credentials that it crashes on.
     pub fn store(&self, dialect: &Dialect, attachment: &Attachment, boundary: &Boundary) -> Result<Outgoing> {
         let url = self.url_of(dialect, attachment);
+        if dialect.needs_port {
+            url.check_user()?;
+        }
         let parts = self
             .settings
             .send_multipart
@@ -145,9 +148,8 @@ impl Handler {
         let content_type = HeaderValue::try_from(content_type)
             .map_err(|error| not_sent("the media type is no text of a header").with_source(error))?;
 
-        let authorization = url.authorization(dialect, false)?;
         let verb = self.settings.verb.clone();
-        outgoing(dialect, verb, url, Some(content_type), authorization, body)
+        outgoing(dialect, verb, url, Some(content_type), body)
     }
 
     /// The request that fetches `attachment`, which is kept by the URL `stored`, with the settings and the document of
@@ -167,8 +169,15 @@ impl Handler {
                 .with_name(&name(), true)
                 .with_query(&attachment.document.query()?),
         };
-        let authorization = url.authorization(dialect, true)?;
-        outgoing(dialect, Method::GET, url, None, authorization, Bytes::new())
+        if dialect.needs_port {
+            url.check_user()?;
+        }
+        let url = if dialect.mangles_credentials {
+            url.put_together()?
+        } else {
+            url
+        };
+        outgoing(dialect, Method::GET, url, None, Bytes::new())
     }
 }
 
@@ -183,13 +192,12 @@ impl fmt::Debug for Handler {
 impl Outgoing {
     /// The same request to where a redirect leads, with the credentials of that URL; what becomes a GET has no body.
     pub(super) fn redirected(&self, dialect: &Dialect, url: StorageUrl, method: Method) -> Result<Self> {
-        let authorization = url.authorization(dialect, false)?;
         if method == *self.request.method() {
             let content_type = self.request.headers().get(header::CONTENT_TYPE).cloned();
             let body = self.request.body().clone();
-            return outgoing(dialect, method, url, content_type, authorization, body);
+            return outgoing(dialect, method, url, content_type, body);
         }
-        outgoing(dialect, method, url, None, authorization, Bytes::new())
+        outgoing(dialect, method, url, None, Bytes::new())
     }
 }
 
@@ -210,7 +218,6 @@ fn outgoing(
     method: Method,
     url: StorageUrl,
     content_type: Option<HeaderValue>,
-    authorization: Option<HeaderValue>,
     body: Bytes,
 ) -> Result<Outgoing> {
     let again = content_type.clone().filter(|_| dialect.repeats_content_type);
@@ -220,7 +227,7 @@ fn outgoing(
         // Empty, and sent all the same.
         (header::TE, Some(HeaderValue::from_static(""))),
         (header::HOST, Some(url.host_header()?)),
-        (header::AUTHORIZATION, authorization),
+        (header::AUTHORIZATION, url.authorization()?),
         (header::CONNECTION, Some(HeaderValue::from_static("keep-alive"))),
         (CONTENT_TYPE_AGAIN, again),
     ];

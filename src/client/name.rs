@@ -9,10 +9,13 @@ use crate::kazoo_storage::{Element, Folders, Named, Written};
 
 /// The name of `attachment` as `settings` make it.
 pub(super) fn name(settings: &Written, dialect: &Dialect, attachment: &Attachment) -> String {
-    let name = match (&settings.file, &settings.field_list) {
-        (Some(file), _) => file.clone(),
-        (None, Some(list)) => joined(list, settings.field_separator.as_deref(), attachment),
-        (None, None) => joined(&default_list(), settings.field_separator.as_deref(), attachment),
+    if let Some(file) = &settings.file {
+        return file.clone();
+    }
+    let separator = settings.field_separator.as_deref();
+    let name = match &settings.field_list {
+        Some(list) => joined(list, separator, attachment),
+        None => joined(&default_list(), separator, attachment),
     };
     match folder(&settings.folders, dialect) {
         Some(folder) => format!("{folder}/{name}"),
@@ -64,9 +67,10 @@ fn folder(folders: &Folders, dialect: &Dialect) -> Option<String> {
     let folder = match (&folders.path, &folders.base, &folders.folder) {
         (Some(path), _, _) => path.clone(),
         (None, Some(base), Some(folder)) if !folder.starts_with('/') => {
-            format!("{}/{folder}", base.trim_end_matches('/'))
+            joined_folders(&format!("{}/{folder}", base.trim_end_matches('/')))
         }
-        (None, _, Some(folder)) => folder.clone(),
+        (None, Some(_), Some(folder)) => joined_folders(folder),
+        (None, None, Some(folder)) => folder.clone(),
         (None, base, None) => base.clone()?,
     };
     let folder = match dialect.fetch {
@@ -77,13 +81,18 @@ fn folder(folders: &Folders, dialect: &Dialect) -> Option<String> {
     (!folder.is_empty()).then_some(folder)
 }
 
+/// Two are joined as paths are, which leaves no slash at the end.
+fn joined_folders(folder: &str) -> String {
+    folder.trim_end_matches('/').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::Document;
 
     fn name_by(settings: &str, dialect: &Dialect) -> String {
-        let document = r#"{"_id":"D","owner_id":"O","a":{"b":[1,"x"]},"n":7}"#;
+        let document = r#"{"_id":"D","owner_id":"O","a":{"b":[1,"x"]},"n":7,"empty":"","null":null,"yes":true}"#;
         let attachment = Attachment::new("A", Document::from_json(document).unwrap(), "a b.mp3", "");
         let settings = format!(r#"{{"url":"http://h","verb":"put"{settings}}}"#);
         name(&Written::from_json(&settings).unwrap(), dialect, &attachment)
@@ -107,7 +116,14 @@ mod tests {
                 "in-A/A",
             ),
             (r#","field_list":[]"#, ""),
-            (r#","file":"all.bin","field_list":[{"arg":"id"}]"#, "all.bin"),
+            (
+                r#","file":"all.bin","folder_path":"b","field_list":[{"arg":"id"}]"#,
+                "all.bin",
+            ),
+            (
+                r#","field_list":[{"field":"empty"},{"field":"null"},{"field":"yes"}]"#,
+                "true",
+            ),
         ] {
             assert_eq!(name_by(settings, &Dialect::D3), expected, "{settings}");
         }
@@ -118,7 +134,8 @@ mod tests {
         for (settings, newer, older) in [
             (r#","folder_base_path":"/a/b/""#, "/a/b", "/a/b/"),
             (r#","folder_base_path":"a","folder_path":"b c""#, "a/b c", "a/b c"),
-            (r#","folder_base_path":"a/","folder_path":"b/""#, "a/b", "a/b/"),
+            (r#","folder_base_path":"a/","folder_path":"b/""#, "a/b", "a/b"),
+            (r#","folder_path":"b/""#, "b", "b/"),
             (r#","folder_base_path":"a","folder_path":"/b""#, "/b", "/b"),
             (r#","folder_base_path":"a","path":"p""#, "p", "p"),
         ] {

@@ -87,14 +87,16 @@ impl Failure {
     /// storage document.
     #[must_use]
     pub fn shown(&self, id: &str) -> Shown {
-        let (code, body) = match (self.kind(), self.answer()) {
-            (FailureKind::Refused, Some(answer)) => (answer.status().as_u16(), error_body(answer)),
+        let invalid = match (self.kind(), self.answer()) {
+            (FailureKind::Refused, Some(answer)) => {
+                let code = answer.status().as_u16();
+                json!({"error_code": code, "error_body": error_body(answer), "message": text(code)})
+            }
             (FailureKind::Crash | FailureKind::NotSent, _) => return Shown::Crashed,
             (FailureKind::TimedOut | FailureKind::Waiting, _) => return Shown::Waiting,
             // Of what is no answer nothing is told but that.
-            _ => (500, Value::String(String::new())),
+            _ => json!({"error_code": 500, "error_body": "", "message": "request_error"}),
         };
-        let invalid = json!({"error_code": code, "error_body": body, "message": text(code)});
         Shown::Refused {
             status: 400,
             body: json!({"attachments": {id: {"invalid": invalid}}}),

@@ -11,7 +11,9 @@ pub(super) fn is_known_error(status: u16) -> bool {
 /// The text that stands for `status` in what an administrator is shown.
 pub(super) fn text(status: u16) -> &'static str {
     match status {
-        444 => "No Response",
+        414 => "Request-URI Too Long",
+        416 => "Requested Range Not Satisfiable",
+        444 => "Connection Closed Without Response",
         499 => "Client Closed Request",
         599 => "Network Connect Timeout Error",
         status => http::StatusCode::from_u16(status)

@@ -5,8 +5,10 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Uri, uri::PathAndQuery};
 
-use super::dialect::Dialect;
 use crate::error::{Error, ErrorKind, Result};
+
+/// What may end the host, or what stands in front of it.
+const SEPARATORS: [char; 5] = ['/', '?', '#', '@', ':'];
 
 /// A URL as KAZOO has it: that of the settings, or that of a stored file, with the credentials in it.
 ///
@@ -147,26 +149,45 @@ impl StorageUrl {
     }
 
     /// The header `authorization`, if there are credentials in the URL: KAZOO sends them as they are written there.
-    pub(super) fn authorization(&self, dialect: &Dialect, fetch: bool) -> Result<Option<HeaderValue>> {
-        let authority = self.authority();
-        let Some((userinfo, host)) = authority.rsplit_once('@') else {
+    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>> {
+        let Some((userinfo, _)) = self.authority().rsplit_once('@') else {
             return Ok(None);
         };
-        let shown = match userinfo.split_once(':') {
-            Some((user, password)) if fetch && dialect.mangles_credentials => mangled(user, password),
-            Some(_) => userinfo.to_owned(),
-            // It takes the first `:` for the one of the credentials.
-            None if dialect.needs_port && !host.contains(':') => {
-                return Err(not_sent(
-                    "the URL has a user without a password, and no port: KAZOO since 4.3.77 crashes on that",
-                ));
-            }
-            None => format!("{userinfo}:"),
-        };
-        let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(shown)))
+        let colon = if userinfo.contains(':') { "" } else { ":" };
+        let shown = STANDARD.encode(format!("{userinfo}{colon}"));
+        let mut value = HeaderValue::try_from(format!("Basic {shown}"))
             .map_err(|error| not_sent("the credentials are no text of a header").with_source(error))?;
         value.set_sensitive(true);
         Ok(Some(value))
+    }
+
+    /// This URL as it is when KAZOO has taken it apart and put it together again: what follows the first `:` is a port to it,
+    /// and without digits there the `:` is lost.
+    ///
+    /// So the credentials are others, and an IPv6 address is none any more.
+    pub(super) fn put_together(&self) -> Result<Self> {
+        let (scheme, rest) = self.text.split_once("://").unwrap_or_default();
+        let Some((host, behind)) = rest.split_once(':').filter(|(host, _)| !host.contains(SEPARATORS)) else {
+            return Ok(self.clone());
+        };
+        let rest = behind.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let (digits, _) = behind.split_at_checked(behind.len() - rest.len()).unwrap_or_default();
+        Self::parse(match (digits, digits.trim_start_matches('0')) {
+            ("", _) => format!("{scheme}://{host}{rest}"),
+            (_, "") => format!("{scheme}://{host}:0{rest}"),
+            (_, port) => format!("{scheme}://{host}:{port}{rest}"),
+        })
+    }
+
+    /// Refuses what KAZOO crashes on when it takes the URL apart: a user without a password, and no `:` behind it.
+    pub(super) fn check_user(&self) -> Result<()> {
+        let (_, rest) = self.text.split_once("://").unwrap_or_default();
+        match rest.split_once(SEPARATORS) {
+            Some((user, host)) if rest.as_bytes().get(user.len()) == Some(&b'@') && !host.contains(':') => Err(
+                not_sent("the URL has a user without a password, and no port: KAZOO since 4.3.77 crashes on that"),
+            ),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -210,24 +231,6 @@ fn origin(text: &str) -> Option<Origin> {
         host: host.to_owned(),
         port,
     })
-}
-
-/// What KAZOO makes of `user:password` where it takes what follows the `:` for a port: digits pass as a number.
-fn mangled(user: &str, password: &str) -> String {
-    let digits = password.len()
-        - password
-            .trim_start_matches(|letter: char| letter.is_ascii_digit())
-            .len();
-    match password.split_at_checked(digits) {
-        Some((number, rest)) if !number.is_empty() => {
-            let number = match number.trim_start_matches('0') {
-                "" => "0",
-                number => number,
-            };
-            format!("{user}:{number}{rest}")
-        }
-        _ => format!("{user}{password}:"),
-    }
 }
 
 pub(super) fn not_sent(message: &'static str) -> Error {
@@ -297,27 +300,55 @@ mod tests {
         assert!(error.message().contains("space"), "{error}");
     }
 
-    fn shown(text: &str, dialect: Dialect, fetch: bool) -> String {
-        let header = url(text).authorization(&dialect, fetch).unwrap().unwrap();
+    fn shown(url: &StorageUrl) -> String {
+        let header = url.authorization().unwrap().unwrap();
         let encoded = header.to_str().unwrap().strip_prefix("Basic ").unwrap().to_owned();
         String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
     }
 
     #[test]
-    fn credentials_are_shown_as_written_and_mangled_on_a_fetch_of_newer_releases() {
-        for (userinfo, written, mangled) in [
+    fn credentials_are_shown_as_written() {
+        for (userinfo, written, put_together) in [
             ("user:p%40ss", "user:p%40ss", "userp%40ss:"),
             ("user:42secret", "user:42secret", "user:42secret"),
             ("user:007secret", "user:007secret", "user:7secret"),
+            ("user:00", "user:00", "user:0"),
             ("token", "token:", "token:"),
         ] {
-            let text = format!("http://{userinfo}@h:80/p");
-            assert_eq!(shown(&text, Dialect::D2, true), written);
-            assert_eq!(shown(&text, Dialect::D3, false), written);
-            assert_eq!(shown(&text, Dialect::D3, true), mangled);
+            let url = url(&format!("http://{userinfo}@h:80/p"));
+            assert_eq!(shown(&url), written);
+            assert_eq!(shown(&url.put_together().unwrap()), put_together);
         }
-        assert_eq!(url("http://h/p").authorization(&Dialect::D3, true).unwrap(), None);
-        assert_eq!(shown("http://token@h/p", Dialect::D1, false), "token:");
-        url("http://token@h/p").authorization(&Dialect::D3, false).unwrap_err();
+        assert_eq!(url("http://h/p").authorization().unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_put_together_has_another_host_if_that_is_an_ipv6_address() {
+        for text in [
+            "http://h:8080/a:b?c=:#:",
+            "https://h/a:b",
+            "http://h?x=:",
+            "http://token@h:1/",
+        ] {
+            assert_eq!(url(text).put_together().unwrap().as_str(), text);
+        }
+        let broken = url("http://[2001:db8::1]:80/p").put_together().unwrap();
+        assert_eq!((broken.host(), broken.port()), ("2001db8::1", 80));
+    }
+
+    #[test]
+    fn a_user_needs_a_colon_behind_it() {
+        for text in ["http://token@h/p", "http://token@h?x", "https://token@h"] {
+            url(text).check_user().unwrap_err();
+        }
+        for text in [
+            "http://token@h:80/p",
+            "http://token@h/p:",
+            "http://a:b@h/p",
+            "http://h/p@q",
+            "http://h",
+        ] {
+            url(text).check_user().unwrap();
+        }
     }
 }

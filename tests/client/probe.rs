@@ -90,6 +90,8 @@ async fn an_error_is_shown_with_its_body_decoded_if_its_media_type_is_json_to_th
     for (status, message) in [
         (404, "Not Found"),
         (413, "Payload Too Large"),
+        (414, "Request-URI Too Long"),
+        (416, "Requested Range Not Satisfiable"),
         (503, "Service Unavailable"),
         (507, "Insufficient Storage"),
     ] {
@@ -119,10 +121,7 @@ async fn other_bytes_are_shown_as_a_fault_but_by_the_oldest_releases() {
 #[tokio::test]
 async fn what_says_nothing_is_shown_as_nothing() {
     assert_eq!(shown(&Dialect::D3, answer(206, "", b"")).await, Shown::Crashed);
-    assert_eq!(
-        shown(&Dialect::D3, Vec::new()).await,
-        invalid(500, "", "Internal Server Error")
-    );
+    assert_eq!(shown(&Dialect::D3, Vec::new()).await, invalid(500, "", "request_error"));
     let waiting = answer(503, "retry-after: 99\r\n", b"");
     assert_eq!(shown(&Dialect::D3, waiting).await, Shown::Waiting);
     let trial = probe(&Dialect::D3, &Handler::new("http://token@127.0.0.1/p").unwrap()).await;

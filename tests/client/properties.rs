@@ -64,7 +64,7 @@ proptest! {
             document.as_object_mut().unwrap().remove("owner_id");
         }
         for (name, value) in more {
-            document[format!("x{name}")] = json!([value, {"n": 1.5}]);
+            document[format!("x{name}")] = json!({"list": [value, true], "n": 1.5});
         }
         let document = Document::from_json(&document.to_string()).unwrap();
         let attachment = Attachment::new("ACCOUNT", document, name, content.clone());
