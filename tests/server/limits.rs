@@ -67,7 +67,14 @@ fn a_burst_of_ten_times_the_requests_loses_nothing() {
     let server = Server::start(root.path(), &["--max-requests=4"]);
     let mut busy: Vec<_> = (0..4).map(|_| server.connect()).collect();
     for (number, client) in busy.iter_mut().enumerate() {
-        client.send(put_head(&format!("/some_prefix/ACC/BUSY/{number}.mp3"), 8));
+        let head = put_head(&format!("/some_prefix/ACC/BUSY/{number}.mp3"), 8);
+        client.send(head.replace("connection:", "expect: 100-continue\r\nconnection:"));
+        // It has its place before anybody else asks for one.
+        let mut interim = String::new();
+        while !interim.ends_with("\r\n\r\n") {
+            assert_ne!(client.0.read_line(&mut interim).unwrap(), 0);
+        }
+        assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
         client.send("half");
     }
     let refused = eventually("all places are taken", || {
