@@ -1,0 +1,174 @@
+//! The pages of the book and the README, held to what the program really does.
+//!
+//! | block | what is done with it |
+//! | --- | --- |
+//! | `console` | its commands run, in a directory and with a server of the page's own; `# status N` is what one ends with |
+//! | `console,illustration` | nothing: it needs what a test has not, such as root or a KAZOO |
+//! | `json,answer` and `http,answer` | compared with what the last `curl` was answered |
+//! | `text,output` | compared with what the last command printed |
+//! | `text,log` | each line is looked for in the server's log |
+//! | `json` | read by what reads it: access rules, storage settings |
+//! | `json,file=NAME` | moreover written to that file, for the commands behind it |
+//! | `ini` | a unit of systemd: `systemctl start kazoo-storage` runs its command |
+//! | `nginx` | `nginx -t`, in an ignored test |
+//!
+//! In what is compared, `…` stands for anything. The `rust` blocks are doctests (`src/lib.rs`).
+#![cfg(all(feature = "server", unix))]
+// A test that cannot go on has failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod curl;
+mod page;
+mod shell;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use kazoo_storage::{AccessRules, KazooSettings};
+use serde_json::Value;
+
+use crate::{
+    page::{Page, pages},
+    shell::{Shell, program},
+};
+
+/// Blocks of the README that need more than there is here, by what they have in them.
+const README_ILLUSTRATIONS: [&str; 3] = [
+    "AWS_ACCESS_KEY_ID", // an object store
+    "cargo test",        // this
+    "$KAZOO",            // a KAZOO; the plan and the server by it are in docs/run-the-server.md
+];
+
+#[test]
+fn what_the_pages_say_is_what_happens() {
+    let mut ran = 0;
+    for page in pages() {
+        let mut shell = Shell::new(&page.name);
+        for block in &page.blocks {
+            let at = format!("{}:{}", page.name, block.line);
+            if block.is("console") && !is_illustration(&page, &block.text) && !block.has("illustration") {
+                ran += shell.run(&at, &block.text);
+            } else if block.has("answer") {
+                shell.answered(&at, &block.text, block.is("json"));
+            } else if block.has("output") {
+                shell.printed(&at, &block.text);
+            } else if block.has("log") {
+                shell.logged(&at, &block.text);
+            } else if block.is("ini") {
+                shell.install(&block.text);
+            } else if let Some(name) = block.file() {
+                shell.write(name, &block.text);
+            }
+        }
+    }
+    assert!(ran > 3, "only {ran} commands");
+}
+
+fn is_illustration(page: &Page, text: &str) -> bool {
+    page.name == "README.md" && README_ILLUSTRATIONS.iter().any(|needle| text.contains(needle))
+}
+
+#[test]
+fn illustrations_are_few() {
+    let all = pages();
+    let blocks = all
+        .iter()
+        .flat_map(|page| &page.blocks)
+        .filter(|block| block.is("console"));
+    let (shown, run): (Vec<_>, Vec<_>) = blocks.partition(|block| block.has("illustration"));
+    assert!(shown.len() * 2 < run.len(), "{} of {}", shown.len(), run.len());
+    let readme = all.iter().find(|page| page.name == "README.md").unwrap();
+    for needle in README_ILLUSTRATIONS {
+        assert!(readme.text.contains(needle), "the README has no `{needle}` any more");
+    }
+    for page in &all {
+        for block in &page.blocks {
+            assert!(
+                !block.is("sh") && !block.is("bash"),
+                "{}:{} is no console",
+                page.name,
+                block.line
+            );
+        }
+    }
+}
+
+#[test]
+fn json_is_read_by_what_reads_it() {
+    let mut rules = 0;
+    for page in pages() {
+        for block in page
+            .blocks
+            .iter()
+            .filter(|block| block.is("json") && !block.has("answer"))
+        {
+            let at = format!("{}:{}", page.name, block.line);
+            let value: Value = serde_json::from_str(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
+            if value.get("networks").or_else(|| value.get("credentials")).is_some() {
+                AccessRules::from_json(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
+                rules += 1;
+            } else if value.get("url").or_else(|| value.get("data")).is_some() {
+                KazooSettings::from_json(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
+            }
+        }
+    }
+    assert!(rules > 0);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut followed = 0;
+    for page in pages() {
+        let here = root.join(&page.name);
+        for link in page.links() {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() {
+                here.clone()
+            } else {
+                here.parent().unwrap().join(path)
+            };
+            assert!(target.exists(), "{}: {link} leads nowhere", page.name);
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let there = Page::parse(String::new(), text).anchors();
+                assert!(there.contains(anchor), "{}: {link}: no such heading", page.name);
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 4, "only {followed} links");
+}
+
+/// The flags of one command, as its `--help` has them.
+fn flags(command: &str) -> BTreeSet<String> {
+    let output = program().args([command, "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let words = lines
+        .flat_map(str::split_whitespace)
+        .filter(|word| word.starts_with("--"));
+    words.map(|word| word.trim_end_matches(',').to_owned()).collect()
+}
+
+#[test]
+fn flags_are_those_of_the_program() {
+    let commands = ["serve", "plan", "scrub", "check"];
+    let known: BTreeSet<String> = commands.iter().flat_map(|command| flags(command)).collect();
+    let foreign = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scaling.py")).unwrap();
+    let mut named = BTreeSet::new();
+    for page in pages() {
+        for flag in page.flags() {
+            let is_scaling = page.name.ends_with("scaling.md") && foreign.contains(&flag);
+            assert!(
+                known.contains(&flag) || is_scaling,
+                "{}: no command has {flag}",
+                page.name
+            );
+            named.insert(flag);
+        }
+    }
+    assert!(named.len() > 20, "{named:?}");
+}
