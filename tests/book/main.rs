@@ -10,7 +10,7 @@
 //! | `json` | read by what reads it: access rules, storage settings |
 //! | `json,file=NAME` | moreover written to that file, for the commands behind it |
 //! | `ini` | a unit of systemd: `systemctl start kazoo-storage` runs its command |
-//! | `nginx` | `nginx -t`, in an ignored test |
+//! | `nginx` | stands in front of a server that `kazoo-storage check` tries, in an ignored test |
 //!
 //! In what is compared, `…` stands for anything. The `rust` blocks are doctests (`src/lib.rs`).
 #![cfg(all(feature = "server", unix))]
@@ -21,10 +21,17 @@ mod curl;
 mod page;
 mod shell;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use kazoo_storage::{AccessRules, KazooSettings};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{
     page::{Page, pages},
@@ -60,7 +67,7 @@ fn what_the_pages_say_is_what_happens() {
             }
         }
     }
-    assert!(ran > 3, "only {ran} commands");
+    assert!(ran > 8, "only {ran} commands");
 }
 
 fn is_illustration(page: &Page, text: &str) -> bool {
@@ -111,7 +118,7 @@ fn json_is_read_by_what_reads_it() {
             }
         }
     }
-    assert!(rules > 0);
+    assert!(rules > 2);
 }
 
 #[test]
@@ -170,5 +177,78 @@ fn flags_are_those_of_the_program() {
             named.insert(flag);
         }
     }
-    assert!(named.len() > 20, "{named:?}");
+    for flag in flags("serve").into_iter().filter(|flag| flag != "--help") {
+        assert!(named.contains(&flag), "no page says what {flag} is for");
+    }
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn nginx_passes_on_whatever_kazoo_sends() {
+    let mut tried = 0;
+    for page in pages() {
+        for block in page.blocks.iter().filter(|block| block.is("nginx")) {
+            let at = format!("{}:{}", page.name, block.line);
+            let mut shell = Shell::new(&page.name);
+            shell.run(&at, "kazoo-storage serve --max-connections-per-address 8192");
+            let nginx = Nginx::start(&at, &block.text, shell.address());
+            let check = format!("kazoo-storage check http://{}/some_prefix", nginx.address);
+            shell.run(&at, &check);
+            tried += 1;
+        }
+    }
+    assert!(tried > 0);
+}
+
+/// Where nginx may write.
+const TEMPORARY: &str = "client_body_temp_path client_body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
+                         uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n";
+
+/// nginx as a page has it, in front of a server.
+struct Nginx {
+    child: Child,
+    address: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Nginx {
+    fn start(at: &str, block: &str, server: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        // nginx takes no port 0.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut inner = block.replace("/var/log/nginx/", "");
+        if !inner.contains("http {") {
+            inner = format!("events {{}}\nhttp {{\n{inner}\n}}\n");
+        }
+        inner = inner.replacen("http {", &format!("http {{\n{TEMPORARY}"), 1);
+        for listening in ["listen 80;", "listen 8080;"] {
+            inner = inner.replace(listening, &format!("listen {address};"));
+        }
+        for behind in ["127.0.0.1", "10.0.0.11", "10.0.0.12", "10.0.0.13"] {
+            inner = inner.replace(&format!("{behind}:8080"), server);
+        }
+        let config = directory.path().join("nginx.conf");
+        let whole = format!("daemon off; master_process off; pid nginx.pid;\n{inner}");
+        fs::write(&config, whole).unwrap();
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(directory.path()).arg("-c").arg(&config);
+        let child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let mut nginx = Self {
+            child,
+            address,
+            _directory: directory,
+        };
+        shell::eventually(at, || {
+            assert!(nginx.child.try_wait().unwrap().is_none(), "{at}: nginx has ended");
+            TcpStream::connect(address).is_ok()
+        });
+        nginx
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

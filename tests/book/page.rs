@@ -108,20 +108,27 @@ impl Page {
             .collect()
     }
 
-    /// The flags that it says the program has.
+    /// The flags that it says the program has, in prose and in commands.
     pub(crate) fn flags(&self) -> Vec<String> {
-        let spans = self.code_spans();
-        let spans = spans
-            .iter()
-            .filter(|span| span.starts_with("--") || span.starts_with("kazoo-storage "));
-        let commands = self.blocks.iter().flat_map(|block| block.text.lines());
-        let ours = commands.filter_map(|line| line.find("kazoo-storage ").map(|start| &line[start..]));
-        let words = spans.map(String::as_str).chain(ours).flat_map(str::split_whitespace);
-        let flags = words.filter(|word| word.starts_with("--") && word.len() > 2);
+        let spans = self.code_spans().into_iter();
+        let spans = spans.filter(|span| span.starts_with("--") || of_program(span).is_some());
+        let blocks = self.blocks.iter().map(|block| block.text.replace("\\\n", " "));
+        let commands = blocks.flat_map(|text| text.lines().filter_map(of_program).collect::<Vec<_>>());
+        let words = spans.chain(commands).collect::<Vec<_>>().join(" ");
+        let flags = words.split_whitespace().filter(|word| word.starts_with("--"));
         flags
-            .map(|word| word.split(['=', ',']).next().unwrap().to_owned())
+            .filter_map(|word| word.split(['=', ',']).next().map(str::to_owned))
+            .filter(|flag| flag != "--")
             .collect()
     }
+}
+
+/// What of `line` is a command of the program.
+fn of_program(line: &str) -> Option<String> {
+    ["serve", "plan", "scrub", "check"].iter().find_map(|command| {
+        let start = line.find(&format!("kazoo-storage {command}"))?;
+        line.get(start..).map(str::to_owned)
+    })
 }
 
 /// As GitHub makes it.

@@ -133,7 +133,18 @@ impl Shell {
             None => (command, 0),
         };
         let address = self.server.as_ref().map(|server| server.address.clone());
-        let command = command.replace("127.0.0.1:8080", address.as_deref().unwrap_or("127.0.0.1:8080"));
+        let mut command = command.to_owned();
+        if let Some(address) = &address {
+            command = command.replace("127.0.0.1:8080", address);
+            // The host of the book has no address.
+            if let Some(name) = command.strip_prefix("kazoo-storage check --settings ") {
+                let here = self.directory.path().join(name);
+                let settings = fs::read_to_string(&here)
+                    .unwrap()
+                    .replace("storage.example.com:8080", address);
+                fs::write(here, settings).unwrap();
+            }
+        }
         let path = format!("{}:{}", self.path.path().display(), env::var("PATH").unwrap());
         let mut shell = clean(Command::new("sh"));
         shell
@@ -149,6 +160,11 @@ impl Shell {
             "{at}: {command}: {}{said}",
             self.output
         );
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.server.as_ref().unwrap().address
     }
 
     /// Starts the server on a port that is free; one that runs ends before.
@@ -247,7 +263,7 @@ impl Shell {
     }
 }
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
