@@ -60,6 +60,7 @@ impl Shell {
         let (directory, path) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         // The files that every page has.
         fs::write(directory.path().join("message.mp3"), format!("ID3: {page}")).unwrap();
+        fs::write(directory.path().join("long.mp3"), vec![b'x'; 2 << 20]).unwrap();
         let made = rcgen::generate_simple_self_signed(["storage.example.com".to_owned()]).unwrap();
         fs::write(directory.path().join("cert.pem"), made.cert.pem()).unwrap();
         fs::write(directory.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
@@ -116,7 +117,9 @@ impl Shell {
         for (place, here) in PLACES {
             command = command.replace(place, here);
         }
-        if let Some(arguments) = command.strip_prefix("kazoo-storage serve") {
+        if command.contains(" # status ") {
+            self.shell(at, &command);
+        } else if let Some(arguments) = command.strip_prefix("kazoo-storage serve") {
             self.serve(at, &words(arguments));
         } else if let Some(arguments) = command.strip_prefix("curl ") {
             let server = self.server.as_ref().unwrap_or_else(|| panic!("{at}: no server runs"));
@@ -152,14 +155,8 @@ impl Shell {
             .env("PATH", path)
             .current_dir(&self.directory);
         let output = shell.stdin(Stdio::null()).output().unwrap();
-        self.output = String::from_utf8(output.stdout).unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{at}: {command}: {}{said}",
-            self.output
-        );
+        self.output = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{at}: {command}: {}", self.output);
     }
 
     /// Where the server listens.
@@ -243,13 +240,25 @@ impl Shell {
         all_are_in(at, expected, &whole);
     }
 
-    /// Whether the last command printed so, and nothing else.
+    /// Whether the last command printed so; a line `…` stands for any number of lines.
     pub(crate) fn printed(&self, at: &str, expected: &str) {
-        let lines: Vec<&str> = self.output.lines().collect();
-        assert_eq!(lines.len(), expected.lines().count(), "{at}: {lines:?}");
-        for (line, pattern) in lines.iter().zip(expected.lines()) {
-            assert!(matches(pattern, line), "{at}: expected {pattern:?}, got {line:?}");
+        let mut lines = self.output.lines();
+        let mut skip = false;
+        for pattern in expected.lines() {
+            if pattern == "…" {
+                skip = true;
+                continue;
+            }
+            let found = lines.find(|line| !skip || matches(pattern, line));
+            let found = found.is_some_and(|line| matches(pattern, line));
+            assert!(found, "{at}: no {pattern:?} in\n{}", self.output);
+            skip = false;
         }
+        assert!(
+            skip || lines.next().is_none(),
+            "{at}: there is more in\n{}",
+            self.output
+        );
     }
 
     /// Whether the server has logged such lines.
