@@ -17,10 +17,11 @@ use crate::curl::{Answer, curl};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the pages name, and what of a page's directory stands for it.
-const PLACES: [(&str, &str); 3] = [
+const PLACES: [(&str, &str); 4] = [
     ("/var/lib/kazoo-storage", "./data"),
     ("/etc/kazoo-storage/", "./"),
     ("/srv/backup", "./backup"),
+    ("/srv/moved", "./moved"),
 ];
 
 /// The program, with nothing of this process's environment that could configure it.
@@ -42,7 +43,7 @@ pub(crate) struct Shell {
     directory: TempDir,
     /// Has the program by its name.
     path: TempDir,
-    /// What `systemctl start` runs.
+    /// What `systemctl start` runs: the unit's command, or the server that ran last.
     unit: String,
     server: Option<Server>,
     answer: Option<Answer>,
@@ -121,6 +122,7 @@ impl Shell {
             self.shell(at, &command);
         } else if let Some(arguments) = command.strip_prefix("kazoo-storage serve") {
             self.serve(at, &words(arguments));
+            self.unit.clone_from(&command);
         } else if let Some(arguments) = command.strip_prefix("curl ") {
             let server = self.server.as_ref().unwrap_or_else(|| panic!("{at}: no server runs"));
             self.answer = Some(curl(&words(arguments), &server.address, self.directory.path()));
