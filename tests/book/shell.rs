@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::curl::{Answer, curl};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the pages name, and what of a page's directory stands for it.
 const PLACES: [(&str, &str); 4] = [
