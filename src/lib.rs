@@ -133,3 +133,9 @@ pub use self::{observe::Metrics, store::MeasuredStore};
 #[cfg(all(doctest, feature = "fs"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So do those of the pages.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/layers.md")]
+#[doc = include_str!("../docs/write-a-store.md")]
+struct Pages;
