@@ -135,7 +135,9 @@ pub use self::{observe::Metrics, store::MeasuredStore};
 struct Readme;
 
 /// So do those of the pages.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "fs"))]
+#[doc = include_str!("../docs/axum.md")]
+#[doc = include_str!("../docs/hyper.md")]
 #[doc = include_str!("../docs/layers.md")]
 #[doc = include_str!("../docs/write-a-store.md")]
 struct Pages;
