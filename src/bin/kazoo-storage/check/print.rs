@@ -134,6 +134,9 @@ fn last(report: &Report) -> String {
         let _ = write!(last, ", {} ways to send a file", report.trials.len());
     }
     last.push_str(")\n");
+    if report.severity() == Some(Severity::Failure) && !report.is_whole() {
+        last.push_str("The rest was not tried: it would have gone the same way\n");
+    }
     if report.trials.iter().any(|trial| trial.stored) {
         let _ = writeln!(
             last,

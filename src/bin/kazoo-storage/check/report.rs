@@ -105,7 +105,7 @@ impl Report {
         }
     }
 
-    /// Whether something that should have been tried was not.
+    /// Whether everything was tried that could be.
     pub(crate) fn is_whole(&self) -> bool {
         self.trials.len() == self.ways.tried.len()
     }

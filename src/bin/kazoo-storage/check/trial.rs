@@ -86,7 +86,8 @@ impl Trials<'_> {
                 return Ok(trials);
             }
         }
-        if let Some(last) = trials.last_mut().filter(|last| !idle.is_zero() && last.works()) {
+        let working = trials.iter_mut().rev().find(|trial| trial.works());
+        if let Some(last) = working.filter(|_| !idle.is_zero()) {
             last.problems.extend(self.idle(&last.way, idle).await?);
         }
         Ok(trials)
