@@ -31,7 +31,7 @@ pub(super) enum Shown<'a> {
 impl Credential {
     /// `http://USER:PASSWORD@host/` in the URL of the storage settings.
     ///
-    /// KAZOO since 4.3.77 mangles it on a fetch: the colon is lost, or zeros at the password's beginning are. So the
+    /// KAZOO since 4.3.106 mangles it on a fetch: the colon is lost, or zeros at the password's beginning are. So the
     /// mangled spellings let in to fetch.
     pub fn password(user: impl Into<String>, password: impl Into<String>) -> Self {
         Self::new(Kind::Password {

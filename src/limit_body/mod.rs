@@ -6,7 +6,7 @@
 //!   sees a body that ends with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), never one that ends cleanly.
 //! - When the inner service answers before it has read the whole body, the rest is read and thrown away, up to a
 //!   bound, before the answer goes out. KAZOO writes its whole upload before it reads; a connection that is
-//!   closed under it loses the status of every third refused upload of 1 to 20 MiB. A client that waits for `100
+//!   closed under it loses the status of some refused uploads of 1 to 20 MiB (6 of 18 runs). A client that waits for `100
 //!   Continue` is answered without.
 //! - A body that comes too slowly ([`stall_timeout`](LimitBody::stall_timeout), if it is set) is answered with 408, and its
 //!   connection closes. A client that sends a byte a second holds nothing for ever, wherever its body is read or drained.

@@ -124,7 +124,7 @@ impl Cause {
                 "the user and the password, or the token, in the URL of the settings; or `serve --access`, where they must be with `\"may\"` and `accounts` that cover this"),
             Self::ProxyCredentials => ("proxy_credentials", "something in front of the server, or another server, asks for credentials or refuses",
                 "have the proxy pass requests for this path on without asking, and let `serve --access` say who is let in"),
-            Self::MangledCredentials => ("mangled_credentials", "the credentials are right for a store and refused for a fetch, where KAZOO since 4.3.77 writes them without the `:`",
+            Self::MangledCredentials => ("mangled_credentials", "the credentials are right for a store and refused for a fetch, where KAZOO since 4.3.106 writes them without the `:`",
                 "use a token as a segment of the path instead, or have kazoo-storage itself ask for the credentials: it knows the other spelling"),
             Self::WrongPath => ("wrong_path", "the path of the URL is not where the storage is",
                 "the path of the URL in the settings, or `serve --mount`; behind a proxy, what it does to the path"),
