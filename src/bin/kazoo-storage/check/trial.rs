@@ -21,6 +21,7 @@ use super::{
     diagnose::{self, Context, Plain},
     sample::{Odd, SAMPLES, Sample, attachment, document},
     secrets::Secrets,
+    target,
     way::{Way, Ways},
 };
 
@@ -55,6 +56,13 @@ impl Trial {
     }
 }
 
+/// How much of a way is tried.
+#[derive(Clone, Copy)]
+enum Extent {
+    Everything,
+    Probe,
+}
+
 /// Tries one way after the other.
 pub(crate) struct Trials<'a> {
     pub(crate) client: Client,
@@ -73,21 +81,10 @@ pub(crate) struct Trials<'a> {
 impl Trials<'_> {
     /// How all of them went, up to the first that says that nothing else makes sense.
     pub(crate) async fn all(&mut self, ways: &Ways, idle: Duration) -> Result<Vec<Trial>> {
-        let mut trials: Vec<Trial> = Vec::new();
-        for way in &ways.tried {
-            let problems = self.way(way).await?;
-            let hopeless = is_hopeless(&problems);
-            trials.push(Trial {
-                way: way.clone(),
-                problems,
-                stored: mem::take(&mut self.stored),
-            });
-            if hopeless {
-                return Ok(trials);
-            }
-        }
+        let mut trials = self.each(ways, Extent::Everything).await?;
+        let hopeless = trials.last().is_some_and(|last| is_hopeless(&last.problems));
         let working = trials.iter_mut().rev().find(|trial| trial.works());
-        if let Some(last) = working.filter(|_| !idle.is_zero()) {
+        if let Some(last) = working.filter(|_| !hopeless && !idle.is_zero()) {
             last.problems.extend(self.idle(&last.way, idle).await?);
         }
         Ok(trials)
@@ -95,9 +92,16 @@ impl Trials<'_> {
 
     /// How the test of the credentials goes in each of them.
     pub(crate) async fn probes(&mut self, ways: &Ways) -> Result<Vec<Trial>> {
+        self.each(ways, Extent::Probe).await
+    }
+
+    async fn each(&mut self, ways: &Ways, extent: Extent) -> Result<Vec<Trial>> {
         let mut trials = Vec::new();
         for way in &ways.tried {
-            let problems = self.probe(way).await?;
+            let problems = match extent {
+                Extent::Everything => self.way(way).await?,
+                Extent::Probe => self.probe(way).await?,
+            };
             let hopeless = is_hopeless(&problems);
             trials.push(Trial {
                 way: way.clone(),
@@ -304,9 +308,7 @@ fn digest(file: &Attachment, content: &[u8]) -> u64 {
 
 /// Where to, without what may be a secret.
 fn redirected(redirect: &kazoo_storage::client::Redirect) -> String {
-    let scheme = if redirect.to.is_https() { "https" } else { "http" };
-    let (host, port) = (redirect.to.host(), redirect.to.port());
-    format!("{}, to {scheme}://{host}:{port}", redirect.status)
+    format!("{}, to {}", redirect.status, target(&redirect.to))
 }
 
 /// A number that no other check begins with.
