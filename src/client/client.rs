@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::{
     task::yield_now,
@@ -21,6 +21,7 @@ use super::{
     multipart::Boundary,
     url::{Origin, StorageUrl},
 };
+use crate::error::BoxError;
 
 /// How long the caller waits for what KAZOO waits for without an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,15 +102,31 @@ impl fmt::Debug for Fetched {
 /// Sends requests one by one, over one connection to each host that is kept open, and takes the answers as KAZOO does.
 ///
 /// As its HTTP client, it follows redirects where KAZOO would, waits where a server asks it to, never decodes a
-/// `content-encoding`, and repeats nothing that broke off. It needs a tokio runtime.
-#[derive(Debug, Default)]
+/// `content-encoding`, and repeats nothing that broke off. It holds an answer whole, which may be
+/// [so long](Self::max_answer). It needs a tokio runtime.
+#[derive(Debug)]
 pub struct Client {
     tls: Option<Tls>,
     patience: Patience,
+    max_answer: usize,
     connections: HashMap<Origin, Sender>,
 }
 
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            patience: Patience::default(),
+            max_answer: Self::DEFAULT_MAX_ANSWER,
+            connections: HashMap::new(),
+        }
+    }
+}
+
 impl Client {
+    /// How many bytes the body of an answer may have by default: 1 GiB, as long as a file that the server takes.
+    pub const DEFAULT_MAX_ANSWER: usize = 1 << 30;
+
     /// A client that trusts what the system trusts.
     #[must_use]
     pub fn new() -> Self {
@@ -127,6 +144,14 @@ impl Client {
     #[must_use]
     pub fn patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Takes answers whose bodies have up to `bytes`, by default [`DEFAULT_MAX_ANSWER`](Self::DEFAULT_MAX_ANSWER); a longer
+    /// one is [`FailureKind::TooLong`]. KAZOO itself has no limit.
+    #[must_use]
+    pub fn max_answer(mut self, bytes: usize) -> Self {
+        self.max_answer = bytes;
         self
     }
 
@@ -210,7 +235,7 @@ impl Client {
         mut sender: Sender,
         request: Question,
     ) -> Result<Response<Bytes>, Unanswered> {
-        let answered = timeout(self.patience.answer, answer(&mut sender, request)).await;
+        let answered = timeout(self.patience.answer, answer(&mut sender, request, self.max_answer)).await;
         let answer = answered.map_err(|late| Failure::new(FailureKind::TimedOut).with_source(late))??;
         // KAZOO's client closes a connection that brought an error of the server.
         if !answer.status().is_server_error() {
@@ -276,13 +301,13 @@ impl From<Failure> for Unanswered {
     }
 }
 
-/// The whole answer to `request`.
-async fn answer(sender: &mut Sender, request: Question) -> Result<Response<Bytes>, Unanswered> {
+/// The whole answer to `request`, if its body has `max` bytes at most.
+async fn answer(sender: &mut Sender, request: Question, max: usize) -> Result<Response<Bytes>, Unanswered> {
     if let Err(closed) = sender.ready().await {
         return Err(Unanswered::Unsent(Box::new(request), closed));
     }
     let answered = sender.try_send_request(request).await;
-    let (head, mut body) = answered
+    let (head, body) = answered
         .map_err(|mut error| match error.take_message() {
             Some(unsent) => Unanswered::Unsent(Box::new(unsent), error.into_error()),
             None => Failure::new(FailureKind::Broken).with_source(error.into_error()).into(),
@@ -291,13 +316,18 @@ async fn answer(sender: &mut Sender, request: Question) -> Result<Response<Bytes
     let has_two_lengths =
         head.headers.contains_key(header::CONTENT_LENGTH) && head.headers.contains_key(header::TRANSFER_ENCODING);
     let mut content = BytesMut::new();
-    let ended = read(&mut body, &mut content).await;
+    let ended = read(Limited::new(body, max), &mut content).await;
     let answer = Response::from_parts(head, content.freeze());
     match ended {
-        Err(error) => Err(Failure::new(FailureKind::Truncated)
-            .with_answer(answer)
-            .with_source(error)
-            .into()),
+        Err(error) => {
+            let too_long = error.is::<LengthLimitError>();
+            let kind = if too_long {
+                FailureKind::TooLong
+            } else {
+                FailureKind::Truncated
+            };
+            Err(Failure::new(kind).with_answer(answer).with_source(error).into())
+        }
         Ok(()) if has_two_lengths => Err(Failure::new(FailureKind::Broken)
             .with_answer(answer)
             .with_source("`content-length` and `transfer-encoding` at once, which KAZOO's client takes for no HTTP")
@@ -306,7 +336,7 @@ async fn answer(sender: &mut Sender, request: Question) -> Result<Response<Bytes
     }
 }
 
-async fn read(body: &mut Incoming, content: &mut BytesMut) -> Result<(), hyper::Error> {
+async fn read(mut body: Limited<Incoming>, content: &mut BytesMut) -> Result<(), BoxError> {
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
             content.extend_from_slice(&data);

@@ -25,6 +25,8 @@ pub enum FailureKind {
     /// The body of the answer ended before its length said so. KAZOO on Erlang before 23 takes what came for whole, unless it
     /// was chunked.
     Truncated,
+    /// The body of the answer is longer than the caller allows. KAZOO itself goes on reading.
+    TooLong,
     /// No answer came in the time that the caller allows. KAZOO itself waits for ever.
     TimedOut,
     /// The server asked to come again, again and again, for longer than the caller allows. KAZOO itself goes on.
@@ -101,7 +103,8 @@ impl Failure {
         self.kind
     }
 
-    /// The answer, if there was one; of a [truncated](FailureKind::Truncated) one what came of it.
+    /// The answer, if there was one; of a [truncated](FailureKind::Truncated) one, and of one that is
+    /// [too long](FailureKind::TooLong), what came of it.
     #[must_use]
     pub fn answer(&self) -> Option<&Response<Bytes>> {
         self.answer.as_deref()
@@ -140,6 +143,7 @@ impl fmt::Display for Failure {
             FailureKind::Tls => "no TLS comes about",
             FailureKind::Broken => "the connection ended without an answer",
             FailureKind::Truncated => "the answer's body is not whole",
+            FailureKind::TooLong => "the answer is too long",
             FailureKind::TimedOut => "no answer came in time",
             FailureKind::Waiting => "the server asks to come again, without an end",
             FailureKind::Refused => "an error was answered",

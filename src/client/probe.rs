@@ -93,7 +93,7 @@ impl Failure {
                 json!({"error_code": code, "error_body": error_body(answer), "message": text(code)})
             }
             (FailureKind::Crash | FailureKind::NotSent, _) => return Shown::Crashed,
-            (FailureKind::TimedOut | FailureKind::Waiting, _) => return Shown::Waiting,
+            (FailureKind::TooLong | FailureKind::TimedOut | FailureKind::Waiting, _) => return Shown::Waiting,
             // Of what is no answer nothing is told but that.
             _ => json!({"error_code": 500, "error_body": "", "message": "request_error"}),
         };

@@ -2,7 +2,10 @@
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::{
     SECRET, check,
@@ -57,6 +60,30 @@ async fn connections_that_end_without_an_answer() {
     );
     assert_eq!(report.json["whole"], false, "it waits once, and not for each way");
     drop(listener);
+}
+
+/// What never ends is not waited for, and not held.
+#[tokio::test]
+async fn an_answer_without_an_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            while sent.is_ok() {
+                sent = stream.write_all(&[0; 16384]).await;
+            }
+        }
+    });
+    let report = check(&[&format!("http://{address}/{SECRET}")]).await;
+    assert_eq!(
+        (report.exit, report.causes()),
+        (1, vec!["too_long"]),
+        "{:#}",
+        report.json
+    );
 }
 
 #[tokio::test]

@@ -284,6 +284,18 @@ async fn a_connection_is_kept_and_a_closed_one_is_opened_anew() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_is_held_up_to_a_length() {
+    let recorder = Recorder::start(|_| answer(200, "", CONTENT.as_bytes())).await;
+    let handler = handler(&recorder);
+    let url = handler.url_of(&Dialect::D3, &attachment());
+    for (max, kind) in [(CONTENT.len(), None), (CONTENT.len() - 1, Some(FailureKind::TooLong))] {
+        let mut client = Client::new().max_answer(max);
+        let fetched = client.fetch(&Dialect::D3, &handler, &url, &attachment()).await;
+        assert_eq!(fetched.err().map(|failure| failure.kind()), kind);
+    }
+}
+
 /// A server that closes and does not say so is found out before the next request, unless the two meet.
 #[test]
 fn a_connection_that_was_closed_in_the_meantime_is_not_used() {

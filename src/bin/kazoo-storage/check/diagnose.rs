@@ -132,6 +132,7 @@ fn unanswered(failure: &Failure) -> Option<Cause> {
         FailureKind::Tls => certificate(failure),
         FailureKind::Broken => Cause::Closed,
         FailureKind::Truncated => Cause::Cut,
+        FailureKind::TooLong => Cause::TooLong,
         FailureKind::TimedOut => Cause::TimedOut,
         FailureKind::Waiting => Cause::ComesAgain,
         FailureKind::Redirect => Cause::RedirectCrash,

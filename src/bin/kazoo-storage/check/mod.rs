@@ -147,6 +147,7 @@ async fn load(options: &CheckOptions, clients: Vec<Client>, ways: Vec<Way>) -> O
 /// What makes clients as the options have them.
 struct Clients {
     patience: Patience,
+    max_answer: usize,
     tls: Option<Tls>,
 }
 
@@ -157,7 +158,10 @@ impl Clients {
             let pem = fs::read(file).map_err(|error| failed(&error))?;
             Ok(Tls::with_authorities(&pem).map_err(|error| failed(&error))?)
         });
+        let Size(longest) = options.large.max(options.size);
         Ok(Self {
+            // What is kept as it came is answered so: encoded, and with the document.
+            max_answer: usize::try_from(longest.saturating_mul(2).saturating_add(1 << 20))?,
             patience: Patience {
                 connect: options.timeout.min(Duration::from_secs(10)),
                 answer: options.timeout,
@@ -168,7 +172,7 @@ impl Clients {
     }
 
     fn client(&self) -> Client {
-        let client = Client::new().patience(self.patience);
+        let client = Client::new().patience(self.patience).max_answer(self.max_answer);
         match &self.tls {
             Some(tls) => client.tls(tls.clone()),
             None => client,
