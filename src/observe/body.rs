@@ -1,9 +1,5 @@
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -15,55 +11,6 @@ use crate::{
     body::Body,
     error::{Error, Result},
 };
-
-/// How many bytes of a request's body were read. A clone counts with the one it is of.
-#[derive(Clone, Default)]
-pub(super) struct BytesIn(Arc<AtomicU64>);
-
-impl BytesIn {
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// The body of a request, counted as it is read.
-pub(super) struct Counted {
-    body: Body,
-    bytes: BytesIn,
-}
-
-impl Counted {
-    /// Counts `body`, if there is anything to count.
-    pub(super) fn over(body: Body, bytes: BytesIn) -> Body {
-        if body.is_end_stream() {
-            return body;
-        }
-        Body::new(Self { body, bytes })
-    }
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let Self { body, bytes } = self.get_mut();
-        let frame = ready!(Pin::new(body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            let len = frame.data_ref().map_or(0, |data| data.len() as u64);
-            bytes.0.fetch_add(len, Ordering::Relaxed);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
 
 /// The body of an answer, whose end is the end of the request.
 pub(super) struct Observed {

@@ -5,7 +5,7 @@ use std::{
 
 use http::{Method, StatusCode};
 
-use super::{body::BytesIn, request_id::RequestId};
+use super::{counted::BytesIn, request_id::RequestId};
 use crate::{error::Error, outcome::Outcome};
 
 /// Is told what became of each request. A closure over [`&Event`](Event) is one, and so are two of them as a pair.

@@ -25,6 +25,7 @@
 //! ```
 
 mod body;
+mod counted;
 mod event;
 mod future;
 #[cfg(feature = "metrics")]

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::{
     Begun, End, Events, ObserveFuture,
-    body::{BytesIn, Counted},
+    counted::{BytesIn, Counted},
     event::Record,
     request_id::RequestId,
 };

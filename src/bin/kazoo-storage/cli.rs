@@ -7,7 +7,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use kazoo_storage::KazooStorage;
 
 use crate::{
-    check::CheckOptions, location::Location, plan::PlanOptions, scrub::ScrubOptions, size::Size, tls::TlsOptions,
+    check::CheckOptions,
+    duration::{idle, seconds, waiting},
+    location::Location,
+    log::LogFormat,
+    plan::PlanOptions,
+    scrub::ScrubOptions,
+    size::Size,
+    tls::TlsOptions,
 };
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
@@ -260,14 +267,6 @@ pub(crate) enum Base64Mode {
     Off,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// One line of text each
-    Text,
-    /// One JSON object each
-    Json,
-}
-
 /// Where the name of a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeySource {
@@ -289,36 +288,6 @@ impl FromStr for KeySource {
             _ => Err("expected `path`, `query=NAME` or `metadata=FIELD[,FIELD…]`"),
         }
     }
-}
-
-/// At most a day: whoever waits longer for a server to stop has forgotten it.
-pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
-    match text.parse() {
-        Ok(seconds @ 0..=86_400) => Ok(Duration::from_secs(seconds)),
-        _ => Err("expected whole seconds, at most 86400"),
-    }
-}
-
-/// Whoever waits no second for a client has none.
-pub(crate) fn waiting(text: &str) -> Result<Duration, &'static str> {
-    seconds(text).and_then(|time| {
-        if time.is_zero() {
-            Err("expected at least 1 second")
-        } else {
-            Ok(time)
-        }
-    })
-}
-
-fn idle(text: &str) -> Result<Duration, &'static str> {
-    let time = seconds(text)?;
-    if time < Duration::from_secs(125) {
-        return Err(
-            "expected at least 125 seconds: KAZOO keeps an idle connection for 120 s, and loses an upload that it \
-                    sends on one which the server is just closing",
-        );
-    }
-    Ok(time)
 }
 
 fn head_size(text: &str) -> Result<Size, &'static str> {

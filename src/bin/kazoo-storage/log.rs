@@ -9,6 +9,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
+use clap::ValueEnum;
 use kazoo_storage::{Begun, BlobKey, End, ErrorKind, Event, Events, KazooSettings, Outcome, SharedAccessRules};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
@@ -18,7 +19,16 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{cli::LogFormat, mask};
+use crate::mask;
+
+/// How a record is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line of text each
+    Text,
+    /// One JSON object each
+    Json,
+}
 
 /// Starts logging. `RUST_LOG` says how much of this program's own records is written, by default `info`.
 ///

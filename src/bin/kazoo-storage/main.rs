@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod connection;
 mod drain;
+mod duration;
 mod exporter;
 mod linger;
 mod location;

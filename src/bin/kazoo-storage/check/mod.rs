@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kazoo_storage::client::{Client, Patience, StorageUrl, Tls};
+use kazoo_storage::client::{Client, Patience, Tls};
 use serde_json::Value;
 
 pub(crate) use self::options::CheckOptions;
@@ -29,7 +29,7 @@ use self::{
     cause::Cause,
     load::{Load, Tally},
     report::{Finding, Report, findings},
-    secrets::Secrets,
+    secrets::{Secrets, target},
     trial::Trials,
     way::{Way, Ways},
 };
@@ -178,16 +178,4 @@ impl Clients {
             None => client,
         }
     }
-}
-
-/// What may be shown of `url`.
-fn target(url: &StorageUrl) -> String {
-    let scheme = if url.is_https() { "https" } else { "http" };
-    let host = url.host();
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    format!("{scheme}://{host}:{}", url.port())
 }

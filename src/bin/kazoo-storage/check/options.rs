@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, builder::BoolishValueParser};
 
 use crate::{
-    cli::{seconds, waiting},
+    duration::{seconds, span, waiting},
     size::Size,
 };
 
@@ -64,32 +64,4 @@ pub(crate) struct CheckOptions {
     /// Length of each file of `--load`
     #[arg(long, env = "KAZOO_STORAGE_SIZE", value_name = "SIZE", default_value = "20KiB")]
     pub(crate) size: Size,
-}
-
-/// Seconds, or minutes with an `m`; at most a day.
-fn span(text: &str) -> Result<Duration, &'static str> {
-    let (number, unit) = match text.strip_suffix('m') {
-        Some(minutes) => (minutes, 60),
-        None => (text.strip_suffix('s').unwrap_or(text), 1),
-    };
-    let seconds = number.parse().ok().and_then(|number: u64| number.checked_mul(unit));
-    match seconds {
-        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
-        _ => Err("expected a time such as `30s` or `5m`, at most a day"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans() {
-        for (text, seconds) in [("30s", 30), ("5m", 300), ("7", 7)] {
-            assert_eq!(span(text), Ok(Duration::from_secs(seconds)));
-        }
-        for bad in ["", "s", "0s", "1h", "-1", "99999m"] {
-            assert!(span(bad).is_err(), "{bad}");
-        }
-    }
 }

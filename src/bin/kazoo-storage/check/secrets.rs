@@ -37,6 +37,18 @@ impl Secrets {
     }
 }
 
+/// What may be shown of `url`.
+pub(crate) fn target(url: &StorageUrl) -> String {
+    let scheme = if url.is_https() { "https" } else { "http" };
+    let host = url.host();
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    format!("{scheme}://{host}:{}", url.port())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,8 +20,7 @@ use super::{
     cause::{Cause, Severity},
     diagnose::{self, Context, Plain},
     sample::{Odd, SAMPLES, Sample, attachment, document},
-    secrets::Secrets,
-    target,
+    secrets::{Secrets, target},
     way::{Way, Ways},
 };
 
