@@ -29,6 +29,6 @@ pub use self::names::{
 };
 pub use self::record::describe;
 pub(crate) use self::{
-    record::{fetch_broke_off, shed, store_failed, synced},
+    record::{fetch_broke_off, shed, store_failed},
     requests::{Finished, RequestCounts},
 };

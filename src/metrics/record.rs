@@ -1,13 +1,10 @@
 //! Where the numbers come from.
 
-use std::time::Duration;
-
-use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram};
 
 use super::{
     names::{
-        ALL, FSYNC_DURATION, FSYNC_ERRORS, Kind, LABEL_ERROR, LABEL_OPERATION, LABEL_REASON, LABEL_TARGET, SHED,
-        STORE_ERRORS, Unit,
+        ALL, FSYNC_ERRORS, Kind, LABEL_ERROR, LABEL_OPERATION, LABEL_REASON, LABEL_TARGET, SHED, STORE_ERRORS, Unit,
     },
     requests::RequestCounts,
 };
@@ -67,12 +64,4 @@ pub(crate) fn fetch_broke_off(kind: ErrorKind) {
 
 fn store_errors(operation: &'static str, kind: ErrorKind) -> Counter {
     counter!(STORE_ERRORS, LABEL_OPERATION => operation, LABEL_ERROR => kind.as_str())
-}
-
-/// The disk was told to sync `target`.
-pub(crate) fn synced(target: &'static str, elapsed: Duration, failed: bool) {
-    histogram!(FSYNC_DURATION, LABEL_TARGET => target).record(elapsed);
-    if failed {
-        counter!(FSYNC_ERRORS, LABEL_TARGET => target).increment(1);
-    }
 }
