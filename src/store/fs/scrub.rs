@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{File, Metadata},
     mem,
     num::NonZeroU64,
     os::unix::fs::{FileExt as _, MetadataExt as _},
@@ -235,34 +235,35 @@ fn scrub(tree: &Tree, names: &[String], visited: Visited<'_>, throttle: &mut Thr
     let key = name::key(names)?;
     let path = KeyPath::of(&key);
     if let Visited::Sidecar { dir } = visited {
-        return is_alone(dir, &path).then(|| of(0, Verdict::Damaged(Damage::Missing)));
+        return match is_alone(dir, &path) {
+            Ok(alone) => alone.then(|| of(0, Verdict::Damaged(Damage::Missing))),
+            Err(error) => Some(of(0, Verdict::Damaged(Damage::Unreadable(error)))),
+        };
     }
     let verdict =
         verify(tree, &path, throttle).unwrap_or_else(|error| Some(Verdict::Damaged(Damage::Unreadable(error))));
     Some(of(throttle.of_file, verdict?))
 }
 
-/// Whether the sidecar is there without its media, and stays so: an upload moves it first.
-fn is_alone(dir: &File, path: &KeyPath<'_>) -> bool {
-    let is_file = |name: &str| matches!(tree::open(dir, name), Ok(Found::File(..)));
-    let sidecar = name::sidecar(&path.file.text);
-    loop {
-        if is_file(&path.file.text) || !is_file(&sidecar) {
-            return false;
+/// Whether the sidecar is there without its media, and stays so: an upload moves it first, a deletion removes it last.
+fn is_alone(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
+    let name = name::sidecar(&path.file.text);
+    while let Found::File(sidecar, stat) = tree::open(dir, &name)? {
+        if let Found::File(..) = tree::open(dir, &path.file.text)? {
+            return Ok(false);
         }
-        if !is_under_way(dir, &sidecar) {
-            return true;
-        }
+        let lately = is_under_way(&stat);
         thread::sleep(PAUSE);
+        if !lately && !read::is_deleted(&sidecar)? {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }
 
-/// Whether the sidecar called `name` was moved to its place so lately that the media may be on the way.
-fn is_under_way(dir: &File, name: &str) -> bool {
-    let Ok(Found::File(_, stat)) = tree::open(dir, name) else {
-        return false;
-    };
-    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.ctime()).unwrap_or_default());
+/// Whether a sidecar was moved to its place so lately that the media may be on the way.
+fn is_under_way(sidecar: &Metadata) -> bool {
+    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(sidecar.ctime()).unwrap_or_default());
     // A change in what is still to come is one of a clock that was set back.
     SystemTime::now()
         .duration_since(changed)
@@ -287,7 +288,11 @@ fn verify(tree: &Tree, path: &KeyPath<'_>, throttle: &mut Throttle) -> Result<Op
         }
         // It was replaced or deleted while it was looked at, or is being replaced.
         let gone = read::is_deleted(&file)?;
-        if !gone && !is_under_way(&dir, &name::sidecar(&path.file.text)) {
+        let under_way = match tree::open(&dir, &name::sidecar(&path.file.text))? {
+            Found::File(_, stat) => is_under_way(&stat),
+            _ => false,
+        };
+        if !gone && !under_way {
             return Ok(Some(verdict));
         }
         thread::sleep(PAUSE);
