@@ -77,7 +77,7 @@ impl<S: BlobStore> Shared<S> {
 }
 
 fn method_not_allowed(method: &Method) -> Response<Body> {
-    let message = format!("{method} is not supported; KAZOO stores with PUT or POST and fetches with GET");
+    let message = format!("`{method}` is not supported; KAZOO stores with PUT or POST and fetches with GET");
     let mut response = Error::new(ErrorKind::MethodNotAllowed, message).into_response();
     let allow = HeaderValue::from_static("GET, HEAD, PUT, POST");
     response.headers_mut().insert(header::ALLOW, allow);

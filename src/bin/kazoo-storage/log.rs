@@ -98,20 +98,23 @@ impl Events for Requests {
     }
 
     fn finished(&self, event: &Event<'_>) {
-        let (outcome, key, len, error) = match event.outcome {
-            Some(Outcome::Stored { key, len, .. }) => ("stored", Some(key), Some(*len), None),
-            Some(Outcome::Fetched { key, len, .. }) => ("fetched", Some(key), Some(*len), None),
-            Some(Outcome::Referred { key, .. }) => ("referred", Some(key), None, None),
-            Some(Outcome::Probed { .. }) => ("probed", None, None, None),
-            Some(Outcome::Failed { error, .. }) => (error.kind().as_str(), None, None, Some(error)),
-            _ => ("none", None, None, None),
+        let (outcome, len, error) = match event.outcome {
+            Some(Outcome::Stored { len, .. }) => ("stored", Some(*len), None),
+            Some(Outcome::Fetched { len, .. }) => ("fetched", Some(*len), None),
+            Some(Outcome::Referred { .. }) => ("referred", None, None),
+            Some(Outcome::Probed { .. }) => ("probed", None, None),
+            Some(Outcome::Failed { error, .. }) => (error.kind().as_str(), None, Some(error)),
+            _ => ("none", None, None),
         };
         let error = error.or(event.error);
         // The cause is the operator's business where the fault may be on this side.
         let ours = error.is_some_and(|error| error.status().is_server_error());
         let error = error.map(|error| {
             let text = if ours { chain(error) } else { error.message().to_owned() };
-            mask::message(&text, error.kind() == ErrorKind::Conflict)
+            mask::message(
+                &text,
+                matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unavailable),
+            )
         });
         let end = match event.end {
             End::Whole => "whole",
@@ -119,7 +122,7 @@ impl Events for Requests {
             _ => "failed",
         };
         let path = self.shown(event.path);
-        let key = key.filter(|_| self.keys);
+        let key = event.outcome.and_then(Outcome::key).filter(|_| self.keys);
         let account = key.and_then(|key| self.account(key));
         let key = key.map(|key| mask::path(&key.to_string()));
         let elapsed_ms = (event.elapsed.as_secs_f64() * 1e6).round() / 1e3;

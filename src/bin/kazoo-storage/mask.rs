@@ -43,14 +43,13 @@ pub(crate) fn below(mount: &str, whole: &str) -> String {
 /// there are no others.
 pub(crate) fn message(message: &str, about_names: bool) -> String {
     let plain = |quoted: &str| {
-        let word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_');
+        let word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b',' | b' ');
         !about_names && quoted.bytes().all(word)
     };
     let mut shown = String::new();
     for (index, part) in message.split('`').enumerate() {
-        match index {
-            0 => {}
-            _ => shown.push('`'),
+        if index > 0 {
+            shown.push('`');
         }
         if index % 2 == 0 || plain(part) {
             shown.push_str(part);
@@ -192,6 +191,11 @@ mod tests {
 
     #[test]
     fn a_message_keeps_its_words_and_hides_its_names() {
+        let fields = "the query has no field `media_id, call_id`; `ANNA` is not supported";
+        assert_eq!(
+            message(fields, false),
+            "the query has no field `media_id, call_id`; `…` is not supported"
+        );
         let text = "`Anna/x` cannot be stored: `anna` is a stored file; mind `content-length`";
         assert_eq!(
             message(text, false),
