@@ -48,7 +48,9 @@ pub(crate) async fn open(options: &StoreOptions) -> Result<DynBlobStore, String>
     checked.map_err(|error| {
         let location = &options.store;
         let hint = match location {
-            Location::Bucket { cloud: Cloud::S3, .. } if env::var_os("AWS_ACCESS_KEY_ID").is_none() => {
+            Location::Bucket { cloud: Cloud::S3, .. }
+                if error.kind() != ErrorKind::InvalidRequest && env::var_os("AWS_ACCESS_KEY_ID").is_none() =>
+            {
                 " (AWS_ACCESS_KEY_ID is not set, so the credentials are this machine's own, if it has any)"
             }
             _ => "",
