@@ -13,15 +13,22 @@
 //! curl -i http://127.0.0.1:8080/
 //! ```
 //!
-//! The files are kept in memory, and gone when the program ends.
+//! The files are kept in memory, and gone when the program ends. Ctrl-C has it finish what it has begun.
 
-use std::{convert::Infallible, env, error::Error};
+use std::{convert::Infallible, env, error::Error, pin::pin, time::Duration};
 
 use hyper::{Request, Response, body::Incoming, server::conn::http1};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
 use kazoo_storage::{Body, KazooStorage, MemoryStore};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::ctrl_c,
+    time::{sleep, timeout},
+};
 use tower::{ServiceBuilder, service_fn};
+
+/// How long to wait for what has begun.
+const GRACE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -32,18 +39,34 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
+    let (connections, mut stop) = (GracefulShutdown::new(), pin!(ctrl_c()));
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = tokio::select! {
+            _ = &mut stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Of one connection, or of too many: it passes.
+                    eprintln!("{error}");
+                    sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
         let service = TowerToHyperService::new(service.clone());
+        // KAZOO keeps connections for 120 seconds and loses an upload that meets a closing one. Without a timer hyper
+        // closes none for being idle.
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection);
         tokio::spawn(async move {
-            // KAZOO keeps connections for 120 seconds and loses an upload that meets a closing one. Without a timer
-            // hyper closes none for being idle.
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 eprintln!("{peer}: {error}");
             }
         });
     }
+    drop(listener);
+    let _ = timeout(GRACE, connections.shutdown()).await;
+    Ok(())
 }
 
 /// The application's own service.

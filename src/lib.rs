@@ -139,5 +139,5 @@ struct Readme;
 #[doc = include_str!("../docs/axum.md")]
 #[doc = include_str!("../docs/hyper.md")]
 #[doc = include_str!("../docs/layers.md")]
-#[doc = include_str!("../docs/write-a-store.md")]
+#[cfg_attr(feature = "conformance", doc = include_str!("../docs/write-a-store.md"))]
 struct Pages;
