@@ -159,6 +159,25 @@ fn links_lead_somewhere() {
     assert!(followed > 30, "only {followed} links");
 }
 
+/// A fact's evidence is a capture that is here, for whoever looks.
+#[test]
+fn captures_that_are_named_exist() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kazoo");
+    let mut named = 0;
+    for page in pages() {
+        for name in page.captures() {
+            let found = fs::read_dir(&fixtures).unwrap().any(|entry| {
+                let file = entry.unwrap().file_name().into_string().unwrap();
+                file.strip_prefix(&name)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            });
+            assert!(found, "{}: there is no capture {name}", page.name);
+            named += 1;
+        }
+    }
+    assert!(named > 20, "only {named} captures");
+}
+
 /// The flags of one command, as its `--help` has them.
 fn flags(command: &str) -> BTreeSet<String> {
     let output = program().args([command, "--help"]).output().unwrap();

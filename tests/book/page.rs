@@ -108,6 +108,14 @@ impl Page {
             .collect()
     }
 
+    /// The captures that it names.
+    pub(crate) fn captures(&self) -> Vec<String> {
+        let spans = self.code_spans().into_iter();
+        spans
+            .filter(|span| span.starts_with('D') && span.contains("__"))
+            .collect()
+    }
+
     /// The flags that it says the program has, in prose and in commands.
     pub(crate) fn flags(&self) -> Vec<String> {
         let spans = self.code_spans().into_iter();
