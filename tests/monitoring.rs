@@ -137,6 +137,24 @@ fn the_alerts_name_what_is_measured() {
     }
 }
 
+/// `promtool` runs them.
+#[test]
+fn each_alert_is_fired_by_a_test() {
+    let tests = read("tests/alerts.yml");
+    let rules = read("docs/monitoring/alerts.yml");
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let mut count = 0;
+    for alert in alerts {
+        let fired = tests.split("- alertname: ").any(|case| {
+            let mut lines = case.lines().map(str::trim);
+            lines.next() == Some(alert) && lines.nth(1) == Some("exp_alerts:")
+        });
+        assert!(fired, "no test fires {alert}");
+        count += 1;
+    }
+    assert!(count > 10, "only {count} alerts");
+}
+
 #[test]
 fn the_dashboard_shows_all_that_is_measured_and_nothing_else() {
     let dashboard: Value = serde_json::from_str(&read("docs/monitoring/grafana.json")).unwrap();
