@@ -312,6 +312,16 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_is_explained_to_who_meets_it() {
+        let page = include_str!("../docs/troubleshooting.md");
+        let table = page.split("## All that the server says").nth(1).unwrap();
+        for kind in ErrorKind::ALL {
+            let named = format!("{} `{kind}`", kind.status().as_u16());
+            assert!(table.contains(&named), "{named}");
+        }
+    }
+
+    #[test]
     fn a_wrapped_error_of_ours_is_found_again() {
         let inner = Error::new(ErrorKind::InvalidBase64, "bad byte at offset 7");
         let wrapped = std::io::Error::other(inner);
