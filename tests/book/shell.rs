@@ -155,6 +155,8 @@ impl Shell {
         shell
             .args(["-ec", &command])
             .env("PATH", path)
+            // Whatever else runs on this machine.
+            .env("KAZOO_STORAGE_LISTEN", "127.0.0.1:0")
             .current_dir(&self.directory);
         let output = shell.stdin(Stdio::null()).output().unwrap();
         self.output = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
