@@ -101,7 +101,7 @@ pub(crate) struct ServeOptions {
     /// JSON file that says who is let in: networks, and users and tokens with what each may do; read again on SIGHUP
     ///
     /// Such as `{"networks": ["10.0.0.0/8"], "credentials": [{"user": "kazoo", "password": "…"}, {"token": "…"}]}`; a
-    /// token is the first segment behind the mount, and the README has the rest.
+    /// token is the first segment behind the mount, and docs/security.md has the rest.
     #[arg(long, env = "KAZOO_STORAGE_ACCESS", value_name = "FILE")]
     pub(crate) access: Option<PathBuf>,
 
