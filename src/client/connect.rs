@@ -112,7 +112,11 @@ async fn speak<S>(stream: S) -> Result<Sender, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+    // Head and body in one buffer, as KAZOO writes them. A queue of buffers that ends after the answer has come is no reason
+    // for hyper to look for the next request, which would then wait for ever.
+    let (sender, connection) = http1::Builder::new()
+        .writev(false)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Failure::new(FailureKind::Broken).with_source(BoxError::from(error)))?;
     // How it ends is told to the sender.

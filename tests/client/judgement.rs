@@ -1,6 +1,7 @@
 //! What the client makes of answers: redirects, being asked to wait, crashes, bodies that break off.
 
 use std::{
+    future::pending,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -9,7 +10,13 @@ use bytes::Bytes;
 use kazoo_storage::client::{
     Attachment, Client, Dialect, Document, Failure, FailureKind, Fetched, Handler, Patience, StorageUrl, Stored, Verb,
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, runtime::Builder};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    runtime::Builder,
+    sync::oneshot,
+    time::timeout,
+};
 
 use crate::{
     recorder::{Recorder, answer},
@@ -17,6 +24,9 @@ use crate::{
 };
 
 const CONTENT: &str = "ID3 some sound";
+
+/// What takes so long never ends.
+const LONG: Duration = Duration::from_secs(20);
 
 fn attachment() -> Attachment {
     let document = Document::from_json(r#"{"_id":"DOC","metadata":{"folder":"new"}}"#).unwrap();
@@ -186,6 +196,135 @@ async fn nobody_is_waited_for_longer_than_the_caller_allows() {
     let mut client = Client::new().patience(patience);
     let failure = client.store(&Dialect::D3, &handler, &attachment()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::TimedOut);
+}
+
+/// A connection on which a request has begun.
+async fn asked_for_something(server: &TcpListener) -> TcpStream {
+    let (mut stream, _) = server.accept().await.unwrap();
+    assert_ne!(stream.read(&mut [0; 64]).await.unwrap(), 0);
+    stream
+}
+
+/// Whatever a server leaves undone, and on a connection that was of use before too.
+#[tokio::test]
+async fn nothing_is_waited_for_longer_than_an_answer_may_take() {
+    let long = || {
+        Attachment::new(
+            "ACC",
+            Document::from_json(r#"{"_id":"DOC"}"#).unwrap(),
+            "a.mp3",
+            vec![0; 32 << 20],
+        )
+    };
+    let patience = Patience {
+        connect: Duration::from_millis(200),
+        answer: Duration::from_millis(200),
+        ..Patience::default()
+    };
+    for (scheme, attachment, sends, repeats, kind) in [
+        ("http", attachment(), "", false, FailureKind::TimedOut),
+        // No buffer holds this body, and nobody reads it.
+        ("http", long(), "", false, FailureKind::TimedOut),
+        (
+            "http",
+            attachment(),
+            "HTTP/1.1 200 OK\r\ncontent-le",
+            false,
+            FailureKind::TimedOut,
+        ),
+        (
+            "http",
+            attachment(),
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            true,
+            FailureKind::TimedOut,
+        ),
+        (
+            "http",
+            attachment(),
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n",
+            false,
+            FailureKind::TimedOut,
+        ),
+        (
+            "http",
+            attachment(),
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            false,
+            FailureKind::TimedOut,
+        ),
+        ("https", attachment(), "", false, FailureKind::Tls),
+    ] {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("{scheme}://{}", server.local_addr().unwrap());
+        let does_nothing_else = tokio::spawn(async move {
+            let mut stream = asked_for_something(&server).await;
+            while stream.write_all(sends.as_bytes()).await.is_ok() && repeats {}
+            pending::<()>().await;
+        });
+        let handler = Handler::new(url).unwrap();
+        let mut client = Client::new().patience(patience);
+        let stored = timeout(LONG, client.store(&Dialect::D3, &handler, &attachment)).await;
+        assert_eq!(stored.unwrap().unwrap_err().kind(), kind, "{scheme} {sends:?}");
+        does_nothing_else.abort();
+    }
+}
+
+/// An answer that comes early leaves a body unsent, on a connection that is then kept.
+#[tokio::test]
+async fn a_kept_connection_on_which_nothing_more_is_read_is_waited_for_as_long_as_for_an_answer() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let handler = Handler::new(format!("http://{}", server.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move {
+        let mut stream = asked_for_something(&server).await;
+        stream.write_all(&answer(201, "", b"")).await.unwrap();
+        pending::<()>().await;
+    });
+    let patience = Patience {
+        answer: Duration::from_millis(500),
+        ..Patience::default()
+    };
+    let mut client = Client::new().patience(patience);
+    let document = Document::from_json(r#"{"_id":"DOC"}"#).unwrap();
+    let long = Attachment::new("ACC", document, "a.mp3", vec![0; 32 << 20]);
+    let stored = client.store(&Dialect::D0, &handler, &long).await.unwrap();
+    let fetched = timeout(LONG, client.fetch(&Dialect::D0, &handler, &stored.url, &long)).await;
+    assert_eq!(fetched.unwrap().unwrap_err().kind(), FailureKind::TimedOut);
+}
+
+/// An early answer leaves the rest of a body to be sent, and whoever comes next waits for that alone.
+#[tokio::test]
+async fn a_connection_is_used_again_once_the_rest_of_a_body_is_sent() {
+    for len in (1..20).map(|step| step * 400_000) {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let handler = Handler::new(format!("http://{}", server.local_addr().unwrap())).unwrap();
+        let (taken, is_taken) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let mut stream = asked_for_something(&server).await;
+            stream.write_all(&answer(201, "", b"")).await.unwrap();
+            is_taken.await.unwrap();
+            let (mut received, mut end) = (0, Vec::new());
+            while received < len || !end.ends_with(b"\r\n\r\n") {
+                end.drain(..end.len().saturating_sub(4));
+                let read = stream.read_buf(&mut end).await.unwrap();
+                assert_ne!(read, 0);
+                received += read;
+            }
+            stream.write_all(&answer(200, "", CONTENT.as_bytes())).await.unwrap();
+        });
+        let document = Document::from_json(r#"{"_id":"DOC"}"#).unwrap();
+        let long = Attachment::new("ACC", document, "a.mp3", vec![0; len]);
+        let mut client = Client::new();
+        let stored = client.store(&Dialect::D0, &handler, &long).await.unwrap();
+        taken.send(()).unwrap();
+        let fetched = timeout(LONG, client.fetch(&Dialect::D0, &handler, &stored.url, &long)).await;
+        assert_eq!(
+            fetched.expect("what was sent is read").unwrap().content,
+            CONTENT,
+            "{len}"
+        );
+        serving.await.unwrap();
+    }
 }
 
 #[tokio::test]
