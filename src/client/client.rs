@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::{
     task::yield_now,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -30,7 +30,7 @@ pub struct Patience {
     pub connect: Duration,
     /// For a whole answer, from when its request begins to be sent: 60 seconds by default.
     pub answer: Duration,
-    /// In all, where the server asks to come again (a 503 with `Retry-After`): 60 seconds by default.
+    /// In all, from when the server first asks to come again (a 503 with `Retry-After`): 60 seconds by default.
     pub retry: Duration,
 }
 
@@ -251,6 +251,8 @@ impl Client {
         mut outgoing: Outgoing,
     ) -> Result<(Response<Bytes>, Course), Failure> {
         let mut course = Course::default();
+        // A delay of no seconds adds up to nothing, so it is the time itself that counts.
+        let mut asked_to_wait: Option<Instant> = None;
         loop {
             let answer = match self.send(&outgoing).await {
                 Ok(answer) => answer,
@@ -259,10 +261,12 @@ impl Client {
             let fail = |kind, answer, course| Err(Failure::new(kind).with_answer(answer).with_course(course));
             match judge::next(outgoing.request.method(), &outgoing.url, &answer) {
                 Next::Done => return Ok((answer, course)),
-                Next::Wait(delay) if course.waited + delay > self.patience.retry => {
-                    return fail(FailureKind::Waiting, answer, course);
-                }
                 Next::Wait(delay) => {
+                    let gone = asked_to_wait.map(|first| first.elapsed()).unwrap_or_default();
+                    if gone + delay > self.patience.retry {
+                        return fail(FailureKind::Waiting, answer, course);
+                    }
+                    asked_to_wait.get_or_insert_with(Instant::now);
                     sleep(delay).await;
                     course.waited += delay;
                 }

@@ -205,6 +205,21 @@ async fn asked_for_something(server: &TcpListener) -> TcpStream {
     stream
 }
 
+/// No delay at all is not waited for without an end either.
+#[tokio::test]
+async fn who_is_asked_to_come_again_at_once_gives_up_in_time() {
+    let recorder = Recorder::start(|_| answer(503, "retry-after: 0\r\n", b"")).await;
+    let patience = Patience {
+        retry: Duration::from_millis(50),
+        ..Patience::default()
+    };
+    let mut client = Client::new().patience(patience);
+    let (handler, attachment) = (handler(&recorder), attachment());
+    let stored = timeout(LONG, client.store(&Dialect::D3, &handler, &attachment)).await;
+    assert_eq!(stored.unwrap().unwrap_err().kind(), FailureKind::Waiting);
+    assert!(recorder.take().len() > 1);
+}
+
 /// Whatever a server leaves undone, and on a connection that was of use before too.
 #[tokio::test]
 async fn nothing_is_waited_for_longer_than_an_answer_may_take() {
