@@ -13,6 +13,7 @@ use kazoo_storage::{
     AccessRules, Base64, BlobKey, BlobStore, ByteRange, Credential, Error, ErrorKind, Fetched, KazooStorage,
     MemoryStore, Metadata, QueryKey, Result, Stored, Upload,
 };
+use tempfile::TempDir;
 
 use crate::{
     Report, SECRET, check,
@@ -21,6 +22,7 @@ use crate::{
         Turn::{Answer, Pass},
         page, start,
     },
+    green::written,
 };
 
 fn storage() -> KazooStorage {
@@ -455,12 +457,46 @@ async fn what_answers_late_or_closes_early() {
     assert_says(&report, 1, &["comes_again"]);
     assert_eq!(report.json["whole"], false);
 
-    let idle = Front {
+    // Who says how long a connection is kept does not say that it is closed now; who says that does no harm.
+    for (connection, causes) in [("keep-alive", &["idle_closed"][..]), ("close", &[])] {
+        let idle = Front {
+            idle: Some(Duration::from_millis(300)),
+            after: Box::new(move |_, _, mut answer| {
+                let headers = answer.headers_mut();
+                headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
+                headers.insert("keep-alive", HeaderValue::from_static("timeout=75"));
+                answer
+            }),
+            ..Front::default()
+        };
+        let running = start(idle, storage(), "/some_prefix").await;
+        let report = check(&[&running.url(), "--idle", "1"]).await;
+        assert_says(&report, i32::from(!causes.is_empty()), causes);
+    }
+    let silent = Front {
         idle: Some(Duration::from_millis(300)),
         ..Front::default()
     };
-    let running = start(idle, storage(), "/some_prefix").await;
+    let running = start(silent, storage(), "/some_prefix").await;
     assert_says(&check(&[&running.url(), "--idle", "1"]).await, 1, &["idle_closed"]);
     let stays = start(Front::default(), storage(), "/some_prefix").await;
     assert_says(&check(&[&stays.url(), "--idle", "1"]).await, 0, &[]);
+}
+
+/// As nginx does with a `proxy_pass` that has a path: between the settings and the storage, two slashes are one.
+#[tokio::test]
+async fn slashes_that_are_merged_harm_nothing() {
+    let directory = TempDir::new().unwrap();
+    for folder in ["/abs/base", "/abs/base/", "base/"] {
+        let merges = Front::before(|mut request| {
+            let target = request.uri().to_string().replace("//", "/");
+            *request.uri_mut() = target.parse().unwrap();
+            Pass(request)
+        });
+        let running = start(merges, storage(), "/some_prefix").await;
+        let url = running.url();
+        let settings = format!(r#"{{"url":"{url}","verb":"put","folder_base_path":"{folder}"}}"#);
+        let settings = written(&directory, "storage.json", &settings);
+        assert_says(&check(&["--settings", &settings]).await, 0, &[]);
+    }
 }
