@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::{
     task::yield_now,
@@ -19,6 +19,7 @@ use super::{
     handler::{Handler, Outgoing},
     judge::{self, MAX_REDIRECTS, Next},
     multipart::Boundary,
+    pieces::Pieces,
     url::{Origin, StorageUrl},
 };
 use crate::error::BoxError;
@@ -205,7 +206,7 @@ impl Client {
     /// Sends one request and takes one answer, whatever it is.
     pub async fn send(&mut self, outgoing: &Outgoing) -> Result<Response<Bytes>, Failure> {
         let origin = outgoing.url.origin();
-        let mut request = outgoing.request.clone().map(Full::new);
+        let mut request = outgoing.request.clone().map(Pieces::of);
         if let Some(kept) = self.connections.remove(origin) {
             // Has what came in the meantime be seen, such as that the server has closed it.
             yield_now().await;
@@ -290,7 +291,7 @@ impl Client {
     }
 }
 
-type Question = Request<Full<Bytes>>;
+type Question = Request<Pieces>;
 
 /// Why there is no answer.
 enum Unanswered {

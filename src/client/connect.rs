@@ -2,8 +2,6 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -21,6 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     failure::{Failure, FailureKind},
+    pieces::Pieces,
     url::Origin,
 };
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -73,8 +72,11 @@ impl fmt::Debug for Tls {
     }
 }
 
+/// How much of a body is held besides the body itself on its way out, and the longest head of an answer, in bytes.
+const BUFFER: usize = 64 * 1024;
+
 /// One connection.
-pub(super) type Sender = SendRequest<Full<Bytes>>;
+pub(super) type Sender = SendRequest<Pieces>;
 
 /// Opens a connection to `origin`, within this time in all.
 pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, patience: Duration) -> Result<Sender, Failure> {
@@ -116,6 +118,7 @@ where
     // for hyper to look for the next request, which would then wait for ever.
     let (sender, connection) = http1::Builder::new()
         .writev(false)
+        .max_buf_size(BUFFER)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Failure::new(FailureKind::Broken).with_source(BoxError::from(error)))?;

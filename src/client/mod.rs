@@ -42,6 +42,7 @@ mod json;
 mod judge;
 mod multipart;
 mod name;
+mod pieces;
 mod probe;
 mod status;
 mod url;
