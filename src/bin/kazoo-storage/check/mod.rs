@@ -46,9 +46,12 @@ type Outcome<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 /// Tries everything, and reports on stdout.
 pub(crate) fn run(options: &CheckOptions) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(check(options)));
+    let done = runtime.map_err(Into::into).and_then(|runtime| {
+        let done = runtime.block_on(check(options));
+        // The system may go on asking for the address of a host long after nobody waits for it.
+        runtime.shutdown_background();
+        done
+    });
     done.unwrap_or_else(|error| {
         eprintln!("kazoo-storage: {}", log::chain(&*error));
         ExitCode::from(NOT_TRIED)
