@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fmt::Write as _,
     io::{self, IsTerminal as _},
 };
@@ -20,8 +21,16 @@ struct Paint(bool);
 
 impl Paint {
     fn new() -> Self {
-        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self(!refused && io::stdout().is_terminal())
+        Self::of(
+            io::stdout().is_terminal(),
+            env::var_os("NO_COLOR").as_deref(),
+            env::var_os("TERM").as_deref(),
+        )
+    }
+
+    fn of(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> Self {
+        let refused = no_color.is_some_and(|value| !value.is_empty()) || term == Some(OsStr::new("dumb"));
+        Self(terminal && !refused)
     }
 
     fn with(&self, code: &str, text: &str) -> String {
@@ -145,4 +154,26 @@ fn last(report: &Report) -> String {
         );
     }
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_that_wants_them_gets_escape_sequences() {
+        let mark = |terminal, no_color: Option<&str>, term: &str| {
+            Paint::of(terminal, no_color.map(OsStr::new), Some(OsStr::new(term))).mark(true)
+        };
+        assert_eq!(mark(true, None, "xterm"), "\x1b[32m✓\x1b[0m");
+        assert_eq!(mark(true, Some(""), "xterm"), "\x1b[32m✓\x1b[0m");
+        for (terminal, no_color, term) in [
+            (false, None, "xterm"),
+            (true, Some("1"), "xterm"),
+            (true, Some("0"), "xterm"),
+            (true, None, "dumb"),
+        ] {
+            assert_eq!(mark(terminal, no_color, term), "✓");
+        }
+    }
 }
