@@ -296,7 +296,7 @@ async fn a_kept_connection_on_which_nothing_more_is_read_is_waited_for_as_long_a
         pending::<()>().await;
     });
     let patience = Patience {
-        answer: Duration::from_millis(500),
+        answer: Duration::from_secs(1),
         ..Patience::default()
     };
     let mut client = Client::new().patience(patience);
