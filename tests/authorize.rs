@@ -333,7 +333,19 @@ fn a_file_of_rules_is_right_or_says_what_is_wrong() {
         AccessRules::from_json(good).expect(good);
     }
     for (bad, says) in [
-        ("", "line 1"),
+        ("", "the JSON is cut off at line 1, column 0"),
+        (r#"{"networks": ["hush""#, "the JSON is cut off"),
+        ("{hush", "no JSON at line 1, column 2"),
+        (r#"{"credentials": [{"token": hush}]}"#, "no JSON at line 1, column 2"),
+        (
+            r#"{"credential": ["hush"]}"#,
+            "unknown key at line 1, column 13; there are networks, trusted_proxies and credentials, and in each of these",
+        ),
+        (r#"{"networks": "hush"}"#, "another type than the key is for at line 1"),
+        (
+            r#"{"networks": [], "networks": ["hush"]}"#,
+            "a key for the second time at line 1",
+        ),
         ("{}", "no network and no credential"),
         (r#"{"networks": ["10.0.0.0/40"]}"#, "10.0.0.0/40"),
         (r#"{"credentials": [{"user": "hush"}]}"#, "credential 1 needs"),
@@ -344,8 +356,14 @@ fn a_file_of_rules_is_right_or_says_what_is_wrong() {
         (r#"{"credentials": [{"token": ""}]}"#, "empty"),
         (r#"{"credentials": [{"user": "", "password": "hush"}]}"#, "empty"),
         (r#"{"credentials": [{"user": "hush", "password": ""}]}"#, "empty"),
-        (r#"{"credentials": [{"token": "hush", "hush": 1}]}"#, "line 1"),
-        (r#"{"credentials": [{"token": "hush", "may": "hush"}]}"#, "line 1"),
+        (
+            r#"{"credentials": [{"token": "hush", "hush": 1}]}"#,
+            "user, password, token, accounts and may",
+        ),
+        (
+            r#"{"credentials": [{"token": "hush", "may": "hush"}]}"#,
+            "no such `may` at line 1, column 48; it is read, write or both",
+        ),
     ] {
         let error = AccessRules::from_json(bad).expect_err(bad);
         assert!(error.message().contains(says), "{bad}: {error}");
@@ -391,7 +409,12 @@ fn what_may_be_a_secret_is_not_logged() {
         ("/p/secrett/ACC", "/p/***/ACC"),
         ("/p//secret", "/p/***"),
         ("/p", "/p"),
-        ("/secret/ACC", "/***/ACC"),
+        ("/p/x/secret/s%65cret/ACC", "/p/***/***/***/ACC"),
+        ("/p/secret/", "/p/***/"),
+        ("/secret/ACC", "/***"),
+        ("/other/secret/ACC", "/***"),
+        ("/prefix/secret/ACC", "/***"),
+        ("//p/secret/ACC", "/***"),
     ] {
         assert_eq!(rules.redact("/p", path), shown, "{path}");
     }

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt::Write as _};
+use std::borrow::Cow;
 
 use headers::{Authorization, HeaderMapExt as _, authorization::Basic};
 use http::{
@@ -9,6 +9,7 @@ use http::{
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use serde_json::error::Category;
 
 use super::{
     Authorizer, Credential,
@@ -64,14 +65,7 @@ impl AccessRules {
     /// without `accounts`, all are meant. [`ErrorKind::InvalidRequest`] says what is wrong, and where, without a secret.
     pub fn from_json(text: &str) -> Result<Self> {
         let wrong = |message: String| Error::new(ErrorKind::InvalidRequest, message);
-        let file: File = serde_json::from_str(text).map_err(|error| {
-            // serde's own text may quote what stands there.
-            wrong(format!(
-                "no access rules at line {}, column {}",
-                error.line(),
-                error.column()
-            ))
-        })?;
+        let file: File = serde_json::from_str(text).map_err(|error| wrong(fault(&error)))?;
         let mut rules = Self::new()
             .networks(file.networks)?
             .trusted_proxies(file.trusted_proxies)?;
@@ -137,18 +131,34 @@ impl AccessRules {
     /// `path` as it may be logged: without a segment that may be a secret, if there are tokens.
     ///
     /// That is the first one behind `mount`, whether it is right or not: a secret with a letter too much is nearly one.
+    /// Further behind, it is each that is a token, and outside of `mount`, where one may stand anywhere, it is all.
     #[must_use]
     pub fn redact<'a>(&self, mount: &str, path: &'a str) -> Cow<'a, str> {
         if !self.has_tokens() {
             return path.into();
         }
-        let below = path.strip_prefix(mount.trim_end_matches('/')).unwrap_or(path);
+        let below = path.strip_prefix(mount.trim_end_matches('/'));
+        let Some(below) = below.filter(|below| below.is_empty() || below.starts_with('/')) else {
+            return "/***".into();
+        };
         let Some((_, rest)) = split_segment(below) else {
             return path.into();
         };
         let mut shown = path.strip_suffix(below).unwrap_or_default().to_owned();
-        let _ = write!(shown, "/***{rest}");
+        shown.push_str("/***");
+        for segment in rest.split('/').skip(1) {
+            shown.push('/');
+            shown.push_str(if self.is_token(segment) { "***" } else { segment });
+        }
         shown.into()
+    }
+
+    /// Whether `segment`, as it stands in a path, is one of the tokens.
+    #[must_use]
+    pub fn is_token(&self, segment: &str) -> bool {
+        let segment = decoded(segment);
+        let shown = Shown::Secret(&segment);
+        self.credentials.iter().any(|credential| credential.is(&shown))
     }
 
     /// Whether a credential is a token, which may stand in a path.
@@ -252,6 +262,22 @@ fn with_target(uri: &Uri, path: &str, query: &str) -> Option<Uri> {
     parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
     Uri::from_parts(parts).ok()
 }
+
+/// What is wrong with the text, and where. serde's own message may quote what stands there, so only its kind is told.
+fn fault(error: &serde_json::Error) -> String {
+    let says = error.to_string();
+    let (what, keys) = match error.classify() {
+        Category::Eof => ("the JSON is cut off", ""),
+        Category::Syntax | Category::Io => ("no JSON", ""),
+        Category::Data if says.starts_with("unknown field") => ("unknown key", KEYS),
+        Category::Data if says.starts_with("duplicate field") => ("a key for the second time", ""),
+        Category::Data if says.starts_with("unknown variant") => ("no such `may`", "; it is read, write or both"),
+        Category::Data => ("another type than the key is for", KEYS),
+    };
+    format!("{what} at line {}, column {}{keys}", error.line(), error.column())
+}
+
+const KEYS: &str = "; there are networks, trusted_proxies and credentials, and in each of these user, password, token, accounts and may";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
