@@ -6,6 +6,7 @@
 mod admin;
 mod kazoo;
 mod limits;
+mod mount;
 mod process;
 
 use std::{

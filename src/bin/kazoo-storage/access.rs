@@ -4,12 +4,12 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use kazoo_storage::{AccessRules, SharedAccessRules};
 
-use crate::{cli::ServeOptions, log};
+use crate::{cli::ServeOptions, log, mount::Mount};
 
-/// The rules of `--access`; none if there is no such file and none is needed.
-pub(crate) fn rules(options: &ServeOptions) -> Result<Option<SharedAccessRules>, String> {
+/// The rules of `--access`, which suit the `mount`; none if there is no such file and none is needed.
+pub(crate) fn rules(options: &ServeOptions, mount: &Mount) -> Result<Option<SharedAccessRules>, String> {
     if let Some(path) = &options.access {
-        return Ok(Some(SharedAccessRules::new(read(path)?)));
+        return Ok(Some(SharedAccessRules::new(read(path, mount)?)));
     }
     if options.allow_anyone || is_loopback(options.listen) {
         return Ok(None);
@@ -25,16 +25,18 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-fn read(path: &Path) -> Result<AccessRules, String> {
+fn read(path: &Path, mount: &Mount) -> Result<AccessRules, String> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|error| format!("cannot read --access {shown}: {error}"))?;
-    AccessRules::from_json(&text).map_err(|error| format!("--access {shown}: {}", log::chain(&error)))
+    let rules = AccessRules::from_json(&text).map_err(|error| format!("--access {shown}: {}", log::chain(&error)))?;
+    mount.suits(&rules)?;
+    Ok(rules)
 }
 
 /// Reads the file of `--access` again. If it is wrong, nothing changes.
-pub(crate) fn reload(options: &ServeOptions, rules: &SharedAccessRules) -> Result<(), String> {
+pub(crate) fn reload(options: &ServeOptions, rules: &SharedAccessRules, mount: &Mount) -> Result<(), String> {
     if let Some(path) = &options.access {
-        rules.replace(read(path)?);
+        rules.replace(read(path, mount)?);
     }
     Ok(())
 }
@@ -51,7 +53,7 @@ mod tests {
         let Command::Serve(options) = Cli::parse_from(arguments).command else {
             panic!("not `serve`")
         };
-        rules(&options)
+        rules(&options, &Mount::new(None, None).unwrap())
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::mask;
+use crate::{mask, mount::Mount};
 
 /// How a record is written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -59,7 +59,7 @@ pub(crate) fn init(format: LogFormat) {
 /// Logs a line for each request that is over, and at `debug` one for each that begins.
 pub(crate) struct Requests {
     /// Where the files are.
-    pub(crate) mount: String,
+    pub(crate) mount: Mount,
     /// What says which part of a key is the account.
     pub(crate) settings: Option<KazooSettings>,
     /// Whether the line has the file's key; it does not belong there when it is a part of the metadata.
@@ -72,8 +72,8 @@ impl Requests {
     /// What of `path` may be shown.
     fn shown(&self, path: &str) -> String {
         match &self.access {
-            Some(rules) => mask::below(&self.mount, &rules.current().redact(&self.mount, path)),
-            None => mask::below(&self.mount, path),
+            Some(rules) => self.mount.mask(&rules.current().redact(self.mount.path(), path)),
+            None => self.mount.mask(path),
         }
     }
 
@@ -82,7 +82,7 @@ impl Requests {
             Some(settings) => settings.fields(key).account,
             None => key.segments().next().map(str::to_owned),
         };
-        account.filter(|account| mask::is_account(account))
+        account.filter(|account| mask::is_account(&self.mount.hide(account)))
     }
 }
 
@@ -124,7 +124,7 @@ impl Events for Requests {
         let path = self.shown(event.path);
         let key = event.outcome.and_then(Outcome::key).filter(|_| self.keys);
         let account = key.and_then(|key| self.account(key));
-        let key = key.map(|key| mask::path(&key.to_string()));
+        let key = key.map(|key| mask::path(&self.mount.hide(&key.to_string())));
         let elapsed_ms = (event.elapsed.as_secs_f64() * 1e6).round() / 1e3;
         macro_rules! line {
             ($level:ident) => {

@@ -14,6 +14,7 @@ mod linger;
 mod location;
 mod log;
 mod mask;
+mod mount;
 mod patience;
 mod plan;
 mod readiness;

@@ -21,7 +21,7 @@ const WORDS: [&str; 8] = [
 const EXTENSIONS: [&str; 9] = ["doc", "docx", "mp3", "mp4", "ogg", "pdf", "tiff", "txt", "wav"];
 
 /// What stands for a secret already.
-const REDACTED: &str = "***";
+pub(crate) const REDACTED: &str = "***";
 
 const HIDDEN: char = '…';
 

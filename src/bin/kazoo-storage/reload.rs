@@ -3,15 +3,21 @@
 use kazoo_storage::SharedAccessRules;
 use tokio::signal::unix::Signal;
 
-use crate::{access, cli::ServeOptions, tls::Tls};
+use crate::{access, cli::ServeOptions, mount::Mount, tls::Tls};
 
 /// Reads the files again on each of `hangups`. What is under way goes on as it began, and a file that is wrong changes
 /// nothing.
-pub(crate) async fn on(mut hangups: Signal, options: ServeOptions, rules: Option<SharedAccessRules>, tls: Option<Tls>) {
+pub(crate) async fn on(
+    mut hangups: Signal,
+    options: ServeOptions,
+    mount: Mount,
+    rules: Option<SharedAccessRules>,
+    tls: Option<Tls>,
+) {
     while hangups.recv().await.is_some() {
         let access = rules
             .as_ref()
-            .map(|rules| ("access rules", access::reload(&options, rules)));
+            .map(|rules| ("access rules", access::reload(&options, rules, &mount)));
         let tls = tls.as_ref().map(|tls| ("certificate", tls.reload()));
         for (what, reloaded) in access.into_iter().chain(tls) {
             match reloaded {

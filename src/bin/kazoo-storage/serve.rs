@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, uri::PathAndQuery};
+use http::Request;
 use kazoo_storage::{
     Base64, BlobStore, Body, DynBlobStore, Error, ErrorKind, KazooSettings, KazooStorage, LimitBody, MeasuredStore,
     MetadataKey, Metrics, Observe, PathKey, QueryKey, SettingsKey, SharedAccessRules,
@@ -37,6 +37,7 @@ use crate::{
     drain,
     exporter::Exporter,
     log,
+    mount::Mount,
     patience::Patience,
     readiness::Readiness,
     reload,
@@ -84,9 +85,16 @@ pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
 }
 
 async fn start(options: ServeOptions) -> Fallible<End> {
-    let access = access::rules(&options)?;
     let settings = options.settings.as_deref().map(settings).transpose()?;
-    let mount = mount(options.mount.as_deref(), settings.as_ref(), access.as_ref())?.to_owned();
+    let mount = Mount::new(options.mount.as_deref(), settings.as_ref())?;
+    let access = access::rules(&options, &mount)?;
+    if mount.is_masked() && !access.as_ref().is_some_and(|rules| rules.current().has_tokens()) {
+        tracing::warn!(
+            mount = mount.shown(),
+            "what is *** in the mount looks like a credential, and nobody is asked for it: name it in --access, and say with \
+             --mount what stands before it"
+        );
+    }
     let tls = Tls::open(&options.tls)?;
     // The port first: clients already wait for a store that takes long to open, and a second server on the same port
     // leaves the files alone.
@@ -125,10 +133,10 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     // Without a file to read again, SIGHUP is what it is to every program.
     let scheme = if tls.is_some() { "https" } else { "http" };
     let grace = options.grace;
-    tracing::info!(%address, scheme, mount, store = %options.store.store, "started");
+    tracing::info!(%address, scheme, mount = mount.shown(), store = %options.store.store, "started");
     if access.is_some() || tls.is_some() {
         let hangups = signal(SignalKind::hangup())?;
-        tokio::spawn(reload::on(hangups, options, access, tls));
+        tokio::spawn(reload::on(hangups, options, mount, access, tls));
     }
     // A server whose stdout is closed is a server still.
     let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
@@ -144,7 +152,7 @@ fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
 fn service(
     options: &ServeOptions,
     settings: Option<&KazooSettings>,
-    mount: &str,
+    mount: &Mount,
     access: Option<SharedAccessRules>,
     store: DynBlobStore,
     phase: watch::Receiver<Phase>,
@@ -164,13 +172,16 @@ fn service(
         Some(access) => storage.authorize(access.clone()),
         None => storage,
     };
-    let hint: Arc<str> =
-        format!("no storage here: it is mounted at {mount}; mind the URL in the storage settings").into();
+    let hint: Arc<str> = format!(
+        "no storage here: it is mounted at {}; mind the URL in the storage settings",
+        mount.shown()
+    )
+    .into();
     let elsewhere = tower::service_fn(move |_: Request<Body>| {
         let error = Error::new(ErrorKind::NotFound, hint.to_string());
         ready(Ok::<_, Infallible>(error.into_response()))
     });
-    let everywhere = storage.mount(mount).layer(
+    let everywhere = storage.mount(mount.path()).layer(
         LimitBody::new(max_body)
             .stall_timeout(options.limits.stall_timeout)
             .layer(elsewhere),
@@ -192,7 +203,7 @@ fn service(
         None => !matches!(options.key, KeySource::Metadata(_)),
     };
     let requests = log::Requests {
-        mount: mount.to_owned(),
+        mount: mount.clone(),
         settings: settings.cloned(),
         keys,
         access,
@@ -222,39 +233,4 @@ fn settings(path: &Path) -> Fallible<KazooSettings> {
         tracing::warn!(settings = %shown, "{warning}");
     }
     Ok(settings)
-}
-
-/// The mount that is asked for, or that of the settings: of a token in their URL, only what stands before it.
-fn mount<'a>(
-    asked: Option<&'a str>,
-    settings: Option<&'a KazooSettings>,
-    access: Option<&SharedAccessRules>,
-) -> Fallible<&'a str> {
-    match (asked, settings) {
-        (None, None) => Ok("/some_prefix"),
-        // Where in the path a token is, only its owner knows.
-        (None, Some(_)) if access.is_some_and(|rules| rules.current().has_tokens()) => Err(
-            "--access has tokens, and the path of the URL in --settings may have one: say with --mount what of that path stands \
-             before the token, which is all of it if the token is in the query or the user"
-                .into(),
-        ),
-        (None, Some(settings)) => Ok(settings.mount()),
-        (Some(path), settings) => {
-            let parsed = PathAndQuery::try_from(path).ok();
-            if !path.starts_with('/') || parsed.is_none_or(|parsed| parsed.path() != path) {
-                let message =
-                    "a mount is the path of a URL: it begins with `/`, and what is no letter or digit is percent-encoded";
-                return Err(format!("--mount {path:?}: {message}").into());
-            }
-            if settings.is_some_and(|settings| !is_below(settings.mount(), path)) {
-                return Err(format!("--mount {path}: the path of the URL in --settings does not begin so").into());
-            }
-            Ok(path)
-        }
-    }
-}
-
-fn is_below(path: &str, mount: &str) -> bool {
-    let rest = path.strip_prefix(mount.trim_end_matches('/'));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -1,0 +1,174 @@
+//! The path that every file is under, and what of it may be shown.
+//!
+//! KAZOO's token is a part of its URL, so a path that was copied from there may have one.
+
+use http::uri::PathAndQuery;
+use kazoo_storage::{AccessRules, KazooSettings};
+
+use crate::mask;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Mount {
+    path: String,
+    /// Whether the operator has said it, so that it ends before a token.
+    said: bool,
+    /// The segments, here and behind it in the URL of the settings, that may be a token.
+    secrets: Vec<String>,
+}
+
+impl Mount {
+    /// The mount that is `asked` for, or that of the settings.
+    pub(crate) fn new(asked: Option<&str>, settings: Option<&KazooSettings>) -> Result<Self, String> {
+        let url = settings.map(KazooSettings::mount);
+        let path = asked.or(url).unwrap_or("/some_prefix");
+        let parsed = PathAndQuery::try_from(path).ok();
+        if !path.starts_with('/') || parsed.is_none_or(|parsed| parsed.path() != path) {
+            let message =
+                "a mount is the path of a URL: it begins with `/`, and what is no letter or digit is percent-encoded";
+            return Err(format!("--mount: {message}"));
+        }
+        let Some(behind) = url.map_or(Some(""), |url| behind(url, path)) else {
+            return Err("--mount: the path of the URL in --settings does not begin so".to_owned());
+        };
+        let own = path.split('/').filter(|segment| looks_secret(segment));
+        let behind = behind.split('/').filter(|segment| !segment.is_empty());
+        Ok(Self {
+            path: path.to_owned(),
+            said: asked.is_some() || url.is_none(),
+            secrets: own.chain(behind).map(str::to_owned).collect(),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The mount as it may be shown.
+    pub(crate) fn shown(&self) -> String {
+        self.hide(&self.path)
+    }
+
+    /// Whether there is something in it that is not shown.
+    pub(crate) fn is_masked(&self) -> bool {
+        self.shown() != self.path
+    }
+
+    /// The path of a request as it may be logged.
+    pub(crate) fn mask(&self, path: &str) -> String {
+        mask::below(&self.shown(), &self.hide(path))
+    }
+
+    /// `path`, or a key, without what may be a token.
+    pub(crate) fn hide(&self, path: &str) -> String {
+        let shown = path.split('/').map(|segment| {
+            let secret = self.secrets.iter().any(|secret| secret == segment);
+            if secret { mask::REDACTED } else { segment }
+        });
+        shown.collect::<Vec<_>>().join("/")
+    }
+
+    /// Whether it ends before a token, if these rules have tokens.
+    pub(crate) fn suits(&self, rules: &AccessRules) -> Result<(), String> {
+        // Where in the path a token is, only its owner knows.
+        if !self.said && rules.has_tokens() {
+            return Err(
+                "--access has tokens, and the path of the URL in --settings may have one: say with --mount what of that path \
+                 stands before the token, which is all of it if the token is in the query or the user"
+                    .to_owned(),
+            );
+        }
+        if self.path.split('/').any(|segment| rules.is_token(segment)) {
+            return Err("--mount ends with a token of --access; write what stands before it".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What of `url`, a path, stands behind `mount`; none if it does not begin so.
+fn behind<'a>(url: &'a str, mount: &str) -> Option<&'a str> {
+    let rest = url.strip_prefix(mount.trim_end_matches('/'))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// Whether nobody would call a directory so.
+fn looks_secret(segment: &str) -> bool {
+    let has = |kind: fn(&char) -> bool| segment.chars().any(|letter| kind(&letter));
+    let (lower, upper) = (has(char::is_ascii_lowercase), has(char::is_ascii_uppercase));
+    let least = if lower && upper { 8 } else { 16 };
+    has(char::is_ascii_digit) && (lower || upper) && segment.len() >= least
+}
+
+#[cfg(test)]
+mod tests {
+    use kazoo_storage::Credential;
+
+    use super::*;
+
+    const HEX: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
+
+    fn settings(path: &str) -> KazooSettings {
+        KazooSettings::from_json(&format!(r#"{{"url":"http://h.example.com{path}","verb":"put"}}"#)).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_would_call_a_directory_is_not_shown() {
+        for (path, shown) in [
+            ("/", "/"),
+            ("/some_prefix", "/some_prefix"),
+            (
+                "/kazoo/files2024/VoicemailRecordings",
+                "/kazoo/files2024/VoicemailRecordings",
+            ),
+            (&format!("/some_prefix/{HEX}"), "/some_prefix/***"),
+            (&format!("/{HEX}/files"), "/***/files"),
+            ("/p/fI6n-3Qc", "/p/***"),
+        ] {
+            for mount in [Mount::new(Some(path), None), Mount::new(None, Some(&settings(path)))] {
+                let mount = mount.unwrap();
+                assert_eq!((mount.path(), &*mount.shown()), (path, shown));
+                assert_eq!(mount.is_masked(), path != shown, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_shown_of_the_mount_is_shown_of_no_request() {
+        let whole = format!("/p/{HEX}");
+        let copied = Mount::new(Some(&whole), None).unwrap();
+        // Whatever is behind a mount that is said is the token, however it looks.
+        let before = Mount::new(Some("/p"), Some(&settings(&whole))).unwrap();
+        let short = Mount::new(Some("/p"), Some(&settings("/p/system_data"))).unwrap();
+        for (mount, path, shown) in [
+            (&copied, format!("{whole}/Anna"), "/p/***/…"),
+            (&copied, format!("/other/{HEX}/Anna"), "/…/***/…"),
+            (&before, format!("{whole}/Anna"), "/p/***/…"),
+            (
+                &short,
+                "/p/system_data/system_data.mp3".to_owned(),
+                "/p/***/system_data.mp3",
+            ),
+        ] {
+            assert_eq!(mount.mask(&path), shown, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_mount_ends_before_a_token() {
+        let rules = AccessRules::new().credential(Credential::token("hush"));
+        let networks = AccessRules::new().networks(["10.0.0.0/8"]).unwrap();
+        let url = settings("/p/hush");
+        for (asked, from, suits) in [
+            (None, None, true),
+            (Some("/p"), None, true),
+            (Some("/p"), Some(&url), true),
+            (Some("/p/hush"), None, false),
+            (Some("/p/h%75sh/q"), None, false),
+            (Some("/p/hush"), Some(&url), false),
+            (None, Some(&url), false),
+        ] {
+            let mount = Mount::new(asked, from).unwrap();
+            assert_eq!(mount.suits(&rules).is_ok(), suits, "{mount:?}");
+            assert!(mount.suits(&networks).is_ok(), "{mount:?}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A mount that was copied from KAZOO's URL has the token in it: nobody may read it there.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use crate::{
+    complaint,
+    process::{Server, eventually},
+};
+
+const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
+
+#[test]
+fn a_mount_with_a_token_of_the_rules_is_refused() {
+    let root = TempDir::new().unwrap();
+    let rules = root.path().join("access.json");
+    let data = root.path().join("data");
+    let write = |rule: &str| fs::write(&rules, rule).unwrap();
+    let token = format!(r#"{{"credentials":[{{"token":"{TOKEN}"}}]}}"#);
+    let access = ["--access", rules.to_str().unwrap()];
+    let mount = format!("--mount=/some_prefix/{TOKEN}");
+
+    write(&token);
+    let start = ["serve", "--listen=127.0.0.1:0", "--store", data.to_str().unwrap()];
+    let line = complaint(&[&start[..], &access, &[&mount]].concat());
+    assert!(
+        line.contains("--mount ends with a token of --access; write what stands before it"),
+        "{line}"
+    );
+    assert!(!line.contains(TOKEN), "{line}");
+
+    // No more is it by rules that come later.
+    write(r#"{"networks":["127.0.0.1"]}"#);
+    let server = Server::start(&data, &[&access[..], &[&mount]].concat());
+    write(&token);
+    server.signal("HUP");
+    eventually("the fault is logged", || {
+        server.log().contains("stays as it was").then_some(())
+    });
+    assert!(server.log().contains("--mount ends with a token"), "{}", server.log());
+    let file = format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3");
+    assert_eq!(server.connect().put(&file, b"content").status, 201);
+    assert!(!server.log().contains(TOKEN), "{}", server.log());
+}
+
+#[test]
+fn what_looks_like_a_token_in_the_mount_is_neither_logged_nor_answered() {
+    let root = TempDir::new().unwrap();
+    let settings = root.path().join("storage.json");
+    let url = format!("http://storage.example.com:8080/some_prefix/{TOKEN}");
+    fs::write(&settings, format!(r#"{{"url":"{url}","verb":"put"}}"#)).unwrap();
+    let settings = ["--settings", settings.to_str().unwrap()];
+    let mount = format!("--mount=/some_prefix/{TOKEN}");
+    let before = [&settings[..], &["--mount=/some_prefix"]].concat();
+    for (options, warned, mount) in [
+        (&settings[..], true, format!("/some_prefix/{TOKEN}")),
+        (&[&*mount], true, format!("/some_prefix/{TOKEN}")),
+        (&before, false, "/some_prefix".to_owned()),
+    ] {
+        let mut server = Server::start(&root.path().join("data"), options);
+        let mut client = server.connect();
+        let stored = client.put(&format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), b"content");
+        assert_eq!(stored.status, 201);
+        let wrong = client.get(&format!("/other/{TOKEN}/ACC/DOC/a.mp3"));
+        let answer = String::from_utf8(wrong.body).unwrap();
+        let shown = mount.replace(TOKEN, "***");
+        assert!(
+            wrong.status == 404 && answer.contains(&format!("it is mounted at {shown};")),
+            "{answer}"
+        );
+        drop(client);
+        server.stop();
+        let log = server.log();
+        assert!(log.contains("/some_prefix/***/…/…/….mp3"), "{log}");
+        assert_eq!(log.contains("name it in --access"), warned, "{log}");
+        assert!(!log.contains(TOKEN) && !answer.contains(TOKEN), "{answer} {log}");
+    }
+}
