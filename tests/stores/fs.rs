@@ -2,15 +2,20 @@
 
 use std::{
     fs,
-    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, symlink},
+    },
     path::Path,
     sync::Arc,
 };
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobKey, BlobStore, Body, ByteRange, Digest, Error, ErrorKind, Metadata, Stored, Upload, store::FsStore,
+    Blob, BlobCatalog, BlobKey, BlobStore, Body, ByteRange, Digest, Error, ErrorKind, Metadata, Stored, Upload,
+    store::FsStore,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -333,6 +338,100 @@ async fn a_root_that_is_removed_under_the_store_is_unavailable() {
         store.check().await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+}
+
+/// Whoever runs the tests: an upload is written where nothing can be put any more.
+#[tokio::test]
+async fn a_root_that_takes_no_directory_is_unavailable_though_the_staging_directory_works() {
+    let above = tempfile::tempdir().unwrap();
+    let root = above.path().join("root");
+    let store = open(&root);
+    store.check().await.unwrap();
+    fs::rename(root.join(".stage"), above.path().join("stage")).unwrap();
+    fs::remove_dir(&root).unwrap();
+    let error = store.check().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.message().contains("make a directory in its root"), "{error}");
+    assert_eq!(fs::read_dir(above.path().join("stage")).unwrap().count(), 1, "the lock");
+}
+
+#[tokio::test]
+async fn a_root_without_the_right_to_write_is_unavailable() {
+    let (store, root) = fresh();
+    let may = |mode| fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
+    may(0o500);
+    // Root may do everything.
+    let free = fs::create_dir(root.path().join("other")).is_ok();
+    let checked = store.check().await;
+    // One that a crash has left tells nothing.
+    may(0o700);
+    fs::create_dir(root.path().join(".check")).unwrap();
+    may(0o500);
+    let again = store.check().await;
+    may(0o700);
+    for checked in [checked, again] {
+        match checked {
+            Ok(()) => assert!(free, "it cannot write there"),
+            Err(error) => {
+                assert!(!free && error.kind() == ErrorKind::Unavailable, "{error}");
+                assert!(error.message().contains("server's user"), "{error}");
+            }
+        }
+    }
+    store.check().await.unwrap();
+    assert!(!root.path().join(".check").exists(), "and goes with the next check");
+}
+
+#[test]
+fn checks_disturb_neither_each_other_nor_uploads_nor_listings() {
+    let (store, root) = fresh();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut checks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let store = store.clone();
+            checks.spawn(async move {
+                for _ in 0..50 {
+                    store.check().await.unwrap();
+                }
+            });
+        }
+        for number in 0..50 {
+            store
+                .put(upload(&format!("ACC{number}/DOC/a.mp3"), "content"))
+                .await
+                .unwrap();
+            let entries: Vec<_> = BlobCatalog::list(&store, None).collect().await;
+            assert_eq!(entries.len(), number + 1);
+            assert!(entries.iter().all(Result::is_ok), "{entries:?}");
+        }
+        checks.join_all().await;
+    });
+    assert!(!root.path().join(".check").exists());
+}
+
+#[test]
+fn what_is_wrong_with_a_root_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("file");
+    fs::write(&file, "").unwrap();
+    for (bad, says) in [
+        (file.as_path(), "its root is a file, and not a directory"),
+        (
+            &file.join("below"),
+            "failed to make its root directory: Not a directory",
+        ),
+        #[cfg(target_os = "linux")]
+        (Path::new("/proc/none"), "failed to make its root directory: "),
+        #[cfg(target_os = "linux")]
+        (Path::new("/proc"), "failed to make its staging directory: "),
+    ] {
+        let error = FsStore::open(bad).unwrap_err();
+        assert!(error.message().contains(says), "{error}");
     }
 }
 

@@ -11,7 +11,20 @@ use crate::error::{Error, ErrorKind};
 /// The message names no path of the machine: it is shown to the administrator of KAZOO.
 pub(super) fn failed(do_what: &'static str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
-    let kind = kind(&error);
+    explained(kind(&error), do_what, error)
+}
+
+/// The error for `error` where it is about no file that is stored, but about what the store itself has.
+pub(super) fn broken(do_what: &'static str, error: impl Into<io::Error>) -> Error {
+    let error = error.into();
+    let kind = match kind(&error) {
+        ErrorKind::NotFound => ErrorKind::Unavailable,
+        kind => kind,
+    };
+    explained(kind, do_what, error)
+}
+
+fn explained(kind: ErrorKind, do_what: &'static str, error: io::Error) -> Error {
     let message = match kind {
         ErrorKind::StorageFull => "the storage's file system, or a quota on it, is full; make room".into(),
         ErrorKind::NotFound => "no file is stored under this name".into(),

@@ -61,6 +61,7 @@ const GATHER: usize = 64 << 10;
 /// ROOT/ACCOUNT_ID/DOCUMENT_ID/message.mp3          the media, exactly the bytes that were uploaded
 /// ROOT/ACCOUNT_ID/DOCUMENT_ID/.message.mp3.json    its sidecar: what else there is to know about it
 /// ROOT/.stage/                                     uploads under way, the journal, and the lock of the root
+/// ROOT/.check/                                     for a moment, while the store is checked
 /// ```
 ///
 /// **The media** is a directory for each segment of the key but the last, and a file for that. A segment is its file
@@ -200,7 +201,7 @@ impl FsOptions {
 
     /// Opens the store in `root`, as [`FsStore::open`] does.
     pub fn open(&self, root: impl AsRef<Path>) -> Result<FsStore> {
-        let tree = Tree::open(root.as_ref()).map_err(|error| failed("open its root", error))?;
+        let tree = Tree::open(root.as_ref())?;
         let stage = Arc::new(stage::Stage::open(tree.root())?);
         let replayed = journal::replay(&tree, &stage)?;
         stage.sweep()?;
@@ -340,12 +341,15 @@ impl BlobStore for FsStore {
 
     async fn check(&self) -> Result<()> {
         let store = Arc::clone(&self.0);
-        blocking(move || match &store.journal {
-            None => store.stage.check(|_| Ok(())),
-            Some(journal) => {
-                journal.check()?;
-                store.stage.check(|staged| journal.sync_besides(|| staged.sync()))
+        blocking(move || {
+            match &store.journal {
+                None => store.stage.check(|_| Ok(()))?,
+                Some(journal) => {
+                    journal.check()?;
+                    store.stage.check(|staged| journal.sync_besides(|| staged.sync()))?;
+                }
             }
+            store.tree.check()
         })
         .await
     }

@@ -16,7 +16,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{error::failed, tree};
+use super::{
+    error::{broken, failed},
+    tree,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) const DIRECTORY: &str = ".stage";
@@ -38,15 +41,15 @@ pub(super) struct Stage {
 impl Stage {
     /// Locks the root.
     pub(super) fn open(root: &File) -> Result<Self> {
-        let broken = |errno: Errno| failed("open its staging directory", errno);
+        let unopened = |errno: Errno| broken("open its staging directory", errno);
         match rustix::fs::mkdirat(root, DIRECTORY, Mode::from_raw_mode(0o700)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(failed("make its staging directory", errno)),
+            Err(errno) => return Err(broken("make its staging directory", errno)),
         }
         let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(root, DIRECTORY, flags | OFlags::DIRECTORY, Mode::empty()).map_err(broken)?;
+        let dir = rustix::fs::openat(root, DIRECTORY, flags | OFlags::DIRECTORY, Mode::empty()).map_err(unopened)?;
         let mode = Mode::from_raw_mode(0o600);
-        let lock = rustix::fs::openat(&dir, LOCK, flags | OFlags::RDWR | OFlags::CREATE, mode).map_err(broken)?;
+        let lock = rustix::fs::openat(&dir, LOCK, flags | OFlags::RDWR | OFlags::CREATE, mode).map_err(unopened)?;
         let lock = File::from(lock);
         match lock.try_lock() {
             Ok(()) => {}

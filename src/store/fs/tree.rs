@@ -13,13 +13,16 @@ use rustix::{
 };
 
 use super::{
-    error::failed,
+    error::{broken, failed},
     name::{Decoded, KeyPath, Name, Obstacle},
 };
 use crate::error::{Error, ErrorKind, Result};
 
 /// Owner and group: the files are private, and a group can be let in to read and back them up.
 const DIRECTORY: Mode = Mode::from_raw_mode(0o750);
+
+/// The directory that a check makes; as all names with a leading dot, it is none that a key has.
+const CHECK: &str = ".check";
 
 /// No link is followed, nothing is inherited by a child process, and opening a FIFO does not wait for a writer.
 pub(super) const READ: OFlags = OFlags::RDONLY
@@ -45,9 +48,16 @@ pub(super) enum Found {
 
 impl Tree {
     /// The directory `root`, made with its parents if it is not there.
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root)?;
-        Self::open_existing(root)
+    pub(super) fn open(root: &Path) -> Result<Self> {
+        let made = fs::create_dir_all(root);
+        if made.is_err() && root.exists() {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "its root is a file, and not a directory",
+            ));
+        }
+        made.map_err(|error| broken("make its root directory", error))?;
+        Self::open_existing(root).map_err(|error| broken("open its root", error))
     }
 
     /// The directory `root`, which is there.
@@ -115,6 +125,22 @@ impl Tree {
             };
         }
         Ok(dir)
+    }
+
+    /// Makes a directory in the root and removes it, as the first upload of an account makes one.
+    ///
+    /// It has the same name whoever checks: one that was left by a crash goes with the next check, and one that another
+    /// check has just removed was made.
+    pub(super) fn check(&self) -> Result<()> {
+        let blame = |errno| broken("make a directory in its root", errno);
+        match rustix::fs::mkdirat(&self.root, CHECK, DIRECTORY) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(blame(errno)),
+        }
+        match rustix::fs::unlinkat(&self.root, CHECK, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(errno) => Err(blame(errno)),
+        }
     }
 
     /// Removes the directories on the way to `path` that are empty, the innermost first.
