@@ -382,6 +382,19 @@ fn access_rules_are_read_again_on_sighup() {
     }
 }
 
+/// Neither a reload nor a terminal that is closed ends a server.
+#[test]
+fn sighup_with_nothing_to_read_again_is_logged_and_ends_nothing() {
+    let root = TempDir::new().unwrap();
+    let mut server = Server::start(root.path(), &[]);
+    server.signal("HUP");
+    eventually("it is logged", || {
+        server.log().contains("nothing to read again").then_some(())
+    });
+    assert_eq!(server.connect().put(FILE, b"content").status, 201);
+    server.stop();
+}
+
 /// A certificate for `localhost` that is its own authority, written to `directory` with its key.
 fn certificate(directory: &Path) -> Tls {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -5,7 +5,7 @@ use tokio::signal::unix::Signal;
 
 use crate::{access, cli::ServeOptions, mount::Mount, tls::Tls};
 
-/// Reads the files again on each of `hangups`. What is under way goes on as it began, and a file that is wrong changes
+/// Reads the files again, if there are any, on each of `hangups`. What is under way goes on as it began, and a file that is wrong changes
 /// nothing.
 pub(crate) async fn on(
     mut hangups: Signal,
@@ -15,6 +15,9 @@ pub(crate) async fn on(
     tls: Option<Tls>,
 ) {
     while hangups.recv().await.is_some() {
+        if rules.is_none() && tls.is_none() {
+            tracing::info!("nothing to read again: there is neither --access nor --tls-cert");
+        }
         let access = rules
             .as_ref()
             .map(|rules| ("access rules", access::reload(&options, rules, &mount)));

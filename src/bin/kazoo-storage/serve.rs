@@ -85,6 +85,8 @@ pub(crate) fn run(options: ServeOptions) -> Fallible<ExitCode> {
 }
 
 async fn start(options: ServeOptions) -> Fallible<End> {
+    // From here on it ends nothing: neither a terminal that is closed, nor a reload while the store is being opened.
+    let hangups = signal(SignalKind::hangup())?;
     let settings = options.settings.as_deref().map(settings).transpose()?;
     let mount = Mount::new(options.mount.as_deref(), settings.as_ref())?;
     let access = access::rules(&options, &mount)?;
@@ -130,14 +132,10 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     let address = listener.local_addr()?;
     // Before anybody can know that the server runs: from here on no signal ends it in another way.
     let signals = Signals::new()?;
-    // Without a file to read again, SIGHUP is what it is to every program.
     let scheme = if tls.is_some() { "https" } else { "http" };
     let grace = options.grace;
     tracing::info!(%address, scheme, mount = mount.shown(), store = %options.store.store, "started");
-    if access.is_some() || tls.is_some() {
-        let hangups = signal(SignalKind::hangup())?;
-        tokio::spawn(reload::on(hangups, options, mount, access, tls));
-    }
+    tokio::spawn(reload::on(hangups, options, mount, access, tls));
     // A server whose stdout is closed is a server still.
     let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
     Ok(accept::serve(listener, site, phases, signals, grace).await)
