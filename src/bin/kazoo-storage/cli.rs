@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::BoolishValueParser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use kazoo_storage::KazooStorage;
 
@@ -23,6 +27,25 @@ use crate::{
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// What the command line says; ends the process if it is wrong.
+    pub(crate) fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|mut error| {
+            let names = |kind| {
+                let named = error.get(kind).map(ToString::to_string);
+                named.is_some_and(|named| named.contains("--settings"))
+            };
+            if error.kind() == ErrorKind::ArgumentConflict
+                && (names(ContextKind::InvalidArg) || names(ContextKind::PriorArg))
+            {
+                let why = "the document of --settings says where a name is and what base64 is, and another word could only differ";
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![why.into()]));
+            }
+            error.exit()
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,7 +89,8 @@ pub(crate) struct ServeOptions {
         long,
         env = "KAZOO_STORAGE_LISTEN",
         value_name = "ADDR:PORT",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = address
     )]
     pub(crate) listen: SocketAddr,
 
@@ -74,11 +98,11 @@ pub(crate) struct ServeOptions {
     /// does not work and from the first SIGTERM on; without it there are none
     ///
     /// Whoever reaches it may ask, so keep it from where KAZOO's users are; it has no names, no numbers and no secrets.
-    #[arg(long, env = "KAZOO_STORAGE_ADMIN", value_name = "ADDR:PORT")]
+    #[arg(long, env = "KAZOO_STORAGE_ADMIN", value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) admin: Option<SocketAddr>,
 
-    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: says where a name is, what base64 is,
-    /// and the mount, unless `--mount` does
+    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: says where a name is and what base64
+    /// is, as `--key` and `--base64` do otherwise, and the mount, unless `--mount` does
     #[arg(
         long,
         env = "KAZOO_STORAGE_SETTINGS",
@@ -288,6 +312,11 @@ impl FromStr for KeySource {
             _ => Err("expected `path`, `query=NAME` or `metadata=FIELD[,FIELD…]`"),
         }
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all addresses of the machine")
 }
 
 fn head_size(text: &str) -> Result<Size, &'static str> {

@@ -162,7 +162,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     while let Some(error) = cause {
         // Many errors say their cause themselves.
         let message = error.to_string();
-        if !text.ends_with(&message) {
+        if !text.contains(&message) {
             let _ = write!(text, ": {message}");
         }
         cause = error.source();
@@ -183,5 +183,8 @@ mod tests {
         assert_eq!(chain(&error), "cannot write: no space");
         let outer = Error::new(ErrorKind::Internal, "failed: cannot write").with_source(error);
         assert_eq!(chain(&outer), "failed: cannot write: no space");
+        let advice = Error::new(ErrorKind::Unavailable, "failed: no right; ask for it")
+            .with_source(io::Error::other("no right"));
+        assert_eq!(chain(&advice), "failed: no right; ask for it");
     }
 }

@@ -28,14 +28,12 @@ mod tls;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// A request allocates some 75 times, small and short-lived, and an upload's bytes are freed on another thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli::Cli { command } = cli::Cli::parse();
+    let cli::Cli { command } = cli::Cli::read();
     let result = match command {
         cli::Command::Serve(options) => serve::run(*options),
         cli::Command::Plan(options) => plan::run(&options),
