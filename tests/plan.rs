@@ -229,3 +229,14 @@ fn what_kazoo_would_refuse_is_said_beforehand() {
     let (done, _, told) = plan(&[]);
     assert!(!done && told.contains("--url is missing"), "{told}");
 }
+
+/// The server takes such a document, and says what will come of it.
+#[test]
+fn a_document_without_a_plan_is_warned_of() {
+    let (_, document, _) = plan(&["--url", "http://storage.example.com:8080/p"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let settings = scratch.path().join("storage.json");
+    fs::write(&settings, document.replace("\"plan\"", "\"plna\"")).unwrap();
+    let log = Server::start(scratch.path(), &["--settings", settings.to_str().unwrap()]).stop();
+    assert!(log.contains("WARN") && log.contains("stores nothing by it"), "{log}");
+}

@@ -164,3 +164,62 @@ async fn what_people_read_is_short() {
     );
     assert!(said.contains("--mount") && !said.contains("left behind"), "{said}");
 }
+
+#[tokio::test]
+async fn a_document_by_which_kazoo_stores_nothing() {
+    let directory = TempDir::new().unwrap();
+    let server = serve(directory.path(), &[]).await;
+    let to = |handler: &str| serde_json::json!({"attachments": {"handler": handler}});
+    let url = format!("http://127.0.0.1:{}/some_prefix", server.port);
+    let handler = serde_json::json!({"handler": "http", "settings": {"url": url, "verb": "put"}});
+    let types = serde_json::json!({"mailbox_message": to("US"), "fax": to("US")});
+    let whole =
+        serde_json::json!({"data": {"attachments": {"US": handler}, "plan": {"modb": {"types": types}}}}).to_string();
+    for (document, exit, causes, says) in [
+        (whole.clone(), 0, vec![], ""),
+        (
+            whole.replace("\"plan\"", "\"plna\""),
+            1,
+            vec!["no_plan", "warning"],
+            "has no `plan`",
+        ),
+        (
+            whole.replace("\"modb\"", "\"mdb\""),
+            1,
+            vec!["no_plan", "warning"],
+            "no part of `plan`",
+        ),
+        (
+            whole.replace("mailbox_message", "voicemail"),
+            0,
+            vec!["warning"],
+            "the type `voicemail`",
+        ),
+        (
+            whole.replacen("\"handler\":\"US\"", "\"handler\":\"abc\"", 1),
+            0,
+            vec!["warning"],
+            "`abc`",
+        ),
+        (
+            whole["{\"data\":".len()..whole.len() - 1].to_owned(),
+            0,
+            vec!["warning"],
+            "{\"data\": {…}}",
+        ),
+    ] {
+        let file = written(&directory, "storage.json", &document);
+        let report = check(&["--settings", &file]).await;
+        assert_eq!(
+            (report.exit, report.causes()),
+            (exit, causes),
+            "{document}: {:#}",
+            report.json
+        );
+        assert!(
+            report.json["findings"].to_string().replace("\\\"", "\"").contains(says),
+            "{:#}",
+            report.json
+        );
+    }
+}

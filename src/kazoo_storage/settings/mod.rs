@@ -4,6 +4,7 @@ mod element;
 mod field;
 mod given;
 mod pieces;
+mod plan;
 mod raw;
 mod url;
 mod written;
@@ -74,6 +75,7 @@ pub struct KazooSettings {
     key: SettingsKey,
     base64: Base64,
     template: Option<Template>,
+    unused: Option<String>,
     warnings: Vec<String>,
 }
 
@@ -83,9 +85,10 @@ impl KazooSettings {
     /// [`ErrorKind::InvalidRequest`] for what KAZOO refuses, crashes on or cannot be served by; the message says why and
     /// what to write instead. What merely may fail is among the [`warnings`](Self::warnings).
     pub fn from_json(json: &str) -> Result<Self> {
-        let written = Written::from_json(json)?;
+        let (written, plan) = Written::with_plan(json)?;
         let url = SettingsUrl::parse(&written.url)?;
-        let mut warnings = url.warnings();
+        let mut warnings = plan.warnings;
+        warnings.extend(url.warnings());
         // In the path a `?` ends the name, and in the query a `&`.
         let ends = if url.query().is_some() { ['&', '#'] } else { ['?', '#'] };
         let folders = written.folders.segments(&ends)?;
@@ -144,6 +147,7 @@ impl KazooSettings {
             key,
             base64,
             template,
+            unused: plan.unused,
             warnings,
         })
     }
@@ -169,9 +173,15 @@ impl KazooSettings {
         self.base64
     }
 
-    /// What may fail, each with what to do about it.
+    /// What may fail, each with what to do about it; that nothing is stored by them, as [`unused`](Self::unused) says, first.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
-        self.warnings.iter().map(String::as_str)
+        self.unused.iter().chain(&self.warnings).map(String::as_str)
+    }
+
+    /// Why KAZOO stores nothing by these settings, if they are in a document whose `plan` does not lead to their handler.
+    #[must_use]
+    pub fn unused(&self) -> Option<&str> {
+        self.unused.as_deref()
     }
 
     /// What the segments of `key` are by `field_list`; all unknown if it does not fit, or if the metadata is the key.
@@ -267,7 +277,19 @@ mod tests {
         ] {
             assert_eq!(KazooSettings::from_json(&document).unwrap().mount(), "/p", "{document}");
         }
+        assert_eq!(KazooSettings::from_json(settings).unwrap().warnings().count(), 0);
         let handler = format!(r#"{{"handler":"http","settings":{settings}}}"#);
+        let whole =
+            format!(r#"{{"attachments":{{"A":{handler}}},"plan":{{"modb":{{"attachments":{{"handler":"A"}}}}}}}}"#);
+        let bare = KazooSettings::from_json(&whole).unwrap();
+        assert!(bare.unused().is_none() && bare.warnings().count() == 1);
+        assert!(bare.warnings().next().unwrap().contains("/v2/accounts/{ID}/storage"));
+        let wrapped = KazooSettings::from_json(&format!(r#"{{"data":{whole}}}"#)).unwrap();
+        assert_eq!(wrapped.warnings().count(), 0);
+        let unused = KazooSettings::from_json(&format!(r#"{{"data":{}}}"#, whole.replace("plan", "plna"))).unwrap();
+        assert!(unused.unused().is_some() && unused.warnings().next() == unused.unused());
+        assert!(message(&format!(r#"{{"data":{settings}}}"#)).contains("no `attachments`"));
+        assert!(message(r#"{"plan":{}}"#).contains("no `attachments`"));
         for (handlers, says) in [
             (s3.to_owned(), "no entry"),
             (format!(r#""A":{handler},"B":{handler}"#), "several"),

@@ -7,6 +7,7 @@ use super::{
     element::Element,
     given::Given,
     invalid,
+    plan::Plan,
     raw::{check_raw, segments},
 };
 use crate::error::Result;
@@ -36,13 +37,19 @@ pub(crate) struct Folders {
 }
 
 impl Written {
+    #[cfg(feature = "client")]
     pub(crate) fn from_json(json: &str) -> Result<Self> {
+        Self::with_plan(json).map(|(written, _)| written)
+    }
+
+    /// With what is to be said of the document that they are in.
+    pub(super) fn with_plan(json: &str) -> Result<(Self, Plan)> {
         let value = serde_json::from_str(json).map_err(|error| {
             // serde's own text may quote what stands there.
             let (line, column) = (error.line(), error.column());
             invalid(format!("no storage settings: no JSON at line {line}, column {column}"))
         })?;
-        let mut given = Given::new(value)?;
+        let (mut given, plan) = Given::new(value)?;
         let url = given.required("url", "a text")?;
         let verb: String = given.required("verb", "`put` or `post`")?;
         let verb = match &*verb {
@@ -73,7 +80,7 @@ impl Written {
         };
         let _ignored: Option<Value> = given.take("document_url_field", "anything")?;
         given.nothing_else()?;
-        Ok(written)
+        Ok((written, plan))
     }
 }
 

@@ -4,6 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Cause {
     Settings,
+    NoPlan,
     Warning,
     NoAddress,
     NobodyListens,
@@ -97,6 +98,8 @@ impl Cause {
         let (id, is, change) = match self {
             Self::Settings => ("settings", "KAZOO cannot use these settings",
                 "the settings, as it says"),
+            Self::NoPlan => ("no_plan", "KAZOO stores nothing by this document",
+                "the `plan` of the document, as `kazoo-storage plan` prints it, and PUT the document to KAZOO again"),
             Self::Warning => ("warning", "with these settings something may fail",
                 "the settings, as it says"),
             Self::NoAddress => ("no_address", "the host of the URL has no address",

@@ -78,11 +78,10 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
     match settings {
         Err(error) => found.push(Finding::of_settings(Cause::Settings, error.message())),
         Ok(settings) => {
-            found.extend(
-                settings
-                    .warnings()
-                    .map(|warning| Finding::of_settings(Cause::Warning, warning)),
-            );
+            found.extend(settings.warnings().map(|warning| {
+                let is_unused = settings.unused() == Some(warning);
+                Finding::of_settings(if is_unused { Cause::NoPlan } else { Cause::Warning }, warning)
+            }));
             let Size(large) = options.large;
             let mut tries = Trials {
                 client: clients.client(),

@@ -1,0 +1,192 @@
+//! What stands around the settings in a storage document: whether KAZOO comes to use them.
+
+use serde_json::{Map, Value};
+
+/// The databases that a plan has a part for: a month's, an account's own, and those of the whole system.
+const DATABASES: [&str; 3] = ["modb", "account", "system"];
+
+/// The types that KAZOO's schema names, of documents with files.
+const TYPES: [&str; 4] = ["mailbox_message", "call_recording", "fax", "media"];
+
+/// What else a document may have.
+const FIELDS: [&str; 5] = ["attachments", "plan", "connections", "id", "ui_metadata"];
+
+const SCHEME: &str = "`{\"plan\": {\"modb\": {\"types\": {\"mailbox_message\": {\"attachments\": {\"handler\": ID}}}}}}`, where ID is the name \
+                      of the handler in `attachments`";
+
+/// What is to be said of a storage document, apart from the settings in it.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// Why nothing is stored by the settings, if so.
+    pub(super) unused: Option<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Of `document`, in whose `attachments` the settings are those of the handler `used`.
+    pub(super) fn read(document: &Map<String, Value>, used: &str) -> Self {
+        let mut plan = Self::default();
+        for name in document.keys() {
+            if !FIELDS.contains(&&**name) && !name.starts_with('_') && !name.starts_with("pvt_") {
+                plan.warn(format!(
+                    "KAZOO's storage documents have no `{name}`, and what stands there does nothing"
+                ));
+            }
+        }
+        let nothing = Map::new();
+        let handlers = object(document.get("attachments")).unwrap_or(&nothing);
+        let databases = object(document.get("plan"));
+        let mut sends = false;
+        for (name, database) in databases.unwrap_or(&nothing) {
+            if DATABASES.contains(&&**name) {
+                sends |= plan.database(name, database, handlers, used);
+            } else {
+                plan.warn(format!(
+                    "KAZOO refuses `{name}` in `plan`: files are those of `modb`, where voicemails, recordings and faxes are, of \
+                     `account` and of `system`"
+                ));
+            }
+        }
+        if !sends {
+            let what = match databases {
+                Some(_) => "no part of `plan` sends anything to",
+                None => "the storage document has no `plan`, which says what is sent to",
+            };
+            plan.unused = Some(format!(
+                "{what} the handler with these settings, so that KAZOO takes the document and stores nothing by it: it needs {SCHEME}"
+            ));
+        }
+        plan
+    }
+
+    /// Whether anything of this database is stored by the handler `used`.
+    fn database(&mut self, name: &str, database: &Value, handlers: &Map<String, Value>, used: &str) -> bool {
+        let here = format!("plan.{name}");
+        let by_default = self.handler(&here, database, handlers);
+        let mut sends = by_default == Some(used);
+        for (kind, of_kind) in object(database.get("types")).into_iter().flatten() {
+            // Those of the system are databases.
+            if name != "system" && !TYPES.contains(&&**kind) {
+                self.warn(format!(
+                    "no documents of KAZOO with files are known that are of the type `{kind}`, as in `{here}.types`: voicemails are \
+                     `mailbox_message`, the others `call_recording`, `fax` and `media`"
+                ));
+            }
+            let here = format!("{here}.types.{kind}");
+            sends |= self.handler(&here, of_kind, handlers).or(by_default) == Some(used);
+        }
+        sends
+    }
+
+    /// The handler that a part of the plan names.
+    fn handler<'a>(&mut self, here: &str, part: &'a Value, handlers: &Map<String, Value>) -> Option<&'a str> {
+        let attachments = part.get("attachments")?;
+        let Some(handler) = attachments.get("handler").and_then(Value::as_str) else {
+            self.warn(format!(
+                "`{here}.attachments` has no `handler`, so that KAZOO keeps such files in its database"
+            ));
+            return None;
+        };
+        if !handlers.contains_key(handler) {
+            self.warn(format!(
+                "`{here}` names the handler `{handler}`, which is not in `attachments`: KAZOO crashes on such files"
+            ));
+        }
+        Some(handler)
+    }
+
+    pub(super) fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+}
+
+fn object(value: Option<&Value>) -> Option<&Map<String, Value>> {
+    value.and_then(Value::as_object)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(plan: &Value) -> Plan {
+        let document = json!({"attachments": {"US": {"handler": "http"}, "S3": {"handler": "s3"}}, "plan": plan});
+        Plan::read(document.as_object().unwrap(), "US")
+    }
+
+    fn to(handler: &str) -> Value {
+        json!({"attachments": {"handler": handler}})
+    }
+
+    #[test]
+    fn what_sends_something_is_used() {
+        for plan in [
+            json!({"modb": {"types": {"fax": to("US"), "call_recording": to("S3")}}}),
+            json!({"modb": to("US")}),
+            json!({"account": {"types": {"media": to("US")}}}),
+            json!({"system": {"types": {"system_media": to("US")}}}),
+            json!({"modb": {"attachments": {"handler": "US"}, "types": {"fax": {"connection": "c"}}}}),
+        ] {
+            let read = read(&plan);
+            assert_eq!((read.unused, read.warnings), (None, vec![]), "{plan}");
+        }
+    }
+
+    #[test]
+    fn what_sends_nothing_is_not() {
+        for plan in [
+            Value::Null,
+            json!({}),
+            json!([]),
+            json!({"modb": {}}),
+            json!({"modb": {"types": {"fax": to("S3")}}}),
+            json!({"modb": {"fax": to("US")}}),
+        ] {
+            let unused = read(&plan).unused.unwrap();
+            assert!(unused.contains("mailbox_message"), "{plan}: {unused}");
+        }
+        for plan in [
+            json!({"mdb": to("US")}),
+            json!({"modb": {"types": {"fax": {"attachments": {}}}}}),
+        ] {
+            assert!(read(&plan).unused.is_some(), "{plan}");
+        }
+    }
+
+    #[test]
+    fn what_kazoo_does_not_know_is_warned_of() {
+        for (plan, says) in [
+            (json!({"modb": to("US"), "mdb": to("US")}), "KAZOO refuses `mdb`"),
+            (
+                json!({"modb": {"types": {"fax": to("US"), "voicemail": to("US")}}}),
+                "of the type `voicemail`",
+            ),
+            (
+                json!({"modb": {"types": {"mailbox_message": to("US"), "fax": to("abc")}}}),
+                "`plan.modb.types.fax` names the handler `abc`",
+            ),
+            (json!({"account": to("abc"), "modb": to("US")}), "`plan.account` names"),
+            (
+                json!({"modb": {"types": {"mailbox_message": to("US"), "fax": {"attachments": {"handlr": "US"}}}}}),
+                "has no `handler`",
+            ),
+        ] {
+            let read = read(&plan);
+            assert!(read.unused.is_none(), "{plan}");
+            assert!(
+                read.warnings.len() == 1 && read.warnings[0].contains(says),
+                "{plan}: {:?}",
+                read.warnings
+            );
+        }
+        let document = json!({"_id": "x", "pvt_type": "storage", "id": "x", "plna": {}, "attachments": {}});
+        let read = Plan::read(document.as_object().unwrap(), "US");
+        assert!(read.unused.unwrap().contains("has no `plan`"));
+        assert!(
+            read.warnings.len() == 1 && read.warnings[0].contains("`plna`"),
+            "{:?}",
+            read.warnings
+        );
+    }
+}
