@@ -15,6 +15,8 @@ use kazoo_storage::{
 };
 use tempfile::TempDir;
 
+use tempfile::TempDir;
+
 use crate::{
     Report, SECRET, check,
     front::{
@@ -78,7 +80,7 @@ async fn statuses() {
         let report = checked(answers(code)).await;
         // Where raw bytes are refused, those in parts are too, and a plain refusal of the latter may be for the parts.
         let causes: &[&str] = if code == 418 {
-            &["no_multipart", cause]
+            &[cause, "no_multipart"]
         } else {
             &[cause]
         };
@@ -114,7 +116,10 @@ async fn another_path_than_the_mount() {
 async fn base64_on_one_side() {
     let off = start(Front::default(), storage().base64(Base64::Off), "/some_prefix").await;
     let report = check(&[&off.url()]).await;
-    assert_says(&report, 1, &["base64_kept"]);
+    // Settings that have no use for it may be those that there are.
+    assert_says(&report, 0, &["base64_kept"]);
+    assert_eq!(report.finding("base64_kept")["severity"], "warning");
+    assert_eq!(report.finding("base64_kept")["only_with"], "`base64_encode_data`");
     let places = report.finding("base64_kept")["where"].as_str().unwrap();
     assert!(
         places.starts_with("4.3.21 to 4.3.105; 4.3.106 and later | base64"),
@@ -123,9 +128,30 @@ async fn base64_on_one_side() {
 
     let declared = start(Front::default(), storage().base64(Base64::Declared), "/some_prefix").await;
     let report = check(&[&declared.url()]).await;
-    assert_says(&report, 1, &["base64_expected"]);
-    let places = report.finding("base64_expected")["where"].as_str().unwrap();
+    assert_says(&report, 0, &["base64_expected"]);
+    let finding = report.finding("base64_expected");
+    assert_eq!(finding["only_with"], "`send_multipart` without `base64_encode_data`");
+    let places = finding["where"].as_str().unwrap();
     assert!(places.contains("| multipart |"), "{places}");
+
+    // Of settings that are known, what they have is what KAZOO needs.
+    let directory = TempDir::new().unwrap();
+    for (running, multipart, cause) in [
+        (
+            &off,
+            r#""send_multipart":true,"base64_encode_data":true"#,
+            "base64_kept",
+        ),
+        (&declared, r#""send_multipart":true"#, "base64_expected"),
+    ] {
+        let document = format!(r#"{{"url":"{}","verb":"put",{multipart}}}"#, running.url());
+        let file = written(&directory, "storage.json", &document);
+        let report = check(&["--settings", &file]).await;
+        assert_eq!(
+            (report.exit, &report.finding(cause)["severity"]),
+            (1, &"failure".into())
+        );
+    }
 }
 
 #[tokio::test]
@@ -168,7 +194,8 @@ fn naive(change: impl Fn(Request<Bytes>) -> Request<Bytes> + Send + Sync + 'stat
 #[tokio::test]
 async fn a_server_that_keeps_bodies_as_they_come() {
     let report = checked(naive(|request| request)).await;
-    assert_says(&report, 1, &["multipart_kept", "not_doubled"]);
+    assert_says(&report, 1, &["not_doubled", "multipart_kept"]);
+    assert_eq!(report.finding("multipart_kept")["only_with"], "`send_multipart`");
     let ways = &report.json["dialects"][0]["ways"];
     assert!(
         ways.as_array().unwrap().iter().all(|way| way["works"] == true),

@@ -151,18 +151,72 @@ async fn what_people_read_is_short() {
     );
     assert!(said.contains("the files of the account c4ec"), "{said}");
     assert!(said.lines().count() < 12, "{said}");
+    // What a warning says of the settings is said once.
+    assert!(!said.contains("[warning]"), "{said}");
 
     let wrong = url.replace("some_prefix", "wrong");
     let output = program().args(["check", &wrong]).output().await.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    // One cause is one finding, however often it was seen.
+    // One cause is one finding, however often it was seen, and what was answered is there once.
     assert_eq!(said.matches("[wrong_path]").count(), 1, "{said}");
+    assert_eq!(
+        said.matches("mind the URL in the storage settings").count(),
+        1,
+        "{said}"
+    );
+    let finding = said.lines().skip_while(|line| !line.contains("[wrong_path]"));
+    let names: Vec<&str> = finding
+        .skip(1)
+        .map_while(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(names, ["change", "where", "answer", "KAZOO"], "{said}");
+    assert!(said.contains("where    everywhere | "), "{said}");
+    assert!(
+        said.contains("22 ways to send a file, tried up to the test of the credentials)"),
+        "{said}"
+    );
     assert!(
         said.contains(r#"400 {"attachments":{"HANDLER_ID":{"invalid":{"#),
         "{said}"
     );
     assert!(said.contains("--mount") && !said.contains("left behind"), "{said}");
+}
+
+/// What only some settings need is no failure of a server that was started by others.
+#[tokio::test]
+async fn the_settings_are_not_known_from_a_url() {
+    let directory = TempDir::new().unwrap();
+    let settings = r#"{"url":"http://h:80/some_prefix","verb":"put","send_multipart":true}"#;
+    let settings = written(&directory, "storage.json", settings);
+    let server = serve(directory.path(), &["--settings", &settings]).await;
+    let url = format!("http://127.0.0.1:{}/some_prefix", server.port);
+    let output = program()
+        .args(["check", "--large", "1KiB", &url])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("warning: works, as long as the settings have no `base64_encode_data`: ")
+            && said.contains("`check --settings FILE` tries what yours have"),
+        "{said}"
+    );
+    assert!(said.contains("✓ 4.3.106") && said.contains("base64 ✗"), "{said}");
+    assert!(said.contains("does what KAZOO needs"), "{said}");
+
+    let load = ["check", &url, "--load", "2", "--for", "1s", "--size", "1KiB"];
+    let output = program().args(load).output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    // Nothing but what was measured.
+    assert!(
+        said.starts_with("  ") && said.contains("p99") && said.contains("\n0 of "),
+        "{said}"
+    );
+    assert!(!said.contains("needs") && said.contains("left behind"), "{said}");
+    assert!(said.lines().count() < 8, "{said}");
 }
 
 #[tokio::test]

@@ -40,6 +40,12 @@ async fn what_is_kept_is_measured() {
     let times = ["p50_ms", "p90_ms", "p99_ms", "max_ms"].map(|name| load["store"][name].as_f64().unwrap());
     assert!(times.is_sorted() && times[0] > 0.0, "{times:?}");
     assert!(load["requests_per_second"].as_f64().unwrap() > 1.0, "{load:#}");
+    // All of it took what it took.
+    assert!(
+        report.json["seconds"].as_f64() >= load["seconds"].as_f64(),
+        "{:#}",
+        report.json
+    );
 }
 
 #[tokio::test]

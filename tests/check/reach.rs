@@ -1,6 +1,7 @@
 //! What cannot be reached, and what KAZOO would not send to.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -166,5 +167,31 @@ async fn usage() {
         let output = program().arg("check").args(&options).output().await.unwrap();
         assert_eq!(output.status.code(), Some(2), "{options:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{options:?}");
+    }
+    let typo = written(
+        &directory,
+        "typo.json",
+        r#"{"url":"http://h/p","verb":"put","multipart":true}"#,
+    );
+    for (options, says) in [
+        (vec![], "--settings FILE"),
+        (vec!["no URL"], "http://"),
+        (vec!["--settings", &typo], "typo.json: KAZOO has no setting `multipart`"),
+    ] {
+        let output = program().arg("check").args(&options).output().await.unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(says), "{told}");
+        let output = program()
+            .args(["check", "--json"])
+            .args(&options)
+            .output()
+            .await
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(
+            json["error"].as_str().unwrap().contains(says) && json["exit"] == 2,
+            "{json}"
+        );
     }
 }

@@ -12,13 +12,16 @@ use crate::log::chain;
 /// How much of a text of the server's is shown, in characters.
 const SHOWN: usize = 160;
 
+/// What stands before the server's own message.
+pub(crate) const OURS: &str = ", kazoo-storage: ";
+
 /// The status, what the body is, and who says so; without `secrets`, which a page may repeat.
 pub(crate) fn describe(answer: &Response<Bytes>, secrets: &Secrets) -> String {
     let status = answer.status();
     if our_error(answer).is_some() {
         let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         let message = body.get("message").and_then(|message| message.as_str());
-        return format!("{status}, kazoo-storage: {}", secrets.hide(message.unwrap_or_default()));
+        return format!("{status}{OURS}{}", secrets.hide(message.unwrap_or_default()));
     }
     let header = |name: HeaderName| answer.headers().get(name)?.to_str().ok();
     let mut text = status.to_string();

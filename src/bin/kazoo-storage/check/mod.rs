@@ -22,7 +22,7 @@ use std::{
 };
 
 use kazoo_storage::client::{Client, Patience, Tls};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) use self::options::CheckOptions;
 use self::{
@@ -53,7 +53,12 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
         done
     });
     done.unwrap_or_else(|error| {
-        eprintln!("kazoo-storage: {}", log::chain(&*error));
+        let error = log::chain(&*error);
+        if options.json {
+            println!("{:#}", json!({"error": error, "exit": NOT_TRIED}));
+        } else {
+            eprintln!("kazoo-storage: {error}");
+        }
         ExitCode::from(NOT_TRIED)
     })
 }
@@ -62,11 +67,16 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
     let began = Instant::now();
     let (ways, settings) = match (&options.settings, &options.url) {
         (Some(file), _) => {
-            let json = fs::read_to_string(file).map_err(|error| format!("--settings {}: {error}", file.display()))?;
-            Ways::of_settings(&json)?
+            let shown = file.display();
+            let json = fs::read_to_string(file).map_err(|error| format!("--settings {shown}: {error}"))?;
+            Ways::of_settings(&json).map_err(|error| format!("--settings {shown}: {error}"))?
         }
         (None, Some(url)) => Ways::of_url(url)?,
-        (None, None) => return Err("a URL is missing, or --settings".into()),
+        (None, None) => {
+            return Err(
+                "what is to be checked? Give a URL as it is in KAZOO's storage settings, or --settings FILE".into(),
+            );
+        }
     };
     let Some(url) = ways.tried.first().map(|way| way.handler.url().clone()) else {
         return Err("no release can be served with these settings".into());
@@ -97,11 +107,11 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
                 Some(_) => tries.probes(&ways).await?,
                 None => tries.all(&ways, options.idle).await?,
             };
-            let seen = findings(&trials);
+            let seen = findings(&trials, &ways);
             found.splice(0..0, seen);
         }
     }
-    let report = Report {
+    let mut report = Report {
         target: target(&url),
         account: options.account.clone(),
         trials,
@@ -118,6 +128,7 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
         }
         None => None,
     };
+    report.took = began.elapsed();
     let fails = tally.as_ref().is_some_and(|tally| !tally.is_well());
     let exit = if fails { FAILURE } else { report.exit() };
     let text = if options.json {
@@ -128,8 +139,12 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
         }
         format!("{json:#}\n")
     } else {
-        let load = tally.map(|tally| format!("\n{}", tally.text()));
-        print::text(&report, &secrets) + &load.unwrap_or_default()
+        match tally {
+            // What is loaded works, so that nothing else is asked for.
+            Some(tally) if report.exit() == 0 => tally.text() + &print::left_behind(&report),
+            Some(tally) => format!("{}\n{}", print::text(&report, &secrets), tally.text()),
+            None => print::text(&report, &secrets),
+        }
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::from(exit))

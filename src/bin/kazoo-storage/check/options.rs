@@ -13,15 +13,11 @@ use crate::{
 const ACCOUNT: &str = "c4ecc4ecc4ecc4ecc4ecc4ecc4ecc4ec";
 
 #[derive(Args, Debug)]
+#[command(override_usage = "kazoo-storage check [OPTIONS] <URL | --settings FILE>")]
 pub(crate) struct CheckOptions {
     /// URL as in KAZOO's storage settings, with the credentials in it: every release, verb and form of a body is tried
     // What is in the environment may be a secret, and `--help` would show it.
-    #[arg(
-        env = "KAZOO_STORAGE_URL",
-        value_name = "URL",
-        hide_env_values = true,
-        required_unless_present = "settings"
-    )]
+    #[arg(env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
 
     /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: only what these make KAZOO send is tried

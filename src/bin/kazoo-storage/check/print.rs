@@ -10,10 +10,11 @@ use std::{
 use kazoo_storage::client::{Dialect, Shown};
 
 use super::{
-    cause::Severity,
+    answer::OURS,
+    cause::{Cause, Severity},
     report::{Finding, Report, without},
     secrets::Secrets,
-    trial::Trial,
+    trial::{PROBE, Trial},
 };
 
 /// Escape sequences, where there is a terminal that wants them.
@@ -61,7 +62,7 @@ pub(crate) fn text(report: &Report, secrets: &Secrets) -> String {
         .iter()
         .filter(|_| report.severity() != Some(Severity::Unreachable))
     {
-        let works = trials.iter().all(|trial| trial.works());
+        let works = trials.iter().all(|trial| report.is_content(trial));
         let ways = ways(trials, &paint);
         let _ = writeln!(text, "{} {:width$}  {ways}", paint.mark(works), dialect.releases);
     }
@@ -93,18 +94,37 @@ fn ways(trials: &[&Trial], paint: &Paint) -> String {
 
 fn finding_text(text: &mut String, report: &Report, finding: &Finding, secrets: &Secrets, paint: &Paint) {
     let entry = finding.cause.entry();
-    let severity = finding.cause.severity();
+    let severity = finding.severity();
     let (label, code) = match severity {
         Severity::Unreachable => ("cannot be tried", "1;31"),
         Severity::Failure => ("does not work", "1;31"),
         Severity::Warning => ("warning", "1;33"),
     };
-    let said = finding.text.as_deref();
-    let is = said.map_or_else(|| entry.is.to_owned(), |said| format!("{}: {said}", entry.is));
-    let _ = writeln!(text, "{}: {is} [{}]", paint.with(code, label), entry.id);
+    let is = match (&finding.text, finding.only_with) {
+        (Some(said), _) if finding.cause == Cause::Warning => said.clone(),
+        (Some(said), _) => format!("{}: {said} [{}]", entry.is, entry.id),
+        (None, Some(settings)) => {
+            format!(
+                "works, as long as the settings have no {settings}: {} [{}]",
+                entry.is, entry.id
+            )
+        }
+        (None, None) => format!("{} [{}]", entry.is, entry.id),
+    };
+    let _ = writeln!(text, "{}: {is}", paint.with(code, label));
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:9}{value}");
     };
+    match finding.cause {
+        Cause::Settings | Cause::Warning => (),
+        _ if finding.only_with.is_some() => {
+            line(
+                "change",
+                &format!("{}; `check --settings FILE` tries what yours have", entry.change),
+            );
+        }
+        _ => line("change", entry.change),
+    }
     if let Some(places) = report.places(finding) {
         line("where", &places);
     }
@@ -112,18 +132,21 @@ fn finding_text(text: &mut String, report: &Report, finding: &Finding, secrets: 
         line("answer", answered);
     }
     if severity != Severity::Warning && !finding.trials.is_empty() {
-        line("KAZOO", &shown(finding.shown.as_ref(), secrets));
-    }
-    if said.is_none() {
-        line("change", entry.change);
+        line("KAZOO", &shown(finding, secrets));
     }
 }
 
 /// What KAZOO shows the administrator.
-fn shown(shown: Option<&Shown>, secrets: &Secrets) -> String {
-    match shown {
+fn shown(finding: &Finding, secrets: &Secrets) -> String {
+    match &finding.shown {
         Some(Shown::Refused { status, body }) => {
-            format!("shows on saving the settings: {status} {}", without(body, secrets))
+            let mut body = without(body, secrets).to_string();
+            // What stands in the line above already.
+            let answered = finding.answered.as_deref().unwrap_or_default();
+            if let Some((_, message)) = answered.split_once(OURS).filter(|(_, message)| !message.is_empty()) {
+                body = body.replace(message, "…");
+            }
+            format!("shows on saving the settings: {status} {body}")
         }
         Some(Shown::Crashed) => "crashes on saving the settings, and shows an error 500 that says nothing".to_owned(),
         Some(Shown::Waiting) => "waits on saving the settings, and shows nothing".to_owned(),
@@ -142,18 +165,24 @@ fn last(report: &Report) -> String {
     if report.trials.len() > 1 {
         let _ = write!(last, ", {} ways to send a file", report.trials.len());
     }
+    if report.ended_at_probe() {
+        let _ = write!(last, ", tried up to {PROBE}");
+    }
     last.push_str(")\n");
     if report.severity() == Some(Severity::Failure) && !report.is_whole() {
         last.push_str("The rest was not tried: it would have gone the same way\n");
     }
+    last + &left_behind(report)
+}
+
+/// What there is now that was not there before.
+pub(crate) fn left_behind(report: &Report) -> String {
     if report.trials.iter().any(|trial| trial.stored) {
-        let _ = writeln!(
-            last,
-            "KAZOO deletes nothing, so what was stored is left behind: the files of the account {}",
-            report.account
-        );
+        let account = &report.account;
+        format!("KAZOO deletes nothing, so what was stored is left behind: the files of the account {account}\n")
+    } else {
+        String::new()
     }
-    last
 }
 
 #[cfg(test)]

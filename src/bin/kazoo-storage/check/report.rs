@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::{
     cause::{Cause, Severity},
     secrets::Secrets,
-    trial::{Problem, Trial},
-    way::Ways,
+    trial::{PROBE, Problem, Trial},
+    way::{Sends, Ways},
 };
 
 /// Everything that there is to say.
@@ -36,6 +36,8 @@ pub(crate) struct Finding {
     pub(crate) trials: Vec<usize>,
     /// What was tried there.
     pub(crate) what: BTreeSet<&'static str>,
+    /// The settings that it does not matter without, where it is not known whether there are any.
+    pub(crate) only_with: Option<&'static str>,
 }
 
 impl Finding {
@@ -48,12 +50,20 @@ impl Finding {
             shown: None,
             trials: Vec::new(),
             what: BTreeSet::new(),
+            only_with: None,
+        }
+    }
+
+    pub(crate) fn severity(&self) -> Severity {
+        match self.only_with {
+            Some(_) => Severity::Warning,
+            None => self.cause.severity(),
         }
     }
 }
 
 /// One finding for each cause.
-pub(crate) fn findings(trials: &[Trial]) -> Vec<Finding> {
+pub(crate) fn findings(trials: &[Trial], ways: &Ways) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for (number, trial) in trials.iter().enumerate() {
         for problem in &trial.problems {
@@ -82,18 +92,43 @@ pub(crate) fn findings(trials: &[Trial]) -> Vec<Finding> {
                     shown,
                     trials: vec![number],
                     what: [what].into(),
+                    only_with: None,
                 }),
             }
         }
     }
-    findings.sort_by_key(|finding| (finding.cause.severity(), finding.cause));
+    // What was not tried might have failed in the same way, whatever the settings.
+    if ways.by_url && trials.len() == ways.tried.len() {
+        for finding in &mut findings {
+            finding.only_with = only_with(finding, trials);
+        }
+    }
+    findings.sort_by_key(|finding| (finding.severity(), finding.cause));
     findings
+}
+
+/// The settings without which `finding` would not be there.
+fn only_with(finding: &Finding, trials: &[Trial]) -> Option<&'static str> {
+    // It is looked for in one way only, and is of none.
+    if finding.cause == Cause::IdleClosed {
+        return None;
+    }
+    let seen = |sends: Sends| {
+        let mut trials = finding.trials.iter().filter_map(|number| trials.get(*number));
+        trials.any(|trial| trial.way.sends == sends)
+    };
+    match (seen(Sends::Raw), seen(Sends::Multipart), seen(Sends::Base64)) {
+        (false, true, true) => Some("`send_multipart`"),
+        (false, true, false) => Some("`send_multipart` without `base64_encode_data`"),
+        (false, false, true) => Some("`base64_encode_data`"),
+        _ => None,
+    }
 }
 
 impl Report {
     /// The worst that was found.
     pub(crate) fn severity(&self) -> Option<Severity> {
-        self.findings.iter().map(|finding| finding.cause.severity()).min()
+        self.findings.iter().map(Finding::severity).min()
     }
 
     /// What the command exits with.
@@ -108,6 +143,21 @@ impl Report {
     /// Whether everything was tried that could be.
     pub(crate) fn is_whole(&self) -> bool {
         self.trials.len() == self.ways.tried.len()
+    }
+
+    /// Whether nothing of `trial` is in the way of a storage that does what KAZOO needs.
+    pub(crate) fn is_content(&self, trial: &Trial) -> bool {
+        let fails = |cause: Cause| {
+            let finding = self.findings.iter().find(|finding| finding.cause == cause);
+            finding.is_none_or(|finding| finding.severity() != Severity::Warning)
+        };
+        !trial.problems.iter().any(|problem| fails(problem.cause))
+    }
+
+    /// Whether no way got further than the test of the credentials.
+    pub(crate) fn ended_at_probe(&self) -> bool {
+        let ended = |trial: &Trial| !trial.works() && trial.problems.iter().all(|problem| problem.what == PROBE);
+        !self.trials.is_empty() && self.trials.iter().all(ended)
     }
 
     /// The releases, oldest first, each with how it went.
@@ -131,7 +181,7 @@ impl Report {
             .map(|dialect| dialect.releases)
             .collect();
         let mut places = if finding.trials.len() == self.trials.len() {
-            vec!["whatever was tried".to_owned()]
+            vec!["everywhere".to_owned()]
         } else {
             let mut places = vec![releases.join("; ")];
             for of in [
@@ -167,7 +217,8 @@ impl Report {
             let entry = finding.cause.entry();
             json!({
                 "cause": entry.id,
-                "severity": severity(finding.cause.severity()),
+                "severity": severity(finding.severity()),
+                "only_with": finding.only_with,
                 "is": entry.is,
                 "text": finding.text,
                 "where": self.places(finding),

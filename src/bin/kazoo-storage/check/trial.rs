@@ -27,6 +27,9 @@ use super::{
 /// What stands for the id of the handler, which only KAZOO knows.
 const HANDLER: &str = "HANDLER_ID";
 
+/// The name of what comes first in each way.
+pub(crate) const PROBE: &str = "the test of the credentials";
+
 /// Something that is not as KAZOO needs it.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -142,7 +145,7 @@ impl Trials<'_> {
         let judged = self.judge(way, context, &trial.attachment, &trial.stored, trial.fetched.as_ref());
         let problem = judged.await.map(|(cause, answered)| Problem {
             cause,
-            what: "the test of the credentials",
+            what: PROBE,
             answered,
             shown: (cause.severity() != Severity::Warning).then_some(trial.shown),
         });

@@ -35,6 +35,8 @@ pub(crate) struct Ways {
     pub(crate) left_out: Vec<(&'static Dialect, &'static str)>,
     /// Whether the query tells where a file is.
     pub(crate) by_query: bool,
+    /// Whether nothing is known of the settings but the URL.
+    pub(crate) by_url: bool,
 }
 
 impl Ways {
@@ -68,6 +70,7 @@ impl Ways {
             tried,
             left_out: Vec::new(),
             by_query: url.contains('?'),
+            by_url: true,
         };
         Ok((ways, settings))
     }
@@ -93,6 +96,7 @@ impl Ways {
             tried,
             left_out,
             by_query,
+            by_url: false,
         };
         Ok((ways, settings))
     }
