@@ -220,7 +220,9 @@ fn what_kazoo_would_refuse_is_said_beforehand() {
         ("http://user:secret@storage.example.com/p", "serve --settings", true),
         ("http://storage.example.com/p?key=abc", "swallows it", false),
         ("http://storage.example.com/p#frag", "send_multipart", false),
-        ("storage.example.com/p", "no URL", false),
+        ("storage.example.com/p", "begins with `http://` or `https://`", false),
+        ("http://user:pa@ss@storage.example.com:8080/p", "`@` as `%40`", false),
+        ("http://user:pa/ss@storage.example.com:8080/p", "`/` as `%2F`", false),
     ] {
         let (done, document, told) = plan(&["--url", url]);
         assert!(told.contains(says), "{url}: {told}");

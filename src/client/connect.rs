@@ -1,6 +1,11 @@
 //! Connections, over TCP and over TLS.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -83,7 +88,8 @@ pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, patience: Duration)
     let deadline = Instant::now() + patience;
     let addresses = lookup_host((&*origin.host, origin.port));
     let addresses: Vec<_> = until(deadline, FailureKind::Resolve, addresses).await?.collect();
-    let stream = until(deadline, FailureKind::Connect, TcpStream::connect(&*addresses)).await?;
+    let stream = until(deadline, FailureKind::Connect, TcpStream::connect(&*addresses)).await;
+    let stream = stream.map_err(|failure| nobody(&origin.host, addresses, failure))?;
     stream.set_nodelay(true).map_err(failed(FailureKind::Connect))?;
     let Some(tls) = tls else {
         return speak(stream).await;
@@ -92,6 +98,21 @@ pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, patience: Duration)
     let name = name.map_err(|error| Failure::new(FailureKind::Tls).with_source(error))?;
     let handshake = TlsConnector::from(Arc::clone(&tls.0)).connect(name, stream);
     speak(until(deadline, FailureKind::Tls, handshake).await?).await
+}
+
+/// That none of the `addresses` of `host` takes the connection: what a name is, the one who wrote it may not know.
+fn nobody(host: &str, addresses: Vec<SocketAddr>, failure: Failure) -> Failure {
+    let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let mut shown = shown.join(", ");
+    if host.parse::<IpAddr>().is_err() {
+        shown = format!("{shown}, which is what `{host}` is here");
+    }
+    let error = Error::new(ErrorKind::Unavailable, shown);
+    let error = match failure.source {
+        Some(source) => error.with_source(source),
+        None => error,
+    };
+    Failure::new(failure.kind).with_source(error).with_tried(addresses)
 }
 
 /// What `step` brings before the `deadline`; a failure of this `kind` if it brings nothing.

@@ -1,6 +1,6 @@
 //! [`Failure`]: why a file is not stored, or not fetched, as KAZOO sees it.
 
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::{error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -69,6 +69,7 @@ pub struct Failure {
     pub(super) kind: FailureKind,
     pub(super) answer: Option<Box<Response<Bytes>>>,
     pub(super) course: Course,
+    pub(super) tried: Vec<SocketAddr>,
     pub(super) source: Option<BoxError>,
 }
 
@@ -78,12 +79,18 @@ impl Failure {
             kind,
             answer: None,
             course: Course::default(),
+            tried: Vec::new(),
             source: None,
         }
     }
 
     pub(super) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    pub(super) fn with_tried(mut self, tried: Vec<SocketAddr>) -> Self {
+        self.tried = tried;
         self
     }
 
@@ -108,6 +115,12 @@ impl Failure {
     #[must_use]
     pub fn answer(&self) -> Option<&Response<Bytes>> {
         self.answer.as_deref()
+    }
+
+    /// The addresses that the host has here, if [none of them takes the connection](FailureKind::Connect).
+    #[must_use]
+    pub fn tried(&self) -> &[SocketAddr] {
+        &self.tried
     }
 
     /// What came before.

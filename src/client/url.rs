@@ -5,7 +5,10 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Uri, uri::PathAndQuery};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    kazoo_storage::{UNESCAPED, is_unescaped},
+};
 
 /// What may end the host, or what stands in front of it.
 const SEPARATORS: [char; 5] = ['/', '?', '#', '@', ':'];
@@ -36,10 +39,12 @@ impl StorageUrl {
     pub fn parse(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let origin = origin(&text).ok_or_else(|| {
-            not_sent(
+            not_sent(if is_unescaped(&text) {
+                UNESCAPED
+            } else {
                 "no URL that KAZOO can send to: it begins with `http://` or `https://`, and has a host, with `user:password@` in \
-                 front of it and a port behind it if there are any",
-            )
+                 front of it and a port behind it if there are any"
+            })
         })?;
         Ok(Self { text, origin })
     }
@@ -270,6 +275,13 @@ mod tests {
         ] {
             let error = StorageUrl::parse(text).unwrap_err();
             assert!(!error.message().contains("secret"), "{text}");
+        }
+        for text in ["http://u:secret@x@h/", "http://u:secret/x@h/"] {
+            let error = StorageUrl::parse(text).unwrap_err();
+            assert!(
+                error.message().contains("%40") && !error.message().contains("secret"),
+                "{error}"
+            );
         }
         assert!(!format!("{:?}", url("http://u:secret@h/secret")).contains("secret"));
     }

@@ -10,7 +10,7 @@ use tower::util::option_layer;
 use tower_layer::Layer as _;
 
 #[cfg(feature = "client")]
-pub(crate) use self::settings::{Element, Folders, Named, Written};
+pub(crate) use self::settings::{Element, Folders, Named, UNESCAPED, Written, is_unescaped};
 pub use self::{
     mount::{Mount, MountFuture, MountService},
     service::StorageService,

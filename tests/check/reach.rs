@@ -26,12 +26,25 @@ async fn nobody_there() {
     for (url, cause) in [
         (format!("http://127.0.0.1:{port}/{SECRET}"), "nobody_listens"),
         (format!("https://127.0.0.1:{port}/{SECRET}"), "nobody_listens"),
+        // A name, and no address as it is written, that is this machine as one in `/etc/hosts` may be.
+        (format!("http://127.1:{port}/{SECRET}"), "own_name"),
+        (format!("http://localhost:{port}/{SECRET}"), "nobody_listens"),
         (format!("http://kazoo:{SECRET}@storage.invalid/p"), "no_address"),
     ] {
         let report = check(&[&url]).await;
         assert_eq!((report.exit, report.causes()), (2, vec![cause]), "{:#}", report.json);
         let invalid = &report.finding(cause)["shown"]["body"]["attachments"]["HANDLER_ID"]["invalid"];
         assert_eq!(invalid["error_code"], 500);
+        let answered = report.finding(cause)["answered"].as_str().unwrap();
+        match cause {
+            "no_address" => (),
+            "own_name" => assert!(
+                answered.contains(&format!("127.0.0.1:{port}, which is what `127.1` is here: ")),
+                "{answered}"
+            ),
+            _ if url.contains("localhost") => assert!(answered.contains("is what `localhost` is"), "{answered}"),
+            _ => assert!(answered.starts_with(&format!("none: 127.0.0.1:{port}: ")), "{answered}"),
+        }
         assert_eq!(report.json["whole"], false);
     }
 }
@@ -133,6 +146,7 @@ async fn settings_that_kazoo_cannot_use() {
         (format!("http://{SECRET}@h/p"), "write the port too"),
         (format!("http://h/p?key={SECRET}"), "swallows it"),
         (format!("http://h//{SECRET}"), "begins with `//`"),
+        (format!("http://user:{SECRET}:x@h/p"), "`:` as `%3A`"),
         (
             format!("http://h/{SECRET}#fragment"),
             "nothing to tell it from the others",
@@ -176,6 +190,8 @@ async fn usage() {
     for (options, says) in [
         (vec![], "--settings FILE"),
         (vec!["no URL"], "http://"),
+        (vec!["http://user:pa@ss@h:8080/p"], "`@` as `%40`"),
+        (vec!["http://user:pa/ss@h:8080/p"], "`/` as `%2F`"),
         (vec!["--settings", &typo], "typo.json: KAZOO has no setting `multipart`"),
     ] {
         let output = program().arg("check").args(&options).output().await.unwrap();

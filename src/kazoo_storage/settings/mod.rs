@@ -18,6 +18,7 @@ pub(crate) use self::written::Written;
 #[cfg(feature = "client")]
 pub(crate) use self::{
     element::{Element, Named},
+    url::{UNESCAPED, is_unescaped},
     written::Folders,
 };
 use self::{field::Template, raw::check_raw, url::SettingsUrl};

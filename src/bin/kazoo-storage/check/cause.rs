@@ -8,6 +8,7 @@ pub(crate) enum Cause {
     Warning,
     NoAddress,
     NobodyListens,
+    OwnName,
     UnknownAuthority,
     ExpiredCertificate,
     OtherName,
@@ -83,6 +84,7 @@ impl Cause {
         match self {
             Self::NoAddress
             | Self::NobodyListens
+            | Self::OwnName
             | Self::UnknownAuthority
             | Self::ExpiredCertificate
             | Self::OtherName
@@ -106,6 +108,8 @@ impl Cause {
                 "the name in the URL of the settings, or the DNS that KAZOO's machines ask"),
             Self::NobodyListens => ("nobody_listens", "nothing takes the connection",
                 "start the server; have it listen where KAZOO reaches it (`serve --listen`, which is 127.0.0.1:8080 by default); open the firewall; the host and the port in the URL"),
+            Self::OwnName => ("own_name", "nothing takes the connection, and the name in the URL is this machine itself here",
+                "`/etc/hosts`, if it has the name with a loopback address and the server listens on another; start the server; try it from one of KAZOO's machines, where the name must be the server's"),
             Self::UnknownAuthority => ("unknown_authority", "the certificate is of an authority that is not trusted here",
                 "give the authority's certificate with `--ca`, and have KAZOO's machines trust it; or `--tls-cert` with the whole chain, intermediate certificates too; one that signs itself must not say `CA:TRUE`"),
             Self::ExpiredCertificate => ("expired_certificate", "the certificate has expired, or is not valid yet",

@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) by_query: bool,
     /// Whether the URL has a user whom this release writes in another way when it fetches.
     pub(crate) mangles: bool,
+    /// Whether the host of the URL is a name that others use too.
+    pub(crate) named: bool,
     /// Whether the same file was stored just before.
     pub(crate) again: bool,
 }
@@ -34,7 +36,7 @@ pub(crate) enum Plain {
 
 /// Why a file was not stored.
 pub(crate) fn store(failure: &Failure, context: Context) -> Cause {
-    if let Some(cause) = unanswered(failure) {
+    if let Some(cause) = unanswered(failure, context) {
         return cause;
     }
     let Some(answer) = failure.answer() else {
@@ -69,7 +71,7 @@ pub(crate) fn store(failure: &Failure, context: Context) -> Cause {
 
 /// Why a file that was stored was not fetched.
 pub(crate) fn fetch(failure: &Failure, context: Context, plain: Plain) -> Cause {
-    if let Some(cause) = unanswered(failure) {
+    if let Some(cause) = unanswered(failure, context) {
         return cause;
     }
     let Some(answer) = failure.answer() else {
@@ -124,10 +126,13 @@ pub(crate) fn content(sent: &[u8], fetched: &Fetched, is_older: bool, context: C
 }
 
 /// The cause of a failure that is no answer, or that has nothing to do with the file.
-fn unanswered(failure: &Failure) -> Option<Cause> {
+fn unanswered(failure: &Failure, context: Context) -> Option<Cause> {
+    let tried = failure.tried();
+    let is_here = !tried.is_empty() && tried.iter().all(|address| address.ip().is_loopback());
     Some(match failure.kind() {
         FailureKind::NotSent => Cause::NotSent,
         FailureKind::Resolve => Cause::NoAddress,
+        FailureKind::Connect if context.named && is_here => Cause::OwnName,
         FailureKind::Connect => Cause::NobodyListens,
         FailureKind::Tls => certificate(failure),
         FailureKind::Broken => Cause::Closed,

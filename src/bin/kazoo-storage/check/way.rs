@@ -1,6 +1,6 @@
 //! [`Way`]: one of the ways in which KAZOO may send a file.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use bytes::Bytes;
 use http::{Method, header};
@@ -106,6 +106,12 @@ impl Way {
     /// Whether the URL has a user whom this release writes in another way when it fetches.
     pub(crate) fn mangles(&self) -> bool {
         self.dialect.mangles_credentials && self.handler.url().as_str().contains('@')
+    }
+
+    /// Whether the host of the URL is a name that others use too.
+    pub(crate) fn is_named(&self) -> bool {
+        let host = self.handler.url().host();
+        host != "localhost" && host.parse::<IpAddr>().is_err()
     }
 
     fn of_settings(dialect: &'static Dialect, handler: &Handler, encoded: bool) -> Result<Self> {
