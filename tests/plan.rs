@@ -153,6 +153,43 @@ fn the_document_is_for_kazoo_and_for_the_server() {
     assert_eq!(fs::read(scratch.path().join("data/ACC/DOC/a.mp3")).unwrap(), b"ID3!");
 }
 
+/// What is printed to be done next is what serves KAZOO by the document.
+#[test]
+fn the_command_that_is_printed_serves_kazoo() {
+    const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
+    let url = format!("http://storage.example.com:8080/some_prefix/{TOKEN}");
+    let (_, document, told) = plan(&["--url", &url]);
+    // The document has gone elsewhere.
+    assert!(!told.contains("above") && !told.contains(TOKEN), "{told}");
+    let lines: Vec<&str> = told.lines().map(str::trim).collect();
+    let at = |begin: &str| lines.iter().position(|line| line.starts_with(begin)).unwrap();
+    let (serve, check, put) = (
+        at("kazoo-storage serve "),
+        at("kazoo-storage check --settings"),
+        at("curl -X PUT"),
+    );
+    assert!(serve < check && check < put, "{told}");
+
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = scratch.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let settings = file("storage.json", &document);
+    let access = file("access.json", &format!(r#"{{"credentials":[{{"token":"{TOKEN}"}}]}}"#));
+    let command = lines[serve].replace(" --listen 0.0.0.0:8080", "");
+    let command = command
+        .replace("storage.json", &settings)
+        .replace("access.json", &access);
+    let options: Vec<&str> = command.split(' ').skip(2).collect();
+    let server = Server::start(scratch.path(), &options);
+    let stored = server.put(&format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), "audio/mpeg", "ID3");
+    assert!(stored.starts_with("HTTP/1.1 201 "), "{stored}");
+    let refused = server.put("/some_prefix/ACC/DOC/b.mp3", "audio/mpeg", "ID3");
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+}
+
 /// A token in the URL of the settings stands behind the mount, and is in no log.
 #[test]
 fn a_token_in_the_settings_is_left_to_the_rules() {

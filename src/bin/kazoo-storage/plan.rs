@@ -3,12 +3,13 @@
 use std::{
     error::Error as StdError,
     fmt::Write as _,
-    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    io::{self, BufRead, IsTerminal as _, Write},
+    net::IpAddr,
     process::ExitCode,
 };
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
-use kazoo_storage::KazooSettings;
+use kazoo_storage::{KazooSettings, client::StorageUrl};
 use serde_json::{Map, Value, json};
 
 #[derive(Args, Debug)]
@@ -37,7 +38,8 @@ pub(crate) struct PlanOptions {
     #[arg(long, env = "KAZOO_STORAGE_MULTIPART", value_parser = BoolishValueParser::new())]
     multipart: bool,
 
-    /// Have KAZOO encode the file in base64; for what lies between and takes only text
+    /// Have KAZOO encode the file in base64; for what lies between and takes only text. Needs `--multipart`: KAZOO encodes
+    /// nothing but the file's part of that
     #[arg(long, env = "KAZOO_STORAGE_BASE64_ENCODE_DATA", value_parser = BoolishValueParser::new(), requires = "multipart")]
     base64_encode_data: bool,
 
@@ -77,42 +79,134 @@ enum Verb {
     Post,
 }
 
+type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
+
 /// Prints the document on stdout, and on stderr what to do with it.
-pub(crate) fn run(options: &PlanOptions) -> Result<ExitCode, Box<dyn StdError + Send + Sync>> {
-    let url = match options.url.clone() {
-        Some(url) => url,
-        None => ask()?,
+pub(crate) fn run(options: &PlanOptions) -> Fallible<ExitCode> {
+    let planned = match &options.url {
+        Some(url) => Planned::new(options, url)?,
+        None if io::stdin().is_terminal() => ask(io::stdin().lock(), io::stderr(), |url| Planned::new(options, url))?,
+        None => return Err("--url is missing: the URL of the server as KAZOO reaches it".into()),
     };
-    let mut settings = Map::new();
-    settings.insert("url".to_owned(), json!(url));
-    settings.insert(
-        "verb".to_owned(),
-        json!(match options.verb {
-            Verb::Put => "put",
-            Verb::Post => "post",
-        }),
-    );
-    settings.insert("send_multipart".to_owned(), json!(options.multipart));
-    settings.insert("base64_encode_data".to_owned(), json!(options.base64_encode_data));
-    let document = document(options, &settings, &uuid()?);
-    // The same reading that the server does of it.
-    let read = KazooSettings::from_json(&document)?;
-    writeln!(io::stdout(), "{document}")?;
+    writeln!(io::stdout(), "{}", planned.document)?;
     let mut told = String::new();
-    for warning in read.warnings() {
+    for warning in planned.settings.warnings() {
         writeln!(told, "warning: {warning}")?;
     }
+    let save = if io::stdout().is_terminal() {
+        "Save the document above as storage.json, and start"
+    } else {
+        "With the document as storage.json, start"
+    };
+    let serve = planned.serve();
     write!(
         told,
-        "\nSave the document above as storage.json, and start the server with it (and with `--mount`, saying what stands before the\n\
-         token, if its URL's path has one):\n\n\
-         \x20 kazoo-storage serve --settings storage.json\n\n\
+        "\n{save} the server:\n\n\
+         \x20 {serve}\n\n\
+         {}\
+         See from one of KAZOO's machines that it will be content:\n\n\
+         \x20 kazoo-storage check --settings storage.json\n\n\
          Then give it to KAZOO, which stores and fetches a test file before it says yes:\n\n\
          \x20 curl -X PUT -H \"X-Auth-Token: $AUTH_TOKEN\" -H 'content-type: application/json' \\\n\
-         \x20      \"http://$KAZOO:8000/v2/accounts/$ACCOUNT_ID/storage\" -d @storage.json\n"
+         \x20      \"http://$KAZOO:8000/v2/accounts/$ACCOUNT_ID/storage\" -d @storage.json\n",
+        planned.about_access()
     )?;
     write!(io::stderr(), "{told}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The document, and what is known of it.
+struct Planned {
+    document: String,
+    settings: KazooSettings,
+    url: StorageUrl,
+}
+
+impl Planned {
+    fn new(options: &PlanOptions, url: &str) -> Fallible<Self> {
+        let mut settings = Map::new();
+        settings.insert("url".to_owned(), json!(url));
+        settings.insert(
+            "verb".to_owned(),
+            json!(match options.verb {
+                Verb::Put => "put",
+                Verb::Post => "post",
+            }),
+        );
+        settings.insert("send_multipart".to_owned(), json!(options.multipart));
+        settings.insert("base64_encode_data".to_owned(), json!(options.base64_encode_data));
+        let document = document(options, &settings, &uuid()?);
+        Ok(Self {
+            // The same reading that the server does of it.
+            settings: KazooSettings::from_json(&document)?,
+            url: StorageUrl::parse(url)?,
+            document,
+        })
+    }
+
+    /// The command of a server at the URL.
+    fn serve(&self) -> String {
+        let port = self.url.port();
+        let listen = if self.is_local() { "127.0.0.1" } else { "0.0.0.0" };
+        let mut serve = format!("kazoo-storage serve --settings storage.json --listen {listen}:{port}");
+        if self.needs_access() {
+            serve += " --access access.json";
+        }
+        if let Some(mount) = self.before_token() {
+            serve = format!("{serve} --mount {mount}");
+        }
+        if self.url.is_https() {
+            serve += " --tls-cert cert.pem --tls-key key.pem";
+        }
+        serve
+    }
+
+    /// What is to be in the file of `--access`.
+    fn about_access(&self) -> String {
+        if !self.needs_access() {
+            return String::new();
+        }
+        let rules = if self.before_token().is_some() {
+            r#"{"credentials": [{"token": "TOKEN"}]}`, with what the path of the URL ends with"#
+        } else if self.has_user() {
+            r#"{"credentials": [{"user": "USER", "password": "PASSWORD"}]}`, with what the URL has"#
+        } else {
+            r#"{"networks": ["10.0.0.0/8"]}`, with where KAZOO's machines are. If the path of the URL ends with a token, `--mount` is what stands before that"#
+        };
+        format!("In access.json is who is let in, such as `{rules}.\n\n")
+    }
+
+    fn needs_access(&self) -> bool {
+        !self.is_local() || self.has_user() || self.before_token().is_some()
+    }
+
+    /// Whether only this machine reaches the URL.
+    fn is_local(&self) -> bool {
+        let host = self.url.host();
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    }
+
+    fn has_user(&self) -> bool {
+        let (_, rest) = self.url.as_str().split_once("://").unwrap_or_default();
+        rest.split(['/', '?', '#'])
+            .next()
+            .is_some_and(|authority| authority.contains('@'))
+    }
+
+    /// What of the path stands before a token at its end, if what is there looks like one.
+    fn before_token(&self) -> Option<&str> {
+        let (before, last) = self.settings.mount().rsplit_once('/')?;
+        looks_random(last).then_some(if before.is_empty() { "/" } else { before })
+    }
+}
+
+/// Whether letters and digits stand among each other in `text`, as in no word.
+fn looks_random(text: &str) -> bool {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|run| {
+        let digits = run.bytes().map(|letter| letter.is_ascii_digit());
+        let turns = digits.clone().zip(digits.skip(1)).filter(|(a, b)| a != b);
+        run.len() >= 8 && turns.count() >= 2
+    })
 }
 
 /// The storage document, as an account's is PUT to KAZOO.
@@ -144,15 +238,94 @@ fn uuid() -> Result<String, getrandom::Error> {
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
-fn ask() -> Result<String, Box<dyn StdError + Send + Sync>> {
-    if !io::stdin().is_terminal() {
-        return Err("--url is missing: the URL of the server as KAZOO reaches it".into());
+/// What becomes of the first line that something becomes of.
+fn ask<T>(mut input: impl BufRead, mut output: impl Write, read: impl Fn(&str) -> Fallible<T>) -> Fallible<T> {
+    loop {
+        write!(
+            output,
+            "URL of the server as KAZOO reaches it, such as http://10.0.0.7:8080/some_prefix: "
+        )?;
+        output.flush()?;
+        let mut line = String::new();
+        if input.read_line(&mut line)? == 0 {
+            return Err("no URL was given".into());
+        }
+        match read(line.trim()) {
+            Ok(read) => return Ok(read),
+            Err(error) => writeln!(output, "{error}")?,
+        }
     }
-    write!(
-        io::stderr(),
-        "URL of the server as KAZOO reaches it, such as http://10.0.0.7:8080/some_prefix: "
-    )?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(url: &str) -> Fallible<Planned> {
+        let options = PlanOptions {
+            url: None,
+            types: vec![AttachmentType::Fax],
+            verb: Verb::Put,
+            multipart: false,
+            base64_encode_data: false,
+            name: "x".to_owned(),
+        };
+        Planned::new(&options, url)
+    }
+
+    #[test]
+    fn a_typo_is_asked_for_again() {
+        let mut told = Vec::new();
+        let input = &b"10.0.0.7/p\nhttp://u:a@b@h/p\n http://10.0.0.7/p \nhttp://h/q\n"[..];
+        let planned = ask(input, &mut told, planned).unwrap();
+        assert_eq!(planned.url.as_str(), "http://10.0.0.7/p");
+        let told = String::from_utf8(told).unwrap();
+        assert_eq!(
+            told.matches("such as http://10.0.0.7:8080/some_prefix: ").count(),
+            3,
+            "{told}"
+        );
+        assert!(told.contains("begins with `http://`") && told.contains("%40"), "{told}");
+        let error = ask(&b"x\n"[..], Vec::new(), self::planned).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "no URL was given");
+    }
+
+    #[test]
+    fn the_server_is_one_that_kazoo_reaches() {
+        for (url, options) in [
+            ("http://localhost:8080/p", "--listen 127.0.0.1:8080"),
+            ("http://storage/p", "--listen 0.0.0.0:80 --access access.json"),
+            (
+                "http://u:p@127.0.0.1:81/p",
+                "--listen 127.0.0.1:81 --access access.json",
+            ),
+            (
+                "http://storage:8080/a/b/1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5/",
+                "--listen 0.0.0.0:8080 --access access.json --mount /a/b",
+            ),
+            (
+                "https://storage/archive-5d9e3f70",
+                "--listen 0.0.0.0:443 --access access.json --mount / --tls-cert cert.pem --tls-key key.pem",
+            ),
+        ] {
+            let serve = planned(url).unwrap().serve();
+            assert_eq!(serve, format!("kazoo-storage serve --settings storage.json {options}"));
+        }
+        for word in ["some_prefix", "kazoo-storage-2024", "storage2", "recordings", "", "v2"] {
+            assert!(!looks_random(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_lets_kazoo_in_is_what_the_url_has() {
+        for (url, says) in [
+            ("http://storage/5d9e3f70", "\"token\""),
+            ("http://u:p@storage/p", "\"password\""),
+            ("http://storage/p", "\"networks\""),
+        ] {
+            let about = planned(url).unwrap().about_access();
+            assert!(about.contains(says) && !about.contains("5d9e3f70"), "{about}");
+        }
+        assert_eq!(planned("http://localhost/p").unwrap().about_access(), "");
+    }
 }
