@@ -168,6 +168,16 @@ async fn settings_that_kazoo_cannot_use() {
 async fn usage() {
     let directory = TempDir::new().unwrap();
     let nothing = written(&directory, "nothing.pem", "");
+    let output = program()
+        .args(["check", "http://127.0.0.1:1/p"])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("could not be tried (") && !said.contains("tried up to"),
+        "{said}"
+    );
     for options in [
         vec![],
         vec!["no URL"],

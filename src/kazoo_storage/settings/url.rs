@@ -16,14 +16,12 @@ pub(crate) const UNESCAPED: &str = "the user or the password in the URL has what
 pub(crate) fn is_unescaped(url: &str) -> bool {
     let (_, rest) = url.split_once("://").unwrap_or_default();
     let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((userinfo, _)) => userinfo.contains('@') || userinfo.matches(':').count() > 1,
-        // What stands for the port is the beginning of a password.
-        None => {
-            let port = authority.rsplit_once(':').map(|(_, port)| port);
-            behind.contains('@') && port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()))
-        }
+    if let Some((userinfo, _)) = authority.rsplit_once('@') {
+        return userinfo.contains('@') || userinfo.matches(':').count() > 1;
     }
+    // What stands for the port is the beginning of a password.
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    behind.contains('@') && port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// No message shows more of it than the host: user, path and query may hold a secret.

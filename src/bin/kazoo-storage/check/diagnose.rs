@@ -9,7 +9,11 @@ use kazoo_storage::client::{Failure, FailureKind, Fetched};
 use rustls::CertificateError;
 use serde_json::Value;
 
-use super::{cause::Cause, sample::Odd, way::Sends};
+use super::{
+    cause::Cause,
+    sample::Odd,
+    way::{Host, Sends},
+};
 
 /// What was tried.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +24,7 @@ pub(crate) struct Context {
     pub(crate) by_query: bool,
     /// Whether the URL has a user whom this release writes in another way when it fetches.
     pub(crate) mangles: bool,
-    /// Whether the host of the URL is a name that others use too.
-    pub(crate) named: bool,
+    pub(crate) host: Host,
     /// Whether the same file was stored just before.
     pub(crate) again: bool,
 }
@@ -132,7 +135,7 @@ fn unanswered(failure: &Failure, context: Context) -> Option<Cause> {
     Some(match failure.kind() {
         FailureKind::NotSent => Cause::NotSent,
         FailureKind::Resolve => Cause::NoAddress,
-        FailureKind::Connect if context.named && is_here => Cause::OwnName,
+        FailureKind::Connect if context.host == Host::Name && is_here => Cause::OwnName,
         FailureKind::Connect => Cause::NobodyListens,
         FailureKind::Tls => certificate(failure),
         FailureKind::Broken => Cause::Closed,

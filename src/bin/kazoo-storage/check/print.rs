@@ -101,7 +101,9 @@ fn finding_text(text: &mut String, report: &Report, finding: &Finding, secrets: 
         Severity::Warning => ("warning", "1;33"),
     };
     let is = match (&finding.text, finding.only_with) {
+        // These say it all.
         (Some(said), _) if finding.cause == Cause::Warning => said.clone(),
+        (Some(said), _) if finding.cause == Cause::NoPlan => format!("{said} [{}]", entry.id),
         (Some(said), _) => format!("{}: {said} [{}]", entry.is, entry.id),
         (None, Some(settings)) => {
             format!(
@@ -165,7 +167,7 @@ fn last(report: &Report) -> String {
     if report.trials.len() > 1 {
         let _ = write!(last, ", {} ways to send a file", report.trials.len());
     }
-    if report.ended_at_probe() {
+    if report.severity() != Some(Severity::Unreachable) && report.ended_at_probe() {
         let _ = write!(last, ", tried up to {PROBE}");
     }
     last.push_str(")\n");

@@ -238,7 +238,7 @@ impl Trials<'_> {
             odd,
             by_query: self.by_query,
             mangles: way.mangles(),
-            named: way.is_named(),
+            host: way.host(),
             again: false,
         }
     }

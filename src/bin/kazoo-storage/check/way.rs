@@ -18,6 +18,14 @@ pub(crate) enum Sends {
     Base64,
 }
 
+/// How a host is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// As what it is on every machine, which `localhost` is too.
+    Address,
+    Name,
+}
+
 /// A release with settings.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
@@ -108,10 +116,14 @@ impl Way {
         self.dialect.mangles_credentials && self.handler.url().as_str().contains('@')
     }
 
-    /// Whether the host of the URL is a name that others use too.
-    pub(crate) fn is_named(&self) -> bool {
+    /// How the host of the URL is written.
+    pub(crate) fn host(&self) -> Host {
         let host = self.handler.url().host();
-        host != "localhost" && host.parse::<IpAddr>().is_err()
+        if host == "localhost" || host.parse::<IpAddr>().is_ok() {
+            Host::Address
+        } else {
+            Host::Name
+        }
     }
 
     fn of_settings(dialect: &'static Dialect, handler: &Handler, encoded: bool) -> Result<Self> {

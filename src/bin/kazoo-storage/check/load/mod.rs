@@ -188,7 +188,7 @@ fn context(way: &Way) -> Context {
         odd: Odd::Nothing,
         by_query: false,
         mangles: way.mangles(),
-        named: way.is_named(),
+        host: way.host(),
         again: false,
     }
 }
