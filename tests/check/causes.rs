@@ -15,8 +15,6 @@ use kazoo_storage::{
 };
 use tempfile::TempDir;
 
-use tempfile::TempDir;
-
 use crate::{
     Report, SECRET, check,
     front::{

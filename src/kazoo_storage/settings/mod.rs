@@ -3,6 +3,7 @@
 mod element;
 mod field;
 mod given;
+mod key;
 mod pieces;
 mod plan;
 mod raw;
@@ -11,9 +12,6 @@ mod written;
 
 use std::fmt;
 
-use http::request::Parts;
-
-pub use self::pieces::Fields;
 pub(crate) use self::written::Written;
 #[cfg(feature = "client")]
 pub(crate) use self::{
@@ -22,11 +20,12 @@ pub(crate) use self::{
     written::Folders,
 };
 use self::{field::Template, raw::check_raw, url::SettingsUrl};
+pub use self::{key::SettingsKey, pieces::Fields};
 use crate::{
     decode_base64::Base64,
     error::{Error, ErrorKind, Result},
-    extract_key::{KeyExtractor, MetadataKey, PathKey, QueryKey},
-    key::{BlobKey, Candidates},
+    extract_key::{MetadataKey, PathKey, QueryKey},
+    key::BlobKey,
 };
 
 /// What tells the files of one static target apart, in this order.
@@ -200,52 +199,6 @@ impl fmt::Debug for KazooSettings {
             .field("base64", &self.base64)
             .field("warnings", &self.warnings)
             .finish_non_exhaustive()
-    }
-}
-
-/// What says which file a request means, as the settings have it.
-#[derive(Clone)]
-#[non_exhaustive]
-pub enum SettingsKey {
-    /// The path behind the mount.
-    Path(PathKey),
-    /// A parameter of the query.
-    Query(QueryKey),
-    /// The metadata: the URL is the same for every file.
-    Metadata(MetadataKey),
-}
-
-impl SettingsKey {
-    fn extractor(&self) -> &dyn KeyExtractor {
-        match self {
-            Self::Path(key) => key,
-            Self::Query(key) => key,
-            Self::Metadata(key) => key,
-        }
-    }
-}
-
-impl KeyExtractor for SettingsKey {
-    fn key(&self, request: &Parts) -> Result<BlobKey> {
-        self.extractor().key(request)
-    }
-
-    fn candidates(&self, request: &Parts) -> Result<Candidates> {
-        self.extractor().candidates(request)
-    }
-
-    fn reads_metadata(&self) -> bool {
-        self.extractor().reads_metadata()
-    }
-}
-
-impl fmt::Debug for SettingsKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Path(_) => "SettingsKey::Path",
-            Self::Query(_) => "SettingsKey::Query",
-            Self::Metadata(_) => "SettingsKey::Metadata",
-        })
     }
 }
 
