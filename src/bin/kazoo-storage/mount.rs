@@ -90,12 +90,14 @@ fn behind<'a>(url: &'a str, mount: &str) -> Option<&'a str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
-/// Whether nobody would call a directory so.
-fn looks_secret(segment: &str) -> bool {
-    let has = |kind: fn(&char) -> bool| segment.chars().any(|letter| kind(&letter));
-    let (lower, upper) = (has(char::is_ascii_lowercase), has(char::is_ascii_uppercase));
-    let least = if lower && upper { 8 } else { 16 };
-    has(char::is_ascii_digit) && (lower || upper) && segment.len() >= least
+/// Whether `segment`, of a path, looks like a token: letters and digits stand among each other, as in no word.
+pub(crate) fn looks_secret(segment: &str) -> bool {
+    let letters = segment.as_bytes();
+    let turns = letters.iter().zip(letters.iter().skip(1)).filter(|(one, next)| {
+        let pair = [one, next];
+        pair.iter().any(|letter| letter.is_ascii_digit()) && pair.iter().any(|letter| letter.is_ascii_alphabetic())
+    });
+    segment.len() >= 8 && turns.count() >= 3
 }
 
 #[cfg(test)]
@@ -108,6 +110,25 @@ mod tests {
 
     fn settings(path: &str) -> KazooSettings {
         KazooSettings::from_json(&format!(r#"{{"url":"http://h.example.com{path}","verb":"put"}}"#)).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_told_from_a_word() {
+        for token in [HEX, "fI6n-3Qc", "5d9e3f70", "archive-5d9e3f70"] {
+            assert!(looks_secret(token), "{token}");
+        }
+        for word in [
+            "",
+            "v2",
+            "some_prefix",
+            "storage2",
+            "files2024",
+            "Voicemail2024",
+            "kazoo-2024-recordings",
+            "1234567890",
+        ] {
+            assert!(!looks_secret(word), "{word}");
+        }
     }
 
     #[test]
