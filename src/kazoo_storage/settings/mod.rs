@@ -231,19 +231,7 @@ mod tests {
         ] {
             assert_eq!(KazooSettings::from_json(&document).unwrap().mount(), "/p", "{document}");
         }
-        assert_eq!(KazooSettings::from_json(settings).unwrap().warnings().count(), 0);
         let handler = format!(r#"{{"handler":"http","settings":{settings}}}"#);
-        let whole =
-            format!(r#"{{"attachments":{{"A":{handler}}},"plan":{{"modb":{{"attachments":{{"handler":"A"}}}}}}}}"#);
-        let bare = KazooSettings::from_json(&whole).unwrap();
-        assert!(bare.unused().is_none() && bare.warnings().count() == 1);
-        assert!(bare.warnings().next().unwrap().contains("/v2/accounts/{ID}/storage"));
-        let wrapped = KazooSettings::from_json(&format!(r#"{{"data":{whole}}}"#)).unwrap();
-        assert_eq!(wrapped.warnings().count(), 0);
-        let unused = KazooSettings::from_json(&format!(r#"{{"data":{}}}"#, whole.replace("plan", "plna"))).unwrap();
-        assert!(unused.unused().is_some() && unused.warnings().next() == unused.unused());
-        assert!(message(&format!(r#"{{"data":{settings}}}"#)).contains("no `attachments`"));
-        assert!(message(r#"{"plan":{}}"#).contains("no `attachments`"));
         for (handlers, says) in [
             (s3.to_owned(), "no entry"),
             (format!(r#""A":{handler},"B":{handler}"#), "several"),

@@ -109,6 +109,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kazoo_storage::KazooSettings;
 
     fn read(plan: &Value) -> Plan {
         let document = json!({"attachments": {"US": {"handler": "http"}, "S3": {"handler": "s3"}}, "plan": plan});
@@ -188,5 +189,31 @@ mod tests {
             "{:?}",
             read.warnings
         );
+    }
+
+    #[test]
+    fn only_a_document_has_a_plan() {
+        let read = |json: &str| KazooSettings::from_json(json).unwrap();
+        let message = |json: &str| {
+            KazooSettings::from_json(json)
+                .map(|_| ())
+                .unwrap_err()
+                .message()
+                .to_owned()
+        };
+        let settings = r#"{"url":"http://h/p","verb":"put"}"#;
+        assert_eq!(read(settings).warnings().count(), 0);
+        let handler = format!(r#"{{"handler":"http","settings":{settings}}}"#);
+        let whole =
+            format!(r#"{{"attachments":{{"A":{handler}}},"plan":{{"modb":{{"attachments":{{"handler":"A"}}}}}}}}"#);
+        let bare = read(&whole);
+        assert!(bare.unused().is_none() && bare.warnings().count() == 1);
+        assert!(bare.warnings().next().unwrap().contains("/v2/accounts/{ID}/storage"));
+        let wrapped = read(&format!(r#"{{"data":{whole}}}"#));
+        assert_eq!(wrapped.warnings().count(), 0);
+        let unused = read(&format!(r#"{{"data":{}}}"#, whole.replace("plan", "plna")));
+        assert!(unused.unused().is_some() && unused.warnings().next() == unused.unused());
+        assert!(message(&format!(r#"{{"data":{settings}}}"#)).contains("no `attachments`"));
+        assert!(message(r#"{"plan":{}}"#).contains("no `attachments`"));
     }
 }
