@@ -339,9 +339,9 @@ fn a_file_of_rules_is_right_or_says_what_is_wrong() {
         (r#"{"credentials": [{"token": hush}]}"#, "no JSON at line 1, column 2"),
         (
             r#"{"credential": ["hush"]}"#,
-            "unknown key at line 1, column 13; there are networks, trusted_proxies and credentials, and in each of these",
+            "unknown key at line 1, column 13; there are networks, trusted_proxies and credentials, and in each credential",
         ),
-        (r#"{"networks": "hush"}"#, "another type than the key is for at line 1"),
+        (r#"{"networks": "hush"}"#, "a value of the wrong type at line 1"),
         (
             r#"{"networks": [], "networks": ["hush"]}"#,
             "a key for the second time at line 1",
@@ -419,6 +419,8 @@ fn what_may_be_a_secret_is_not_logged() {
         assert_eq!(rules.redact("/p", path), shown, "{path}");
     }
     let without = AccessRules::new().credential(Credential::password("user", "secret"));
+    let long = format!("/p/x{}", "/a".repeat(1000));
+    assert_eq!(rules.redact("/p", &long), format!("/p/***{}/…", "/a".repeat(16)));
     assert_eq!(without.redact("/p", "/p/ACC/DOC"), "/p/ACC/DOC");
     assert!(!format!("{rules:?} {without:?}").contains("secret"));
 }

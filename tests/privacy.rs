@@ -263,3 +263,28 @@ fn no_log_has_credentials() {
 fn serve(directory: &Path, options: &[&str]) -> Server {
     Server::start(&directory.join("data"), options)
 }
+
+/// A token that looks as an id does is in no log, wherever it stands.
+#[test]
+fn no_key_has_a_token() {
+    let (one, other) = ("1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5", "7a31d9e3f70c8f1c4ab2d9e3f70c8f1c");
+    let directory = TempDir::new().unwrap();
+    let rules = directory.path().join("access.json");
+    let credentials = format!(r#"{{"credentials":[{{"token":"{one}"}},{{"token":"{other}"}}]}}"#);
+    fs::write(&rules, credentials).unwrap();
+    let server = serve(
+        directory.path(),
+        &["--mount=/prefix", "--access", rules.to_str().unwrap()],
+    );
+    for target in [
+        format!("/prefix/{one}/{other}/DOC/a.mp3"),
+        format!("/prefix/{one}/ACC/{other}/a.mp3"),
+    ] {
+        assert_eq!(server.connect().put(&target, b"x").status, 201, "{target}");
+    }
+    process::eventually("it is logged", || {
+        (server.log().matches("outcome=\"stored\"").count() == 2).then_some(())
+    });
+    let secrets = [one, other].map(str::to_owned);
+    assert_clean(&server.log(), &secrets.into());
+}

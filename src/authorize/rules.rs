@@ -39,6 +39,10 @@ pub struct AccessRules {
     credentials: Vec<Credential>,
 }
 
+/// How many segments behind a token are looked at for what may be logged of a path. Each is compared with every token, and
+/// the paths of KAZOO have fewer.
+const SHOWN: usize = 16;
+
 impl AccessRules {
     /// No rule: nobody is let in.
     #[must_use]
@@ -131,7 +135,8 @@ impl AccessRules {
     /// `path` as it may be logged: without a segment that may be a secret, if there are tokens.
     ///
     /// That is the first one behind `mount`, whether it is right or not: a secret with a letter too much is nearly one.
-    /// Further behind, it is each that is a token, and outside of `mount`, where one may stand anywhere, it is all.
+    /// Further behind, it is each that is a token, and what is behind 16 of them is `…`. Outside of `mount`, where a token may
+    /// stand anywhere, it is all.
     #[must_use]
     pub fn redact<'a>(&self, mount: &str, path: &'a str) -> Cow<'a, str> {
         if !self.has_tokens() {
@@ -146,8 +151,12 @@ impl AccessRules {
         };
         let mut shown = path.strip_suffix(below).unwrap_or_default().to_owned();
         shown.push_str("/***");
-        for segment in rest.split('/').skip(1) {
+        for (index, segment) in rest.split('/').skip(1).enumerate() {
             shown.push('/');
+            if index == SHOWN {
+                shown.push('…');
+                break;
+            }
             shown.push_str(if self.is_token(segment) { "***" } else { segment });
         }
         shown.into()
@@ -272,12 +281,12 @@ fn fault(error: &serde_json::Error) -> String {
         Category::Data if says.starts_with("unknown field") => ("unknown key", KEYS),
         Category::Data if says.starts_with("duplicate field") => ("a key for the second time", ""),
         Category::Data if says.starts_with("unknown variant") => ("no such `may`", "; it is read, write or both"),
-        Category::Data => ("another type than the key is for", KEYS),
+        Category::Data => ("a value of the wrong type", KEYS),
     };
     format!("{what} at line {}, column {}{keys}", error.line(), error.column())
 }
 
-const KEYS: &str = "; there are networks, trusted_proxies and credentials, and in each of these user, password, token, accounts and may";
+const KEYS: &str = "; there are networks, trusted_proxies and credentials, and in each credential user, password, token, accounts and may";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -149,6 +152,26 @@ async fn base64_on_one_side() {
             (report.exit, &report.finding(cause)["severity"]),
             (1, &"failure".into())
         );
+    }
+}
+
+/// What fails now and then is a fault, whatever form of a body it meets.
+#[tokio::test]
+async fn one_upload_in_parts_that_fails_is_a_failure() {
+    for (status, cause) in [(500, "server_error"), (415, "no_multipart")] {
+        let seen = AtomicUsize::new(0);
+        let once = Front::before(move |request| {
+            let media_type = request.headers().get(header::CONTENT_TYPE);
+            let in_parts = media_type.is_some_and(|text| text.as_bytes().starts_with(b"multipart/"));
+            if in_parts && seen.fetch_add(1, Ordering::Relaxed) == 1 {
+                Answer(page(StatusCode::from_u16(status).unwrap(), "nginx"))
+            } else {
+                Pass(request)
+            }
+        });
+        let report = checked(once).await;
+        assert_says(&report, 1, &[cause]);
+        assert_eq!(report.finding(cause)["severity"], "failure");
     }
 }
 

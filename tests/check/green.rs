@@ -199,7 +199,7 @@ async fn the_settings_are_not_known_from_a_url() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(
-        said.contains("warning: works, as long as the settings have no `base64_encode_data`: ")
+        said.contains("warning: fails only with `base64_encode_data`: ")
             && said.contains("`check --settings FILE` tries what yours have"),
         "{said}"
     );

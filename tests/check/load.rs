@@ -42,7 +42,7 @@ async fn what_is_kept_is_measured() {
     assert!(load["requests_per_second"].as_f64().unwrap() > 1.0, "{load:#}");
     // All of it took what it took.
     assert!(
-        report.json["seconds"].as_f64() >= load["seconds"].as_f64(),
+        report.json["seconds"].as_f64().unwrap() >= load["seconds"].as_f64().unwrap(),
         "{:#}",
         report.json
     );

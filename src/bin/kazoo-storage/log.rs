@@ -82,7 +82,22 @@ impl Requests {
             Some(settings) => settings.fields(key).account,
             None => key.segments().next().map(str::to_owned),
         };
-        account.filter(|account| mask::is_account(&self.mount.hide(account)))
+        account.filter(|account| mask::is_account(&self.hide(account)))
+    }
+
+    /// `key`, or a part of it, without what may be a token.
+    fn hide(&self, key: &str) -> String {
+        let shown = self.mount.hide(key);
+        let Some(rules) = &self.access else { return shown };
+        let rules = rules.current();
+        let segments = shown.split('/').map(|segment| {
+            if rules.is_token(segment) {
+                mask::REDACTED
+            } else {
+                segment
+            }
+        });
+        segments.collect::<Vec<_>>().join("/")
     }
 }
 
@@ -124,7 +139,7 @@ impl Events for Requests {
         let path = self.shown(event.path);
         let key = event.outcome.and_then(Outcome::key).filter(|_| self.keys);
         let account = key.and_then(|key| self.account(key));
-        let key = key.map(|key| mask::path(&self.mount.hide(&key.to_string())));
+        let key = key.map(|key| mask::path(&self.hide(&key.to_string())));
         let elapsed_ms = (event.elapsed.as_secs_f64() * 1e6).round() / 1e3;
         macro_rules! line {
             ($level:ident) => {

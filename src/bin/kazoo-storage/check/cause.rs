@@ -94,6 +94,14 @@ impl Cause {
         }
     }
 
+    /// Whether it lies in how the body is sent, which the settings say: what is sent in another form is none the worse.
+    pub(crate) fn is_of_form(self) -> bool {
+        matches!(
+            self,
+            Self::Base64Expected | Self::Base64Kept | Self::MultipartKept | Self::NoMultipart
+        )
+    }
+
     #[rustfmt::skip]
     #[expect(clippy::too_many_lines, reason = "a table")]
     pub(crate) fn entry(self) -> Entry {
@@ -108,10 +116,10 @@ impl Cause {
                 "the name in the URL of the settings, or the DNS that KAZOO's machines ask"),
             Self::NobodyListens => ("nobody_listens", "nothing takes the connection",
                 "start the server; have it listen where KAZOO reaches it (`serve --listen`, which is 127.0.0.1:8080 by default); open the firewall; the host and the port in the URL"),
-            Self::OwnName => ("own_name", "nothing takes the connection, and the name in the URL is this machine itself here",
+            Self::OwnName => ("own_name", "nothing takes the connection, and on this machine the name in the URL means the machine itself",
                 "`/etc/hosts`, if it has the name with a loopback address and the server listens on another; start the server; try it from one of KAZOO's machines, where the name must be the server's"),
             Self::UnknownAuthority => ("unknown_authority", "the certificate is of an authority that is not trusted here",
-                "give the authority's certificate with `--ca`, and have KAZOO's machines trust it; or `--tls-cert` with the whole chain, intermediate certificates too; one that signs itself must not say `CA:TRUE`"),
+                "give the authority's certificate with `--ca`, and have KAZOO's machines trust it; or `--tls-cert` with the whole chain, intermediate certificates too; a server's certificate that signs itself must be made with `CA:FALSE`"),
             Self::ExpiredCertificate => ("expired_certificate", "the certificate has expired, or is not valid yet",
                 "renew the certificate (`serve` reads it again on SIGHUP); set the clock"),
             Self::OtherName => ("other_name", "the certificate is for another name than the host of the URL",

@@ -106,10 +106,7 @@ fn finding_text(text: &mut String, report: &Report, finding: &Finding, secrets: 
         (Some(said), _) if finding.cause == Cause::NoPlan => format!("{said} [{}]", entry.id),
         (Some(said), _) => format!("{}: {said} [{}]", entry.is, entry.id),
         (None, Some(settings)) => {
-            format!(
-                "works, as long as the settings have no {settings}: {} [{}]",
-                entry.is, entry.id
-            )
+            format!("fails only with {settings}: {} [{}]", entry.is, entry.id)
         }
         (None, None) => format!("{} [{}]", entry.is, entry.id),
     };

@@ -107,21 +107,20 @@ pub(crate) fn findings(trials: &[Trial], ways: &Ways) -> Vec<Finding> {
     findings
 }
 
-/// The settings without which `finding` would not be there.
+/// The settings without which `finding` would not be there: of what is about the form of a body, if none of that form works.
 fn only_with(finding: &Finding, trials: &[Trial]) -> Option<&'static str> {
-    // It is looked for in one way only, and is of none.
-    if finding.cause == Cause::IdleClosed {
+    if !finding.cause.is_of_form() {
         return None;
     }
-    let seen = |sends: Sends| {
-        let mut trials = finding.trials.iter().filter_map(|number| trials.get(*number));
-        trials.any(|trial| trial.way.sends == sends)
+    let fails = |sends: Sends| {
+        let of_form = || trials.iter().enumerate().filter(|(_, trial)| trial.way.sends == sends);
+        of_form().any(|(number, _)| finding.trials.contains(&number)) && !of_form().any(|(_, trial)| trial.works())
     };
-    match (seen(Sends::Raw), seen(Sends::Multipart), seen(Sends::Base64)) {
-        (false, true, true) => Some("`send_multipart`"),
-        (false, true, false) => Some("`send_multipart` without `base64_encode_data`"),
-        (false, false, true) => Some("`base64_encode_data`"),
-        _ => None,
+    match (fails(Sends::Multipart), fails(Sends::Base64)) {
+        (true, true) => Some("`send_multipart`"),
+        (true, false) => Some("`send_multipart` without `base64_encode_data`"),
+        (false, true) => Some("`base64_encode_data`"),
+        (false, false) => None,
     }
 }
 
