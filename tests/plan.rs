@@ -206,8 +206,8 @@ fn a_token_in_the_settings_is_left_to_the_rules() {
     let options = ["--settings", &settings, "--access", &access];
     for (mount, says) in [
         (&[][..], "say with --mount"),
-        (&["--mount", "/some_pre"], "does not begin so"),
-        (&["--mount", "/other"], "does not begin so"),
+        (&["--mount", "/some_pre"], "does not begin with --mount"),
+        (&["--mount", "/other"], "does not begin with --mount"),
     ] {
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--store"];
         let output = program()

@@ -135,8 +135,8 @@ async fn speak<S>(stream: S) -> Result<Sender, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Head and body in one buffer, as KAZOO writes them. A queue of buffers that ends after the answer has come is no reason
-    // for hyper to look for the next request, which would then wait for ever.
+    // Head and body in one buffer, as KAZOO writes them. With vectored writes hyper does not look for the next request if the
+    // end of the body is flushed only after its answer has come: that request would hang.
     let (sender, connection) = http1::Builder::new()
         .writev(false)
         .max_buf_size(BUFFER)

@@ -25,7 +25,7 @@ fn a_mount_with_a_token_of_the_rules_is_refused() {
     let start = ["serve", "--listen=127.0.0.1:0", "--store", data.to_str().unwrap()];
     let line = complaint(&[&start[..], &access, &[&mount]].concat());
     assert!(
-        line.contains("--mount ends with a token of --access; write what stands before it"),
+        line.contains("--mount has a token of --access in it: end it before that"),
         "{line}"
     );
     assert!(!line.contains(TOKEN), "{line}");
@@ -38,7 +38,7 @@ fn a_mount_with_a_token_of_the_rules_is_refused() {
     eventually("the fault is logged", || {
         server.log().contains("stays as it was").then_some(())
     });
-    assert!(server.log().contains("--mount ends with a token"), "{}", server.log());
+    assert!(server.log().contains("--mount has a token"), "{}", server.log());
     let file = format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3");
     assert_eq!(server.connect().put(&file, b"content").status, 201);
     assert!(!server.log().contains(TOKEN), "{}", server.log());

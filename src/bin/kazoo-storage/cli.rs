@@ -40,7 +40,8 @@ impl Cli {
             if error.kind() == ErrorKind::ArgumentConflict
                 && (names(ContextKind::InvalidArg) || names(ContextKind::PriorArg))
             {
-                let why = "the document of --settings says where a name is and what base64 is, and another word could only differ";
+                let why =
+                    "the document of --settings says where a name is and what base64 is: leave the other flag out";
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![why.into()]));
             }
             error.exit()

@@ -28,7 +28,7 @@ impl Mount {
             return Err(format!("--mount: {message}"));
         }
         let Some(behind) = url.map_or(Some(""), |url| behind(url, path)) else {
-            return Err("--mount: the path of the URL in --settings does not begin so".to_owned());
+            return Err("the path of the URL in --settings does not begin with --mount".to_owned());
         };
         let own = path.split('/').filter(|segment| looks_secret(segment));
         let behind = behind.split('/').filter(|segment| !segment.is_empty());
@@ -78,7 +78,7 @@ impl Mount {
             );
         }
         if self.path.split('/').any(|segment| rules.is_token(segment)) {
-            return Err("--mount ends with a token of --access; write what stands before it".to_owned());
+            return Err("--mount has a token of --access in it: end it before that".to_owned());
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! The `plan` command: the storage document for KAZOO, and what KAZOO would make of it.
 
 use std::{
+    borrow::Cow,
     error::Error as StdError,
     fmt::Write as _,
     io::{self, BufRead, IsTerminal as _, Write},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
 };
 
@@ -148,14 +149,13 @@ impl Planned {
 
     /// The command of a server at the URL.
     fn serve(&self) -> String {
-        let port = self.url.port();
-        let listen = if self.is_local() { "127.0.0.1" } else { "0.0.0.0" };
-        let mut serve = format!("kazoo-storage serve --settings storage.json --listen {listen}:{port}");
+        let listen = SocketAddr::new(self.listen(), self.url.port());
+        let mut serve = format!("kazoo-storage serve --settings storage.json --listen {listen}");
         if self.needs_access() {
             serve += " --access access.json";
         }
         if let Some(mount) = self.before_token() {
-            serve = format!("{serve} --mount {mount}");
+            serve = format!("{serve} --mount {}", quoted(mount));
         }
         if self.url.is_https() {
             serve += " --tls-cert cert.pem --tls-key key.pem";
@@ -182,10 +182,19 @@ impl Planned {
         !self.is_local() || self.has_user() || self.before_token().is_some()
     }
 
+    /// The address to listen on: all of the machine, or the only one that the URL can mean.
+    fn listen(&self) -> IpAddr {
+        match self.url.host().parse() {
+            Ok(address) if IpAddr::is_loopback(&address) => address,
+            Ok(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+            Err(_) if self.url.host() == "localhost" => Ipv4Addr::LOCALHOST.into(),
+            _ => Ipv4Addr::UNSPECIFIED.into(),
+        }
+    }
+
     /// Whether only this machine reaches the URL.
     fn is_local(&self) -> bool {
-        let host = self.url.host();
-        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        self.listen().is_loopback()
     }
 
     fn has_user(&self) -> bool {
@@ -197,8 +206,21 @@ impl Planned {
 
     /// What of the path stands before a token at its end, if what is there looks like one.
     fn before_token(&self) -> Option<&str> {
+        if self.has_user() {
+            return None;
+        }
         let (before, last) = self.settings.mount().rsplit_once('/')?;
         looks_secret(last).then_some(if before.is_empty() { "/" } else { before })
+    }
+}
+
+/// `text` as one word of a shell.
+fn quoted(text: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.~%-".contains(&byte);
+    if text.bytes().all(plain) {
+        text.into()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''")).into()
     }
 }
 
@@ -295,6 +317,18 @@ mod tests {
             (
                 "http://storage:8080/a/b/1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5/",
                 "--listen 0.0.0.0:8080 --access access.json --mount /a/b",
+            ),
+            ("http://[::1]:81/p", "--listen [::1]:81"),
+            ("http://127.0.0.2:81/p", "--listen 127.0.0.2:81"),
+            ("http://[fd00::1]:81/p", "--listen [::]:81 --access access.json"),
+            (
+                "http://storage/it's$(id)&/5d9e3f70",
+                r"--listen 0.0.0.0:80 --access access.json --mount '/it'\''s$(id)&'",
+            ),
+            // Who has a user in the URL needs no token.
+            (
+                "http://u:p@storage/2600hz-v4-s3",
+                "--listen 0.0.0.0:80 --access access.json",
             ),
             (
                 "https://storage/archive-5d9e3f70",

@@ -5,8 +5,8 @@ use tokio::signal::unix::Signal;
 
 use crate::{access, cli::ServeOptions, mount::Mount, tls::Tls};
 
-/// Reads the files again, if there are any, on each of `hangups`. What is under way goes on as it began, and a file that is wrong changes
-/// nothing.
+/// Reads the files again, if there are any, on each of `hangups`. What is under way goes on as it began, and a file that is
+/// wrong changes nothing.
 pub(crate) async fn on(
     mut hangups: Signal,
     options: ServeOptions,

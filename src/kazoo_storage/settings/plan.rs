@@ -47,13 +47,11 @@ impl Plan {
                 ));
             }
         }
-        if !sends {
-            let what = match databases {
-                Some(_) => "no part of `plan` sends anything to",
-                None => "the storage document has no `plan`, which says what is sent to",
-            };
+        // The plan that the document names may have the part that is missing here.
+        if !sends && !document.contains_key("pvt_plan_id") {
             plan.unused = Some(format!(
-                "{what} the handler with these settings, so that KAZOO takes the document and stores nothing by it: it needs {SCHEME}"
+                "nothing in this document sends files to the handler with these settings, so that KAZOO takes it and stores nothing \
+                 here, unless the document of the whole system does: add {SCHEME}"
             ));
         }
         plan
@@ -62,7 +60,7 @@ impl Plan {
     /// Whether anything of this database is stored by the handler `used`.
     fn database(&mut self, name: &str, database: &Value, handlers: &Map<String, Value>, used: &str) -> bool {
         let here = format!("plan.{name}");
-        let by_default = self.handler(&here, database, handlers);
+        let by_default = self.handler(&here, database, handlers, None);
         let mut sends = by_default == Some(used);
         for (kind, of_kind) in object(database.get("types")).into_iter().flatten() {
             // Those of the system are databases.
@@ -73,23 +71,34 @@ impl Plan {
                 ));
             }
             let here = format!("{here}.types.{kind}");
-            sends |= self.handler(&here, of_kind, handlers).or(by_default) == Some(used);
+            sends |= self.handler(&here, of_kind, handlers, by_default) == Some(used);
         }
         sends
     }
 
-    /// The handler that a part of the plan names.
-    fn handler<'a>(&mut self, here: &str, part: &'a Value, handlers: &Map<String, Value>) -> Option<&'a str> {
-        let attachments = part.get("attachments")?;
+    /// The handler that a part of the plan names, or that it has by default.
+    fn handler<'a>(
+        &mut self,
+        here: &str,
+        part: &'a Value,
+        handlers: &Map<String, Value>,
+        by_default: Option<&'a str>,
+    ) -> Option<&'a str> {
+        let Some(attachments) = part.get("attachments") else {
+            return by_default;
+        };
         let Some(handler) = attachments.get("handler").and_then(Value::as_str) else {
-            self.warn(format!(
-                "`{here}.attachments` has no `handler`, so that KAZOO keeps such files in its database"
-            ));
-            return None;
+            if by_default.is_none() {
+                self.warn(format!(
+                    "`{here}.attachments` has no `handler`, so that KAZOO keeps such files in its database"
+                ));
+            }
+            return by_default;
         };
         if !handlers.contains_key(handler) {
             self.warn(format!(
-                "`{here}` names the handler `{handler}`, which is not in `attachments`: KAZOO crashes on such files"
+                "`{here}` names the handler `{handler}`, which is not in `attachments`: KAZOO crashes on such files, unless the \
+                 document of the whole system or a storage plan has it"
             ));
         }
         Some(handler)
@@ -128,6 +137,7 @@ mod tests {
             json!({"account": {"types": {"media": to("US")}}}),
             json!({"system": {"types": {"system_media": to("US")}}}),
             json!({"modb": {"attachments": {"handler": "US"}, "types": {"fax": {"connection": "c"}}}}),
+            json!({"modb": {"attachments": {"handler": "US"}, "types": {"fax": {"attachments": {"params": {}}}}}}),
         ] {
             let read = read(&plan);
             assert_eq!((read.unused, read.warnings), (None, vec![]), "{plan}");
@@ -153,6 +163,13 @@ mod tests {
         ] {
             assert!(read(&plan).unused.is_some(), "{plan}");
         }
+    }
+
+    #[test]
+    fn a_document_may_have_its_plan_elsewhere() {
+        let document = json!({"attachments": {"US": {"handler": "http"}}, "pvt_plan_id": "P"});
+        let read = Plan::read(document.as_object().unwrap(), "US");
+        assert_eq!((read.unused, read.warnings), (None, vec![]));
     }
 
     #[test]
@@ -183,7 +200,7 @@ mod tests {
         }
         let document = json!({"_id": "x", "pvt_type": "storage", "id": "x", "plna": {}, "attachments": {}});
         let read = Plan::read(document.as_object().unwrap(), "US");
-        assert!(read.unused.unwrap().contains("has no `plan`"));
+        assert!(read.unused.unwrap().contains("nothing in this document"));
         assert!(
             read.warnings.len() == 1 && read.warnings[0].contains("`plna`"),
             "{:?}",

@@ -9,8 +9,8 @@ use crate::error::Result;
 const REFUSED: [&str; 3] = ["localhost", "127.0.0.1", "0.0.0.0"];
 
 /// What is wrong with a URL that [`is_unescaped`].
-pub(crate) const UNESCAPED: &str = "the user or the password in the URL has what ends it: percent-encode it there, `@` as `%40`, `:` as `%3A`, \
-                                    `/` as `%2F`, `?` as `%3F`, `#` as `%23` and `%` as `%25`; KAZOO sends it as it is written, and kazoo-storage reads it";
+pub(crate) const UNESCAPED: &str = "the user or the password in the URL has a character that would end it: write `@` as `%40`, `:` as `%3A`, \
+                                    `/` as `%2F`, `?` as `%3F`, `#` as `%23` and `%` as `%25`; KAZOO sends it unchanged, and kazoo-storage decodes it";
 
 /// Whether the user or the password in `url` has a character that ends them.
 pub(crate) fn is_unescaped(url: &str) -> bool {
@@ -20,7 +20,8 @@ pub(crate) fn is_unescaped(url: &str) -> bool {
         return userinfo.contains('@') || userinfo.matches(':').count() > 1;
     }
     // What stands for the port is the beginning of a password.
-    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    let behind_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
+    let port = behind_host.rsplit_once(':').map(|(_, port)| port);
     behind.contains('@') && port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

@@ -140,8 +140,10 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
         format!("{json:#}\n")
     } else {
         match tally {
-            // What is loaded works, so that nothing else is asked for.
-            Some(tally) if report.exit() == 0 => tally.text() + &print::left_behind(&report),
+            // What is loaded works, so that no more is asked for than what may fail.
+            Some(tally) if report.exit() == 0 => {
+                print::warnings(&report, &secrets) + &tally.text() + &print::left_behind(&report)
+            }
             Some(tally) => format!("{}\n{}", print::text(&report, &secrets), tally.text()),
             None => print::text(&report, &secrets),
         }

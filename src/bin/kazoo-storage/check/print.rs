@@ -80,6 +80,16 @@ pub(crate) fn text(report: &Report, secrets: &Secrets) -> String {
     text
 }
 
+/// What may fail by the settings themselves.
+pub(crate) fn warnings(report: &Report, secrets: &Secrets) -> String {
+    let mut text = String::new();
+    for finding in report.findings.iter().filter(|finding| finding.trials.is_empty()) {
+        finding_text(&mut text, report, finding, secrets, &Paint::new());
+        text.push('\n');
+    }
+    text
+}
+
 /// `PUT raw ✓ multipart ✓, POST raw ✗`
 fn ways(trials: &[&Trial], paint: &Paint) -> String {
     let verbs = ["PUT", "POST"].into_iter().filter_map(|verb| {

@@ -21,7 +21,7 @@ pub(crate) enum Sends {
 /// How a host is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
-    /// As what it is on every machine, which `localhost` is too.
+    /// An address or `localhost`: the same on every machine.
     Address,
     Name,
 }
