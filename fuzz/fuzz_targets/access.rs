@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Request, request::Parts};
-use kazoo_storage::{AccessRules, Authorizer as _, BlobKey, ErrorKind, Grant, PeerAddr};
+use kazoo_storage::{AccessRules, Authorizer as _, BlobKey, Error, ErrorKind, Grant, PeerAddr};
 use kazoo_storage_fuzz::run::run;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
@@ -29,15 +29,18 @@ fuzz_target!(|text: &str| {
     let masked = AccessRules::from_json(&mask(value.clone()).to_string());
     match (&rules, &masked) {
         (Ok(rules), Ok(masked)) => assert_eq!(format!("{rules:?}"), format!("{masked:?}"), "a secret shows"),
-        (Err(error), Err(masked)) if !error.message().starts_with("no access rules at") => {
-            assert_eq!(error.message(), masked.message(), "a secret shows");
-        }
+        (Err(error), Err(masked)) => assert_eq!(placeless(error), placeless(masked), "a secret shows"),
         (rules, masked) => assert_eq!(rules.is_ok(), masked.is_ok()),
     }
     if let (Ok(rules), Some(said)) = (rules, said) {
         let_in(&rules, &said);
     }
 });
+
+/// What an error says, but for the line and the column, which a secret moves.
+fn placeless(error: &Error) -> String {
+    error.message().replace(|letter: char| letter.is_ascii_digit(), "")
+}
 
 /// Who is to be let in, read from the JSON in the plainest way.
 struct Said {

@@ -7,6 +7,7 @@ mod error;
 mod hot;
 mod journal;
 mod locks;
+mod loners;
 mod media_type;
 mod name;
 mod read;

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{File, Metadata},
+    fs::File,
     mem,
     num::NonZeroU64,
     os::unix::fs::{FileExt as _, MetadataExt as _},
@@ -17,6 +17,7 @@ use super::{
     FsStore,
     catalog::{self, Visited},
     error::failed,
+    loners::{Loners, PAUSE, UNDER_WAY},
     name::{self, KeyPath},
     read, sidecar, stage,
     throttle::Throttle,
@@ -31,12 +32,6 @@ use crate::{
 
 /// How much is read at once.
 const CHUNK: usize = 128 * 1024;
-
-/// For how long after a sidecar was moved to its place its media may still be on the way to its own.
-const UNDER_WAY: Duration = Duration::from_secs(3);
-
-/// How long to wait before looking again.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where damaged files are moved to, below the root.
 const QUARANTINE: &str = ".quarantine";
@@ -81,6 +76,16 @@ pub struct Scrubbed {
     pub len: u64,
     /// What is to be said of it.
     pub verdict: Verdict,
+}
+
+impl Scrubbed {
+    fn of(names: &[String], len: u64, verdict: Verdict) -> Self {
+        Self {
+            key: name::Decoded(names).to_string(),
+            len,
+            verdict,
+        }
+    }
 }
 
 /// What a scrub says of a file.
@@ -175,11 +180,8 @@ impl FsScrub {
             .unwrap_or_default()
             .as_secs();
         let mut moved = Ok(());
-        let found = catalog::walk(tree, self.prefix.as_ref(), &mut |names, visited| {
-            let Some(scrubbed) = scrub(tree, names, visited, &mut throttle) else {
-                return Ok(());
-            };
-            on_file(&scrubbed);
+        let mut tell = |names: &[String], scrubbed: &Scrubbed| {
+            on_file(scrubbed);
             if store.is_some()
                 && let Verdict::Damaged(damage) = &scrubbed.verdict
                 && let Some(key) = name::key(names)
@@ -187,8 +189,25 @@ impl FsScrub {
             {
                 moved = mem::replace(&mut moved, Ok(())).and(Err(error));
             }
+        };
+        let mut loners = Loners::default();
+        let found = catalog::walk(tree, self.prefix.as_ref(), &mut |names, visited| {
+            if let Visited::Sidecar { dir } = visited {
+                if let Err(error) = loners.note(dir, names) {
+                    tell(
+                        names,
+                        &Scrubbed::of(names, 0, Verdict::Damaged(Damage::Unreadable(error))),
+                    );
+                }
+                if loners.are_many() {
+                    missing(loners.settle(tree), &mut tell);
+                }
+            } else if let Some(scrubbed) = scrub(tree, names, visited, &mut throttle) {
+                tell(names, &scrubbed);
+            }
             Ok::<_, Error>(())
         })?;
+        missing(loners.settle(tree), &mut tell);
         if store.is_some() {
             super::sync_all(tree.root()).map_err(|errno| failed("make what it moved durable", errno))?;
         }
@@ -222,52 +241,22 @@ impl FsScrub {
     }
 }
 
-/// What is to be said of what was visited; nothing of what is no file of the store's, or is visited elsewhere.
+/// What is to be said of media, or of what cannot be read; nothing of what is no file of the store's.
 fn scrub(tree: &Tree, names: &[String], visited: Visited<'_>, throttle: &mut Throttle) -> Option<Scrubbed> {
-    let of = |len, verdict| Scrubbed {
-        key: name::Decoded(names).to_string(),
-        len,
-        verdict,
-    };
     if let Visited::Unreadable(error) = visited {
-        return Some(of(0, Verdict::Damaged(Damage::Unreadable(error))));
+        return Some(Scrubbed::of(names, 0, Verdict::Damaged(Damage::Unreadable(error))));
     }
     let key = name::key(names)?;
-    let path = KeyPath::of(&key);
-    if let Visited::Sidecar { dir } = visited {
-        return match is_alone(dir, &path) {
-            Ok(alone) => alone.then(|| of(0, Verdict::Damaged(Damage::Missing))),
-            Err(error) => Some(of(0, Verdict::Damaged(Damage::Unreadable(error)))),
-        };
-    }
-    let verdict =
-        verify(tree, &path, throttle).unwrap_or_else(|error| Some(Verdict::Damaged(Damage::Unreadable(error))));
-    Some(of(throttle.of_file, verdict?))
+    let verdict = verify(tree, &KeyPath::of(&key), throttle)
+        .unwrap_or_else(|error| Some(Verdict::Damaged(Damage::Unreadable(error))));
+    Some(Scrubbed::of(names, throttle.of_file, verdict?))
 }
 
-/// Whether the sidecar is there without its media, and stays so: an upload moves it first, a deletion removes it last.
-fn is_alone(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
-    let name = name::sidecar(&path.file.text);
-    while let Found::File(sidecar, stat) = tree::open(dir, &name)? {
-        if let Found::File(..) = tree::open(dir, &path.file.text)? {
-            return Ok(false);
-        }
-        let lately = is_under_way(&stat);
-        thread::sleep(PAUSE);
-        if !lately && !read::is_deleted(&sidecar)? {
-            return Ok(true);
-        }
+/// Tells of media that are gone.
+fn missing(media: Vec<Vec<String>>, tell: &mut impl FnMut(&[String], &Scrubbed)) {
+    for names in media {
+        tell(&names, &Scrubbed::of(&names, 0, Verdict::Damaged(Damage::Missing)));
     }
-    Ok(false)
-}
-
-/// Whether a sidecar was moved to its place so lately that the media may be on the way.
-fn is_under_way(sidecar: &Metadata) -> bool {
-    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(sidecar.ctime()).unwrap_or_default());
-    // A change in what is still to come is one of a clock that was set back.
-    SystemTime::now()
-        .duration_since(changed)
-        .is_ok_and(|since| since < UNDER_WAY)
 }
 
 /// Reads the file at `path`; `None` if it is gone.
@@ -288,15 +277,22 @@ fn verify(tree: &Tree, path: &KeyPath<'_>, throttle: &mut Throttle) -> Result<Op
         }
         // It was replaced or deleted while it was looked at, or is being replaced.
         let gone = read::is_deleted(&file)?;
-        let under_way = match tree::open(&dir, &name::sidecar(&path.file.text))? {
-            Found::File(_, stat) => is_under_way(&stat),
-            _ => false,
-        };
-        if !gone && !under_way {
+        if !gone && !is_under_way(&dir, path)? {
             return Ok(Some(verdict));
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Whether the sidecar at `path` was moved to its place so lately that the media may be on the way to its own.
+fn is_under_way(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
+    let Found::File(_, stat) = tree::open(dir, &name::sidecar(&path.file.text))? else {
+        return Ok(false);
+    };
+    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.ctime()).unwrap_or_default());
+    // A change in what is still to come is one of a clock that was set back.
+    let since = SystemTime::now().duration_since(changed);
+    Ok(since.is_ok_and(|since| since < UNDER_WAY))
 }
 
 /// What is to be said of a file with this `version` and `sidecar`. It is read to its end, whatever that is.
