@@ -277,5 +277,5 @@ fn a_document_without_a_plan_is_warned_of() {
     let settings = scratch.path().join("storage.json");
     fs::write(&settings, document.replace("\"plan\"", "\"plna\"")).unwrap();
     let log = Server::start(scratch.path(), &["--settings", settings.to_str().unwrap()]).stop();
-    assert!(log.contains("WARN") && log.contains("stores nothing by it"), "{log}");
+    assert!(log.contains("WARN") && log.contains("stores nothing here"), "{log}");
 }
