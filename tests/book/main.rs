@@ -22,7 +22,7 @@ mod page;
 mod shell;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
@@ -176,6 +176,27 @@ fn captures_that_are_named_exist() {
         }
     }
     assert!(named > 20, "only {named} captures");
+}
+
+/// The README has some rows of the page.
+#[test]
+fn figures_are_the_same_everywhere() {
+    let all = pages();
+    let rows = |name: &str| -> BTreeMap<String, String> {
+        let page = all.iter().find(|page| page.name == name).unwrap();
+        let table = page.text.split("How fast it is\n").nth(1).unwrap();
+        let table = table.split("\n## ").next().unwrap();
+        let cells = table.lines().filter(|line| line.starts_with("| ")).map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            (cells[0].to_owned(), cells[2].to_owned())
+        });
+        cells.filter(|(what, _)| !["what", "---"].contains(&&**what)).collect()
+    };
+    let (short, long) = (rows("README.md"), rows("docs/performance.md"));
+    assert!(short.len() >= 5 && long.len() > short.len());
+    for (what, ratio) in short {
+        assert!(long.get(&what).is_some_and(|whole| whole.starts_with(&ratio)), "{what}");
+    }
 }
 
 /// The flags of one command, as its `--help` has them.
