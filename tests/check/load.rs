@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    future::pending,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +10,9 @@ use std::{
 };
 
 use http::{Method, StatusCode};
-use kazoo_storage::{KazooStorage, MemoryStore};
+use kazoo_storage::{
+    BlobKey, BlobStore, ByteRange, Fetched, KazooStorage, MemoryStore, Metadata, Result, Stored, Upload,
+};
 use serde_json::Value;
 
 use crate::{
@@ -116,4 +119,38 @@ async fn what_does_not_work_is_not_loaded() {
         report.json
     );
     assert!(report.json["load"].is_null());
+}
+
+/// A store that answers no fetch after so many.
+struct Hangs(MemoryStore, AtomicU64);
+
+impl BlobStore for Hangs {
+    async fn put(&self, upload: Upload) -> Result<Stored> {
+        self.0.put(upload).await
+    }
+
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        if self.1.fetch_add(1, Ordering::Relaxed) > 60 {
+            return pending().await;
+        }
+        self.0.get(key, range).await
+    }
+
+    async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        self.0.metadata(key).await
+    }
+}
+
+/// In the end everything is fetched again, but not for a minute from a server that hangs.
+#[tokio::test]
+async fn who_answers_no_more_is_not_waited_for_by_name() {
+    let store = Hangs(MemoryStore::new(), AtomicU64::new(0));
+    let running = start(Front::default(), KazooStorage::new(store), "/some_prefix").await;
+    let options = ["--load", "1", "--for", "1s", "--size", "1KiB", "--timeout", "1"];
+    let report = check(&[&[&*running.url()][..], &options].concat()).await;
+    let load = &report.json["load"];
+    assert_eq!((report.exit, &load["lost"]), (1, &Value::from(0)), "{load:#}");
+    assert!(count(&report, "fetch") > 20, "{load:#}");
+    let waited = load["errors"]["timed_out"].as_u64().unwrap();
+    assert!((1..5).contains(&waited), "{load:#}");
 }
