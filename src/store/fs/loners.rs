@@ -70,3 +70,36 @@ fn is_alone(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
     // The sidecar first: one that is deleted has lost its media before.
     Ok(is_file(&name::sidecar(&path.file.text))? && !is_file(&path.file.text)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn only_what_stays_alone_is_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let account = root.path().join("ACC");
+        fs::create_dir(&account).unwrap();
+        let names = |file: &str| ["ACC".to_owned(), file.to_owned()];
+        let sidecar = |file: &str| account.join(name::sidecar(file));
+        let dir = File::open(&account).unwrap();
+        let mut loners = Loners::default();
+        fs::write(account.join("whole.mp3"), "ID3").unwrap();
+        for file in ["whole.mp3", "deleted.mp3", "uploaded.mp3", "lost.mp3"] {
+            fs::write(sidecar(file), "{}").unwrap();
+            loners.note(&dir, &names(file)).unwrap();
+        }
+        assert_eq!(loners.0.len(), 3);
+        assert!(!loners.are_many());
+        // What was under way when it was looked at is done.
+        fs::remove_file(sidecar("deleted.mp3")).unwrap();
+        fs::write(account.join("uploaded.mp3"), "ID3").unwrap();
+        let tree = Tree::open_existing(root.path()).unwrap();
+        assert_eq!(loners.settle(&tree), [names("lost.mp3")]);
+        assert!(loners.settle(&tree).is_empty(), "they are forgotten");
+        loners.0 = vec![Vec::new(); MANY];
+        assert!(loners.are_many());
+    }
+}
