@@ -130,18 +130,19 @@ async fn by_settings() {
     }
 }
 
+/// What the command exits with, and what people read.
+async fn told(options: &[&str]) -> (Option<i32>, String) {
+    let output = program().arg("check").args(options).output().await.unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
 #[tokio::test]
 async fn what_people_read_is_short() {
     let directory = TempDir::new().unwrap();
     let server = serve(directory.path(), &[]).await;
     let url = format!("http://localhost:{}/some_prefix/{SECRET}", server.port);
-    let output = program()
-        .args(["check", "--large", "1KiB", &url])
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
+    let (status, said) = told(&["--large", "1KiB", &url]).await;
+    assert_eq!(status, Some(0), "{said}");
     assert!(!said.contains(SECRET) && !said.contains('\x1b'), "{said}");
     let ticks = said.lines().filter(|line| line.starts_with('✓')).count();
     assert_eq!(ticks, 5, "{said}");
@@ -155,9 +156,8 @@ async fn what_people_read_is_short() {
     assert!(!said.contains("[warning]"), "{said}");
 
     let wrong = url.replace("some_prefix", "wrong");
-    let output = program().args(["check", &wrong]).output().await.unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let (status, said) = told(&[&wrong]).await;
+    assert_eq!(status, Some(1), "{said}");
     // One cause is one finding, however often it was seen, and what was answered is there once.
     assert_eq!(said.matches("[wrong_path]").count(), 1, "{said}");
     assert_eq!(
@@ -191,13 +191,8 @@ async fn the_settings_are_not_known_from_a_url() {
     let settings = written(&directory, "storage.json", settings);
     let server = serve(directory.path(), &["--settings", &settings]).await;
     let url = format!("http://127.0.0.1:{}/some_prefix", server.port);
-    let output = program()
-        .args(["check", "--large", "1KiB", &url])
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (status, said) = told(&["--large", "1KiB", &url]).await;
+    assert_eq!(status, Some(0), "{said}");
     assert!(
         said.contains("warning: fails only with `base64_encode_data`: ")
             && said.contains("`check --settings FILE` tries what yours have"),
@@ -206,10 +201,8 @@ async fn the_settings_are_not_known_from_a_url() {
     assert!(said.contains("✓ 4.3.106") && said.contains("base64 ✗"), "{said}");
     assert!(said.contains("does what KAZOO needs"), "{said}");
 
-    let load = ["check", &url, "--load", "2", "--for", "1s", "--size", "1KiB"];
-    let output = program().args(load).output().await.unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (status, said) = told(&[&url, "--load", "2", "--for", "1s", "--size", "1KiB"]).await;
+    assert_eq!(status, Some(0), "{said}");
     // Nothing but what was measured, and what the settings themselves may bring.
     assert!(
         said.starts_with("warning: KAZOO refuses the host")

@@ -90,14 +90,7 @@ impl Requests {
         let shown = self.mount.hide(key);
         let Some(rules) = &self.access else { return shown };
         let rules = rules.current();
-        let segments = shown.split('/').map(|segment| {
-            if rules.is_token(segment) {
-                mask::REDACTED
-            } else {
-                segment
-            }
-        });
-        segments.collect::<Vec<_>>().join("/")
+        mask::redacted(&shown, |segment| rules.is_token(segment))
     }
 }
 

@@ -21,7 +21,7 @@ const WORDS: [&str; 8] = [
 const EXTENSIONS: [&str; 9] = ["doc", "docx", "mp3", "mp4", "ogg", "pdf", "tiff", "txt", "wav"];
 
 /// What stands for a secret already.
-pub(crate) const REDACTED: &str = "***";
+const REDACTED: &str = "***";
 
 const HIDDEN: char = '…';
 
@@ -37,6 +37,14 @@ pub(crate) fn below(mount: &str, whole: &str) -> String {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => mount.to_owned() + &path(rest),
         _ => path(whole),
     }
+}
+
+/// `path`, or a key, without the segments that are secret.
+pub(crate) fn redacted(path: &str, is_secret: impl Fn(&str) -> bool) -> String {
+    let shown = path
+        .split('/')
+        .map(|segment| if is_secret(segment) { REDACTED } else { segment });
+    shown.collect::<Vec<_>>().join("/")
 }
 
 /// `message` as it may be shown: what it quotes are names, but for those of headers, settings and flags. If it is `about_names`

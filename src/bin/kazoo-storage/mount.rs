@@ -60,11 +60,7 @@ impl Mount {
 
     /// `path`, or a key, without what may be a token.
     pub(crate) fn hide(&self, path: &str) -> String {
-        let shown = path.split('/').map(|segment| {
-            let secret = self.secrets.iter().any(|secret| secret == segment);
-            if secret { mask::REDACTED } else { segment }
-        });
-        shown.collect::<Vec<_>>().join("/")
+        mask::redacted(path, |segment| self.secrets.iter().any(|secret| secret == segment))
     }
 
     /// Whether it ends before a token, if these rules have tokens.
