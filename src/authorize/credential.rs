@@ -61,9 +61,12 @@ impl Credential {
         self
     }
 
-    /// Whether this is a secret that stands in paths.
-    pub(super) fn is_token(&self) -> bool {
-        matches!(self.kind, Kind::Token(_))
+    /// The secret, if this is one that stands in paths.
+    pub(super) fn as_token(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Token(token) => Some(token),
+            Kind::Password { .. } => None,
+        }
     }
 
     /// Whether something in it is empty, so that anyone could show it.

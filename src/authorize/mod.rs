@@ -37,6 +37,7 @@ mod rules;
 mod service;
 mod shared;
 mod source;
+mod tokens;
 
 pub(crate) use self::authorizer::DynAuthorizer;
 pub use self::{

@@ -15,6 +15,7 @@ use super::{
     Authorizer, Credential,
     credential::Shown,
     source::{self, client, is_in},
+    tokens::Tokens,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -23,6 +24,9 @@ use crate::{
 
 /// The query's parameter that may hold a token.
 const PARAMETER: &str = "token";
+
+/// How many segments behind a token may be logged of a path. Those of KAZOO have fewer.
+const SHOWN: usize = 16;
 
 /// Lets in by where a request comes from and by what it shows.
 ///
@@ -37,11 +41,8 @@ pub struct AccessRules {
     networks: Vec<IpNet>,
     trusted_proxies: Vec<IpNet>,
     credentials: Vec<Credential>,
+    tokens: Tokens,
 }
-
-/// How many segments behind a token are looked at for what may be logged of a path. Each is compared with every token, and
-/// the paths of KAZOO have fewer.
-const SHOWN: usize = 16;
 
 impl AccessRules {
     /// No rule: nobody is let in.
@@ -128,6 +129,9 @@ impl AccessRules {
     /// Lets in who shows this, or another one.
     #[must_use]
     pub fn credential(mut self, credential: Credential) -> Self {
+        if let Some(token) = credential.as_token() {
+            self.tokens.insert(token);
+        }
         self.credentials.push(credential);
         self
     }
@@ -165,15 +169,13 @@ impl AccessRules {
     /// Whether `segment`, as it stands in a path, is one of the tokens.
     #[must_use]
     pub fn is_token(&self, segment: &str) -> bool {
-        let segment = decoded(segment);
-        let shown = Shown::Secret(&segment);
-        self.credentials.iter().any(|credential| credential.is(&shown))
+        self.tokens.contains(&decoded(segment))
     }
 
     /// Whether a credential is a token, which may stand in a path.
     #[must_use]
     pub fn has_tokens(&self) -> bool {
-        self.credentials.iter().any(Credential::is_token)
+        !self.tokens.is_empty()
     }
 
     /// The credential that the request shows, which is taken out of it.
