@@ -51,6 +51,14 @@ impl Body {
         Self::new(Empty::new())
     }
 
+    /// A body that fails with `error` at once.
+    pub(crate) fn failed(error: Error) -> Self {
+        Self {
+            failed: Some(error),
+            ..Self::empty()
+        }
+    }
+
     /// Reads at most `limit` bytes into one buffer, allocated at once; `None` if there are more.
     pub(crate) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
         let mut collected = BytesMut::new();

@@ -73,6 +73,7 @@ pub mod decode_base64;
 mod digest;
 mod error;
 pub mod extract_key;
+mod framing;
 mod grant;
 mod kazoo_storage;
 mod key;

@@ -12,6 +12,7 @@ use super::layer::Check;
 use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind, Result},
+    framing::guard,
     key::BlobKey,
     outcome::Outcome,
     probe::Probe,
@@ -51,7 +52,8 @@ where
         match *request.method() {
             Method::PUT | Method::POST => {
                 let check = (self.check)();
-                let body = Body::new(request.into_body());
+                let (mut head, body) = request.into_parts();
+                let body = guard(&mut head, body);
                 ResponseFuture::work(async move {
                     let stored = async {
                         compare(&probe, body).await?;

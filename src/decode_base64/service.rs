@@ -17,6 +17,7 @@ use super::{
 use crate::{
     body::{Body, poll_data},
     error::{BoxError, Error, Result},
+    framing::guard,
     metadata::MediaPart,
     reject::{ResponseFuture, take_ready},
 };
@@ -46,7 +47,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let request = request.map(Body::new);
+        let (mut head, body) = request.into_parts();
+        let body = guard(&mut head, body);
+        let request = Request::from_parts(head, body);
         let may_be_encoded = match self.mode {
             Base64::Off => false,
             Base64::Detect => request.extensions().get::<MediaPart>().is_some(),

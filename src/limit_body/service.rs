@@ -13,6 +13,7 @@ use super::{
 use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind},
+    framing::guard,
 };
 
 /// Service of [`LimitBody`].
@@ -42,16 +43,24 @@ where
         let limits = self.limits;
         let LimitBody { max, drain, .. } = limits;
         let version = request.version();
-        let (parts, body) = request.into_parts();
-        let body = Body::new(body);
+        let (mut parts, body) = request.into_parts();
         let awaited = parts
             .headers
-            .get(header::EXPECT)
+            .get_all(header::EXPECT)
+            .iter()
+            // hyper goes by the last.
+            .next_back()
             .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if let Some(doubt) = doubt(&parts) {
             let refusal = Error::new(ErrorKind::InvalidRequest, doubt).into_response();
-            return LimitBodyFuture::refused(refusal, Shared::new(body, limits, awaited).doubtful(), drain, version);
+            return LimitBodyFuture::refused(
+                refusal,
+                Shared::new(Body::new(body), limits, awaited).doubtful(),
+                drain,
+                version,
+            );
         }
+        let body = guard(&mut parts, body);
         if body.is_end_stream() {
             return LimitBodyFuture::inner(self.inner.call(Request::from_parts(parts, body)));
         }

@@ -17,6 +17,7 @@ use super::{fetch::fetch, store::store};
 use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind, Result},
+    framing::guard,
     key::BlobKey,
     retry::RetryWindow,
     store::BlobStore,
@@ -100,8 +101,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        let (head, body) = request.into_parts();
-        let body = Body::new(body);
+        let (mut head, body) = request.into_parts();
+        let body = guard(&mut head, body);
         Box::pin(async move { Ok(shared.answer(head, body).await) })
     }
 }

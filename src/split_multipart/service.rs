@@ -16,6 +16,7 @@ use super::{
 use crate::{
     body::{Body, poll_data},
     error::{BoxError, Error, ErrorKind, Result},
+    framing::guard,
     metadata::{MediaPart, Metadata},
     reject::{ResponseFuture, take_ready},
 };
@@ -48,7 +49,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let request = request.map(Body::new);
+        let (mut head, body) = request.into_parts();
+        let body = guard(&mut head, body);
+        let request = Request::from_parts(head, body);
         let content_type = match (request.method(), request.headers().get(header::CONTENT_TYPE)) {
             (&Method::PUT | &Method::POST, Some(value)) => of_content_type(value.as_bytes()),
             _ => ContentType::Plain,

@@ -29,6 +29,8 @@ pub(crate) enum Step {
 pub(crate) struct Script {
     steps: VecDeque<Step>,
     hint: SizeHint,
+    /// Whether it says so once it is at its end.
+    confirms: bool,
 }
 
 impl Script {
@@ -36,7 +38,14 @@ impl Script {
         Self {
             steps: steps.into_iter().collect(),
             hint: SizeHint::default(),
+            confirms: false,
         }
+    }
+
+    /// The same body, which says that it is at its end once it is.
+    pub(crate) fn confirmed(mut self) -> Self {
+        self.confirms = true;
+        self
     }
 
     /// The same body, knowing beforehand how long it is.
@@ -72,9 +81,10 @@ impl HttpBody for Script {
         })
     }
 
-    /// As little as possible: only an empty script says so, and a reader has to find every other end itself.
+    /// As little as possible: only an empty script says so, or one that is confirmed, and a reader has to find every other
+    /// end itself.
     fn is_end_stream(&self) -> bool {
-        self.steps.is_empty() && self.hint.exact() == Some(0)
+        self.steps.is_empty() && (self.confirms || self.hint.exact() == Some(0))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, future::Future};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use kazoo_storage::{Body, MediaPart, Metadata};
 use tower::{Service as _, ServiceExt as _};
@@ -371,4 +371,53 @@ fn judge(subject: &Subject, sample: &Sample, run: &Run, failed: bool) -> Verdict
         hold!(!run.status.is_success(), "answered {}", run.status);
     }
     Ok(())
+}
+
+/// Over HTTP/2, an end that nothing confirms is never the end of a whole body; a confirmed one is like that of HTTP/1.1.
+pub(crate) fn confirmed_end(subject: &Subject) -> Verdict {
+    let http2 = |head: &Request<()>| {
+        let mut head = head.clone();
+        *head.version_mut() = Version::HTTP_2;
+        head
+    };
+    let result = |run: &Run| {
+        (
+            run.status,
+            run.emitted().map(|seen| seen.body.data.clone()).collect::<Vec<_>>(),
+        )
+    };
+    block_on(async {
+        for Sample { name, head, body, .. } in &subject.samples {
+            let expected = result(&run(subject, head, Script::new([Step::Data(body.clone())])).await);
+            let confirmed = Script::new([Step::Data(body.clone())]).confirmed();
+            let confirmed = result(&run(subject, &http2(head), confirmed).await);
+            hold!(
+                confirmed == expected,
+                "{name}: {confirmed:?} over HTTP/2, and {expected:?} over HTTP/1.1"
+            );
+            let declared = http2(&declaring(head, body.len()));
+            let declared = result(&run(subject, &declared, Script::new([Step::Data(body.clone())])).await);
+            hold!(declared == expected, "{name}: {declared:?} of the declared length");
+        }
+        let samples = subject.samples.iter().map(|sample| (&sample.head, sample.body.clone()));
+        let plain = subject.plain.iter().map(|head| (head, Bytes::from_static(b"ID3")));
+        for (head, body) in samples.chain(plain) {
+            if !matches!(*head.method(), Method::PUT | Method::POST) {
+                continue;
+            }
+            for len in cuts(body.len()).chain([body.len()]) {
+                let torn = Script::new([Step::Data(body.slice(..len)), Step::Pause]);
+                let run = run(subject, &http2(head), torn).await;
+                let what = format!("{} {}, {len} bytes", head.method(), head.uri());
+                let mut passed_on = false;
+                for seen in run.emitted() {
+                    // A service sees the version, and can tell; a store cannot.
+                    passed_on = seen.version == Version::HTTP_2 && !seen.body.confirmed;
+                    hold!(passed_on, "{what}: a whole body came out");
+                }
+                hold!(passed_on || !run.status.is_success(), "{what}: answered {}", run.status);
+            }
+        }
+        Ok(())
+    })
 }

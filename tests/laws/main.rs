@@ -4,9 +4,11 @@
 //! - *plain-out*: what comes out no longer has the wrinkle;
 //! - *chunk-blind*: any re-chunking of the body gives the same result;
 //! - *ready*: the inner service is called only after its `poll_ready`;
-//! - *all-or-error*: a clean end comes out only if all of the body came in.
+//! - *all-or-error*: a clean end comes out only if all of the body came in;
+//! - *confirmed end*: over HTTP/2 the end of a body counts only if its declared length has arrived or `is_end_stream`
+//!   confirms it. Any other end comes out as an error, or as unconfirmed as it came in.
 //!
-//! The sixth, *bounded*, is measured in `memory.rs`. A new layer is one more entry in `table.rs`.
+//! The last, *bounded*, is measured in `memory.rs`. A new layer is one more entry in `table.rs`.
 
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -62,6 +64,11 @@ fn ready() {
 #[test]
 fn all_or_error() {
     over_every_layer(laws::all_or_error);
+}
+
+#[test]
+fn confirmed_end() {
+    over_every_layer(laws::confirmed_end);
 }
 
 /// What an application's log may show of a stack.

@@ -30,6 +30,8 @@ pub(crate) struct Read {
     pub(crate) trailers: Option<HeaderMap>,
     /// The kind and the message of the error it ended with.
     pub(crate) end: Result<(), (ErrorKind, String)>,
+    /// Whether it says by itself that it is at its end.
+    pub(crate) confirmed: bool,
     /// Whether it pretended to end cleanly, or had more data, when it was asked again after its error.
     pub(crate) recants: bool,
 }
@@ -56,6 +58,7 @@ where
             None => break Ok(()),
         }
     };
+    let confirmed = body.is_end_stream();
     let mut recants = false;
     for _ in 0..3 {
         recants |= end.is_err() && (body.is_end_stream() || !matches!(body.frame().await, Some(Err(_))));
@@ -64,6 +67,7 @@ where
         data: data.freeze(),
         trailers,
         end,
+        confirmed,
         recants,
     }
 }
