@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 
 use crate::{
+    heads::{Heads, HeadsIo},
     linger::Lingering,
     patience::{Answer, Busy, Patience, Patient},
 };
@@ -59,6 +60,8 @@ where
     let Accepted { peer, since } = accepted;
     let busy = Busy::default();
     let io = Patient::new(Lingering::new(io), bounds.patience, busy.clone(), since);
+    let heads = Heads::default();
+    let io = HeadsIo::new(io, heads.clone());
     http1::Builder::new()
         .max_buf_size(bounds.max_head)
         .half_close(false)
@@ -68,6 +71,9 @@ where
             service_fn(move |mut request: Request<Incoming>| {
                 let answering = busy.begin();
                 request.extensions_mut().insert(PeerAddr(peer));
+                if let Some(fault) = heads.check(&request) {
+                    request.extensions_mut().insert(fault);
+                }
                 let answer = service.clone().oneshot(request);
                 async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer::new(body, answering))) }
             }),

@@ -15,8 +15,8 @@ use std::{
 
 use http::Request;
 use kazoo_storage::{
-    Base64, BlobStore, Body, DynBlobStore, Error, ErrorKind, KazooSettings, KazooStorage, LimitBody, MeasuredStore,
-    MetadataKey, Metrics, Observe, PathKey, QueryKey, SettingsKey, SharedAccessRules,
+    Base64, BlobStore, Body, DynBlobStore, Error, ErrorKind, KazooSettings, KazooStorage, KeyExtractor as _, LimitBody,
+    MeasuredStore, MetadataKey, Metrics, Observe, PathKey, QueryKey, SharedAccessRules,
 };
 use tokio::{
     net::TcpListener,
@@ -36,6 +36,7 @@ use crate::{
     connection::{Bounds, Handler},
     drain,
     exporter::Exporter,
+    heads::Fault,
     log,
     mount::Mount,
     patience::Patience,
@@ -186,7 +187,7 @@ fn service(
     );
     let turned_away = Arc::new(TurnAway::new(options.limits.retry_window));
     let admitted = tower::service_fn(move |request: Request<Body>| {
-        let refusal = turned_away.answer(&request);
+        let refusal = Fault::answer(&request).or_else(|| turned_away.answer(&request));
         let everywhere = everywhere.clone();
         async move {
             match refusal {
@@ -197,7 +198,7 @@ fn service(
     });
     let draining = tower::service_fn(move |request| drain::answer(admitted.clone(), request, phase.clone()));
     let keys = match settings {
-        Some(settings) => !matches!(settings.key(), SettingsKey::Metadata(_)),
+        Some(settings) => !settings.key().reads_metadata(),
         None => !matches!(options.key, KeySource::Metadata(_)),
     };
     let requests = log::Requests {

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 use bytes::Bytes;
 use http::{Method, header};
 use kazoo_storage::{
-    Base64, KazooSettings, Result, SettingsKey,
+    Base64, KazooSettings, KeyExtractor as _, Result,
     client::{Attachment, Boundary, Dialect, Document, FetchTarget, Handler, Multipart, Verb},
 };
 use serde_json::json;
@@ -87,7 +87,7 @@ impl Ways {
     pub(crate) fn of_settings(json: &str) -> Result<(Self, Result<KazooSettings>)> {
         let handler = Handler::from_json(json)?;
         let settings = KazooSettings::from_json(json);
-        let by_metadata = matches!(&settings, Ok(settings) if matches!(settings.key(), SettingsKey::Metadata(_)));
+        let by_metadata = matches!(&settings, Ok(settings) if settings.key().reads_metadata());
         let encoded = matches!(&settings, Ok(settings) if settings.base64() == Base64::Declared);
         let (mut tried, mut left_out) = (Vec::new(), Vec::new());
         for dialect in Dialect::ALL {
