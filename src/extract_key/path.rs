@@ -1,6 +1,6 @@
 use http::request::Parts;
 
-use super::KeyExtractor;
+use super::{KeyExtractor, upload::upload_key};
 use crate::{
     error::Result,
     key::{BlobKey, Candidates},
@@ -15,7 +15,7 @@ pub struct PathKey;
 
 impl KeyExtractor for PathKey {
     fn key(&self, request: &Parts) -> Result<BlobKey> {
-        BlobKey::from_path(request.uri.path())
+        upload_key(request.uri.path())
     }
 
     fn candidates(&self, request: &Parts) -> Result<Candidates> {

@@ -17,6 +17,8 @@ pub(super) struct Template {
     folders: Vec<String>,
     parts: Vec<Part>,
     separator: Separator,
+    /// The fewest segments that a name has, the folders' among them.
+    least: usize,
     warning: Option<&'static str>,
 }
 
@@ -52,8 +54,10 @@ impl Template {
             over: false,
             seen: Vec::new(),
             ends,
+            ends_with_slash: false,
         };
         let mut parts = Vec::new();
+        let mut least = 0;
         let separated = shown == separator;
         let by_slash = separated && !separator.is_empty() && separator.bytes().all(|byte| byte == b'/');
         for element in list {
@@ -61,16 +65,26 @@ impl Template {
                 element.check()?;
                 continue;
             }
+            let certain = is_certain(&element, ends);
             match name.part(element)? {
                 Some(Part::Text(text)) if by_slash => {
                     let segments = segments("field_list", &text)?;
+                    least += segments.len();
                     parts.extend(segments.into_iter().map(Part::Text));
                 }
                 Some(Part::Text(text)) => parts.push(Part::Text(decoded(&text))),
-                Some(part) => parts.push(part),
+                Some(part) => {
+                    least += usize::from(certain);
+                    parts.push(part);
+                }
                 None => continue,
             }
             name.over |= !separated;
+        }
+        if name.ends_with_slash {
+            return Err(invalid(
+                "a name made by `field_list` would end with a slash, and a file has no name then; leave the slash at its end out",
+            ));
         }
         let has = |part: &Part| name.seen.contains(part);
         if ![Part::Document, Part::Attachment, Part::Other].iter().any(has) {
@@ -88,6 +102,7 @@ impl Template {
             Separator::Other
         };
         Ok(Self {
+            least: folders.len() + if by_slash { least.max(1) } else { 1 },
             folders,
             parts,
             separator,
@@ -96,6 +111,11 @@ impl Template {
                  differ in nothing else, as those of a fax or of a call may, replace each other",
             ),
         })
+    }
+
+    /// The fewest segments of a key that KAZOO makes.
+    pub(super) fn least(&self) -> usize {
+        self.least
     }
 
     /// What may lose files.
@@ -123,6 +143,8 @@ struct Name<'a> {
     /// All that is in the name, in groups too.
     seen: Vec<Part>,
     ends: &'a [char],
+    /// Whether what has been read so far does.
+    ends_with_slash: bool,
 }
 
 impl Name<'_> {
@@ -133,6 +155,7 @@ impl Name<'_> {
             Element::Text(text) | Element::Named(Named::Const(text)) => {
                 let shown = until(&text, self.ends);
                 self.over = shown.len() < text.len();
+                self.ends_with_slash = shown.ends_with('/') || (shown.is_empty() && self.ends_with_slash);
                 return Ok((!shown.is_empty()).then(|| Part::Text(shown.to_owned())));
             }
             Element::Named(Named::Arg(name)) => match &*name {
@@ -165,8 +188,27 @@ impl Name<'_> {
                 });
             }
         };
+        self.ends_with_slash = false;
         self.seen.push(part.clone());
         Ok(Some(part))
+    }
+}
+
+/// Whether every name has something of `element`, whichever fields the document has.
+fn is_certain(element: &Element, ends: &[char]) -> bool {
+    match element {
+        Element::Text(text) | Element::Named(Named::Const(text)) => !until(text, ends).is_empty(),
+        Element::Named(Named::Arg(name)) => matches!(&**name, "account_id" | "id" | "attachment" | "db"),
+        Element::Named(Named::Field(_)) => false,
+        Element::Named(Named::Group(list)) => {
+            let is_end = |element: &Element| match element {
+                Element::Text(text) | Element::Named(Named::Const(text)) => text.contains(ends),
+                Element::Named(_) => false,
+            };
+            let certain = list.iter().position(|element| is_certain(element, ends));
+            let end = list.iter().position(is_end).unwrap_or(list.len());
+            certain.is_some_and(|certain| certain <= end)
+        }
     }
 }
 

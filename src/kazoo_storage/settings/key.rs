@@ -3,36 +3,69 @@ use std::fmt;
 use http::request::Parts;
 
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     extract_key::{KeyExtractor, MetadataKey, PathKey, QueryKey},
     key::{BlobKey, Candidates},
 };
 
-/// What says which file a request means, as the settings have it.
+/// The extractor for the keys that KAZOO makes by its settings: of the path behind the mount, of a parameter of the query, or,
+/// where the URL is the same for every file, of the metadata.
+///
+/// An upload with fewer segments than KAZOO makes by these settings is refused, but for a direct recording
+/// (`call_recording_ID.mp3`), which has settings of its own.
 #[derive(Clone)]
-#[non_exhaustive]
-pub enum SettingsKey {
-    /// The path behind the mount.
+pub struct SettingsKey {
+    source: Source,
+    /// The fewest segments that a key has.
+    least: usize,
+}
+
+#[derive(Clone)]
+enum Source {
     Path(PathKey),
-    /// A parameter of the query.
     Query(QueryKey),
-    /// The metadata: the URL is the same for every file.
     Metadata(MetadataKey),
 }
 
 impl SettingsKey {
+    pub(super) fn path(least: usize) -> Self {
+        let source = Source::Path(PathKey);
+        Self { source, least }
+    }
+
+    pub(super) fn query(key: QueryKey, least: usize) -> Self {
+        let source = Source::Query(key);
+        Self { source, least }
+    }
+
+    pub(super) fn metadata(key: MetadataKey) -> Self {
+        let source = Source::Metadata(key);
+        Self { source, least: 1 }
+    }
+
     fn extractor(&self) -> &dyn KeyExtractor {
-        match self {
-            Self::Path(key) => key,
-            Self::Query(key) => key,
-            Self::Metadata(key) => key,
+        match &self.source {
+            Source::Path(key) => key,
+            Source::Query(key) => key,
+            Source::Metadata(key) => key,
         }
     }
 }
 
 impl KeyExtractor for SettingsKey {
     fn key(&self, request: &Parts) -> Result<BlobKey> {
-        self.extractor().key(request)
+        let key = self.extractor().key(request)?;
+        let (len, least) = (key.segments().len(), self.least);
+        if len < least && !key.attachment().starts_with("call_recording_") {
+            return Err(Error::new(
+                ErrorKind::InvalidKey,
+                format!(
+                    "the target names {len} of the {least} segments or more that KAZOO sends by the storage settings this server \
+                     was started with; rename a file that is called `..`, and if all uploads fail, give the server KAZOO's settings"
+                ),
+            ));
+        }
+        Ok(key)
     }
 
     fn candidates(&self, request: &Parts) -> Result<Candidates> {
@@ -46,10 +79,10 @@ impl KeyExtractor for SettingsKey {
 
 impl fmt::Debug for SettingsKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Path(_) => "SettingsKey::Path",
-            Self::Query(_) => "SettingsKey::Query",
-            Self::Metadata(_) => "SettingsKey::Metadata",
+        f.write_str(match self.source {
+            Source::Path(_) => "SettingsKey::Path",
+            Source::Query(_) => "SettingsKey::Query",
+            Source::Metadata(_) => "SettingsKey::Metadata",
         })
     }
 }

@@ -24,7 +24,7 @@ pub use self::{key::SettingsKey, pieces::Fields};
 use crate::{
     decode_base64::Base64,
     error::{Error, ErrorKind, Result},
-    extract_key::{MetadataKey, PathKey, QueryKey},
+    extract_key::{MetadataKey, QueryKey},
     key::BlobKey,
 };
 
@@ -115,13 +115,15 @@ impl KazooSettings {
                  them, and of several files of one document, as a fax may have, the last replaces the others"
                     .to_owned(),
             );
-            (SettingsKey::Metadata(MetadataKey::new(METADATA_FIELDS)), None)
+            (SettingsKey::metadata(MetadataKey::new(METADATA_FIELDS)), None)
         } else {
-            let key = match url.query() {
-                Some(query) => SettingsKey::Query(QueryKey::new(query.parameter()?)),
-                None => SettingsKey::Path(PathKey),
+            let parameter = url.query().map(url::Query::parameter).transpose()?;
+            let template = Template::new(folders, list, separator.as_deref(), &ends)?;
+            let key = match parameter {
+                Some(name) => SettingsKey::query(QueryKey::new(name), template.least()),
+                None => SettingsKey::path(template.least()),
             };
-            (key, Some(Template::new(folders, list, separator.as_deref(), &ends)?))
+            (key, Some(template))
         };
         warnings.extend(template.as_ref().and_then(Template::warning).map(str::to_owned));
         let base64 = match (base64_encode_data, send_multipart) {
@@ -209,6 +211,7 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extract_key::KeyExtractor as _;
 
     fn message(json: &str) -> String {
         KazooSettings::from_json(json)
@@ -295,7 +298,7 @@ mod tests {
             assert!(message(&json).contains("send_multipart"), "{json}");
             let json = json.replace('}', r#","send_multipart":true}"#);
             let settings = KazooSettings::from_json(&json).unwrap();
-            assert!(matches!(settings.key(), SettingsKey::Metadata(_)), "{json}");
+            assert!(settings.key().reads_metadata(), "{json}");
             assert!(settings.warnings().next().unwrap().contains("4.3.106"), "{json}");
         }
     }
