@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use http::request::Parts;
 
-use super::KeyExtractor;
+use super::{KeyExtractor, upload::upload_key};
 use crate::{
     error::{Error, ErrorKind, Result},
     key::{BlobKey, Candidates},
@@ -47,7 +47,7 @@ impl QueryKey {
 
 impl KeyExtractor for QueryKey {
     fn key(&self, request: &Parts) -> Result<BlobKey> {
-        BlobKey::from_path(self.value(request)?)
+        upload_key(self.value(request)?)
     }
 
     fn candidates(&self, request: &Parts) -> Result<Candidates> {
@@ -69,30 +69,65 @@ const EXTENSIONS: [&str; 10] = [
     ".mp3", ".wav", ".ogg", ".mp4", ".tiff", ".tif", ".pdf", ".txt", ".json", ".bin",
 ];
 
-/// The prefixes of `value` that may be a whole stored value, longest first.
+/// The most bytes that a segment has before it is decoded.
+const MAX_ENCODED: usize = 3 * BlobKey::MAX_SEGMENT_LEN;
+
+/// The prefixes of `value` that may be a whole stored value, longest first, [`Candidates::MAX`] at most.
+///
+/// The work is linear in the length of `value`, which is the client's choice.
 fn cuts(value: &str) -> impl Iterator<Item = &str> {
-    let account = value.split('/').next().unwrap_or_default();
-    (1..value.len())
-        .rev()
-        .filter_map(|end| value.split_at_checked(end))
-        .filter_map(move |(front, rest)| {
-            let name = front.rsplit('/').next().unwrap_or_default();
-            let plausible = rest.starts_with('/')
-                || rest
-                    .strip_prefix(account)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-                || rest == name
-                || starts_with_account(rest)
-                || EXTENSIONS.iter().any(|extension| name.ends_with(extension));
-            plausible.then_some(front)
-        })
+    let mut next = 0;
+    let bounds = value.split('/').map(|segment| {
+        let start = next;
+        next += segment.len() + 1;
+        (start, start + segment.len())
+    });
+    // No key goes beyond these.
+    let segments = bounds.filter(|(start, end)| start < end).take(BlobKey::MAX_SEGMENTS);
+    let segments: Vec<(usize, usize)> = segments.collect();
+    let account = segments.first().and_then(|(start, end)| value.get(*start..*end));
+    let account = account.unwrap_or_default();
+    let ends = segments.into_iter().rev().flat_map(move |(start, end)| {
+        let inner = value.get(start..end).unwrap_or_default();
+        let ends = cuts_within(inner, account, end == value.len());
+        ends.into_iter().map(move |len| start + len)
+    });
+    ends.filter(|end| *end < value.len())
+        .take(Candidates::MAX)
+        .filter_map(|end| value.get(..end))
 }
 
-/// Whether the default settings' segments may begin here: an account id, or what stands for one.
-fn starts_with_account(text: &str) -> bool {
-    text.split_once('/').is_some_and(|(account, _)| {
-        matches!(account, "system_data" | "unknown_account")
-            || (account.len() == 32 && account.bytes().all(|byte| byte.is_ascii_hexdigit()))
+/// The lengths at which a stored value may end in its segment `text`, the longest first; `last` if nothing follows it.
+fn cuts_within(text: &str, account: &str, last: bool) -> Vec<usize> {
+    let mut lens = vec![text.len()];
+    lens.extend(text.strip_suffix(account).map(str::len));
+    lens.extend((!last).then(|| without_account(text)).flatten().map(str::len));
+    let halves = text.split_at_checked(text.len() / 2);
+    lens.extend(
+        halves
+            .filter(|(front, back)| last && front == back)
+            .map(|(front, _)| front.len()),
+    );
+    let dots = text.match_indices('.').take_while(|(at, _)| *at < MAX_ENCODED);
+    lens.extend(dots.flat_map(|(at, _)| {
+        let rest = text.get(at..).unwrap_or_default();
+        let extensions = EXTENSIONS.iter().filter(move |extension| rest.starts_with(**extension));
+        extensions.map(move |extension| at + extension.len())
+    }));
+    lens.retain(|len| *len > 0);
+    lens.sort_unstable_by(|a, b| b.cmp(a));
+    lens.dedup();
+    lens
+}
+
+/// What stands before an account id, or before what stands for one, at the end of `text`: the default settings' first segment.
+fn without_account(text: &str) -> Option<&str> {
+    let named = ["system_data", "unknown_account"]
+        .iter()
+        .find_map(|name| text.strip_suffix(name));
+    named.or_else(|| {
+        let (front, id) = text.split_at_checked(text.len().checked_sub(32)?)?;
+        id.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(front)
     })
 }
 

@@ -39,6 +39,16 @@ impl Part {
     fn is_free(&self) -> bool {
         matches!(self, Self::Attachment | Self::Database | Self::Other | Self::Mixed)
     }
+
+    /// The most bytes it has where it is known by its look: no longer piece of a name is looked at.
+    fn longest(&self) -> usize {
+        match self {
+            Self::Account | Self::Owner => 32,
+            Self::Document => "202401-".len() + 32,
+            Self::Text(text) => text.len(),
+            Self::Attachment | Self::Database | Self::Other | Self::Mixed => usize::MAX,
+        }
+    }
 }
 
 /// A name, cut wherever a part of it may end.
@@ -81,7 +91,9 @@ impl Pieces {
             return None;
         }
         let most = if self.joined { usize::MAX } else { 1 };
-        for (end, text) in (from + 1..).zip(self.from(from)).take(most) {
+        let longest = if self.joined { part.longest() } else { usize::MAX };
+        let fitting = |(_, text): &(usize, &str)| text.len() <= longest;
+        for (end, text) in (from + 1..).zip(self.from(from)).take(most).take_while(fitting) {
             if self.may_be(part, text) {
                 if let Some(mut fields) = self.assign(rest, end, failed) {
                     set(&mut fields, part, text);
