@@ -6,7 +6,7 @@
 mod support;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kazoo_storage::{Base64, BlobKey, ErrorKind, KazooStorage, MemoryStore};
+use kazoo_storage::{Base64, BlobKey, ErrorKind, KazooSettings, KazooStorage, MemoryStore, QueryKey};
 use support::{
     client::{Answer, Connection, PATIENCE, Pace, Shown, chunked, find, request},
     fixture::kazoo_fetch,
@@ -253,6 +253,115 @@ async fn malformed_chunks_are_400() {
                 answer.refusal(400);
                 site.assert_untouched().await;
             }
+        }
+    }
+}
+
+// ---- targets ----
+
+/// What httpc makes of a file named `..`, which would stand where the directory of every later file has to be.
+#[tokio::test]
+async fn an_upload_without_a_name_is_400() {
+    for front in FRONTS {
+        let mut site = Site::new(front).await;
+        for target in [
+            "/prefix/ACC/",
+            "/prefix/ACC/OWNER/",
+            "/prefix/ACC/DOC/",
+            "/prefix/ACC/DOC/message.mp3/",
+            "/prefix/ACC//?x=y",
+        ] {
+            for method in ["PUT", "POST"] {
+                let message = site.refused(&request(method, target, &[], "ID3"), 400).await;
+                assert!(message.contains("rename the file"), "{target}: {message}");
+            }
+            for pace in [Pace::Pieces(7), Pace::Pieces(1)] {
+                let answer = site.open().await.exchange(&put(target, "ID3"), pace).await;
+                answer.refusal(400);
+                site.assert_untouched().await;
+            }
+        }
+        // A fetch finds what it found.
+        let fetch = kazoo_fetch(format!("{OLD}/").as_bytes());
+        let old = site.open().await.exchange(&fetch, Pace::Whole).await;
+        assert_eq!((old.status, &old.body[..]), (200, OLD_CONTENT));
+    }
+}
+
+#[tokio::test]
+async fn an_upload_without_a_name_in_its_query_is_400() {
+    let store = Spy::memory();
+    let storage = KazooStorage::new(store.clone()).key(QueryKey::new("recording"));
+    let server = Server::start(Front::Hyper, "/prefix", storage).await;
+    let mut connection = Connection::open(server.address).await;
+    for value in ["ACC/", "ACC/DOC/", "ACC/DOC/a.mp3/&x=y"] {
+        let bad = put(&format!("/prefix?recording={value}"), "ID3");
+        let message = connection.exchange(&bad, Pace::Whole).await.refusal(400);
+        assert!(message.contains("rename the file"), "{value}: {message}");
+    }
+    assert_eq!(store.stored(), []);
+    // The path is no name here, and may end as it likes.
+    let good = put("/prefix/?recording=ACC/DOC/a.mp3", "ID3");
+    assert_eq!(connection.exchange(&good, Pace::Whole).await.status, 201);
+}
+
+/// Where the settings are known, so is how many segments a name has at least.
+#[tokio::test]
+async fn an_upload_with_fewer_segments_than_the_settings_make_is_400() {
+    const ONE_URL: &str = r#""field_list":[],"send_multipart":true"#;
+    let json = put_multipart("/prefix/", multipart(&[JSON, ("audio/mpeg", b"ID3")]));
+    for (settings, good, bad) in [
+        (
+            "",
+            &["/prefix/A/D/a.mp3", "/prefix/A/O/D/a.mp3", "/prefix/A/B/C/D/E"][..],
+            &["/prefix/A", "/prefix/A/D"][..],
+        ),
+        (
+            r#""folder_base_path":"/in/","folder_path":"x/""#,
+            &["/prefix/in//x//A/D/a"],
+            &["/prefix/in/x/A/D", "/prefix/A/D/a"],
+        ),
+        (
+            r#""field_list":[{"arg":"id"},{"field":"x"},{"arg":"attachment"}]"#,
+            &["/prefix/D/a"],
+            &["/prefix/D"],
+        ),
+        (
+            r#""field_list":["a/b",{"group":["x-",{"arg":"id"}]},{"arg":"attachment"}]"#,
+            &["/prefix/a/b/x-D/a"],
+            &["/prefix/a/b/a"],
+        ),
+        (r#""field_separator":"-""#, &["/prefix/A-D-a.mp3"], &[]),
+        // Direct recordings have settings of their own.
+        (
+            "",
+            &["/prefix/call_recording_1.mp3", "/prefix/x/call_recording_2.mp3?from=1"],
+            &["/prefix/recording_1.mp3"],
+        ),
+        (ONE_URL, &[], &[]),
+    ] {
+        let rest = if settings.is_empty() {
+            String::new()
+        } else {
+            format!(",{settings}")
+        };
+        let settings = format!(r#"{{"url":"http://h/prefix","verb":"put"{rest}}}"#);
+        let store = Spy::memory();
+        let storage = KazooStorage::from_settings(store.clone(), &KazooSettings::from_json(&settings).unwrap());
+        let server = Server::start(Front::Hyper, "/prefix", storage).await;
+        let mut connection = Connection::open(server.address).await;
+        for target in bad {
+            let message = connection.exchange(&put(target, "ID3"), Pace::Whole).await.refusal(400);
+            assert!(message.contains("segments or more"), "{settings}, {target}: {message}");
+        }
+        assert_eq!(store.stored(), [], "{settings}");
+        for target in good {
+            let answer = connection.exchange(&put(target, "ID3"), Pace::Whole).await;
+            assert_eq!(answer.status, 201, "{settings}, {target}: {answer:?}");
+        }
+        // The regular target of every file there.
+        if rest.contains(ONE_URL) {
+            assert_eq!(connection.exchange(&json, Pace::Whole).await.status, 201);
         }
     }
 }

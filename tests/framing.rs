@@ -285,10 +285,14 @@ fn heads() -> Vec<Case> {
         ("bytes over 0x7f in a value", with("x: gr\u{fc}n"), &[Done(201)], Open, ID3),
         ("an empty value", with("te: "), &[Done(201)], Open, ID3),
         ("KAZOO's two names for the media type", put(&["content-type: audio/mpeg", "content_type: audio/mpeg", "content-length: 3"], "ID3"), &[Done(201)], Open, ID3),
-        ("no host", raw("PUT /some_prefix/ACC/DOC/a.mp3 HTTP/1.1\r\ncontent-length: 3\r\n\r\nID3"), &[Done(201)], Open, ID3),
+        ("no host by HTTP/1.0", raw("PUT /some_prefix/ACC/DOC/a.mp3 HTTP/1.0\r\ncontent-length: 3\r\n\r\nID3"), &[Done(201)], Closed, ID3),
         ("an empty host", put(&["host:", "content-length: 3"], "ID3"), &[Done(201)], Open, ID3),
         ("two hosts", hiding(put(&["host: h", "host: i", "content-length: 3"], "ID3")), &[Told(400)], Closed, NOTHING),
         ("two hosts, the same", hiding(put(&["host: h", "host: h", "content-length: 3"], "ID3")), &[Told(400)], Closed, NOTHING),
+        ("a host and a port", put(&["host: [2001:db8::1]:8080", "content-length: 3"], "ID3"), &[Done(201)], Open, ID3),
+        ("a host with a user", hiding(put(&["host: user@h", "content-length: 3"], "ID3")), &[Told(400)], Closed, NOTHING),
+        ("a host with a path", hiding(put(&["host: h/some_prefix", "content-length: 3"], "ID3")), &[Told(400)], Closed, NOTHING),
+        ("a host with a space", hiding(put(&["host: h i", "content-length: 3"], "ID3")), &[Told(400)], Closed, NOTHING),
         ("a hundred headers", put(&most, "ID3"), &[Done(201)], Open, ID3),
         ("a hundred headers and one", hiding(put(&more, "ID3")), &[Bare(431)], Closed, NOTHING),
         ("a head that is too long", hiding(put(&[&format!("x: {long}")], "ID3")), &[Bare(431)], Closed, NOTHING),
@@ -338,7 +342,10 @@ fn targets() -> Vec<Case> {
         ("a tab in the target", hiding(to("/some_prefix/ACC/DOC/a\tb.mp3")), REFUSED, Closed, NOTHING),
         ("a NUL in the target", hiding(to("/some_prefix/ACC/DOC/a\0b.mp3")), REFUSED, Closed, NOTHING),
         ("a CR in the target", hiding(to("/some_prefix/ACC/DOC/a\rb.mp3")), REFUSED, Closed, NOTHING),
-        ("a fragment", to("/some_prefix/ACC/DOC/a.mp3#b/c"), &[Done(201)], Open, ID3),
+        ("an encoded fragment", to("/some_prefix/ACC/DOC/a%23b.mp3"), &[Done(201)], Open, &[("a#b.mp3", "ID3")]),
+        ("a slash behind the document", to("/some_prefix/ACC/DOC/"), &[Told(400)], Open, NOTHING),
+        ("a slash behind the account", to("/some_prefix/ACC/"), &[Told(400)], Open, NOTHING),
+        ("several slashes at the end", to("/some_prefix/ACC/DOC/a.mp3//?x"), &[Told(400)], Open, NOTHING),
         ("what a URL may not have", to("/some_prefix/ACC/DOC/a|b.mp3"), &[Done(201)], Open, &[("a|b.mp3", "ID3")]),
     ])
 }
@@ -380,6 +387,8 @@ fn several() -> Vec<Case> {
         ("a body that is awaited and refused", from("PUT /some_prefix/ACC/DOC/.. HTTP/1.1", &["expect: 100-continue", &format!("content-length: {}", HIDDEN.len())], HIDDEN), &[Told(400)], Closed, NOTHING),
         ("a body that is awaited and too long", hiding(put(&["expect: 100-continue", "content-length: 9000000000000000000"], "")), &[Told(413)], Closed, NOTHING),
         ("another expectation", put(&["expect: 200-ok", "content-length: 3"], "ID3"), &[Done(201)], Open, ID3),
+        ("a list of expectations", put(&["expect: 100-continue, 200-ok", "content-length: 3"], "ID3"), &[Done(201)], Open, ID3),
+        ("two expectations of a refused body", hiding(from("PUT /some_prefix/ACC/DOC/ HTTP/1.1", &["expect: 200-ok", "expect: 100-continue", "content-length: 3"], "")), &[Told(400)], Closed, NOTHING),
         ("two expectations", put(&["expect: 200-ok", "expect: 100-continue", "content-length: 3"], "ID3"), &[Go(100), Done(201)], Open, ID3),
         ("two expectations, the other first", put(&["expect: 100-continue", "expect: 200-ok", "content-length: 3"], "ID3"), &[Done(201)], Open, ID3),
         // HTTP/1.0
@@ -391,6 +400,30 @@ fn several() -> Vec<Case> {
         ("one that expects", from("PUT /some_prefix/ACC/DOC/a.mp3 HTTP/1.0", &["expect: 100-continue", "content-length: 3"], "ID3"), &[Done(201)], Closed, ID3),
         ("a fetch by HTTP/1.0", hiding(from("GET /some_prefix/ACC/OLD/old.mp3 HTTP/1.0", &[], "")), &[Done(200)], Closed, NOTHING),
         ("a fetch that keeps the connection", from("GET /some_prefix/ACC/OLD/old.mp3 HTTP/1.0", &["connection: keep-alive"], ""), &[Done(200)], Open, NOTHING),
+    ])
+}
+
+/// What hyper does not pass on is seen by the program alone.
+#[cfg(all(feature = "server", unix))]
+#[rustfmt::skip]
+fn heads_in_the_program() -> Vec<Case> {
+    let no_host = "PUT /some_prefix/ACC/DOC/a.mp3 HTTP/1.1\r\ncontent-length: 3\r\n\r\nID3";
+    let a = put(&["content-length: 3"], "ID3");
+    let fragment = to("/some_prefix/ACC/DOC/b.mp3#c");
+    cases(vec![
+        ("no host", hiding(no_host), &[Told(400)], Closed, NOTHING),
+        ("a whole URL, and no host", hiding("PUT http://h/some_prefix/ACC/DOC/a.mp3 HTTP/1.1\r\ncontent-length: 0\r\n\r\n"), &[Told(400)], Closed, NOTHING),
+        ("a fragment", hiding(to("/some_prefix/ACC/DOC/a.mp3#b/c")), &[Told(400)], Closed, NOTHING),
+        ("an empty fragment", hiding(to("/some_prefix/ACC/DOC/a.mp3#")), &[Told(400)], Closed, NOTHING),
+        ("a fragment behind a query", hiding(to("/some_prefix/ACC/DOC/a.mp3?x=y#z")), &[Told(400)], Closed, NOTHING),
+        ("a fragment of a whole URL", hiding(to("http://h/some_prefix/ACC/DOC/a.mp3#b")), &[Told(400)], Closed, NOTHING),
+        ("a fragment of a fetch", hiding(from("GET /some_prefix/ACC/OLD/old.mp3#1 HTTP/1.1", &[], "")), &[Told(400)], Closed, NOTHING),
+        ("a fragment elsewhere", hiding(to("/elsewhere#1")), &[Told(400)], Closed, NOTHING),
+        ("a fragment behind an upload", hiding([&a[..], &fragment].concat()), &[Done(201), Told(400)], Closed, ID3),
+        ("a fragment behind chunks", hiding([&chunks("5;#\r\nhello\r\n0\r\n\r\n")[..], &fragment].concat()), &[Done(201), Told(400)], Closed, HELLO),
+        ("a fragment in a body", put(&["content-length: 28"], "PUT /a#b HTTP/1.1\r\nhost: h\r\n"), &[Done(201)], Open, &[("a.mp3", "PUT /a#b HTTP/1.1\r\nhost: h\r\n")]),
+        ("a fragment in a header", put(&["x: /a#b", "content-length: 3"], "ID3"), &[Done(201)], Open, ID3),
+        ("a method with a number sign", from("P#T /some_prefix/ACC/DOC/a.mp3 HTTP/1.1", &["content-length: 3"], "ID3"), &[Told(405)], Open, NOTHING),
     ])
 }
 
@@ -636,8 +669,11 @@ mod program {
             .await;
         assert_eq!(old.status, 201);
         let mut wrong = Vec::new();
-        for case in table() {
-            let mut departure = departure(&case, Pace::Whole, program.address).await;
+        let of_heads = heads_in_the_program().into_iter();
+        let in_pieces = of_heads.map(|case| (Pace::Pieces(1), case));
+        let whole = table().into_iter().chain(heads_in_the_program());
+        for (pace, case) in whole.map(|case| (Pace::Whole, case)).chain(in_pieces) {
+            let mut departure = departure(&case, pace, program.address).await;
             let mut expected = vec![("ACC/OLD/old.mp3".to_owned(), OLD.1.to_owned())];
             for (name, content) in case.stored {
                 expected.push((format!("ACC/DOC/{name}"), (*content).to_owned()));
@@ -648,7 +684,7 @@ mod program {
                 departure = format!("{departure}; stored {files:?}");
             }
             if !departure.is_empty() {
-                wrong.push(format!("{}: {departure}", case.what));
+                wrong.push(format!("{}, {pace:?}: {departure}", case.what));
             }
             // The next case begins with the older file alone.
             let _ = fs::remove_dir_all(root.path().join("ACC/DOC"));

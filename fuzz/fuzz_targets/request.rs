@@ -96,12 +96,13 @@ impl Options {
             return None;
         }
         let upload = oracle::upload(&head.headers, body, self.base64, 1 << 20)?;
+        let named = |path: &str| BlobKey::from_path(path).ok().filter(|_| !path.ends_with('/'));
         let key = match self.key {
-            Place::Path => BlobKey::from_path(head.uri.path()).ok()?,
+            Place::Path => named(head.uri.path())?,
             Place::Query => {
                 let pairs = head.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
                 let (_, value) = { pairs }.find(|(name, _)| *name == "recording")?;
-                BlobKey::from_path(value).ok()?
+                named(value)?
             }
             Place::Metadata => BlobKey::from_segments([oracle::field(upload.json.as_ref()?, &FIELDS)?]).ok()?,
         };

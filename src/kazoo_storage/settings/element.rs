@@ -37,4 +37,27 @@ impl Element {
             Element::Named(Named::Arg(_) | Named::Field(_)) => Ok(()),
         }
     }
+
+    /// Whether every name has something of it, whichever fields the document has. The name ends where one of `ends` stands.
+    pub(super) fn is_certain(&self, ends: &[char]) -> bool {
+        match self {
+            Element::Text(text) | Element::Named(Named::Const(text)) => !until(text, ends).is_empty(),
+            Element::Named(Named::Arg(name)) => matches!(&**name, "account_id" | "id" | "attachment" | "db"),
+            Element::Named(Named::Field(_)) => false,
+            Element::Named(Named::Group(list)) => {
+                let is_end = |element: &Element| match element {
+                    Element::Text(text) | Element::Named(Named::Const(text)) => text.contains(ends),
+                    Element::Named(_) => false,
+                };
+                let certain = list.iter().position(|element| element.is_certain(ends));
+                let end = list.iter().position(is_end).unwrap_or(list.len());
+                certain.is_some_and(|certain| certain <= end)
+            }
+        }
+    }
+}
+
+/// What stands in `text` before the first of `ends`.
+pub(super) fn until<'a>(text: &'a str, ends: &[char]) -> &'a str {
+    text.split(ends).next().unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    element::{Element, Named},
+    element::{Element, Named, until},
     invalid,
     pieces::{Fields, Part, Pieces},
     raw::{check_raw, decoded, segments},
@@ -65,7 +65,7 @@ impl Template {
                 element.check()?;
                 continue;
             }
-            let certain = is_certain(&element, ends);
+            let certain = element.is_certain(ends);
             match name.part(element)? {
                 Some(Part::Text(text)) if by_slash => {
                     let segments = segments("field_list", &text)?;
@@ -192,29 +192,6 @@ impl Name<'_> {
         self.seen.push(part.clone());
         Ok(Some(part))
     }
-}
-
-/// Whether every name has something of `element`, whichever fields the document has.
-fn is_certain(element: &Element, ends: &[char]) -> bool {
-    match element {
-        Element::Text(text) | Element::Named(Named::Const(text)) => !until(text, ends).is_empty(),
-        Element::Named(Named::Arg(name)) => matches!(&**name, "account_id" | "id" | "attachment" | "db"),
-        Element::Named(Named::Field(_)) => false,
-        Element::Named(Named::Group(list)) => {
-            let is_end = |element: &Element| match element {
-                Element::Text(text) | Element::Named(Named::Const(text)) => text.contains(ends),
-                Element::Named(_) => false,
-            };
-            let certain = list.iter().position(|element| is_certain(element, ends));
-            let end = list.iter().position(is_end).unwrap_or(list.len());
-            certain.is_some_and(|certain| certain <= end)
-        }
-    }
-}
-
-/// What stands in `text` before the first of `ends`.
-fn until<'a>(text: &'a str, ends: &[char]) -> &'a str {
-    text.split(ends).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -86,3 +86,50 @@ impl fmt::Debug for SettingsKey {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::KazooSettings;
+    use crate::error::Result;
+
+    fn read(list: &str, separator: &str) -> Result<KazooSettings> {
+        let json = format!(
+            r#"{{"url":"http://h/p","verb":"put","path":"in/x","field_list":{list},"field_separator":"{separator}"}}"#
+        );
+        KazooSettings::from_json(&json)
+    }
+
+    #[test]
+    fn counts_the_segments_that_every_name_has() {
+        for (list, separator, least) in [
+            ("null", "/", 5),
+            ("null", "-", 3),
+            ("null", "%2F", 3),
+            (r#"["a/b", {"arg":"id"}, {"field":"x"}, {"arg":"attachment"}]"#, "/", 6),
+            (r#"[{"field":"_id"}, {"arg":"nope"}, {"arg":"attachment"}]"#, "/", 3),
+            (r#"[{"arg":"id"}, {"group":[{"field":"x"}, {"field":"y"}]}]"#, "/", 3),
+            (
+                r#"[{"arg":"id"}, {"group":[{"field":"x"}, {"arg":"attachment"}]}]"#,
+                "/",
+                4,
+            ),
+            (r#"[{"arg":"id"}, {"group":["?", {"arg":"attachment"}]}, "x"]"#, "/", 3),
+        ] {
+            let settings = read(list, separator).unwrap();
+            assert_eq!(settings.key.least, least, "{list}, {separator}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_name_that_ends_with_a_slash() {
+        for list in [
+            r#"[{"arg":"id"}, {"arg":"attachment"}, "/"]"#,
+            r#"[{"arg":"id"}, {"group":[{"arg":"attachment"}, "/"]}]"#,
+            r#"[{"arg":"id"}, {"arg":"attachment"}, "x/?y"]"#,
+        ] {
+            let error = read(list, "/").map(drop).unwrap_err();
+            assert!(error.message().contains("end with a slash"), "{list}: {error}");
+        }
+        assert!(read(r#"["x/", {"arg":"id"}, {"arg":"attachment"}, "?y/"]"#, "/").is_ok());
+    }
+}
