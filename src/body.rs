@@ -14,7 +14,9 @@ use crate::error::{BoxError, Error, Result};
 /// A streaming body of any origin, whose error is this crate's [`Error`].
 ///
 /// Its end is a promise: a layer or a front end that cannot vouch for the whole body ends it with an error, never
-/// cleanly.
+/// cleanly. The layers of this crate hold that for a request over HTTP/2 too, whose body hyper ends cleanly when the client
+/// resets the stream with `NO_ERROR`; code that wraps such a body by itself has to check
+/// [`is_end_stream`](HttpBody::is_end_stream) at its end.
 #[derive(Debug)]
 pub struct Body {
     inner: UnsyncBoxBody<Bytes, Error>,

@@ -238,7 +238,17 @@ pub fn is_doubtful(head: &Parts) -> bool {
         .iter()
         .all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     let without_length = head.version == Version::HTTP_10 && all(header::CONTENT_LENGTH).is_empty();
-    hosts.len() > 1 || encodings.len() > 1 || !chunked || without_length
+    let odd_host = hosts.iter().any(|host| !is_host(host.as_bytes()));
+    hosts.len() > 1 || odd_host || encodings.len() > 1 || !chunked || without_length
+}
+
+fn is_host(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else { return false };
+    let uri: Result<http::Uri, _> = format!("http://{host}/").parse();
+    let port = host.rsplit_once(']').map_or(host, |(_, port)| port).split_once(':');
+    let numeric = port.is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let whole = uri.is_ok_and(|uri| uri.authority().is_some_and(|authority| authority.as_str() == host));
+    host.is_empty() || (whole && numeric && !host.contains('@'))
 }
 
 /// The upload that a whole request makes, or none if it has to be refused.

@@ -31,9 +31,18 @@ mod tests {
             assert!(error.message().contains("rename the file"), "{path}: {error}");
         }
         for path in ["", "/", "//"] {
-            assert!(upload_key(path).unwrap_err().message().contains("names no file"), "{path}");
+            assert!(
+                upload_key(path).unwrap_err().message().contains("names no file"),
+                "{path}"
+            );
         }
-        for path in ["/ACC/DOC/a.mp3", "/folder//ACC/DOC/a.mp3", "a", "/ACC/DOC/a%2F", "/ACC/DOC/..."] {
+        for path in [
+            "/ACC/DOC/a.mp3",
+            "/folder//ACC/DOC/a.mp3",
+            "a",
+            "/ACC/DOC/a%2F",
+            "/ACC/DOC/...",
+        ] {
             assert!(upload_key(path).is_ok(), "{path}");
         }
     }

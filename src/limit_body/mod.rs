@@ -1,6 +1,6 @@
 //! Bounds the request's body, and lets the client read a refusal.
 //!
-//! [`LimitBody`] does four things to the body of a request, and nothing to the rest:
+//! [`LimitBody`] does five things to the body of a request, and nothing to the rest:
 //!
 //! - A body over the limit is answered with 413, whether it said its length beforehand or not. The inner service
 //!   sees a body that ends with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), never one that ends cleanly.
@@ -12,8 +12,10 @@
 //!   connection closes. A client that sends a byte a second holds nothing for ever, wherever its body is read or drained.
 //! - A request whose end is in doubt is answered with 400, and its connection is closed, so that nothing behind it is
 //!   taken for a request: a PUT or POST by HTTP/1.0 without `content-length`, whose body cannot be told from none; a
-//!   `transfer-encoding` that is more than one `chunked`; more than one `host`. Behind the trailers of a chunked body,
-//!   which may end elsewhere for another reader, the connection is closed too.
+//!   `transfer-encoding` that is more than one `chunked`; more than one `host`, or one that is invalid. Behind the
+//!   trailers of a chunked body, which may end elsewhere for another reader, the connection is closed too.
+//! - Over HTTP/2, a body ends cleanly only if its `content-length` has arrived or `is_end_stream` confirms its end, as in
+//!   every layer that reads bodies: hyper reports a stream that was reset with `NO_ERROR` as complete.
 //!
 //! It belongs in front of every layer that can refuse. Nothing of a body is held.
 //!

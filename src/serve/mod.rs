@@ -13,7 +13,8 @@
 //! KAZOO takes exactly 200 for a fetch and crashes on 206 and 304; it never sends the headers that ask for those.
 //!
 //! A 201 needs two things: the store says that it has stored the file, and [`ServeBlobs`] has itself seen the body's
-//! clean end. A fetch that fails midway does not look whole: files up to 64 KiB are read before the answer starts, and
+//! clean end. Over HTTP/2 that is the declared length or the end of the stream: a body wrapper in front that does not forward
+//! `is_end_stream` makes uploads without `content-length` a 400. A fetch that fails midway does not look whole: files up to 64 KiB are read before the answer starts, and
 //! larger ones go out chunked to KAZOO (which sends neither `user-agent` nor `accept`), since its older HTTP clients
 //! take a body cut short of its `content-length` as whole.
 //!
