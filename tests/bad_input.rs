@@ -6,7 +6,9 @@
 mod support;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kazoo_storage::{Base64, BlobKey, ErrorKind, KazooSettings, KazooStorage, MemoryStore, QueryKey};
+use kazoo_storage::{
+    Base64, BlobKey, ErrorKind, ExtractKey, KazooSettings, KazooStorage, MemoryStore, PathKey, QueryKey, ServeBlobs,
+};
 use support::{
     client::{Answer, Connection, PATIENCE, Pace, Shown, chunked, find, request},
     fixture::kazoo_fetch,
@@ -14,6 +16,7 @@ use support::{
     stores::{Failing, Kind, Sloppy, Spy, When},
 };
 use tokio::{task::yield_now, time::timeout};
+use tower::Layer as _;
 
 const FRONTS: [Front; 2] = [Front::Hyper, Front::Axum];
 
@@ -232,6 +235,28 @@ async fn an_http_1_0_upload_without_its_length_is_400() {
             let answer = site.open().await.exchange(bad.as_bytes(), Pace::Whole).await;
             assert!(answer.refusal(400).contains("content-length"));
             site.assert_untouched().await;
+        }
+    }
+}
+
+/// `ServeBlobs` needs no `LimitBody` in front of it to tell a body that is whole.
+#[tokio::test]
+async fn an_ambiguous_or_unfinished_body_is_400_without_limit_body_too() {
+    let store = Spy::memory();
+    let service = ExtractKey::new(PathKey).layer(ServeBlobs::new(store.clone()));
+    let router = axum::Router::new().fallback_service(service.clone());
+    for server in [Server::hyper(service).await, Server::axum(router).await] {
+        for bad in [
+            "PUT /ACC/DOC/a HTTP/1.0\r\nhost: h\r\n\r\nID3",
+            "PUT /ACC/DOC/a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: gzip, chunked\r\n\r\n3\r\nID3\r\n0\r\n\r\n",
+            "PUT /ACC/DOC/a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nID3\r\n",
+            "PUT /ACC/DOC/a HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nID3",
+        ] {
+            let mut connection = Connection::open(server.address).await;
+            connection.send(bad.as_bytes(), Pace::Whole).await;
+            connection.finish().await;
+            connection.receive().await.refusal(400);
+            assert_eq!(store.stored(), [], "{bad}");
         }
     }
 }

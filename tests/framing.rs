@@ -671,6 +671,10 @@ mod program {
         let mut wrong = Vec::new();
         let of_heads = heads_in_the_program().into_iter();
         let in_pieces = of_heads.map(|case| (Pace::Pieces(1), case));
+        // The program follows the requests of a connection by itself.
+        let followed = chunked_bodies().into_iter().chain(several());
+        let followed = followed.filter(|case| case.bytes.len() < 1000);
+        let in_pieces = in_pieces.chain(followed.map(|case| (Pace::Pieces(7), case)));
         let whole = table().into_iter().chain(heads_in_the_program());
         for (pace, case) in whole.map(|case| (Pace::Whole, case)).chain(in_pieces) {
             let mut departure = departure(&case, pace, program.address).await;

@@ -221,7 +221,10 @@ fn heads_metadata_and_parts_are_bounded() {
     let server = Server::start(root.path(), &["--max-head=8KiB", "--max-metadata=100"]);
     let head = |len: usize| {
         let mut client = server.connect();
-        client.send(format!("GET {FILE} HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(len)));
+        client.send(format!(
+            "GET {FILE} HTTP/1.1\r\nhost: h\r\nx: {}\r\n\r\n",
+            "x".repeat(len)
+        ));
         client.receive().status
     };
     assert_eq!(head(7000), 404);

@@ -60,7 +60,7 @@ where
     let Accepted { peer, since } = accepted;
     let busy = Busy::default();
     let io = Patient::new(Lingering::new(io), bounds.patience, busy.clone(), since);
-    let heads = Heads::default();
+    let heads = Heads::new(bounds.max_head);
     let io = HeadsIo::new(io, heads.clone());
     http1::Builder::new()
         .max_buf_size(bounds.max_head)

@@ -15,8 +15,9 @@ use http::{HeaderValue, Request, Response, Version, header};
 use kazoo_storage::{Body, Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The longest line that is followed; hyper takes none that is longer.
-const MAX_LINE: usize = 1 << 20;
+/// The least bound for a line: hyper takes none in a chunked body that is longer, and none in a head that is longer than the head
+/// may be.
+const MAX_LINE: usize = 64 << 10;
 
 /// A fault of a request's head: an extension of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +42,18 @@ impl Fault {
 }
 
 /// The heads that were read on a connection and not answered yet; a clone is of the same connection.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Heads(Arc<Mutex<Scanner>>);
 
 impl Heads {
+    /// Of a connection whose heads are `max_head` bytes long at most.
+    pub(crate) fn new(max_head: usize) -> Self {
+        Self(Arc::new(Mutex::new(Scanner {
+            max_line: max_head.max(MAX_LINE),
+            ..Scanner::default()
+        })))
+    }
+
     /// The fault in the head of `request`, which is the next that hyper took from the connection.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Option<Fault> {
         match self.lock().heads.pop_front() {
@@ -70,6 +79,7 @@ struct Scanner {
     state: State,
     /// The beginning of a line whose end has not come yet.
     line: Vec<u8>,
+    max_line: usize,
     /// Whether the target has a fragment, of each request whose head has ended.
     heads: VecDeque<bool>,
 }
@@ -120,7 +130,7 @@ impl Scanner {
     fn scan_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
             self.line.extend_from_slice(bytes);
-            if self.line.len() > MAX_LINE {
+            if self.line.len() > self.max_line {
                 self.lose();
             }
             return &[];
@@ -141,7 +151,7 @@ impl Scanner {
     fn end_line(&mut self, line: &[u8]) {
         self.state = match self.state {
             // Empty lines before a request mean nothing.
-            State::RequestLine if line.is_empty() => State::RequestLine,
+            State::RequestLine | State::Trailers if line.is_empty() => State::RequestLine,
             State::RequestLine => State::Fields(Head {
                 // A method may have a `#`.
                 fragment: line.iter().skip_while(|byte| **byte != b' ').any(|byte| *byte == b'#'),
@@ -163,7 +173,6 @@ impl Scanner {
                 Some(size) => State::Chunk(size.saturating_add(2)),
                 None => State::Lost,
             },
-            State::Trailers if line.is_empty() => State::RequestLine,
             state => state,
         };
     }
@@ -250,11 +259,12 @@ mod tests {
 
     /// Whether the target has a fragment, of each request in `bytes`, read in pieces of `size`.
     fn fragments(bytes: &[u8], size: usize) -> Vec<bool> {
-        let mut scanner = Scanner::default();
+        let heads = Heads::new(0);
+        let mut scanner = heads.lock();
         for piece in bytes.chunks(size) {
             scanner.scan(piece);
         }
-        scanner.heads.into()
+        scanner.heads.iter().copied().collect()
     }
 
     #[test]
@@ -293,9 +303,11 @@ mod tests {
 
     #[test]
     fn holds_no_line_that_hyper_refuses() {
-        let mut scanner = Scanner::default();
+        let heads = Heads::new(0);
+        let mut scanner = heads.lock();
+        let piece = vec![b'x'; 64 << 10];
         for _ in 0..100 {
-            scanner.scan(&[b'x'; 64 << 10]);
+            scanner.scan(&piece);
         }
         assert_eq!(scanner.line.capacity(), 0);
     }
@@ -303,7 +315,7 @@ mod tests {
     #[test]
     fn refuses_a_request_that_was_not_followed() {
         let request = Request::get("/").header("host", "h").body(()).unwrap();
-        let heads = Heads::default();
+        let heads = Heads::new(0);
         assert_eq!(heads.check(&request), Some(Fault::UNKNOWN));
         heads.lock().scan(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n");
         assert_eq!(heads.check(&request), None);
@@ -312,7 +324,7 @@ mod tests {
     #[test]
     fn requires_a_host_by_http_1_1() {
         for (version, fault) in [(Version::HTTP_11, Some(Fault::HOST)), (Version::HTTP_10, None)] {
-            let heads = Heads::default();
+            let heads = Heads::new(0);
             heads.lock().scan(b"GET / HTTP/1.1\r\n\r\n");
             let request = Request::get("/").version(version).body(()).unwrap();
             assert_eq!(heads.check(&request), fault, "{version:?}");
