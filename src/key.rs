@@ -73,7 +73,8 @@ impl BlobKey {
             return Err(invalid(
                 "the request names no file: nothing follows the prefix the service is mounted at. If the \
                  storage settings have a base URL with a query, or an empty field_list, the key is in the \
-                 query or in the metadata: configure the key extraction for it",
+                 query or in the metadata: configure the key extraction for it. With an empty field_list set \
+                 send_multipart too: without it nothing tells one file from another",
             ));
         }
         let len = segments.len();

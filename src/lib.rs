@@ -109,6 +109,7 @@ pub use self::{
     grant::Grant,
     kazoo_storage::{
         Fields, KazooSettings, KazooStorage, Mount, MountFuture, MountService, SettingsKey, StorageService,
+        normalize_path,
     },
     key::{BlobKey, Candidates},
     limit_body::LimitBody,

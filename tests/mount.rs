@@ -78,7 +78,8 @@ async fn whatever_is_not_under_the_prefix_goes_to_the_inner_service_as_it_came()
         "/other?a=b",
         "/prefix/ACC/DOC/ATT",
         "/Pre/ACC/DOC/ATT",
-        "/%70re/ACC/DOC/ATT",
+        "/%70refix/ACC/DOC/ATT",
+        "/../pre/ACC/DOC/ATT",
         "/pre%2FACC/DOC/ATT",
         "/x/pre/ACC/DOC/ATT",
         "http://pre/ACC",
@@ -99,12 +100,11 @@ async fn whatever_is_not_under_the_prefix_goes_to_the_inner_service_as_it_came()
 }
 
 #[tokio::test]
-async fn a_percent_encoded_prefix_is_compared_as_it_is_written() {
+async fn a_percent_encoded_prefix_is_compared_normalized() {
     let mount = KazooStorage::new(MemoryStore::new()).mount("/my%20files");
-    assert_eq!(
-        ask(&mount, Method::PUT, "/my%20files/ACC/DOC/ATT", "ID3").await.0,
-        StatusCode::CREATED
-    );
+    for target in ["/my%20files/ACC/DOC/ATT", "/m%79%20files/ACC/DOC/ATT"] {
+        assert_eq!(ask(&mount, Method::PUT, target, "ID3").await.0, StatusCode::CREATED);
+    }
     assert!(ask(&mount, Method::PUT, "/my+files/ACC/DOC/ATT", "ID3").await.1);
 }
 
@@ -177,4 +177,33 @@ async fn mounts_stand_in_front_of_one_another() {
         drop(service.ready().await.unwrap().call(request).await.unwrap());
     }
     assert!(stored(&first, "ACC/DOC/ATT").await && stored(&second, "ACC/DOC/ATT").await);
+}
+
+/// KAZOO sends the URL of its settings as it is written on Erlang before OTP 22, and normalized on later ones.
+#[tokio::test]
+async fn a_file_that_is_stored_by_one_erlang_is_fetched_by_another() {
+    for prefix in ["/pre%2Dfix/./x", "/pre-fix/x", "/pre%2dfix/y/../x"] {
+        let store = MemoryStore::new();
+        let mount = KazooStorage::new(store.clone()).mount(prefix);
+        let spellings = ["/pre%2Dfix/./x", "/pre-fix/x", "/pre%2dfix/%78"];
+        for (number, put) in spellings.iter().enumerate() {
+            let file = format!("ACC/DOC/{number}.mp3");
+            let (status, inner, _) = ask(&mount, Method::PUT, &format!("{put}/{file}"), "ID3").await;
+            assert_eq!((status, inner), (StatusCode::CREATED, false), "{prefix} {put}");
+            assert!(stored(&store, &file).await, "{prefix} {put}");
+            for get in spellings {
+                let target = format!("{get}/{file}/{file}?media_id=DOC");
+                let (status, _, body) = ask(&mount, Method::GET, &target, "").await;
+                assert_eq!(
+                    (status, &body[..]),
+                    (StatusCode::OK, &b"ID3"[..]),
+                    "{prefix} {put} {get}"
+                );
+            }
+        }
+        for other in ["/x/../pre-fix/x/ACC/DOC/0.mp3", "/pre-fix%2Fx/ACC/DOC/0.mp3"] {
+            let (_, inner, _) = ask(&mount, Method::GET, other, "").await;
+            assert!(inner, "{prefix} {other}");
+        }
+    }
 }

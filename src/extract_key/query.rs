@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 
 use super::{KeyExtractor, upload::upload_key};
 use crate::{
@@ -34,7 +35,8 @@ impl QueryKey {
             .into_iter()
             .flat_map(|query| query.split('&'))
             .filter_map(|pair| pair.split_once('='))
-            .find_map(|(name, value)| (name == self.name).then_some(value))
+            // KAZOO's HTTP client unescapes the name on newer Erlang, and leaves it as it is on older.
+            .find_map(|(name, value)| percent_decode_str(name).eq(percent_decode_str(&self.name)).then_some(value))
             .ok_or_else(|| {
                 let message = format!(
                     "the query has no parameter `{}` to read the key from; the URL in the storage settings has to end with `{}=`",
@@ -65,8 +67,9 @@ impl KeyExtractor for QueryKey {
 }
 
 /// The file name extensions KAZOO stores: a name that ends in one may be where the first key ends.
-const EXTENSIONS: [&str; 10] = [
-    ".mp3", ".wav", ".ogg", ".mp4", ".tiff", ".tif", ".pdf", ".txt", ".json", ".bin",
+const EXTENSIONS: [&str; 16] = [
+    ".mp3", ".wav", ".ogg", ".mp4", ".webm", ".mov", ".tiff", ".tif", ".png", ".jpg", ".jpeg", ".gif", ".pdf", ".txt",
+    ".json", ".bin",
 ];
 
 /// The most bytes that a segment has before it is decoded.
@@ -151,6 +154,9 @@ mod tests {
         assert_eq!(fetch("prerecording=x&key=abc&recording=A/B%2FC").unwrap()[0], "A/B%2FC");
         assert!(fetch("key=abc").unwrap_err().message().contains("`recording`"));
         assert_eq!(fetch("recording=").unwrap_err().kind(), ErrorKind::InvalidKey);
+        assert_eq!(fetch("rec%6Frding=A/B").unwrap()[0], "A/B");
+        let (parts, ()) = http::Request::get("/?recording=A/B").body(()).unwrap().into_parts();
+        assert_eq!(QueryKey::new("rec%6frding").key(&parts).unwrap().to_string(), "A/B");
     }
 
     #[test]

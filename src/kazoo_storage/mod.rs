@@ -1,6 +1,7 @@
 //! [`KazooStorage`]: the whole road in one builder.
 
 mod mount;
+mod normalize;
 mod service;
 mod settings;
 
@@ -9,12 +10,16 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower::util::option_layer;
 use tower_layer::Layer as _;
 
-#[cfg(feature = "client")]
-pub(crate) use self::settings::{Element, Folders, Named, UNESCAPED, Written, is_unescaped};
 pub use self::{
     mount::{Mount, MountFuture, MountService},
+    normalize::normalize_path,
     service::StorageService,
     settings::{Fields, KazooSettings, SettingsKey},
+};
+#[cfg(feature = "client")]
+pub(crate) use self::{
+    normalize::normalize_url,
+    settings::{Element, Folders, Named, UNESCAPED, Written, is_unescaped},
 };
 use crate::{
     answer_probe::AnswerProbe,
@@ -196,8 +201,9 @@ impl KazooStorage {
 
     /// A layer that serves the requests under `prefix`, and leaves every other to the service behind it.
     ///
-    /// `prefix` is compared as it stands in the request's path, with or without a slash at its end. With `/` every
-    /// request is served.
+    /// `prefix` is compared segment by segment, as [`normalize_path`] writes it: KAZOO reaches it on every Erlang, whose HTTP
+    /// clients spell the same URL differently. Empty segments count for nothing; a `..` in a request's path never leads to the
+    /// prefix. With `/` every request is served.
     ///
     /// ```
     /// use http::{Request, Response, StatusCode};

@@ -14,7 +14,10 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::StorageService;
+use super::{
+    StorageService,
+    normalize::{escapes, normalize_path},
+};
 use crate::{
     body::Body,
     error::{BoxError, Result},
@@ -25,19 +28,18 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Mount {
     storage: StorageService,
-    /// With a slash at its start and none at its end; empty for every path.
-    prefix: Arc<str>,
+    /// The normalized segments; none for every path.
+    prefix: Arc<[String]>,
 }
 
 impl Mount {
     pub(super) fn new(storage: StorageService, prefix: &str) -> Self {
-        let prefix = match prefix.trim_matches('/') {
-            "" => String::new(),
-            inner => format!("/{inner}"),
-        };
+        let path = format!("/{prefix}");
+        let path = normalize_path(&path);
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
         Self {
             storage,
-            prefix: prefix.into(),
+            prefix: segments.map(str::to_owned).collect(),
         }
     }
 }
@@ -91,11 +93,26 @@ where
     }
 }
 
-/// What is left of `uri` under `prefix`; none if it is not under it.
-fn strip(uri: &Uri, prefix: &str) -> Option<Uri> {
-    let rest = uri.path().strip_prefix(prefix)?;
-    if !rest.is_empty() && !rest.starts_with('/') {
-        return None;
+/// The part of `uri` below `prefix`; none if it is not below it.
+///
+/// Older Erlang sends `.` segments of the prefix, which match nothing and end nowhere. A `..` is not followed: a proxy that
+/// guards the prefix may not follow it either.
+fn strip(uri: &Uri, prefix: &[String]) -> Option<Uri> {
+    let mut rest = uri.path();
+    for expected in prefix {
+        rest = loop {
+            let (segment, behind) = split_segment(rest);
+            match &*escapes(segment) {
+                "." => rest = behind,
+                segment if segment == expected => break behind,
+                _ => return None,
+            }
+        };
+    }
+    while let (segment, behind) = split_segment(rest)
+        && escapes(segment) == "."
+    {
+        rest = behind;
     }
     let slash = if rest.is_empty() { "/" } else { "" };
     let target = match uri.query() {
@@ -103,6 +120,12 @@ fn strip(uri: &Uri, prefix: &str) -> Option<Uri> {
         None => format!("{slash}{rest}"),
     };
     PathAndQuery::try_from(target).ok().map(Uri::from)
+}
+
+/// The first segment of `path` that is not empty, and what follows it.
+fn split_segment(path: &str) -> (&str, &str) {
+    let path = path.trim_start_matches('/');
+    path.split_at(path.find('/').unwrap_or(path.len()))
 }
 
 /// Future of [`MountService`].
@@ -149,9 +172,13 @@ impl<F> fmt::Debug for MountFuture<F> {
 mod tests {
     use super::*;
 
+    fn stripped(uri: &str, prefix: &str) -> Option<String> {
+        let prefix: Vec<String> = prefix.split_terminator('/').skip(1).map(str::to_owned).collect();
+        strip(&uri.parse().unwrap(), &prefix).map(|uri| uri.to_string())
+    }
+
     #[test]
     fn only_what_is_under_the_prefix_is_stripped() {
-        let stripped = |uri: &str, prefix: &str| strip(&uri.parse().unwrap(), prefix).map(|uri| uri.to_string());
         assert_eq!(stripped("/pre/A/B?x=1/2", "/pre").as_deref(), Some("/A/B?x=1/2"));
         assert_eq!(stripped("/pre", "/pre").as_deref(), Some("/"));
         assert_eq!(
@@ -163,5 +190,32 @@ mod tests {
         assert_eq!(stripped("http://host/pre/A%2FB", "/pre").as_deref(), Some("/A%2FB"));
         assert_eq!(stripped("/prefix/A", "/pre"), None);
         assert_eq!(stripped("/other", "/pre"), None);
+        assert_eq!(stripped("/", "/pre"), None);
+    }
+
+    #[test]
+    fn takes_every_spelling_that_an_erlang_sends_of_a_prefix_and_no_other() {
+        for uri in [
+            "/pre-fix/x/A/B",
+            "/pre%2Dfix/./x/A/B",
+            "/pre%2dfix/%78/A/B",
+            "//pre-fix//x/A/B",
+            "/%2E/pre-fix/x/./A/B",
+        ] {
+            assert_eq!(stripped(uri, "/pre-fix/x").as_deref(), Some("/A/B"), "{uri}");
+        }
+        for uri in [
+            "/pre-fix%2Fx/A/B",
+            "/a/../pre-fix/x/A/B",
+            "/pre-fix/../pre-fix/x/A/B",
+            "/%2E%2E/pre-fix/x/A",
+            "/pre%252Dfix/x/A/B",
+            "/pre+fix/x/A",
+            "/./.",
+        ] {
+            assert_eq!(stripped(uri, "/pre-fix/x"), None, "{uri}");
+        }
+        // Below the prefix a path is passed on as it is written.
+        assert_eq!(stripped("/p/%41/./B%2d", "/p").as_deref(), Some("/%41/./B%2d"));
     }
 }

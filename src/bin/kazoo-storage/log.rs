@@ -19,7 +19,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{mask, mount::Mount};
+use crate::{
+    mask,
+    mount::{Mount, spelled},
+};
 
 /// How a record is written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -71,9 +74,10 @@ pub(crate) struct Requests {
 impl Requests {
     /// What of `path` may be shown.
     fn shown(&self, path: &str) -> String {
+        let path = spelled(path);
         match &self.access {
-            Some(rules) => self.mount.mask(&rules.current().redact(self.mount.path(), path)),
-            None => self.mount.mask(path),
+            Some(rules) => self.mount.mask(&rules.current().redact(self.mount.path(), &path)),
+            None => self.mount.mask(&path),
         }
     }
 

@@ -18,7 +18,9 @@ const WORDS: [&str; 8] = [
     "unknown_account",
 ];
 
-const EXTENSIONS: [&str; 9] = ["doc", "docx", "mp3", "mp4", "ogg", "pdf", "tiff", "txt", "wav"];
+const EXTENSIONS: [&str; 15] = [
+    "doc", "docx", "gif", "jpeg", "jpg", "mov", "mp3", "mp4", "ogg", "pdf", "png", "tiff", "txt", "wav", "webm",
+];
 
 /// What stands for a secret already.
 const REDACTED: &str = "***";

@@ -2,13 +2,16 @@
 //!
 //! KAZOO's token is a part of its URL, so a path that was copied from there may have one.
 
+use std::borrow::Cow;
+
 use http::uri::PathAndQuery;
-use kazoo_storage::{AccessRules, KazooSettings};
+use kazoo_storage::{AccessRules, KazooSettings, normalize_path};
 
 use crate::mask;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Mount {
+    /// Normalized, as are the secrets: KAZOO may send another spelling.
     path: String,
     /// Whether the operator has said it, so that it ends before a token.
     said: bool,
@@ -27,15 +30,16 @@ impl Mount {
                 "a mount is the path of a URL: it begins with `/`, and what is no letter or digit is percent-encoded";
             return Err(format!("--mount: {message}"));
         }
-        let Some(behind) = url.map_or(Some(""), |url| behind(url, path)) else {
+        let path = normalize_path(path);
+        let Some(behind) = url.map_or(Some(""), |url| behind(url, &path)) else {
             return Err("the path of the URL in --settings does not begin with --mount".to_owned());
         };
         let own = path.split('/').filter(|segment| looks_secret(segment));
         let behind = behind.split('/').filter(|segment| !segment.is_empty());
         Ok(Self {
-            path: path.to_owned(),
             said: asked.is_some() || url.is_none(),
             secrets: own.chain(behind).map(str::to_owned).collect(),
+            path: path.into_owned(),
         })
     }
 
@@ -53,14 +57,17 @@ impl Mount {
         self.shown() != self.path
     }
 
-    /// The path of a request as it may be logged.
+    /// The path of a request, [`spelled`] as the mount is, as it may be logged.
     pub(crate) fn mask(&self, path: &str) -> String {
         mask::below(&self.shown(), &self.hide(path))
     }
 
     /// `path`, or a key, without what may be a token.
     pub(crate) fn hide(&self, path: &str) -> String {
-        mask::redacted(path, |segment| self.secrets.iter().any(|secret| secret == segment))
+        mask::redacted(path, |segment| {
+            let segment = normalize_path(segment);
+            self.secrets.iter().any(|secret| *secret == segment)
+        })
     }
 
     /// Whether it ends before a token, if these rules have tokens.
@@ -78,6 +85,14 @@ impl Mount {
         }
         Ok(())
     }
+}
+
+/// `path`, of a request, in the spelling of the mount. One with `..` leads nowhere and stays as it was sent.
+pub(crate) fn spelled(path: &str) -> Cow<'_, str> {
+    if path.split('/').any(|segment| normalize_path(segment) == "..") {
+        return path.into();
+    }
+    normalize_path(path)
 }
 
 /// What of `url`, a path, stands behind `mount`; none if it does not begin so.

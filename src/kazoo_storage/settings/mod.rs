@@ -106,8 +106,9 @@ impl KazooSettings {
             check_raw("file", file.as_deref().unwrap_or_default())?;
             if !send_multipart {
                 return Err(invalid(
-                    "every file would be sent to the same URL, with nothing to tell it from the others: set `send_multipart` to \
-                     true, or have no `file`, no `#` in `url`, and fields in `field_list`",
+                    "every file would be sent to the same URL, with nothing to tell it from the others, so that each would replace the \
+                     last: set `send_multipart` to true, or have no `file`, no `#` in `url`, and fields in `field_list`; what posts files \
+                     so and cannot be set otherwise, as KAZOO 5's storage of sequences, cannot be served",
                 ));
             }
             warnings.push(
@@ -154,7 +155,8 @@ impl KazooSettings {
         })
     }
 
-    /// The path of the URL: what the service is to be mounted under. Without a slash at its end, but for `/` alone.
+    /// The path of the URL, [normalized](crate::normalize_path): what the service is to be mounted under. Without a slash at its
+    /// end, but for `/` alone.
     ///
     /// If a segment of it is a token, mount at what stands before that: [`AccessRules`](crate::AccessRules) look for one
     /// behind the mount.

@@ -3,7 +3,10 @@
 use http::{Uri, uri::Authority};
 
 use super::invalid;
-use crate::error::Result;
+use crate::{
+    error::Result,
+    kazoo_storage::normalize::{escapes, normalize_path},
+};
 
 /// Hosts that KAZOO's configuration refuses unless it is changed.
 const REFUSED: [&str; 3] = ["localhost", "127.0.0.1", "0.0.0.0"];
@@ -76,6 +79,12 @@ impl SettingsUrl {
         if uri.path().starts_with("//") && !uri.path().trim_matches('/').is_empty() {
             return Err(invalid("the path of `url` begins with `//`; write one slash"));
         }
+        if escapes(uri.path()).split('/').any(|segment| segment == "..") {
+            return Err(invalid(
+                "the path of `url` has a `..` segment, which KAZOO on Erlang since OTP 22 removes together with the segment in front of \
+                 it, and on older Erlang does not; write the path that is meant",
+            ));
+        }
         Ok(Self {
             path: uri.path().trim_end_matches('/').to_owned(),
             query: uri.query().map(|query| Query(query.to_owned())),
@@ -92,11 +101,11 @@ impl SettingsUrl {
         self.query.as_ref()
     }
 
+    /// The path, normalized.
     pub(super) fn into_path(self) -> String {
-        if self.path.is_empty() {
-            "/".to_owned()
-        } else {
-            self.path
+        match normalize_path(&self.path).trim_end_matches('/') {
+            "" => "/".to_owned(),
+            path => path.to_owned(),
         }
     }
 
@@ -116,10 +125,13 @@ impl SettingsUrl {
                     .to_owned(),
             );
         }
-        if self.path.split('/').any(|segment| matches!(segment, "." | "..")) || has_odd_escape(&self.path) {
+        let user = self.authority.as_str().rsplit_once('@').map_or("", |(user, _)| user);
+        let query = self.query.as_ref().map_or("", |Query(query)| query);
+        if normalize_path(&self.path) != self.path || [user, query].iter().any(|text| escapes(text) != **text) {
             warnings.push(
-                "the path of `url` has parts that KAZOO's newer releases write in another way: without `.`, `..` and escapes that \
-                 are not needed or in lower case it is the same in all"
+                "KAZOO on Erlang since OTP 22 sends `url` in another spelling than it has here: kazoo-storage takes both, and a proxy or \
+                 another server may not; write letters, digits and `-._~` unescaped, other escapes in upper case, and no `.` between \
+                 slashes"
                     .to_owned(),
             );
         }
@@ -150,17 +162,6 @@ impl Query {
     }
 }
 
-/// Whether an escape in `path` stands for what needs none, or is not in upper case.
-fn has_odd_escape(path: &str) -> bool {
-    path.split('%').skip(1).any(|escape| {
-        let digits = escape.get(..2).unwrap_or_default();
-        let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
-        byte.is_ascii_alphanumeric()
-            || b"-._~".contains(&byte)
-            || digits.bytes().any(|digit| digit.is_ascii_lowercase())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +179,8 @@ mod tests {
             ("http:///p", "no URL"),
             ("http://token@h/p", "write the port too"),
             ("http://h//p", "one slash"),
+            ("http://h/a/../p", "a `..` segment"),
+            ("http://h/a/%2e%2E", "a `..` segment"),
             ("http://user:pa@ss@h:80/p", "`%40`"),
             ("http://user:pa/ss@h:80/p", "`%2F`"),
             ("http://user:pa?ss@h/p", "`%3F`"),
@@ -236,12 +239,26 @@ mod tests {
             ("http://127.0.0.1:80/p", "refuses the host"),
             ("http://user:secret@0.0.0.0:8080/p", "refuses the host `0.0.0.0`"),
             ("http://[2001:db8::1]:8080/p", "not known"),
-            ("http://h/pre%2Dfix/./x", "newer releases"),
-            ("http://h/pre%2dfix", "newer releases"),
-            ("http://h/%c3%bc", "newer releases"),
+            ("http://h/pre%2Dfix/./x", "another spelling"),
+            ("http://h/pre%2dfix", "another spelling"),
+            ("http://h/%c3%bc", "another spelling"),
+            ("http://us%65r:secret@h/p", "another spelling"),
+            ("http://h/p?rec%6Frding=", "another spelling"),
         ] {
             let warnings = SettingsUrl::parse(url).unwrap().warnings();
             assert!(warnings.len() == 1 && warnings[0].contains(says), "{url}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn the_mount_is_the_normalized_path() {
+        for (url, path) in [
+            ("http://h/pre%2Dfix/./x", "/pre-fix/x"),
+            ("http://h/p/./", "/p"),
+            ("http://h/.", "/"),
+            ("http://h/%c3%bc", "/%C3%BC"),
+        ] {
+            assert_eq!(SettingsUrl::parse(url).unwrap().into_path(), path, "{url}");
         }
     }
 
