@@ -2,14 +2,32 @@
 
 use serde_json::{Map, Value};
 
-/// The databases that a plan has a part for: a month's, an account's own, and those of the whole system.
-const DATABASES: [&str; 3] = ["modb", "account", "system"];
+/// The databases that a plan has a part for: those of a month, of an account, of the whole system and, since KAZOO 5, of a year.
+const DATABASES: [&str; 5] = ["modb", "account", "system", "aggregate", "yodb"];
 
-/// The types that KAZOO's schema names, of documents with files.
-const TYPES: [&str; 4] = ["mailbox_message", "call_recording", "fax", "media"];
+/// Names that are mistaken for types of documents, each with the type that is meant.
+const NO_TYPES: [(&str, &str); 6] = [
+    ("voicemail", "mailbox_message"),
+    ("voicemails", "mailbox_message"),
+    ("recording", "call_recording"),
+    ("recordings", "call_recording"),
+    ("call_recordings", "call_recording"),
+    ("faxes", "fax"),
+];
+
+/// The parts of a database's plan, beside `types`, that have attachments of their own since KAZOO 5: for a span of months, and for
+/// databases by name.
+const SELECTIONS: [&str; 2] = ["range", "regex"];
 
 /// What else a document may have.
-const FIELDS: [&str; 5] = ["attachments", "plan", "connections", "id", "ui_metadata"];
+const FIELDS: [&str; 6] = [
+    "attachments",
+    "plan",
+    "connections",
+    "secondary_connections",
+    "id",
+    "ui_metadata",
+];
 
 const SCHEME: &str = "`{\"plan\": {\"modb\": {\"types\": {\"mailbox_message\": {\"attachments\": {\"handler\": ID}}}}}}`, where ID is the name \
                       of the handler in `attachments`";
@@ -43,7 +61,7 @@ impl Plan {
             } else {
                 plan.warn(format!(
                     "KAZOO refuses `{name}` in `plan`: files are those of `modb`, where voicemails, recordings and faxes are, of \
-                     `account` and of `system`"
+                     `account`, `aggregate` and `system`, and in KAZOO 5 of `yodb`"
                 ));
             }
         }
@@ -62,13 +80,24 @@ impl Plan {
         let here = format!("plan.{name}");
         let by_default = self.handler(&here, database, handlers, None);
         let mut sends = by_default == Some(used);
+        for selection in SELECTIONS {
+            for (selected, part) in object(database.get(selection)).into_iter().flatten() {
+                let here = format!("{here}.{selection}.{selected}");
+                sends |= self.handler(&here, part, handlers, by_default) == Some(used);
+            }
+        }
         for (kind, of_kind) in object(database.get("types")).into_iter().flatten() {
             // Those of the system are databases.
-            if name != "system" && !TYPES.contains(&&**kind) {
-                self.warn(format!(
-                    "no documents of KAZOO with files are known that are of the type `{kind}`, as in `{here}.types`: voicemails are \
-                     `mailbox_message`, the others `call_recording`, `fax` and `media`"
-                ));
+            if name != "system" {
+                if let Some((_, meant)) = NO_TYPES.iter().find(|(wrong, _)| wrong == kind) {
+                    self.warn(format!(
+                        "KAZOO has no documents of the type `{kind}`, as in `{here}.types`: write `{meant}`"
+                    ));
+                } else if kind.is_empty() || !kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                    self.warn(format!(
+                        "`{kind}` in `{here}.types` is no type of documents: it has characters other than `a` to `z` and `_`"
+                    ));
+                }
             }
             let here = format!("{here}.types.{kind}");
             sends |= self.handler(&here, of_kind, handlers, by_default) == Some(used);
@@ -138,6 +167,10 @@ mod tests {
             json!({"system": {"types": {"system_media": to("US")}}}),
             json!({"modb": {"attachments": {"handler": "US"}, "types": {"fax": {"connection": "c"}}}}),
             json!({"modb": {"attachments": {"handler": "US"}, "types": {"fax": {"attachments": {"params": {}}}}}}),
+            // As KAZOO 5 takes it.
+            json!({"yodb": {"types": {"conference_recording": to("US")}, "secondary_connections": ["c"]}}),
+            json!({"modb": {"range": {"202401-202412": to("US")}, "connection": "c"}}),
+            json!({"aggregate": {"regex": {"^faxes$": to("US")}, "database": {"names": ["faxes"]}}}),
         ] {
             let read = read(&plan);
             assert_eq!((read.unused, read.warnings), (None, vec![]), "{plan}");
@@ -153,6 +186,7 @@ mod tests {
             json!({"modb": {}}),
             json!({"modb": {"types": {"fax": to("S3")}}}),
             json!({"modb": {"fax": to("US")}}),
+            json!({"modb": {"range": {"202401-202412": to("S3")}, "regex": {}}}),
         ] {
             let unused = read(&plan).unused.unwrap();
             assert!(unused.contains("mailbox_message"), "{plan}: {unused}");
@@ -185,6 +219,14 @@ mod tests {
                 "`plan.modb.types.fax` names the handler `abc`",
             ),
             (json!({"account": to("abc"), "modb": to("US")}), "`plan.account` names"),
+            (
+                json!({"modb": {"types": {"fax": to("US"), "Fax 2": to("US")}}}),
+                "`Fax 2` in `plan.modb.types`",
+            ),
+            (
+                json!({"modb": {"types": {"fax": to("US")}, "range": {"202401-202412": to("abc")}}}),
+                "`plan.modb.range.202401-202412` names the handler `abc`",
+            ),
             (
                 json!({"modb": {"types": {"mailbox_message": to("US"), "fax": {"attachments": {"handlr": "US"}}}}}),
                 "has no `handler`",
