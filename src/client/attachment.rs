@@ -89,7 +89,7 @@ impl Attachment {
         &self.content
     }
 
-    /// Its media type: that of its name's ending, of which those of voicemail, recordings and faxes are known here, and
+    /// Its media type: that of its name's ending, of which those of voicemail, recordings, faxes, pictures and videos are known here, and
     /// `application/octet-stream` for any other, unless it was given.
     #[must_use]
     pub fn content_type(&self) -> &str {
@@ -103,6 +103,12 @@ impl Attachment {
             "tif" | "tiff" => "image/tiff",
             "pdf" => "application/pdf",
             "txt" => "text/plain",
+            "png" => "image/png",
+            "jpg" | "jpeg" => "image/jpeg",
+            "gif" => "image/gif",
+            "mp4" => "video/mp4",
+            "webm" => "video/webm",
+            "mov" => "video/quicktime",
             _ => "application/octet-stream",
         }
     }
@@ -168,6 +174,8 @@ mod tests {
             ("a.tiff", "image/tiff"),
             ("a.pdf", "application/pdf"),
             ("a.txt", "text/plain"),
+            ("a.JPG", "image/jpeg"),
+            ("a.mp4", "video/mp4"),
             ("mp3", "application/octet-stream"),
             ("a.xyz", "application/octet-stream"),
         ] {

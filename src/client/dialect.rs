@@ -2,17 +2,20 @@
 
 /// How the releases of one span speak: a value, so that what differs between them stands in one table.
 ///
-/// | | `D0` | `D1` | `D1b` | `D2` | `D3` |
-/// | --- | --- | --- | --- | --- | --- |
-/// | releases | 4.0 to 4.3.16 | 4.3.17 to 4.3.20 | none | 4.3.21 to 4.3.105 | 4.3.106 and later |
-/// | `send_multipart` | ignored | `multipart/mixed`, no boundary parameter | `multipart/mixed` | `multipart/form-data` | `multipart/form-data` |
-/// | headers of a part | | `content-type` | `content-type` | `content-disposition`, `content-type` | the same |
-/// | `base64_encode_data` | ignored | ignored | ignored | the media part | the media part |
-/// | header `content_type` beside `content-type` | yes | yes | yes | yes | no |
-/// | fetch | the stored URL | the stored URL | the stored URL | the stored URL | the stored URL, the name again, the metadata |
-/// | credentials of the URL on a fetch | as written | as written | as written | as written | mangled |
-/// | crashes on `http://token@host/` | no | no | no | from 4.3.77 | yes |
-/// | probe compares what comes back | no | yes | yes | yes | yes |
+/// | | `D0` | `D1` | `D1b` | `D2` | `D3` | `OpenKazoo` |
+/// | --- | --- | --- | --- | --- | --- | --- |
+/// | releases | 4.0 to 4.3.16 | 4.3.17 to 4.3.20 | none | 4.3.21 to 4.3.105 | 4.3.106 and later | `OpenKazoo` |
+/// | `send_multipart` | ignored | `multipart/mixed`, no boundary parameter | `multipart/mixed` | `multipart/form-data` | `multipart/form-data` | `multipart/form-data` |
+/// | headers of a part | | `content-type` | `content-type` | `content-disposition`, `content-type` | the same | the same |
+/// | `base64_encode_data` | ignored | ignored | ignored | the media part | the media part | the media part |
+/// | header `content_type` beside `content-type` | yes | yes | yes | yes | no | no |
+/// | a space in a name | `%20` | `%20` | `%20` | `%20` | `%20` | `+` |
+/// | a name outside of ASCII | as it is | as it is | as it is | as it is | as it is | escaped |
+/// | fetch | the stored URL | the stored URL | the stored URL | the stored URL | the stored URL, the name again, the metadata | the same |
+/// | `[` and `]` in the query of a fetch | | | | | as they are | escaped |
+/// | credentials of the URL on a fetch | as written | as written | as written | as written | mangled | mangled |
+/// | crashes on `http://token@host/` | no | no | no | from 4.3.77 | yes | yes |
+/// | probe compares what comes back | no | yes | yes | yes | yes | yes |
 ///
 /// 4.0 itself fetches nothing: it crashes on every answer, whatever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,14 @@ pub struct Dialect {
     pub multipart: Multipart,
     /// Whether `base64_encode_data` has the media part of a multipart body encoded. A raw body never is.
     pub encodes_base64: bool,
+    /// How a part of a name is escaped.
+    pub escaping: Escaping,
+    /// Whether `[` and `]`, which stand for lists and objects in the query of a fetch, are escaped.
+    pub escapes_brackets: bool,
+    /// Whether the HTTP client below KAZOO is that of Erlang since OTP 22. It [normalizes](crate::normalize_path) a URL before
+    /// it sends the request, and sends nothing for one with characters that must be escaped. Any release may run on it; the
+    /// dialects here were captured on the older one, except for [`OPEN_KAZOO`](Self::OPEN_KAZOO), which needs OTP 27.
+    pub normalizes_url: bool,
     /// Whether an upload has its `content-type` a second time, as a header named `content_type`.
     pub repeats_content_type: bool,
     /// What is fetched.
@@ -53,6 +64,15 @@ pub enum Multipart {
     FormData,
 }
 
+/// How a part of a name is escaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escaping {
+    /// Only characters that have a meaning in a URL: a space is `%20`, a `+` is `%2B`, and nothing outside of ASCII is escaped.
+    Uri,
+    /// Everything but letters, digits and `-._~`: a space is `+`, and a `+` is `%2B`.
+    Form,
+}
+
 /// What a fetch asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchTarget {
@@ -71,6 +91,9 @@ impl Dialect {
         releases: "4.0 to 4.3.16",
         multipart: Multipart::Never,
         encodes_base64: false,
+        escaping: Escaping::Uri,
+        escapes_brackets: false,
+        normalizes_url: false,
         repeats_content_type: true,
         fetch: FetchTarget::Stored,
         mangles_credentials: false,
@@ -129,7 +152,19 @@ impl Dialect {
         ..Self::D3
     };
 
+    /// `OpenKazoo`, which continues KAZOO 4.3: [`D3`](Self::D3) with names escaped as in a form.
+    ///
+    /// Read in its source, not captured; one stored version of it escapes names as [`D3`](Self::D3) does.
+    pub const OPEN_KAZOO: Self = Self {
+        name: "OpenKazoo",
+        releases: "OpenKazoo",
+        escaping: Escaping::Form,
+        escapes_brackets: true,
+        normalizes_url: true,
+        ..Self::D3
+    };
+
     /// One of each, oldest first; [`D1B_BASE64`](Self::D1B_BASE64) and [`D3_PATCHED`](Self::D3_PATCHED), which are in no
     /// release and have nothing of their own but that, are not among them.
-    pub const ALL: &[Self] = &[Self::D0, Self::D1, Self::D1B, Self::D2, Self::D3];
+    pub const ALL: &[Self] = &[Self::D0, Self::D1, Self::D1B, Self::D2, Self::D3, Self::OPEN_KAZOO];
 }

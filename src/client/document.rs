@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{escape::form, json::Json};
+use super::{dialect::Dialect, escape::form, json::Json};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A document of KAZOO's database, as far as an upload and a fetch show it, its fields in order.
@@ -61,12 +61,20 @@ impl Document {
     /// The query of a fetch by metadata: the field `metadata` if there is one, and otherwise all public fields.
     ///
     /// [`ErrorKind::InvalidMetadata`] for what KAZOO crashes on.
-    pub(super) fn query(&self) -> Result<String> {
+    pub(super) fn query(&self, dialect: &Dialect) -> Result<String> {
+        let brackets = if dialect.escapes_brackets {
+            ["%5B", "%5D"]
+        } else {
+            ["[", "]"]
+        };
         let fields = match self.0.get("metadata") {
             Some(Json::Object(metadata)) => metadata.clone(),
             _ => self.public(),
         };
-        let parts: Result<Vec<String>> = fields.iter().map(|(name, value)| pairs(name, value)).collect();
+        let parts: Result<Vec<String>> = fields
+            .iter()
+            .map(|(name, value)| pairs(name, value, brackets))
+            .collect();
         Ok(parts?.join("&"))
     }
 
@@ -84,15 +92,16 @@ impl Document {
 }
 
 /// The pairs of a query that stand for one field. KAZOO escapes values, and no names.
-fn pairs(name: &str, value: &Json) -> Result<String> {
+fn pairs(name: &str, value: &Json, brackets: [&str; 2]) -> Result<String> {
+    let [open, close] = brackets;
     match value {
         // An empty one leaves its `&` behind.
         Json::List(list) => {
-            let pair = |value| Ok(format!("{name}[]={}", form(&simple(value)?)));
+            let pair = |value| Ok(format!("{name}{open}{close}={}", form(&simple(value)?)));
             Ok(list.iter().map(pair).collect::<Result<Vec<_>>>()?.join("&"))
         }
         Json::Object(fields) => {
-            let inner = |(inner, value): &(String, _)| pairs(&format!("{name}[{inner}]"), value);
+            let inner = |(inner, value): &(String, _)| pairs(&format!("{name}{open}{inner}{close}"), value, brackets);
             Ok(fields.iter().map(inner).collect::<Result<Vec<_>>>()?.join("&"))
         }
         value => Ok(format!("{name}={}", form(&simple(value)?))),
@@ -122,7 +131,7 @@ mod tests {
     use super::*;
 
     fn query(json: &str) -> Result<String> {
-        Document::from_json(json).unwrap().query()
+        Document::from_json(json).unwrap().query(&Dialect::D3)
     }
 
     #[test]
@@ -142,6 +151,15 @@ mod tests {
         for json in [r#"{"a":null}"#, r#"{"a":[{}]}"#, r#"{"a":{"b":[[]]}}"#] {
             assert_eq!(query(json).unwrap_err().kind(), ErrorKind::InvalidMetadata, "{json}");
         }
+    }
+
+    #[test]
+    fn open_kazoo_escapes_brackets() {
+        let document = Document::from_json(r#"{"a":{"B c":[1,2],"d":{"e":"f g"}},"t":["x"]}"#).unwrap();
+        assert_eq!(
+            document.query(&Dialect::OPEN_KAZOO).unwrap(),
+            "a%5BB c%5D%5B%5D=1&a%5BB c%5D%5B%5D=2&a%5Bd%5D%5Be%5D=f+g&t%5B%5D=x"
+        );
     }
 
     #[test]

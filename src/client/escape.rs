@@ -2,9 +2,14 @@
 
 use std::fmt::Write as _;
 
-/// A part of a name: only what has a meaning in a URL is escaped, and nothing outside of ASCII.
-pub(super) fn part(text: &str) -> String {
-    escape(text, |letter| !";:@&=+,/?#[]<>\"{}|\\'^% ".contains(letter))
+use super::dialect::Escaping;
+
+/// A part of a name.
+pub(super) fn part(text: &str, escaping: Escaping) -> String {
+    match escaping {
+        Escaping::Uri => escape(text, |letter| !";:@&=+,/?#[]<>\"{}|\\'^% ".contains(letter)),
+        Escaping::Form => form(text),
+    }
 }
 
 /// A value of a query, as a form has it: all is escaped but letters, digits and `-._~`, and `+` stands for a space.
@@ -37,12 +42,20 @@ mod tests {
 
     #[test]
     fn a_name_keeps_what_has_no_meaning_in_a_url() {
+        let part = |text| part(text, Escaping::Uri);
         assert_eq!(part("my voice/50%.mp3"), "my%20voice%2F50%25.mp3");
         assert_eq!(part("!$()*~`-._ü"), "!$()*~`-._ü");
         assert_eq!(
             part("a;b=c&d?e#f'\"\\^|{}<>[],+@:"),
             "a%3Bb%3Dc%26d%3Fe%23f%27%22%5C%5E%7C%7B%7D%3C%3E%5B%5D%2C%2B%40%3A"
         );
+    }
+
+    #[test]
+    fn escapes_all_but_unreserved_characters_of_a_name_as_a_form_does() {
+        let part = |text| part(text, Escaping::Form);
+        assert_eq!(part("my voice/50%.mp3"), "my+voice%2F50%25.mp3");
+        assert_eq!(part("!$()*~`-._ü+"), "%21%24%28%29%2A~%60-._%C3%BC%2B");
     }
 
     #[test]

@@ -163,11 +163,11 @@ impl Handler {
             FetchTarget::Stored => stored.clone(),
             FetchTarget::StoredAndName => stored
                 .with_name(&name(), false)
-                .with_query(&attachment.document.query()?),
+                .with_query(&attachment.document.query(dialect)?),
             FetchTarget::SettingsAndName => self
                 .url
                 .with_name(&name(), true)
-                .with_query(&attachment.document.query()?),
+                .with_query(&attachment.document.query(dialect)?),
         };
         if dialect.needs_port {
             url.check_user()?;
@@ -221,19 +221,26 @@ fn outgoing(
     body: Bytes,
 ) -> Result<Outgoing> {
     let again = content_type.clone().filter(|_| dialect.repeats_content_type);
+    // KAZOO keeps the URL as it is: its HTTP client normalizes it for each request.
+    let asked = if dialect.normalizes_url {
+        url.check_characters()?;
+        url.normalized()
+    } else {
+        url.clone()
+    };
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CONTENT_LENGTH, Some(body.len().into())),
         // Empty, and sent all the same.
         (header::TE, Some(HeaderValue::from_static(""))),
-        (header::HOST, Some(url.host_header()?)),
-        (header::AUTHORIZATION, url.authorization()?),
+        (header::HOST, Some(asked.host_header()?)),
+        (header::AUTHORIZATION, asked.authorization()?),
         (header::CONNECTION, Some(HeaderValue::from_static("keep-alive"))),
         (CONTENT_TYPE_AGAIN, again),
     ];
     let mut request = Request::new(body);
     *request.method_mut() = method;
-    *request.uri_mut() = url.target()?;
+    *request.uri_mut() = asked.target()?;
     let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?)));
     request.headers_mut().extend(headers);
     Ok(Outgoing { url, request })

@@ -25,9 +25,9 @@
 //! [`Fetched`], or the [`Failure`] that it sees. [`Client::probe`] is what happens when an administrator saves the settings,
 //! and [`Shown`] what he is shown.
 //!
-//! What is sent is what was captured of KAZOO on Erlang up to 21, which puts names outside of ASCII and the path of the URL
-//! into the request line as they are; on later ones KAZOO sends nothing for the former, and simplifies the latter. What hyper
-//! takes for no target is not sent: a space in a folder, and a backtick in a name, which KAZOO does not escape.
+//! The releases of KAZOO itself send what was captured of them on Erlang up to OTP 21, which puts names outside of ASCII and the
+//! path of the URL into the request line as they are. [`Dialect::normalizes_url`] makes any of them send what it does on later
+//! ones: nothing for the former, and the normalized form of the latter. What hyper takes for no target is not sent: a space in a folder, and a backtick in a name, which KAZOO does not escape.
 
 mod attachment;
 #[expect(clippy::module_inception, reason = "the file of `Client`")]
@@ -51,7 +51,7 @@ pub use self::{
     attachment::Attachment,
     client::{Client, Fetched, Patience, Stored},
     connect::Tls,
-    dialect::{Dialect, FetchTarget, Multipart},
+    dialect::{Dialect, Escaping, FetchTarget, Multipart},
     document::Document,
     failure::{Course, Failure, FailureKind, Redirect},
     handler::{Handler, Outgoing, Verb},

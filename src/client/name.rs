@@ -2,7 +2,7 @@
 
 use super::{
     attachment::Attachment,
-    dialect::{Dialect, FetchTarget},
+    dialect::{Dialect, Escaping, FetchTarget},
     escape::part,
 };
 use crate::kazoo_storage::{Element, Folders, Named, Written};
@@ -14,8 +14,8 @@ pub(super) fn name(settings: &Written, dialect: &Dialect, attachment: &Attachmen
     }
     let separator = settings.field_separator.as_deref();
     let name = match &settings.field_list {
-        Some(list) => joined(list, separator, attachment),
-        None => joined(&default_list(), separator, attachment),
+        Some(list) => joined(list, separator, dialect.escaping, attachment),
+        None => joined(&default_list(), separator, dialect.escaping, attachment),
     };
     match folder(&settings.folders, dialect) {
         Some(folder) => format!("{folder}/{name}"),
@@ -30,13 +30,15 @@ fn default_list() -> [Element; 4] {
     [arg("account_id"), owner, arg("id"), arg("attachment")]
 }
 
-fn joined(list: &[Element], separator: Option<&str>, attachment: &Attachment) -> String {
-    let parts: Vec<String> = list.iter().filter_map(|element| text(element, attachment)).collect();
+fn joined(list: &[Element], separator: Option<&str>, escaping: Escaping, attachment: &Attachment) -> String {
+    let parts = list.iter().filter_map(|element| text(element, escaping, attachment));
+    let parts: Vec<String> = parts.collect();
     parts.join(separator.unwrap_or("/"))
 }
 
 /// What stands for `element`; nothing for what KAZOO does not have, which is left out with its separator.
-fn text(element: &Element, attachment: &Attachment) -> Option<String> {
+fn text(element: &Element, escaping: Escaping, attachment: &Attachment) -> Option<String> {
+    let part = |text: &str| part(text, escaping);
     match element {
         Element::Text(text) | Element::Named(Named::Const(text)) => Some(text.clone()),
         Element::Named(Named::Arg(name)) => match &**name {
@@ -57,7 +59,8 @@ fn text(element: &Element, attachment: &Attachment) -> Option<String> {
             attachment.document.field(&path).map(|value| part(&value))
         }
         Element::Named(Named::Group(list)) => {
-            Some(list.iter().filter_map(|element| text(element, attachment)).collect())
+            let parts = list.iter().filter_map(|element| text(element, escaping, attachment));
+            Some(parts.collect())
         }
     }
 }
@@ -127,6 +130,13 @@ mod tests {
         ] {
             assert_eq!(name_by(settings, &Dialect::D3), expected, "{settings}");
         }
+    }
+
+    #[test]
+    fn open_kazoo_escapes_what_a_document_has_and_no_constant() {
+        let list = r#","field_list":["x y",{"field":["a","b"]},{"group":["in ",{"arg":"attachment"}]}]"#;
+        assert_eq!(name_by("", &Dialect::OPEN_KAZOO), "A/O/D/a+b.mp3");
+        assert_eq!(name_by(list, &Dialect::OPEN_KAZOO), "x y/%5B1%2C%22x%22%5D/in a+b.mp3");
     }
 
     #[test]

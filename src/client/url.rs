@@ -7,7 +7,7 @@ use http::{HeaderValue, Uri, uri::PathAndQuery};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    kazoo_storage::{UNESCAPED, is_unescaped},
+    kazoo_storage::{UNESCAPED, is_unescaped, normalize_url},
 };
 
 /// What may end the host, or what stands in front of it.
@@ -71,6 +71,25 @@ impl StorageUrl {
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.origin.tls
+    }
+
+    /// This URL as KAZOO's HTTP client on Erlang since OTP 22 [normalizes](crate::normalize_path) it for a request.
+    #[must_use]
+    pub fn normalized(&self) -> Self {
+        self.with_text(normalize_url(&self.text))
+    }
+
+    /// Refuses characters that must be escaped, on which Erlang's HTTP client since OTP 22 sends nothing.
+    pub(super) fn check_characters(&self) -> Result<()> {
+        let (_, target) = self.split_authority();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
+        if target.bytes().all(is_plain) {
+            Ok(())
+        } else {
+            Err(not_sent(
+                "what KAZOO would ask for has characters that must be escaped: Erlang since OTP 22 sends no request for it",
+            ))
+        }
     }
 
     pub(super) fn origin(&self) -> &Origin {

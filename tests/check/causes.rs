@@ -123,7 +123,7 @@ async fn base64_on_one_side() {
     assert_eq!(report.finding("base64_kept")["only_with"], "`base64_encode_data`");
     let places = report.finding("base64_kept")["where"].as_str().unwrap();
     assert!(
-        places.starts_with("4.3.21 to 4.3.105; 4.3.106 and later | base64"),
+        places.starts_with("4.3.21 to 4.3.105; 4.3.106 and later; OpenKazoo | base64"),
         "{places}"
     );
 
@@ -400,7 +400,7 @@ async fn fetches_that_come_back_otherwise() {
     let report = checked(undoubled).await;
     assert_says(&report, 1, &["not_doubled"]);
     let places = report.finding("not_doubled")["where"].as_str().unwrap();
-    assert!(places.starts_with("4.3.106 and later | "), "{places}");
+    assert!(places.starts_with("4.3.106 and later; OpenKazoo | "), "{places}");
 }
 
 #[tokio::test]
@@ -462,7 +462,7 @@ async fn credentials() {
     let report = checked(asks).await;
     assert_says(&report, 1, &["mangled_credentials"]);
     let places = report.finding("mangled_credentials")["where"].as_str().unwrap();
-    assert!(places.starts_with("4.3.106 and later | "), "{places}");
+    assert!(places.starts_with("4.3.106 and later; OpenKazoo | "), "{places}");
 }
 
 /// A store on a disk that is full.

@@ -25,16 +25,18 @@ const PORT: &str = "36177";
 /// What no request line can hold, so that it is not sent.
 const NOT_SENT: [&str; 1] = ["D3-master__folder-both-space"];
 
-/// What newer Erlang clients make of the path of the URL before they use it, which the client does not.
-const NORMALISED: [&str; 2] = ["D2-b67568a211__url-dotseg-otp23", "D3-master__url-dotseg-otp23"];
-
 fn dialect(fixture: &Fixture) -> Dialect {
     if fixture.case.starts_with("D1b-8a5ff93a32") {
         return Dialect::D1B_BASE64;
     }
+    let name = match fixture.dialect() {
+        "KAZOO5" => "D3",
+        name => name,
+    };
     let mut all = Dialect::ALL.iter().chain([&Dialect::D3_PATCHED]);
-    *all.find(|dialect| dialect.name == fixture.dialect())
-        .expect(&fixture.case)
+    let mut dialect = *all.find(|dialect| dialect.name == name).expect(&fixture.case);
+    dialect.normalizes_url |= fixture.what().ends_with("-otp23");
+    dialect
 }
 
 /// The document of the case: a message, a recording, a fax or a probe, which some multipart upload has whole.
@@ -76,6 +78,7 @@ fn name(fixture: &Fixture) -> String {
     let what = fixture.what();
     let fixed = match what {
         "name-space" => "my voice mail.mp3",
+        "name-plus" => "a+b c.mp3",
         "name-percent" => "50%20off.mp3",
         "name-slash" => "sub/dir.mp3",
         "name-quote" => "q\"uo'te.mp3",
@@ -158,7 +161,6 @@ async fn every_capture_is_sent_again_byte_for_byte() {
     let mut client = Client::new();
     let (mut stores, mut fetches) = (0, 0);
     let mut not_sent = Vec::new();
-    let mut others = Vec::new();
     for fixture in FIXTURES.iter() {
         let case = &fixture.case;
         let handler = Handler::from_json(&fixture.settings.replace(PORT, &port)).unwrap();
@@ -178,10 +180,8 @@ async fn every_capture_is_sent_again_byte_for_byte() {
             handler.clone()
         };
         let bytes = sent(&mut client, &store, &recorder).await;
-        if bytes != fixture.request {
-            others.push(case.as_str());
-            continue;
-        }
+        let request = &fixture.request;
+        assert!(bytes == *request, "{case}:\n{}\n{}", Shown(&bytes), Shown(request));
         stores += 1;
         if let Some(captured) = &fixture.fetch {
             let fetch = fetched_by.fetch(&dialect, &store.url, &attachment).unwrap();
@@ -191,9 +191,9 @@ async fn every_capture_is_sent_again_byte_for_byte() {
         }
     }
     assert_eq!(not_sent, NOT_SENT);
-    assert_eq!(others, NORMALISED);
-    let left_out = NOT_SENT.len() + NORMALISED.len();
-    assert_eq!((stores, fetches), (167 - left_out, 157 - left_out));
+    let with_fetch = FIXTURES.iter().filter(|fixture| fixture.fetch.is_some()).count();
+    let left_out = NOT_SENT.len();
+    assert_eq!((stores, fetches), (FIXTURES.len() - left_out, with_fetch - left_out));
     // KAZOO keeps it open, and so does this.
     assert_eq!(recorder.connections(), 1);
 }
@@ -225,7 +225,10 @@ async fn every_capture_that_can_be_served_comes_back() {
             .store(&dialect, &attachment, &boundary(fixture, &manifest))
             .unwrap();
         assert_eq!(client.send(&store).await.unwrap().status(), 201, "{case}");
-        let fetched = client.fetch(&dialect, &handler, &store.url, &attachment).await;
+        let mut fetch = dialect;
+        // What newer Erlang does not fetch, older does.
+        fetch.normalizes_url &= fixture.fetch.is_some();
+        let fetched = client.fetch(&fetch, &handler, &store.url, &attachment).await;
         let fetched = fetched.unwrap_or_else(|failure| panic!("{case}: {failure}: {failure:?}"));
         assert!(fetched.content == attachment.content(), "{case}");
     }

@@ -23,7 +23,7 @@ pub(crate) struct Fixture {
     pub(crate) case: String,
     /// The store, byte for byte.
     pub(crate) request: Vec<u8>,
-    /// Whether `request` was kept as it was captured, and not rebuilt from its description.
+    /// Whether `request` was kept as it was captured, and neither constructed nor rebuilt from its description.
     pub(crate) captured: bool,
     /// The fetch, byte for byte, if one was sent.
     pub(crate) fetch: Option<Vec<u8>>,
@@ -189,7 +189,7 @@ fn fixture(entry: &Value, content: Arc<[u8]>) -> Fixture {
     Fixture {
         case: text(entry, "case").to_owned(),
         request: file.map_or_else(|| rebuild(entry, &content), read),
-        captured: file.is_some(),
+        captured: file.is_some() && entry["constructed"] != true,
         fetch: entry["get_file"].as_str().map(read),
         settings: entry["settings"].to_string(),
         url: text(entry, "url").to_owned(),
