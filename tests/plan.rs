@@ -265,6 +265,21 @@ fn what_kazoo_would_refuse_is_said_beforehand() {
         assert!(told.contains(says), "{url}: {told}");
         assert_eq!((done, document.is_empty()), (planned, !planned), "{url}: {told}");
     }
+    // Neither the document nor what is told has the other spelling of the URL.
+    let (done, document, told) = plan(&["--url", "http://storage.example.com/pre%2Dfix/./x"]);
+    assert!(
+        done && document.contains("\"http://storage.example.com/pre-fix/x\""),
+        "{document}"
+    );
+    assert!(
+        told.contains("note: the URL in the document is normalized") && !told.contains("warning"),
+        "{told}"
+    );
+    let (done, document, told) = plan(&["--url", "http://storage.example.com/p", "--types", "fax,recordings"]);
+    assert!(done && document.contains("\"recordings\""), "{told}");
+    assert!(told.contains("write `call_recording`"), "{told}");
+    let (done, _, told) = plan(&["--url", "http://storage.example.com/p", "--types", "Fax"]);
+    assert!(!done && told.contains("`a` to `z`"), "{told}");
     let (done, _, told) = plan(&[]);
     assert!(!done && told.contains("--url is missing"), "{told}");
 }

@@ -23,15 +23,16 @@ pub(crate) struct PlanOptions {
     #[arg(long, env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
 
-    /// What KAZOO shall store there
+    /// What KAZOO shall store there: `voicemail`, `call_recording`, `fax`, `media`, or any type of documents that KAZOO 5 has
     #[arg(
         long,
         env = "KAZOO_STORAGE_TYPES",
         value_name = "TYPE[,TYPE…]",
         value_delimiter = ',',
+        value_parser = document_type,
         default_value = "voicemail,call_recording,fax"
     )]
-    types: Vec<AttachmentType>,
+    types: Vec<String>,
 
     /// How KAZOO sends a file
     #[arg(long, env = "KAZOO_STORAGE_VERB", value_name = "VERB", default_value = "put")]
@@ -56,23 +57,17 @@ pub(crate) struct PlanOptions {
     name: String,
 }
 
-/// What KAZOO attaches files to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum AttachmentType {
-    Voicemail,
-    CallRecording,
-    Fax,
-}
+/// The types of documents with files that every KAZOO has.
+const TYPES: [&str; 4] = ["mailbox_message", "call_recording", "fax", "media"];
 
-impl AttachmentType {
-    /// The type of its documents.
-    fn document_type(self) -> &'static str {
-        match self {
-            Self::Voicemail => "mailbox_message",
-            Self::CallRecording => "call_recording",
-            Self::Fax => "fax",
+/// The type of documents that `text` is or stands for.
+fn document_type(text: &str) -> Result<String, String> {
+    match text {
+        "voicemail" => Ok("mailbox_message".to_owned()),
+        text if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => {
+            Ok(text.to_owned())
         }
+        _ => Err("a type of documents has letters from `a` to `z` and `_` alone, such as `call_recording`".to_owned()),
     }
 }
 
@@ -95,6 +90,18 @@ pub(crate) fn run(options: &PlanOptions) -> Fallible<ExitCode> {
     let mut told = String::new();
     for warning in planned.settings.warnings() {
         writeln!(told, "warning: {warning}")?;
+    }
+    for kind in options.types.iter().filter(|kind| !TYPES.contains(&&***kind)) {
+        writeln!(
+            told,
+            "warning: `{kind}` is no type of documents that KAZOO before 5 stores files of"
+        )?;
+    }
+    if planned.rewritten {
+        writeln!(
+            told,
+            "note: the URL in the document is normalized: KAZOO on Erlang since OTP 22 would send it in another spelling than older ones"
+        )?;
     }
     let save = if io::stdout().is_terminal() {
         "Save the document above as storage.json, and start"
@@ -123,10 +130,24 @@ struct Planned {
     document: String,
     settings: KazooSettings,
     url: StorageUrl,
+    /// Whether the URL in the document is another than was given.
+    rewritten: bool,
 }
 
 impl Planned {
     fn new(options: &PlanOptions, url: &str) -> Fallible<Self> {
+        let planned = Self::by_url(options, url)?;
+        let normalized = planned.url.normalized();
+        if normalized == planned.url {
+            return Ok(planned);
+        }
+        Ok(Self {
+            rewritten: true,
+            ..Self::by_url(options, normalized.as_str())?
+        })
+    }
+
+    fn by_url(options: &PlanOptions, url: &str) -> Fallible<Self> {
         let mut settings = Map::new();
         settings.insert("url".to_owned(), json!(url));
         settings.insert(
@@ -143,6 +164,7 @@ impl Planned {
             // The same reading that the server does of it.
             settings: KazooSettings::from_json(&document)?,
             url: StorageUrl::parse(url)?,
+            rewritten: false,
             document,
         })
     }
@@ -228,12 +250,7 @@ fn quoted(text: &str) -> Cow<'_, str> {
 fn document(options: &PlanOptions, settings: &Map<String, Value>, uuid: &str) -> String {
     let types = options.types.iter();
     let types: Map<String, Value> = types
-        .map(|kind| {
-            (
-                kind.document_type().to_owned(),
-                json!({"attachments": {"handler": uuid}}),
-            )
-        })
+        .map(|kind| (kind.clone(), json!({"attachments": {"handler": uuid}})))
         .collect();
     let document = json!({
         "data": {
@@ -279,7 +296,7 @@ mod tests {
     fn planned(url: &str) -> Fallible<Planned> {
         let options = PlanOptions {
             url: None,
-            types: vec![AttachmentType::Fax],
+            types: vec!["fax".to_owned()],
             verb: Verb::Put,
             multipart: false,
             base64_encode_data: false,
@@ -337,6 +354,34 @@ mod tests {
         ] {
             let serve = planned(url).unwrap().serve();
             assert_eq!(serve, format!("kazoo-storage serve --settings storage.json {options}"));
+        }
+    }
+
+    #[test]
+    fn the_document_has_the_url_that_every_erlang_sends() {
+        let planned = |url: &str| {
+            let planned = self::planned(url).unwrap();
+            (planned.url.as_str().to_owned(), planned.rewritten)
+        };
+        assert_eq!(
+            planned("http://u:p%2Dw@storage/pre%2Dfix/./x?rec%6Frding="),
+            ("http://u:p-w@storage/pre-fix/x?recording=".to_owned(), true)
+        );
+        assert_eq!(planned("http://storage/p/"), ("http://storage/p/".to_owned(), false));
+        let error = self::planned("http://storage/a/../p").map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("`..`"), "{error}");
+    }
+
+    #[test]
+    fn any_type_of_documents_may_be_stored() {
+        for (text, kind) in [
+            ("voicemail", Some("mailbox_message")),
+            ("conference_recording", Some("conference_recording")),
+            ("", None),
+            ("Fax", None),
+            ("fax 2", None),
+        ] {
+            assert_eq!(document_type(text).ok().as_deref(), kind, "{text}");
         }
     }
 
