@@ -316,6 +316,51 @@ async fn names_that_do_not_arrive() {
     assert_says(&checked(ascii).await, 1, &["unescaped_name"]);
 }
 
+/// KAZOO on newer Erlang sends another spelling of such a URL, which this storage and this front do not take alike.
+#[tokio::test]
+async fn a_url_that_newer_erlang_rewrites() {
+    let mount = "/pre%2Dfix/./x";
+    let url = |running: &Running| format!("http://k%61zoo:{SECRET}@{}{mount}", running.address);
+    let takes_both = start(Front::default(), storage(), mount).await;
+    let report = check(&[&url(&takes_both)]).await;
+    assert_says(&report, 0, &["warning"]);
+    let findings = report.json["findings"].to_string();
+    assert!(
+        findings.contains("another spelling") && findings.contains("unescaped"),
+        "{findings}"
+    );
+
+    for code in [404, 403, 405] {
+        let verbatim = Front::before(move |request| {
+            if request.uri().path().starts_with(mount) {
+                return Pass(request);
+            }
+            Answer(echo(code, &request))
+        });
+        let verbatim = start(verbatim, storage(), mount).await;
+        let report = check(&[&url(&verbatim)]).await;
+        assert_says(&report, 1, &["rewritten_url", "warning"]);
+        let finding = report.finding("rewritten_url");
+        assert!(
+            finding["where"].as_str().unwrap().starts_with("OpenKazoo | "),
+            "{finding}"
+        );
+        assert!(finding["change"].as_str().unwrap().contains("normalized"), "{finding}");
+        // The settings say it too, and a load does not begin before it is known.
+        let settings = format!(r#"{{"url":"{}","verb":"put"}}"#, url(&verbatim));
+        let directory = TempDir::new().unwrap();
+        let settings = written(&directory, "storage.json", &settings);
+        assert_says(
+            &check(&["--settings", &settings]).await,
+            1,
+            &["rewritten_url", "warning"],
+        );
+    }
+    // What is not there for any of them is not for its spelling.
+    let nowhere = start(Front::default(), storage(), "/elsewhere").await;
+    assert_says(&check(&[&url(&nowhere)]).await, 1, &["not_ours", "warning"]);
+}
+
 fn without_query(mut request: Request<Bytes>) -> Request<Bytes> {
     *request.uri_mut() = request.uri().path().parse().unwrap();
     request

@@ -151,6 +151,7 @@ async fn settings_that_kazoo_cannot_use() {
         (format!("http://{SECRET}@h/p"), "write the port too"),
         (format!("http://h/p?key={SECRET}"), "swallows it"),
         (format!("http://h//{SECRET}"), "begins with `//`"),
+        (format!("http://h/{SECRET}/%2E%2e/p"), "a `..` segment"),
         (format!("http://user:{SECRET}:x@h/p"), "`:` as `%3A`"),
         (
             format!("http://h/{SECRET}#fragment"),

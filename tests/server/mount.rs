@@ -77,3 +77,71 @@ fn what_looks_like_a_token_in_the_mount_is_neither_logged_nor_answered() {
         assert!(!log.contains(TOKEN) && !answer.contains(TOKEN), "{answer} {log}");
     }
 }
+
+/// Whatever Erlang KAZOO runs on, its requests are served, and their paths are logged without what may be a token.
+#[test]
+fn serves_and_logs_both_spellings_of_the_url_in_the_settings() {
+    const SPELLED: &str = "1f0e6b9c-d2a4835b6c1d";
+    let root = TempDir::new().unwrap();
+    let settings = root.path().join("storage.json");
+    let escaped = SPELLED.replace('-', "%2D");
+    let url = format!("http://storage.example.com:8080/pre%2Dfix/./{escaped}");
+    fs::write(&settings, format!(r#"{{"url":"{url}","verb":"put"}}"#)).unwrap();
+    let settings = ["--settings", settings.to_str().unwrap()];
+    for mount in [None, Some("--mount=/pre-fix"), Some("--mount=/pre%2dfix/.")] {
+        let options: Vec<&str> = settings.into_iter().chain(mount).collect();
+        let mut server = Server::start(&root.path().join("data"), &options);
+        let mut client = server.connect();
+        for (number, base) in [format!("/pre%2Dfix/./{escaped}"), format!("/pre-fix/{SPELLED}")]
+            .iter()
+            .enumerate()
+        {
+            let file = format!("ACC/DOC/{number}.mp3");
+            assert_eq!(
+                client.put(&format!("{base}/{file}"), b"content").status,
+                201,
+                "{mount:?}"
+            );
+            let fetched = client.get(&format!("{base}/{file}/{file}"));
+            assert_eq!((fetched.status, &fetched.body[..]), (200, &b"content"[..]), "{mount:?}");
+        }
+        drop(client);
+        server.stop();
+        let log = server.log();
+        assert!(log.contains("another spelling"), "{log}");
+        assert_eq!(log.matches("path=\"/pre-fix/***/").count(), 4, "{log}");
+        assert!(!log.contains(SPELLED) && !log.contains(&escaped), "{log}");
+    }
+}
+
+#[test]
+fn refuses_settings_by_which_every_file_has_the_same_url() {
+    let root = TempDir::new().unwrap();
+    let settings = root.path().join("storage.json");
+    let url = "http://storage.example.com:8080/some_prefix";
+    // As KAZOO 5 stores sequences.
+    fs::write(&settings, format!(r#"{{"url":"{url}","verb":"post","field_list":[]}}"#)).unwrap();
+    let data = root.path().join("data");
+    let start = ["serve", "--listen=127.0.0.1:0", "--store", data.to_str().unwrap()];
+    let line = complaint(&[&start[..], &["--settings", settings.to_str().unwrap()]].concat());
+    assert!(
+        line.contains("each would replace the last: set `send_multipart` to true"),
+        "{line}"
+    );
+
+    // Without the settings, each upload is refused, and the first is not replaced by nothing.
+    for options in [&[][..], &["--key=metadata=media_id,id,call_id"]] {
+        let server = Server::start(&data, options);
+        for content in [b"one", b"two"] {
+            let refused = server.connect().put("/some_prefix/", content);
+            let said = String::from_utf8(refused.body).unwrap();
+            assert_eq!(refused.status, 400, "{said}");
+            assert!(said.contains("send_multipart") && said.contains("field_list"), "{said}");
+        }
+        let kept = fs::read_dir(&data).unwrap().flatten();
+        let kept: Vec<_> = kept
+            .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+            .collect();
+        assert!(kept.is_empty(), "{kept:?}");
+    }
+}

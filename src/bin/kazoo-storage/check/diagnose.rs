@@ -17,6 +17,7 @@ use super::{
 
 /// What was tried.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Context {
     pub(crate) sends: Sends,
     pub(crate) odd: Odd,
@@ -24,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) by_query: bool,
     /// Whether the URL has a user whom this release writes in another way when it fetches.
     pub(crate) mangles: bool,
+    /// Whether this release sends another spelling of the URL than is written, which works.
+    pub(crate) rewritten: bool,
     pub(crate) host: Host,
     /// Whether the same file was stored just before.
     pub(crate) again: bool,
@@ -56,6 +59,7 @@ pub(crate) fn store(failure: &Failure, context: Context) -> Cause {
         _ if failure.kind() == FailureKind::Crash => Cause::UnknownStatus,
         500..=599 => Cause::ServerError,
         status if context.again || matches!(status, 409 | 412) => Cause::NoOverwrite,
+        400..=499 if context.rewritten => Cause::RewrittenUrl,
         _ if context.odd != Odd::Nothing => of_odd(context.odd),
         401 | 403 | 407 => credentials(ours.is_some()),
         405 => Cause::NoUploads,
@@ -87,6 +91,7 @@ pub(crate) fn fetch(failure: &Failure, context: Context, plain: Plain) -> Cause 
         502 | 504 => Cause::Gateway,
         _ if failure.kind() == FailureKind::Crash => Cause::UnknownStatus,
         500..=599 => Cause::ServerError,
+        400..=499 if context.rewritten => Cause::RewrittenUrl,
         401 | 403 | 407 if context.mangles => Cause::MangledCredentials,
         401 | 403 | 407 => credentials(ours),
         _ if context.by_query => Cause::QueryLost,

@@ -3,6 +3,7 @@
 mod answer;
 mod cause;
 mod diagnose;
+mod leftovers;
 mod load;
 mod options;
 mod print;
@@ -21,12 +22,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use kazoo_storage::client::{Client, Patience, Tls};
 use serde_json::{Value, json};
 
 pub(crate) use self::options::CheckOptions;
 use self::{
     cause::Cause,
+    leftovers::Leftovers,
     load::{Load, Tally},
     report::{Finding, Report, findings},
     secrets::{Secrets, target},
@@ -85,6 +88,7 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
     let clients = Clients::new(options)?;
     let mut found: Vec<Finding> = Vec::new();
     let mut trials = Vec::new();
+    let mut leftovers = Leftovers::default();
     match settings {
         Err(error) => found.push(Finding::of_settings(Cause::Settings, error.message())),
         Ok(settings) => {
@@ -100,13 +104,17 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
                 secrets: &secrets,
                 by_query: ways.by_query,
                 sent: HashSet::new(),
-                stored: false,
+                leftovers: Leftovers::default(),
+                is_ours: false,
+                works_as_written: false,
                 token: trial::token()?,
             };
             trials = match options.load {
                 Some(_) => tries.probes(&ways).await?,
                 None => tries.all(&ways, options.idle).await?,
             };
+            leftovers = tries.leftovers;
+            leftovers.settle(tries.is_ours);
             let seen = findings(&trials, &ways);
             found.splice(0..0, seen);
         }
@@ -117,6 +125,7 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
         trials,
         ways,
         findings: found,
+        leftovers,
         took: began.elapsed(),
     };
     let working = report.trials.iter().filter(|trial| trial.works());
@@ -124,10 +133,13 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
     let tally = match options.load.filter(|_| !working.is_empty()) {
         Some(connections) => {
             let clients = (0..connections).map(|_| clients.client()).collect();
-            Some(load(options, clients, working).await?)
+            Some(load(options, clients, working, &mut report.leftovers).await?)
         }
         None => None,
     };
+    if options.clean {
+        report.leftovers.clean(&mut clients.client(), &secrets).await;
+    }
     report.took = began.elapsed();
     let fails = tally.as_ref().is_some_and(|tally| !tally.is_well());
     let exit = if fails { FAILURE } else { report.exit() };
@@ -139,28 +151,40 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
         }
         format!("{json:#}\n")
     } else {
-        match tally {
+        let text = match tally {
             // What is loaded works, so that no more is asked for than what may fail.
-            Some(tally) if report.exit() == 0 => {
-                print::warnings(&report, &secrets) + &tally.text() + &print::left_behind(&report)
-            }
+            Some(tally) if report.exit() == 0 => print::warnings(&report, &secrets) + &tally.text(),
             Some(tally) => format!("{}\n{}", print::text(&report, &secrets), tally.text()),
             None => print::text(&report, &secrets),
-        }
+        };
+        text + &report.leftovers.text(&report.account)
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::from(exit))
 }
 
-async fn load(options: &CheckOptions, clients: Vec<Client>, ways: Vec<Way>) -> Outcome<Tally> {
+async fn load(
+    options: &CheckOptions,
+    clients: Vec<Client>,
+    ways: Vec<Way>,
+    leftovers: &mut Leftovers,
+) -> Outcome<Tally> {
     let Size(size) = options.size;
+    let first = ways.first().cloned();
     let load = Load {
         ways,
         account: options.account.clone(),
         size: usize::try_from(size)?,
         span: options.span,
     };
-    load::run(load, clients).await
+    let tally = load::run(load, clients).await?;
+    if let Some(way) = first {
+        for name in &tally.names {
+            let file = load::file(&options.account, *name, Bytes::new())?;
+            leftovers.stored(&way, &way.handler.url_of(way.dialect, &file), &file);
+        }
+    }
+    Ok(tally)
 }
 
 /// What makes clients as the options have them.

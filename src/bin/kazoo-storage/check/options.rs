@@ -45,6 +45,10 @@ pub(crate) struct CheckOptions {
     #[arg(long, env = "KAZOO_STORAGE_IDLE", value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(crate) idle: Duration,
 
+    /// Remove the files of the check by DELETE at its end; what a server does not remove is listed
+    #[arg(long, env = "KAZOO_STORAGE_CLEAN", value_parser = BoolishValueParser::new())]
+    pub(crate) clean: bool,
+
     /// Print the report as one JSON object
     #[arg(long, env = "KAZOO_STORAGE_JSON", value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,

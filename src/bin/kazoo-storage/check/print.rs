@@ -181,17 +181,7 @@ fn last(report: &Report) -> String {
     if report.severity() == Some(Severity::Failure) && !report.is_whole() {
         last.push_str("The rest was not tried: it would have gone the same way\n");
     }
-    last + &left_behind(report)
-}
-
-/// What there is now that was not there before.
-pub(crate) fn left_behind(report: &Report) -> String {
-    if report.trials.iter().any(|trial| trial.stored) {
-        let account = &report.account;
-        format!("KAZOO deletes nothing, so what was stored is left behind: the files of the account {account}\n")
-    } else {
-        String::new()
-    }
+    last
 }
 
 #[cfg(test)]

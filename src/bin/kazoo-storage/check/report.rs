@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     cause::{Cause, Severity},
+    leftovers::Leftovers,
     secrets::Secrets,
     trial::{PROBE, Problem, Trial},
     way::{Sends, Ways},
@@ -21,6 +22,7 @@ pub(crate) struct Report {
     pub(crate) trials: Vec<Trial>,
     pub(crate) ways: Ways,
     pub(crate) findings: Vec<Finding>,
+    pub(crate) leftovers: Leftovers,
     pub(crate) took: Duration,
 }
 
@@ -235,6 +237,8 @@ impl Report {
             "dialects": dialects,
             "left_out": left_out.collect::<Vec<_>>(),
             "findings": findings.collect::<Vec<_>>(),
+            "left_behind": self.leftovers.keys().collect::<Vec<_>>(),
+            "removed": self.leftovers.removed(),
         })
     }
 }

@@ -77,10 +77,13 @@ pub(crate) fn attachment(sample: &Sample, account: &str, large: usize, token: u6
     Ok(Attachment::new(account, document, sample.name, content(len, token)))
 }
 
+/// How the ids of the check's documents begin.
+pub(crate) const DOCUMENT: &str = "202001-c4ec";
+
 /// A document as that of a message, with an id of its own.
 pub(crate) fn document(number: usize, more: &str) -> Result<Document> {
     Document::from_json(&format!(
-        r#"{{"_id":"202001-c4ec{number:028x}","name":"kazoo-storage check","folder":"new"{more}}}"#
+        r#"{{"_id":"{DOCUMENT}{number:028x}","name":"kazoo-storage check","folder":"new"{more}}}"#
     ))
 }
 

@@ -11,10 +11,19 @@ impl Secrets {
     const SHORTEST: usize = 3;
 
     pub(crate) fn of(url: &StorageUrl) -> Self {
+        // A page may repeat either of the spellings that are sent.
+        let mut secrets = [Self::parts(url), Self::parts(&url.normalized())].concat();
+        // The longest first: it may have another in it.
+        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        secrets.dedup();
+        Self(secrets)
+    }
+
+    fn parts(url: &StorageUrl) -> Vec<String> {
         let (_, rest) = url.as_str().split_once("://").unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (userinfo, _) = authority.rsplit_once('@').unwrap_or_default();
-        let mut secrets: Vec<String> = userinfo
+        userinfo
             .split(':')
             .chain(path.split(['/', '?', '#', '&', '=']))
             .flat_map(|text| {
@@ -22,11 +31,7 @@ impl Secrets {
                 [text.to_owned(), decoded.decode_utf8_lossy().into_owned()]
             })
             .filter(|text| text.len() >= Self::SHORTEST)
-            .collect();
-        // The longest first: it may have another in it.
-        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        secrets.dedup();
-        Self(secrets)
+            .collect()
     }
 
     /// `text`, which another wrote, without them.
@@ -58,6 +63,8 @@ mod tests {
         let url = StorageUrl::parse("http://user:p%40ss@host:80/prefix/token?key=abc&r=").unwrap();
         let text = "user:p@ss and p%40ss, userp%40ss at host:80/prefix/token?key=abc&r=";
         assert_eq!(Secrets::of(&url).hide(text), "…:… and …, …… at host:80/…/…?…=…&r=");
+        let rewritten = StorageUrl::parse("http://host/a%2Db%40c").unwrap();
+        assert_eq!(Secrets::of(&rewritten).hide("a%2Db%40c a-b%40c a-b@c"), "… … …");
         let plain = StorageUrl::parse("http://host").unwrap();
         assert_eq!(Secrets::of(&plain).hide(text), text);
     }

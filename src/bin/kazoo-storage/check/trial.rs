@@ -3,7 +3,6 @@
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    mem,
     time::Duration,
 };
 
@@ -19,6 +18,7 @@ use super::{
     answer::{describe, describe_failure},
     cause::{Cause, Severity},
     diagnose::{self, Context, Plain},
+    leftovers::Leftovers,
     sample::{Odd, SAMPLES, Sample, attachment, document},
     secrets::{Secrets, target},
     way::{Way, Ways},
@@ -47,8 +47,6 @@ pub(crate) struct Problem {
 pub(crate) struct Trial {
     pub(crate) way: Way,
     pub(crate) problems: Vec<Problem>,
-    /// Whether anything was taken.
-    pub(crate) stored: bool,
 }
 
 impl Trial {
@@ -74,8 +72,12 @@ pub(crate) struct Trials<'a> {
     pub(crate) by_query: bool,
     /// Digests of what was stored under each name.
     pub(crate) sent: HashSet<u64>,
-    /// Whether anything was taken in this way.
-    pub(crate) stored: bool,
+    /// What was taken.
+    pub(crate) leftovers: Leftovers,
+    /// Whether kazoo-storage itself answers.
+    pub(crate) is_ours: bool,
+    /// Whether the URL works as it is written.
+    pub(crate) works_as_written: bool,
     /// Of which the next content is made.
     pub(crate) token: u64,
 }
@@ -105,11 +107,12 @@ impl Trials<'_> {
                 Extent::Probe => self.probe(way).await?,
             };
             let hopeless = is_hopeless(&problems);
-            trials.push(Trial {
+            let trial = Trial {
                 way: way.clone(),
                 problems,
-                stored: mem::take(&mut self.stored),
-            });
+            };
+            self.works_as_written |= trial.works() && !way.dialect.normalizes_url;
+            trials.push(trial);
             if hopeless {
                 break;
             }
@@ -142,6 +145,9 @@ impl Trials<'_> {
             .probe(way.dialect, &way.handler, self.account, HANDLER)
             .await?;
         let context = self.context(way, Odd::Nothing);
+        if let Ok(stored) = &trial.stored {
+            self.leftovers.probed(way, &stored.url, &trial.attachment);
+        }
         let judged = self.judge(way, context, &trial.attachment, &trial.stored, trial.fetched.as_ref());
         let problem = judged.await.map(|(cause, answered)| Problem {
             cause,
@@ -167,7 +173,8 @@ impl Trials<'_> {
             }
             _ => None,
         };
-        if stored.is_ok() {
+        if let Ok(stored) = &stored {
+            self.leftovers.stored(way, &stored.url, &file);
             self.sent.insert(digest(&file, file.content()));
         }
         let judged = self.judge(way, context, &file, &stored, fetched.as_ref()).await;
@@ -189,6 +196,7 @@ impl Trials<'_> {
             Ok(fetched) => (Cause::FoundAnything, Some(describe(&fetched.answer, self.secrets))),
             Err(failure) => {
                 let status = failure.answer().map(http::Response::status);
+                self.is_ours |= failure.answer().and_then(diagnose::our_error).is_some();
                 let answered = describe_failure(&failure, self.secrets);
                 match (failure.kind(), status) {
                     (FailureKind::Refused, Some(StatusCode::NOT_FOUND)) => return Ok(None),
@@ -238,6 +246,7 @@ impl Trials<'_> {
             odd,
             by_query: self.by_query,
             mangles: way.mangles(),
+            rewritten: self.works_as_written && way.is_rewritten(),
             host: way.host(),
             again: false,
         }
@@ -257,7 +266,6 @@ impl Trials<'_> {
             Ok(stored) => stored,
             Err(failure) => return Some((diagnose::store(failure, context), describe_failure(failure, secrets))),
         };
-        self.stored = true;
         if let Some(redirect) = stored.course.redirects.last().filter(|_| stored.is_lost()) {
             return Some((Cause::LostPost, Some(redirected(redirect))));
         }

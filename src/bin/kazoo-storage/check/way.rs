@@ -116,6 +116,12 @@ impl Way {
         self.dialect.mangles_credentials && self.handler.url().as_str().contains('@')
     }
 
+    /// Whether this release sends another spelling of the URL than is written.
+    pub(crate) fn is_rewritten(&self) -> bool {
+        let url = self.handler.url();
+        self.dialect.normalizes_url && url.normalized() != *url
+    }
+
     /// How the host of the URL is written.
     pub(crate) fn host(&self) -> Host {
         let host = self.handler.url().host();

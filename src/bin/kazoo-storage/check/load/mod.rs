@@ -150,6 +150,7 @@ impl Connection {
             }
         };
         self.tally.stored(began.elapsed(), file.content().len())?;
+        self.tally.names.insert(self.number * NAMES + name);
         self.kept
             .insert(name, (number, stored.url.clone(), file.content().clone()));
         self.files.fetch_add(1, Ordering::Relaxed);
@@ -165,8 +166,7 @@ impl Connection {
     }
 
     fn file(&self, name: usize, content: Bytes) -> Outcome<Attachment> {
-        let document = document(FIRST + self.number * NAMES + name, "")?;
-        Ok(Attachment::new(&*self.load.account, document, "load.mp3", content))
+        file(&self.load.account, self.number * NAMES + name, content)
     }
 
     /// Whether `file`, which was acknowledged, is what was fetched.
@@ -186,12 +186,19 @@ impl Connection {
     }
 }
 
+/// The file of that name, of whatever connection.
+pub(crate) fn file(account: &str, name: usize, content: Bytes) -> Outcome<Attachment> {
+    let document = document(FIRST + name, "")?;
+    Ok(Attachment::new(account, document, "load.mp3", content))
+}
+
 fn context(way: &Way) -> Context {
     Context {
         sends: way.sends,
         odd: Odd::Nothing,
         by_query: false,
         mangles: way.mangles(),
+        rewritten: false,
         host: way.host(),
         again: false,
     }

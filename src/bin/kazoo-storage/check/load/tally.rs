@@ -1,6 +1,10 @@
 //! [`Tally`]: how long stores and fetches took, and what went wrong.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    time::Duration,
+};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -22,6 +26,8 @@ pub(crate) struct Tally {
     bytes_stored: u64,
     bytes_fetched: u64,
     errors: BTreeMap<Cause, u64>,
+    /// The names that files were stored under.
+    pub(crate) names: BTreeSet<usize>,
     /// How many files that were acknowledged are not what was fetched.
     pub(crate) lost: u64,
     /// For how long it was stored and fetched.
@@ -36,6 +42,7 @@ impl Tally {
             bytes_stored: 0,
             bytes_fetched: 0,
             errors: BTreeMap::new(),
+            names: BTreeSet::new(),
             lost: 0,
             span: Duration::ZERO,
         })
@@ -64,6 +71,7 @@ impl Tally {
         for (cause, count) in &other.errors {
             *self.errors.entry(*cause).or_default() += count;
         }
+        self.names.extend(&other.names);
         self.lost += other.lost;
         self.span = self.span.max(other.span);
         Ok(())

@@ -1,0 +1,146 @@
+//! [`Leftovers`]: the files that a check stored, and `--clean`, which removes them.
+
+use std::{collections::BTreeMap, mem};
+
+use bytes::Bytes;
+use http::{Method, Response};
+use kazoo_storage::{
+    BlobKey,
+    client::{Attachment, Client, Dialect, Handler, Outgoing, StorageUrl},
+};
+
+use super::{answer::describe, sample::DOCUMENT, secrets::Secrets, way::Way};
+
+/// The most files that are named in the report for people.
+const NAMED: usize = 12;
+
+/// The files that are left behind, by their keys.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    files: BTreeMap<String, Option<Outgoing>>,
+    /// The tests of the credentials, which kazoo-storage answers and keeps nothing of.
+    probes: BTreeMap<String, Option<Outgoing>>,
+    /// How many files `--clean` removed, if it was asked for.
+    removed: Option<usize>,
+    /// The answer to the first file that was not removed.
+    refused: Option<String>,
+}
+
+impl Leftovers {
+    /// Notes that `file` was stored at `url`.
+    pub(crate) fn stored(&mut self, way: &Way, url: &StorageUrl, file: &Attachment) {
+        let (key, removal) = entry(&way.handler, way.dialect, url, file);
+        self.files.entry(key).or_insert(removal);
+    }
+
+    /// Notes that the test of the credentials was stored at `url`.
+    pub(crate) fn probed(&mut self, way: &Way, url: &StorageUrl, file: &Attachment) {
+        let (key, removal) = entry(&way.handler, way.dialect, url, file);
+        self.probes.entry(key).or_insert(removal);
+    }
+
+    /// Drops the tests of the credentials if kazoo-storage answered them, and counts them as files otherwise.
+    pub(crate) fn settle(&mut self, by_kazoo_storage: bool) {
+        let probes = mem::take(&mut self.probes);
+        if !by_kazoo_storage {
+            self.files.extend(probes);
+        }
+    }
+
+    /// Sends a DELETE for each file that has a URL of its own.
+    pub(crate) async fn clean(&mut self, client: &mut Client, secrets: &Secrets) {
+        let mut removed = 0;
+        for (key, removal) in mem::take(&mut self.files) {
+            let answer = match &removal {
+                Some(removal) => remove(client, removal).await,
+                None => Err(None),
+            };
+            match answer {
+                Ok(()) => removed += 1,
+                Err(answer) => {
+                    let answer = answer.map(|answer| describe(&answer, secrets));
+                    self.refused = self.refused.take().or(answer);
+                    self.files.insert(key, removal);
+                }
+            }
+        }
+        self.removed = Some(removed);
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    pub(crate) fn removed(&self) -> Option<usize> {
+        self.removed
+    }
+
+    /// The files that there are now and were not before, and how to remove them.
+    pub(crate) fn text(&self, account: &str) -> String {
+        let mut lines = Vec::new();
+        if let Some(removed) = self.removed.filter(|removed| *removed > 0) {
+            lines.push(format!("{removed} files that the check stored are removed again"));
+        }
+        let left = self.files.len();
+        if left > 0 {
+            lines.push(format!("{left} files that the check stored are left behind:"));
+            lines.extend(self.keys().take(NAMED).map(|key| format!("  {key}")));
+            if left > NAMED {
+                lines.push(format!("  … and {} more: --json lists all", left - NAMED));
+            }
+            lines.push(match (self.removed, &self.refused) {
+                (None, _) => {
+                    "To remove them, run `check --clean` if the server takes DELETE, which kazoo-storage does not."
+                        .to_owned()
+                }
+                (Some(_), Some(answer)) => format!("The server does not remove them on DELETE ({answer})."),
+                (Some(_), None) => "Nothing was sent to remove them, or nothing came of it.".to_owned(),
+            });
+            lines.push(format!(
+                "From the directory of a kazoo-storage (`serve --store`): find DIRECTORY -path '*/{account}/*' -name '{DOCUMENT}*' -prune \
+                 -exec rm -r {{}} +"
+            ));
+        }
+        lines.iter().fold(String::new(), |text, line| text + line + "\n")
+    }
+}
+
+/// The key of `file` below the URL of the settings, and the request that removes it, if its URL is its own.
+fn entry(handler: &Handler, dialect: &Dialect, url: &StorageUrl, file: &Attachment) -> (String, Option<Outgoing>) {
+    let base = handler.url().as_str();
+    let own = handler.url_of(dialect, file);
+    let name = own.as_str().get(base.trim_end_matches('/').len()..).unwrap_or_default();
+    // In the query of the settings, a name ends at `&`; in the path, at the query that a `field_list` makes.
+    let ends: &[char] = if base.contains('?') { &['&', '#'] } else { &['?', '#'] };
+    let name = name.split(ends).next().unwrap_or_default();
+    let id = file.document().id().unwrap_or_default();
+    let key = match BlobKey::from_path(name) {
+        Ok(key) => key.to_string(),
+        // Every file has this URL: the document tells them apart.
+        Err(_) => id.to_owned(),
+    };
+    // A URL without the id of the document in its path may stand for more than this file.
+    let path = url.as_str().split(['?', '#']).next().unwrap_or_default();
+    let is_own = !id.is_empty() && path.split('/').any(|segment| segment.contains(id)) && !path.ends_with('/');
+    let removal = is_own.then(|| handler.fetch(&Dialect::D0, url, file).ok()).flatten();
+    let removal = removal.map(|mut outgoing| {
+        *outgoing.request.method_mut() = Method::DELETE;
+        outgoing
+    });
+    (key, removal)
+}
+
+/// Removes a file; the answer if it is there still.
+async fn remove(client: &mut Client, removal: &Outgoing) -> Result<(), Option<Response<Bytes>>> {
+    let answer = client.send(removal).await.map_err(|_| None)?;
+    if !answer.status().is_success() && !matches!(answer.status().as_u16(), 404 | 410) {
+        return Err(Some(answer));
+    }
+    // Some answer 200 to whatever they do not know.
+    let mut fetch = removal.clone();
+    *fetch.request.method_mut() = Method::GET;
+    match client.send(&fetch).await {
+        Ok(fetched) if fetched.status().is_success() => Err(Some(answer)),
+        _ => Ok(()),
+    }
+}
