@@ -123,8 +123,8 @@ pub use self::{
     serve::ServeBlobs,
     split_multipart::SplitMultipart,
     store::{
-        Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, DynBlobStore, Fetched, MemoryStore, Stored,
-        Upload,
+        Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, DynBlobStore, Fetched, MemoryStore, Precondition,
+        Stored, Upload,
     },
 };
 #[cfg(feature = "metrics")]

@@ -7,7 +7,9 @@ mod support;
 
 use std::time::{Duration, SystemTime};
 
-use kazoo_storage::{KazooStorage, MemoryStore};
+use kazoo_storage::{
+    BlobInfo, BlobKey, BlobStore, ByteRange, Fetched, KazooStorage, MemoryStore, Metadata, Result, Stored, Upload,
+};
 use support::{
     client::{Answer, Connection, Framing, Pace, request},
     fixture::kazoo_fetch,
@@ -54,6 +56,56 @@ impl Site {
     async fn get(&mut self, headers: &[(&str, &str)]) -> Answer {
         self.send(&request("GET", FILE, headers, "")).await
     }
+}
+
+/// A store whose files were all stored at one time.
+struct Dated {
+    inner: MemoryStore,
+    modified: SystemTime,
+}
+
+impl Dated {
+    async fn serve(modified: SystemTime) -> Site {
+        let inner = MemoryStore::new();
+        let storage = KazooStorage::new(Self { inner, modified });
+        let server = Server::start(Front::Hyper, "/prefix", storage).await;
+        let connection = Connection::open(server.address).await;
+        Site {
+            _server: server,
+            connection,
+        }
+    }
+}
+
+impl BlobStore for Dated {
+    async fn put(&self, upload: Upload) -> Result<Stored> {
+        self.inner.put(upload).await
+    }
+
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        let mut fetched = self.inner.get(key, range).await?;
+        if let Fetched::Blob(blob) = &mut fetched {
+            blob.info.modified = Some(self.modified);
+        }
+        Ok(fetched)
+    }
+
+    async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
+        let mut info = self.inner.head(key).await?;
+        info.modified = Some(self.modified);
+        Ok(info)
+    }
+
+    async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        self.inner.metadata(key).await
+    }
+}
+
+/// When a file was stored that is older than a second.
+const STORED: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
+
+fn long_ago() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500)
 }
 
 fn media(len: usize) -> Vec<u8> {
@@ -226,7 +278,6 @@ async fn head_is_a_get_without_the_body() {
         let got = site.get(&[("user-agent", "player/1.0")]).await;
         for name in [
             "etag",
-            "last-modified",
             "content-type",
             "content-length",
             "accept-ranges",
@@ -310,7 +361,6 @@ async fn if_range_gives_the_part_of_the_same_file_and_the_whole_of_another() {
     let mut site = Site::with(&content).await;
     let first = site.get(&[]).await;
     let etag = first.header("etag").unwrap().to_owned();
-    let modified = first.header("last-modified").unwrap().to_owned();
     let range = ("range", "bytes=1-2");
     assert_eq!(site.get(&[range, ("if-range", &etag)]).await.body, content[1..3]);
     assert_eq!(site.get(&[range, ("if-range", &etag)]).await.status, 206);
@@ -318,29 +368,53 @@ async fn if_range_gives_the_part_of_the_same_file_and_the_whole_of_another() {
         "\"other\"",
         &format!("W/{etag}"),
         "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
         "rubbish",
     ] {
         let whole = site.get(&[range, ("if-range", other)]).await;
         assert_eq!((whole.status, whole.body.len()), (200, 1000), "{other}");
     }
-    // By date, the part or the whole are both right: a date of a second ago cannot vouch for the bytes.
-    let by_date = site.get(&[range, ("if-range", &modified)]).await;
-    assert!(matches!(by_date.status, 200 | 206), "{by_date:?}");
+}
+
+/// A date names one content only once its second is over, and only if it is exactly that of the file.
+#[tokio::test]
+async fn if_range_by_date_gives_the_part_of_the_same_file_only() {
+    let range = ("range", "bytes=1-2");
+    let ahead = SystemTime::now() + Duration::from_secs(3600);
+    for (modified, status) in [(long_ago(), 206), (ahead, 200)] {
+        let mut site = Dated::serve(modified).await;
+        site.store(&media(1000)).await;
+        let date: String = {
+            let mut headers = http::HeaderMap::new();
+            headers::HeaderMapExt::typed_insert(&mut headers, headers::LastModified::from(modified));
+            headers["last-modified"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(site.get(&[range, ("if-range", &date)]).await.status, status, "{date}");
+        for other in [
+            "Tue, 14 Nov 2023 22:13:19 GMT",
+            "Tue, 14 Nov 2023 22:13:21 GMT",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+        ] {
+            assert_eq!(site.get(&[range, ("if-range", other)]).await.status, 200, "{other}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_copy_that_is_good_is_not_sent_again() {
-    let mut site = Site::with(&media(1000)).await;
+    let mut site = Dated::serve(long_ago()).await;
+    site.store(&media(1000)).await;
     let first = site.get(&[]).await;
     let etag = first.header("etag").unwrap().to_owned();
     let modified = first.header("last-modified").unwrap().to_owned();
+    assert_eq!(modified, STORED);
     let listed = format!("\"other\", W/{etag}");
     for condition in [
         ("if-none-match", &*etag),
         ("if-none-match", &*listed),
         ("if-none-match", "*"),
         ("if-modified-since", &*modified),
-        ("if-modified-since", "Sat, 01 Jan 2050 00:00:00 GMT"),
+        ("if-modified-since", "Wed, 15 Nov 2023 00:00:00 GMT"),
     ] {
         for method in ["GET", "HEAD"] {
             let answer = site.send(&request(method, FILE, &[condition], "")).await;
@@ -352,6 +426,8 @@ async fn a_copy_that_is_good_is_not_sent_again() {
         &[("if-none-match", "\"other\"")][..],
         &[("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT")],
         &[("if-modified-since", "rubbish")],
+        // A clock that is ahead says nothing.
+        &[("if-modified-since", "Fri, 31 Dec 9999 23:59:59 GMT")],
         // The entity tag is the better witness.
         &[("if-none-match", "\"other\""), ("if-modified-since", &modified)],
     ] {
@@ -392,15 +468,25 @@ async fn a_replaced_file_has_another_tag() {
     assert_ne!(second.header("etag"), Some(&*first));
 }
 
+/// In its own second, a file may be replaced by another with the same date; and no file is dated later than the answer.
 #[tokio::test]
-async fn last_modified_is_when_it_was_stored() {
-    let before = SystemTime::now() - Duration::from_secs(1);
+async fn last_modified_is_when_it_was_stored_once_that_second_is_over() {
+    for (modified, expected) in [
+        (long_ago(), Some(STORED)),
+        (SystemTime::now() + Duration::from_secs(3600), None),
+    ] {
+        let mut site = Dated::serve(modified).await;
+        site.store(b"x").await;
+        for method in ["GET", "HEAD"] {
+            let answer = site.send(&request(method, FILE, &[], "")).await;
+            assert_eq!(answer.header("last-modified"), expected, "{method}");
+        }
+    }
     let mut site = Site::with(b"x").await;
     let answer = site.get(&[]).await;
-    let value = http::HeaderValue::from_str(answer.header("last-modified").unwrap()).unwrap();
-    let date: headers::LastModified = headers::Header::decode(&mut std::iter::once(&value)).unwrap();
-    let modified = SystemTime::from(date);
-    assert!(before <= modified && modified <= SystemTime::now(), "{answer:?}");
+    if let Some(date) = answer.header("last-modified") {
+        assert_ne!(answer.header("date"), Some(date), "{answer:?}");
+    }
 }
 
 /// RFC 9530: of the whole file, also where the answer is a part of it or none.

@@ -224,7 +224,10 @@ impl Dated {
 }
 
 impl BlobStore for Dated {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, mut upload: Upload) -> Result<Stored> {
+        // The store inside has another tag and another date.
+        let current = self.head(&upload.key).await.ok();
+        std::mem::take(&mut upload.precondition).check(current.as_ref())?;
         self.0.put(upload).await
     }
 

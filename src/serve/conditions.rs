@@ -1,12 +1,16 @@
-//! Conditional requests (RFC 9110, section 13), which browsers and players send and KAZOO never does.
+//! Conditions of a fetch (RFC 9110, section 13), which browsers and players send and KAZOO never does. Those of an upload
+//! are a [`Precondition`](crate::Precondition).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use headers::{HeaderMapExt as _, IfModifiedSince, IfRange, IfUnmodifiedSince, LastModified};
+use headers::{Header as _, HeaderMapExt as _, IfModifiedSince, LastModified};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::etag::{Comparison, Tag, Tags};
-use crate::store::BlobInfo;
+use crate::store::{
+    BlobInfo, dates,
+    etag::{Comparison, Tag, Tags},
+    precondition::{if_unmodified_since, is_unchanged},
+};
 
 /// What the conditions of a GET or HEAD say.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,72 +32,66 @@ pub(super) fn any(headers: &HeaderMap) -> bool {
     .any(|name| headers.contains_key(name))
 }
 
-/// What the conditions say of the file that there is.
-pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo) -> Verdict {
-    if !unchanged(headers, Some(info)) {
+/// Evaluates the conditions for the stored file.
+pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo, now: SystemTime) -> Verdict {
+    let if_match = Tags::under(headers, &header::IF_MATCH);
+    if !is_unchanged(if_match.as_ref(), if_unmodified_since(headers), Some(info), now) {
         return Verdict::Failed;
     }
     let fresh = match Tags::under(headers, &header::IF_NONE_MATCH) {
         Some(tags) => tags.have(info, Comparison::Weak),
-        None => match (headers.typed_get::<IfModifiedSince>(), date(info)) {
-            (Some(condition), Some(modified)) => !condition.is_modified(modified),
-            _ => false,
-        },
+        None => headers
+            .typed_get::<IfModifiedSince>()
+            .is_some_and(|condition| dates::is_fresh(info, condition.into(), now)),
     };
     if fresh { Verdict::NotModified } else { Verdict::Proceed }
 }
 
-/// Whether the conditions let an upload change the file that there is, if there is one.
-pub(super) fn allow_change(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool {
-    let none_match = Tags::under(headers, &header::IF_NONE_MATCH)
-        .is_none_or(|tags| info.is_none_or(|info| !tags.have(info, Comparison::Weak)));
-    unchanged(headers, info) && none_match
-}
-
-/// Whether `If-Range`, if there is one, lets a part of the file be sent.
-pub(super) fn range_holds(headers: &HeaderMap, info: &BlobInfo) -> bool {
+/// Whether `If-Range`, if there is one, lets a part of the file be sent: it names the strong entity tag of the file, or
+/// exactly the date that its answers have.
+pub(super) fn range_holds(headers: &HeaderMap, info: &BlobInfo, now: SystemTime) -> bool {
     let mut values = headers.get_all(header::IF_RANGE).iter();
-    match (values.next().map(HeaderValue::as_bytes), values.next()) {
+    match (values.next(), values.next()) {
         (None, _) => true,
-        (Some(tag @ ([b'"', ..] | [b'W', b'/', ..])), None) => {
-            let of_file = Tag::of(info);
-            Tag::parse(tag).is_some_and(|tag| of_file.is_some_and(|of_file| tag.is(of_file, Comparison::Strong)))
-        }
-        (Some(_), None) => {
-            let modified = date(info).map(LastModified::from);
-            let date = headers.typed_get::<IfRange>();
-            date.is_some_and(|date| !date.is_modified(None, modified.as_ref()))
-        }
+        (Some(value), None) => match value.as_bytes() {
+            tag @ ([b'"', ..] | [b'W', b'/', ..]) => match (Tag::parse(tag), Tag::of(info)) {
+                (Some(tag), Some(of_file)) => tag.is(&of_file, Comparison::Strong),
+                _ => false,
+            },
+            _ => date(value).is_some_and(|date| dates::last_modified(info, now) == Some(date)),
+        },
         (Some(_), Some(_)) => false,
     }
 }
 
-/// `If-Match`, or in its absence `If-Unmodified-Since`.
-fn unchanged(headers: &HeaderMap, info: Option<&BlobInfo>) -> bool {
-    match Tags::under(headers, &header::IF_MATCH) {
-        Some(tags) => info.is_some_and(|info| tags.have(info, Comparison::Strong)),
-        None => match (headers.typed_get::<IfUnmodifiedSince>(), info.and_then(date)) {
-            (Some(condition), Some(modified)) => condition.precondition_passes(modified),
-            _ => true,
-        },
-    }
-}
-
-/// When the file was stored, if HTTP has a date for that: from 1970 to the end of 9999.
-pub(super) fn date(info: &BlobInfo) -> Option<SystemTime> {
-    const END: Duration = Duration::from_secs(253_402_300_800);
-    info.modified
-        .filter(|modified| modified.duration_since(UNIX_EPOCH).is_ok_and(|since| since < END))
+fn date(value: &HeaderValue) -> Option<SystemTime> {
+    LastModified::decode(&mut std::iter::once(value))
+        .ok()
+        .map(SystemTime::from)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The second in which the file was stored, half a second before [`stored`].
+    const AT: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
+    const BEFORE: &str = "Tue, 14 Nov 2023 22:13:19 GMT";
+    const AFTER: &str = "Tue, 14 Nov 2023 22:13:21 GMT";
+    const FUTURE: &str = "Fri, 31 Dec 9999 23:59:59 GMT";
+
+    fn stored() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500)
+    }
 
     fn info() -> BlobInfo {
         let mut info = BlobInfo::new(10);
         info.etag = Some(HeaderValue::from_static("\"v2\""));
-        info.modified = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
+        info.modified = Some(stored());
         info
     }
 
@@ -104,10 +102,6 @@ mod tests {
             .collect()
     }
 
-    // The same second as `info` was stored in.
-    const AT: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
-    const BEFORE: &str = "Tue, 14 Nov 2023 22:13:19 GMT";
-
     #[test]
     fn fetches() {
         for (pairs, verdict) in [
@@ -115,7 +109,9 @@ mod tests {
             (&[("if-none-match", "*")], Verdict::NotModified),
             (&[("if-none-match", "\"v1\"")], Verdict::Proceed),
             (&[("if-modified-since", AT)], Verdict::NotModified),
+            (&[("if-modified-since", AFTER)], Verdict::NotModified),
             (&[("if-modified-since", BEFORE)], Verdict::Proceed),
+            (&[("if-modified-since", FUTURE)], Verdict::Proceed),
             (
                 &[("if-none-match", "\"v1\""), ("if-modified-since", AT)],
                 Verdict::Proceed,
@@ -129,59 +125,60 @@ mod tests {
         ] {
             let headers = headers(pairs);
             assert!(any(&headers));
-            assert_eq!(of_fetch(&headers, &info()), verdict, "{pairs:?}");
+            assert_eq!(of_fetch(&headers, &info(), stored() + 9 * SECOND), verdict, "{pairs:?}");
         }
         assert!(!any(&HeaderMap::new()));
     }
 
+    /// A client's copy of an older content may have the same date, as long as the second lasts.
     #[test]
-    fn uploads() {
-        let info = info();
-        assert!(!allow_change(&headers(&[("if-none-match", "*")]), Some(&info)));
-        assert!(allow_change(&headers(&[("if-none-match", "*")]), None));
-        assert!(!allow_change(&headers(&[("if-match", "\"v1\"")]), Some(&info)));
-        assert!(!allow_change(&headers(&[("if-match", "*")]), None));
-        assert!(allow_change(&headers(&[("if-match", "\"v2\"")]), Some(&info)));
+    fn a_date_decides_nothing_in_its_own_second() {
+        for (name, verdict) in [
+            ("if-modified-since", Verdict::Proceed),
+            ("if-unmodified-since", Verdict::Failed),
+        ] {
+            let headers = headers(&[(name, AT)]);
+            assert_eq!(of_fetch(&headers, &info(), stored()), verdict, "{name}");
+        }
     }
 
+    /// Every validator that a client may have, for each kind of file, at each time: a part is sent only if the validator
+    /// names the bytes of this content and of no other.
     #[test]
     fn a_range_is_sent_only_of_the_file_that_is_meant() {
-        for (value, holds) in [
-            ("\"v2\"", true),
-            ("\"v1\"", false),
-            ("W/\"v2\"", false),
-            ("\"v 2\"", false),
-            ("nonsense", false),
-        ] {
-            assert_eq!(range_holds(&headers(&[("if-range", value)]), &info()), holds, "{value}");
-        }
-        assert!(range_holds(&HeaderMap::new(), &info()));
-        assert!(!range_holds(&headers(&[("if-range", BEFORE)]), &info()));
-    }
-
-    /// A clock that was wrong, or a file that was restored from somewhere.
-    #[test]
-    fn what_was_stored_before_1970_or_after_9999_has_no_date() {
-        let second = Duration::from_secs(1);
-        let end = UNIX_EPOCH + Duration::from_secs(253_402_300_800);
-        let mut info = info();
-        for modified in [UNIX_EPOCH - second, end] {
-            info.modified = Some(modified);
-            assert_eq!(date(&info), None);
-            assert_eq!(
-                of_fetch(&headers(&[("if-modified-since", AT)]), &info),
-                Verdict::Proceed
-            );
-            assert!(allow_change(&headers(&[("if-unmodified-since", BEFORE)]), Some(&info)));
-            assert!(!range_holds(&headers(&[("if-range", AT)]), &info));
-        }
-        for modified in [UNIX_EPOCH, end - second] {
-            info.modified = Some(modified);
-            assert_eq!(date(&info), Some(modified));
-            assert!(range_holds(
-                &headers(&[("if-range", "Fri, 31 Dec 9999 23:59:59 GMT")]),
-                &info
-            ));
+        let strong = Some("\"v2\"");
+        let weak = Some("W/\"v2\"");
+        for etag in [strong, weak, None] {
+            for (now, second_is_over) in [
+                (stored(), false),
+                (stored() + SECOND / 4, false),
+                (stored() + SECOND / 2, true),
+                (stored() + 9 * SECOND, true),
+                // A clock that was wrong stamped the file.
+                (stored() - 9 * SECOND, false),
+            ] {
+                let mut info = info();
+                info.etag = etag.map(HeaderValue::from_static);
+                for (value, holds) in [
+                    ("\"v2\"", etag == strong),
+                    ("\"v1\"", false),
+                    ("W/\"v2\"", false),
+                    ("\"v 2\"", false),
+                    ("nonsense", false),
+                    ("", false),
+                    (BEFORE, false),
+                    (AT, second_is_over),
+                    (AFTER, false),
+                    (FUTURE, false),
+                ] {
+                    let headers = headers(&[("if-range", value)]);
+                    let held = range_holds(&headers, &info, now);
+                    assert_eq!(held, holds, "{value} of {etag:?} at {now:?}");
+                }
+                assert!(range_holds(&HeaderMap::new(), &info, now));
+                let twice = headers(&[("if-range", "\"v2\""), ("if-range", "\"v2\"")]);
+                assert!(!range_holds(&twice, &info, now));
+            }
         }
     }
 }

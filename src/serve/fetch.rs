@@ -1,6 +1,6 @@
 //! GET and HEAD.
 
-use std::ops::Range;
+use std::{ops::Range, time::SystemTime};
 
 use headers::{AcceptRanges, ContentRange, HeaderMapExt as _, LastModified};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, request};
@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     key::{BlobKey, Candidates},
     outcome::Outcome,
-    store::{Blob, BlobInfo, BlobStore, ByteRange, Fetched},
+    store::{Blob, BlobInfo, BlobStore, ByteRange, Fetched, dates},
 };
 
 /// The longest body that is read before the answer starts, in bytes.
@@ -64,7 +64,8 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
     }
     for _ in 0..MAX_RESTARTS {
         let info = store.head(key).await?;
-        match conditions::of_fetch(&head.headers, &info) {
+        let now = SystemTime::now();
+        match conditions::of_fetch(&head.headers, &info, now) {
             Verdict::Proceed => {}
             Verdict::NotModified => return Ok(not_modified(key, &info)),
             Verdict::Failed => {
@@ -75,7 +76,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
         if is_head {
             return Ok(describe(key, &info));
         }
-        let range = match wanted.filter(|_| conditions::range_holds(&head.headers, &info)) {
+        let range = match wanted.filter(|_| conditions::range_holds(&head.headers, &info, now)) {
             Some(wanted) => match wanted.of(info.len) {
                 // Named by both ends, so that it means the same bytes to the store.
                 Ok(range) => Some(ByteRange::FromTo(range.start, range.end - 1)),
@@ -85,7 +86,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
         };
         match store.get(key, range).await {
             Ok(Fetched::Redirect(location)) => return redirect(key, &location),
-            Ok(Fetched::Blob(blob)) if blob.info.etag == info.etag && blob.info.len == info.len => {
+            Ok(Fetched::Blob(blob)) if blob.info == info => {
                 let partial = range.map_or(StatusCode::OK, |_| StatusCode::PARTIAL_CONTENT);
                 return send(key, blob, head, partial).await;
             }
@@ -219,7 +220,7 @@ fn version_headers(headers: &mut HeaderMap, info: &BlobInfo) {
     if let Some(etag) = &info.etag {
         headers.insert(header::ETAG, etag.clone());
     }
-    if let Some(modified) = conditions::date(info) {
+    if let Some(modified) = dates::last_modified(info, SystemTime::now()) {
         headers.typed_insert(LastModified::from(modified));
     }
 }

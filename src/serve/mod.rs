@@ -6,7 +6,7 @@
 //! | GET | 200 with the file and the media type it was stored with; 404; 302 if the store says where else it is |
 //! | GET with `Range` | 206, or 416; several ranges at once are answered with the whole file |
 //! | GET, HEAD with `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Unmodified-Since` | 304 or 412 where they say so |
-//! | PUT, POST with `If-Match`, `If-None-Match`, … | 412 where they say so, before the body is read; no other upload is locked out meanwhile |
+//! | PUT, POST with `If-Match`, `If-None-Match`, `If-Unmodified-Since` | 412 where they say so, and nothing is stored; 400 for a list of entity tags that is none |
 //! | HEAD | the headers of GET |
 //! | any other | 405 with `Allow` |
 //!
@@ -17,6 +17,14 @@
 //! `is_end_stream` makes uploads without `content-length` a 400. A fetch that fails midway does not look whole: files up to 64 KiB are read before the answer starts, and
 //! larger ones go out chunked to KAZOO (which sends neither `user-agent` nor `accept`), since its older HTTP clients
 //! take a body cut short of its `content-length` as whole.
+//!
+//! The conditions of an upload are evaluated twice: before the body is read, which spares a client a body that is refused
+//! anyway, and by the store when it commits ([`Precondition`](crate::Precondition)), which decides. Of several uploads with
+//! `If-None-Match: *`, or with the same entity tag in `If-Match`, one is stored.
+//!
+//! A part of a file is sent to a client that names, in `If-Range`, the strong entity tag or exactly the date of what it
+//! has. A date stands for one content: `Last-Modified` is left out in the second in which the file was stored, while
+//! another may still replace it, and a date in a condition never vouches for a file in that second.
 //!
 //! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`, on which KAZOO's client
 //! waits and sends the same request again, so that nothing is lost. It would do so for ever, and its caller waits with
@@ -42,7 +50,6 @@
 
 mod body;
 mod conditions;
-mod etag;
 mod fetch;
 mod range;
 mod service;

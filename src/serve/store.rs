@@ -3,14 +3,14 @@
 use http::{Response, StatusCode, header, request};
 use http_body::Body as _;
 
-use super::{body::Watch, conditions};
+use super::body::Watch;
 use crate::{
     body::Body,
     error::{Error, ErrorKind, Result},
     key::BlobKey,
     metadata::Metadata,
     outcome::Outcome,
-    store::{BlobStore, Stored, Upload},
+    store::{BlobStore, Precondition, Stored, Upload},
 };
 
 /// Stores `body` under `key`.
@@ -24,16 +24,12 @@ pub(super) async fn store<S: BlobStore>(
         let message = "a part of a file (content-range) cannot be stored; send the whole file";
         return Err(Error::new(ErrorKind::InvalidRequest, message));
     }
-    if conditions::any(&head.headers) {
-        let current = match store.head(key).await {
-            Ok(info) => Some(info),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error),
-        };
-        if !conditions::allow_change(&head.headers, current.as_ref()) {
-            let message = "the file under this name is not as the request's conditions say; nothing was stored";
-            return Err(Error::new(ErrorKind::PreconditionFailed, message));
-        }
+    let precondition = Precondition::from_headers(&head.headers)?;
+    if !precondition.is_none() {
+        // Spares the client a body that is refused anyway. The store decides when it commits.
+        let current = store.head(key).await.map(Some);
+        let current = current.or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?;
+        precondition.check(current.as_ref())?;
     }
     let declared = head.headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|len| len.to_str().ok()?.parse().ok());
@@ -46,6 +42,7 @@ pub(super) async fn store<S: BlobStore>(
         content_type: head.headers.remove(header::CONTENT_TYPE),
         metadata: metadata.clone(),
         len,
+        precondition,
     };
     let stored = store.put(upload).await;
     // What the body ended with is the truth, whatever the store made of it.

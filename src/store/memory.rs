@@ -94,6 +94,7 @@ impl BlobStore for MemoryStore {
             mut body,
             content_type,
             metadata,
+            precondition,
             ..
         } = upload;
         let mut content = BytesMut::new();
@@ -114,6 +115,7 @@ impl BlobStore for MemoryStore {
             digest: Some(Digest::of(&content)),
         };
         let mut files = self.files.write().map_err(|_| poisoned())?;
+        precondition.check(files.get(&key).map(|file| &file.info))?;
         let others: usize = files
             .iter()
             .filter(|(name, _)| **name != key)

@@ -1,10 +1,13 @@
 //! The [`BlobStore`] trait, what goes into a store and what comes out, and the ready stores.
 
 mod catalog;
+pub(crate) mod dates;
 mod erased;
+pub(crate) mod etag;
 #[cfg(feature = "metrics")]
 mod measured;
 mod memory;
+pub(crate) mod precondition;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -27,6 +30,7 @@ pub use self::{
     catalog::{BlobCatalog, BlobEntry},
     erased::DynBlobStore,
     memory::MemoryStore,
+    precondition::Precondition,
 };
 use crate::{
     body::Body,
@@ -51,6 +55,11 @@ pub trait BlobStore: Send + Sync + 'static {
     ///
     /// The same file comes again, even while it is still being stored: that is no conflict, and one of them wins
     /// whole.
+    ///
+    /// If the upload has a [`Precondition`], `put` [checks](Precondition::check) it against what is stored under the key
+    /// in the same atomic step that makes the upload visible. A check before the end of the body decides nothing:
+    /// another upload may be stored meanwhile. If the condition fails, nothing is stored. A store that cannot check it
+    /// atomically refuses every upload that has one, with [`ErrorKind::InvalidRequest`].
     fn put(&self, upload: Upload) -> impl Future<Output = Result<Stored>> + Send;
 
     /// The file under `key`, or the bytes of it that `range` names; [`ErrorKind::NotFound`] if there is none.
@@ -123,6 +132,8 @@ pub struct Upload {
     pub metadata: Option<Metadata>,
     /// How many bytes the body will have, if that is known beforehand.
     pub len: Option<u64>,
+    /// What must be true of the key when the upload is committed.
+    pub precondition: Precondition,
 }
 
 impl Upload {
@@ -134,6 +145,7 @@ impl Upload {
             content_type: None,
             metadata: None,
             len: None,
+            precondition: Precondition::default(),
         }
     }
 
@@ -148,6 +160,13 @@ impl Upload {
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = Some(metadata);
+        self
+    }
+
+    /// The same upload, to be stored only under this condition.
+    #[must_use]
+    pub fn with_precondition(mut self, precondition: Precondition) -> Self {
+        self.precondition = precondition;
         self
     }
 }
@@ -221,7 +240,9 @@ pub struct BlobInfo {
     pub len: u64,
     /// The media type it was stored with; `None` is answered as `application/octet-stream`.
     pub content_type: Option<HeaderValue>,
-    /// An entity tag with its quotes, such as `"5f3c"`, that differs for every content the key has had.
+    /// An entity tag with its quotes, such as `"5f3c"`, that differs for every content the key has had. It is about the
+    /// bytes that a fetch returns: no two contents share a tag, and a content that is stored again, with another media
+    /// type or other metadata too, may keep its tag.
     pub etag: Option<HeaderValue>,
     /// When it was stored.
     pub modified: Option<SystemTime>,

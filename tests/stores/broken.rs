@@ -10,8 +10,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, MemoryStore, Metadata, Result,
-    Stored, Upload,
+    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Digest, Error, ErrorKind, Fetched, MemoryStore, Metadata,
+    Precondition, Result, Stored, Upload,
     store::conformance::{self, run},
 };
 
@@ -40,6 +40,10 @@ enum Fault {
     LosesTheLastByte,
     FailsItsCheck,
     NotFoundIsInternal,
+    IgnoresConditions,
+    ChecksBeforeTheBody,
+    StoresWhatItRefuses,
+    TagsContentWithMetadata,
     Hides(&'static str),
 }
 
@@ -120,6 +124,18 @@ impl BlobStore for Broken {
                     Metadata::from_json(text).unwrap()
                 });
             }
+            Fault::IgnoresConditions => upload.precondition = Precondition::default(),
+            Fault::ChecksBeforeTheBody => {
+                let current = self.inner.head(&key).await.ok();
+                upload.precondition.check(current.as_ref())?;
+                upload.precondition = Precondition::default();
+            }
+            Fault::StoresWhatItRefuses => {
+                let current = self.inner.head(&key).await.ok();
+                let checked = upload.precondition.check(current.as_ref());
+                upload.precondition = Precondition::default();
+                return self.inner.put(upload).await.and_then(|stored| checked.map(|()| stored));
+            }
             Fault::RefusesASecondUpload if self.inner.head(&key).await.is_ok() => {
                 return Err(Error::new(ErrorKind::Conflict, "there is one already"));
             }
@@ -152,6 +168,17 @@ impl BlobStore for Broken {
             })) => {
                 if self.fault == Fault::OneEtagForAll {
                     info.etag = Some(http::HeaderValue::from_static("\"1\""));
+                }
+                if self.fault == Fault::TagsContentWithMetadata {
+                    let whole = self.inner.get(key, None).await?.into_blob().unwrap();
+                    let (content, _) = drain(whole.body).await;
+                    let json = self
+                        .inner
+                        .metadata(key)
+                        .await?
+                        .map(|metadata| metadata.as_json().to_vec());
+                    let tag = Digest::of(&[&content[..], &json.unwrap_or_default()].concat());
+                    info.etag = http::HeaderValue::try_from(format!("\"{tag}\"")).ok();
                 }
                 Ok(Fetched::Blob(Blob::partial(info, range, body)))
             }
@@ -231,6 +258,13 @@ caught! {
     loses_the_last_byte: Fault::LosesTheLastByte, a_body_byte_by_byte_comes_back, "comes back";
     fails_its_check: Fault::FailsItsCheck, a_check_leaves_nothing_behind, "passes its check";
     not_found_is_internal: Fault::NotFoundIsInternal, a_missing_key_is_not_found, "`get` failed otherwise";
+    ignores_a_condition: Fault::IgnoresConditions, an_upload_whose_condition_fails_changes_nothing, "whose condition fails is refused";
+    ignores_the_condition_of_creations: Fault::IgnoresConditions, one_of_several_creations_is_stored, "whose condition fails is refused";
+    checks_creations_before_the_body: Fault::ChecksBeforeTheBody, one_of_several_creations_is_stored, "exactly one is stored: there are two";
+    checks_updates_before_the_body: Fault::ChecksBeforeTheBody, one_of_several_updates_is_stored, "exactly one is stored: there are two";
+    checks_before_the_body: Fault::ChecksBeforeTheBody, a_condition_is_checked_at_the_commit, "a condition is checked when the upload is committed";
+    stores_what_it_refuses: Fault::StoresWhatItRefuses, an_upload_whose_condition_fails_changes_nothing, "changes nothing";
+    tags_content_with_metadata: Fault::TagsContentWithMetadata, two_contents_never_share_a_tag, "two contents never share an entity tag";
     hides_from_head: Fault::Hides("head"), a_body_comes_back_byte_for_byte, "`head` finds a stored file";
     finds_metadata_of_nothing: Fault::Hides("missing metadata"), a_missing_key_is_not_found, "`metadata` found something";
 }

@@ -41,6 +41,7 @@ fn the_macro_runs_every_case() {
     let cases = [
         include_str!("../../src/store/conformance/atomicity.rs"),
         include_str!("../../src/store/conformance/catalog.rs"),
+        include_str!("../../src/store/conformance/conditions.rs"),
         include_str!("../../src/store/conformance/keys.rs"),
         include_str!("../../src/store/conformance/round_trip.rs"),
     ];

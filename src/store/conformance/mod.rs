@@ -23,13 +23,14 @@
 
 mod atomicity;
 mod catalog;
+mod conditions;
 mod keys;
 mod round_trip;
 mod support;
 
 use std::{future::Future, time::Duration};
 
-pub use self::{atomicity::*, catalog::*, keys::*, round_trip::*};
+pub use self::{atomicity::*, catalog::*, conditions::*, keys::*, round_trip::*};
 use super::BlobStore;
 
 /// Makes a module of tests that hold a store to the contract of [`BlobStore`](crate::BlobStore).
@@ -73,6 +74,11 @@ macro_rules! conformance_tests {
                 an_upload_under_way_is_invisible
                 an_upload_replaces_all_of_the_old_file
                 an_etag_changes_with_the_content
+                two_contents_never_share_a_tag
+                one_of_several_creations_is_stored
+                one_of_several_updates_is_stored
+                a_condition_is_checked_at_the_commit
+                an_upload_whose_condition_fails_changes_nothing
                 concurrent_uploads_of_one_key_all_succeed_and_one_wins_whole
                 concurrent_uploads_of_many_keys_do_not_meet
                 a_reader_never_sees_a_mixture_or_a_gap

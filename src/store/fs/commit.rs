@@ -32,7 +32,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     key::BlobKey,
-    store::Stored,
+    store::{Precondition, Stored},
 };
 
 /// How often a commit starts over because a directory it uses was removed under it.
@@ -40,7 +40,8 @@ const ATTEMPTS: usize = 4;
 
 /// Makes `media` the content of `key`, with these `facts`. Blocks.
 ///
-/// `whole` is all of the content, if it is short enough to be written to the journal too. Nothing happens once
+/// `whole` is all of the content, if it is short enough to be written to the journal too. Nothing happens unless the
+/// file that is replaced, or its absence, meets the `precondition`: no other commit comes in between. Nor does it once
 /// `given_up` is set: whoever sets it can store something else under the key at once, and this does not replace it
 /// later.
 pub(super) fn commit(
@@ -49,12 +50,13 @@ pub(super) fn commit(
     mut media: Staged,
     whole: Option<&Bytes>,
     facts: &Facts,
+    precondition: &Precondition,
     given_up: &AtomicBool,
 ) -> Result<Stored> {
     let path = KeyPath::of(key);
     let _turn = store.locks.lock(key);
     for _ in 0..ATTEMPTS {
-        match replace(store, &path, &mut media, whole, facts, given_up) {
+        match replace(store, &path, &mut media, whole, facts, precondition, given_up) {
             Err(error) if tree::is_gone(&error) => {}
             stored => return stored,
         }
@@ -71,10 +73,20 @@ fn replace(
     media: &mut Staged,
     whole: Option<&Bytes>,
     facts: &Facts,
+    precondition: &Precondition,
     given_up: &AtomicBool,
 ) -> Result<Stored> {
     let (dir, made) = store.tree.make(path)?;
     let old = if made { Old::default() } else { Old::look(path, &dir)? };
+    if !precondition.is_none() {
+        let current = old.content.as_ref();
+        let current = current.map(|(version, facts)| super::read::info(path.key, *version, facts));
+        if let Err(error) = precondition.check(current.as_ref()) {
+            // Directories that were made for it.
+            let _ = store.tree.prune(path);
+            return Err(error);
+        }
+    }
     let stamp = Version::successor(old.content.as_ref().map(|(version, _)| *version), SystemTime::now());
     let unstaged = |error| failed("write an upload", error);
     media.file().set_modified(stamp).map_err(unstaged)?;
@@ -178,6 +190,8 @@ mod tests {
     use super::*;
     use crate::{metadata::Metadata, store::fs::FsStore};
 
+    const ANY: Precondition = Precondition::NONE;
+
     fn key() -> BlobKey {
         BlobKey::from_path("ACC/DOC/message.mp3").unwrap()
     }
@@ -217,7 +231,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (live, still) = (store(root.path()), AtomicBool::new(false));
         let store = live.inner();
-        commit(store, &key(), staged(store, "old"), None, &facts(old), &still).unwrap();
+        commit(store, &key(), staged(store, "old"), None, &facts(old), &ANY, &still).unwrap();
         let old_pair = ("old".to_owned(), old.map(str::to_owned));
         assert_eq!(pair(store), old_pair);
 
@@ -274,7 +288,7 @@ mod tests {
         assert!(super::super::read::find(store, &key).unwrap_err().is_not_found());
         // And the next upload, which brings no metadata, is not given that of the one before.
         let still = AtomicBool::new(false);
-        commit(store, &key, staged(store, "raw"), None, &facts(None), &still).unwrap();
+        commit(store, &key, staged(store, "raw"), None, &facts(None), &ANY, &still).unwrap();
         assert_eq!(pair(store), ("raw".to_owned(), None));
     }
 
@@ -286,7 +300,7 @@ mod tests {
         let media = staged(store, "new");
         // So that it cannot be moved.
         std::fs::remove_file(root.path().join(".stage").join(media.name())).unwrap();
-        commit(store, &key(), media, None, &facts(Some(r#"{"n":1}"#)), &still).unwrap_err();
+        commit(store, &key(), media, None, &facts(Some(r#"{"n":1}"#)), &ANY, &still).unwrap_err();
         let document = root.path().join("ACC/DOC");
         assert_eq!(std::fs::read_dir(document).unwrap().count(), 0);
     }
@@ -297,7 +311,7 @@ mod tests {
         let live = store(root.path());
         let store = live.inner();
         let media = staged(store, "late");
-        commit(store, &key(), media, None, &facts(None), &AtomicBool::new(true)).unwrap_err();
+        commit(store, &key(), media, None, &facts(None), &ANY, &AtomicBool::new(true)).unwrap_err();
         assert!(super::super::read::find(store, &key()).unwrap_err().is_not_found());
     }
 }

@@ -280,6 +280,7 @@ impl BlobStore for FsStore {
             content_type,
             metadata,
             len,
+            precondition,
         } = upload;
         let expected = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(GATHER);
         // Small chunks are copied: kept as they come, each would pin the whole buffer it was cut from.
@@ -314,7 +315,7 @@ impl BlobStore for FsStore {
                 content_type,
                 metadata,
             };
-            commit::commit(&store, &key, media, whole, &facts, &given_up)
+            commit::commit(&store, &key, media, whole, &facts, &precondition, &given_up)
         })
         .await
     }

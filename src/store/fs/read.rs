@@ -184,21 +184,24 @@ pub(super) fn sidecar(dir: &File, name: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The entity tag: the digest, or what else tells one content from the next.
-fn etag(version: Version, digest: Option<Digest>) -> Option<HeaderValue> {
-    let tag = digest.map_or_else(|| version.to_string(), |digest| digest.to_string());
-    HeaderValue::try_from(format!("\"{tag}\"")).ok()
+/// What there is to know about the content with this `version` and these `facts`.
+pub(super) fn info(key: &BlobKey, version: Version, facts: &Facts) -> BlobInfo {
+    let implied = || HeaderValue::from_static(media_type::of_name(key.attachment()));
+    let mut info = BlobInfo::new(version.len);
+    info.content_type = Some(facts.content_type.clone().unwrap_or_else(implied));
+    // The digest, or what else tells one content from the next.
+    let tag = facts
+        .digest
+        .map_or_else(|| version.to_string(), |digest| digest.to_string());
+    info.etag = HeaderValue::try_from(format!("\"{tag}\"")).ok();
+    info.modified = Some(version.modified);
+    info.digest = facts.digest;
+    info
 }
 
 impl Content {
     pub(super) fn info(&self, key: &BlobKey) -> BlobInfo {
-        let implied = || HeaderValue::from_static(media_type::of_name(key.attachment()));
-        let mut info = BlobInfo::new(self.version.len);
-        info.content_type = Some(self.facts.content_type.clone().unwrap_or_else(implied));
-        info.etag = etag(self.version, self.facts.digest);
-        info.modified = Some(self.version.modified);
-        info.digest = self.facts.digest;
-        info
+        info(key, self.version, &self.facts)
     }
 
     fn wanted(self, key: &BlobKey, range: Option<ByteRange>) -> Result<Wanted> {

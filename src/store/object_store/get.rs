@@ -42,7 +42,9 @@ pub(super) async fn get(store: &ObjectStoreBlobs, key: &BlobKey, range: Option<B
 pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<Option<Metadata>> {
     let name = store.name(key)?;
     for _ in 0..MAX_RESTARTS {
-        let Object { info, e_tag, document } = look(store, &name).await?;
+        let Object {
+            info, e_tag, document, ..
+        } = look(store, &name).await?;
         let len = match document {
             Document::None => return Ok(None),
             Document::Attribute(encoded) => return object::decode(&encoded).map(Some),

@@ -4,6 +4,7 @@
 mod body;
 mod catalog;
 mod check;
+mod conditional;
 mod deadline;
 mod error;
 mod get;
@@ -16,7 +17,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use object_store::{ObjectStore, path::Path, signer::Signer};
 
-use self::{check::Checks, deadline::Deadline, error::Task};
+use self::{check::Checks, conditional::Conditions, deadline::Deadline, error::Task};
 use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
 use crate::{error::Result, key::BlobKey, metadata::Metadata};
 
@@ -49,6 +50,9 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 ///   percent-encoded where it holds anything but visible ASCII. One that takes more than 2000 bytes there (engines take
 ///   2 KiB) stands in the object, behind the content, and the attribute `kazootrailer` has its length in bytes.
 ///
+/// The **entity tag** is the engine's with the length of the content: the engine's is about the whole object, whose end
+/// may be a document or content.
+///
 /// An object that another program has put into the bucket is a file like any other, if its name is that of a key. The
 /// engine must keep attributes:
 /// `object_store`'s `LocalFileSystem` does not, and is refused by [`check`](BlobStore::check); for files there is
@@ -59,6 +63,7 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 /// | request | what the engine is asked |
 /// | --- | --- |
 /// | an upload of at most one [part](Self::part_size) | one conditional PUT; one more PUT if it replaces a file |
+/// | an upload with a [`Precondition`](crate::Precondition) | a HEAD, and one conditional PUT |
 /// | a longer upload | a HEAD, and a multipart upload: begin, its parts, complete |
 /// | a fetch | one GET, or one HEAD if it is [redirected](Self::redirect) |
 /// | a fetch with `Range` or conditions | a HEAD, and a GET of those bytes |
@@ -76,6 +81,15 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 /// and so are credentials that it refuses and a bucket that is not there: an operator can put all of that right, and
 /// KAZOO sends the same upload again meanwhile. An upload that was late may still become visible, whole, when the engine
 /// recovers, even over what was stored meanwhile; KAZOO only ever sends the same file again.
+///
+/// # Uploads with a condition
+///
+/// An upload with a [`Precondition`](crate::Precondition) is stored by one conditional PUT (`PutMode`), on the version for
+/// which the condition was evaluated, so the engine decides. It has at most one [part](Self::part_size): no engine
+/// completes a longer upload under a condition. A longer one is [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest),
+/// and so is every one if the engine cannot do it. Some engines ignore conditions that they do not know, so the first
+/// such upload stores an object of its own (`%check-…`) to find out. The attribute `kazooupload` identifies the upload,
+/// whose answer may get lost.
 ///
 /// What an engine's client repeats by itself is configured there (`RetryConfig`); writing the same object again is always
 /// safe. This store repeats a write once, without its condition, when the engine refuses the condition or the answer to
@@ -97,6 +111,7 @@ pub struct ObjectStoreBlobs {
     part_size: usize,
     redirect: Option<Redirect>,
     checks: Arc<Checks>,
+    conditions: Arc<Conditions>,
 }
 
 /// How fetches are sent to the engine itself.
@@ -122,6 +137,7 @@ impl ObjectStoreBlobs {
             part_size: Self::DEFAULT_PART_SIZE,
             redirect: None,
             checks: Arc::new(Checks::new()),
+            conditions: Arc::default(),
         }
     }
 

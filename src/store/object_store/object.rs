@@ -4,10 +4,10 @@ use std::{borrow::Cow, time::SystemTime};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use object_store::{Attribute, Attributes, ObjectMeta};
+use object_store::{Attribute, Attributes, ObjectMeta, UpdateVersion};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::error::damaged;
+use super::{conditional::UPLOAD, error::damaged};
 use crate::{
     error::{Error, ErrorKind, Result},
     metadata::Metadata,
@@ -74,6 +74,10 @@ pub(super) struct Object {
     pub(super) info: BlobInfo,
     /// The engine's own spelling of the entity tag, for conditions.
     pub(super) e_tag: Option<String>,
+    /// The version, for a PUT that replaces only this one.
+    pub(super) version: UpdateVersion,
+    /// Identifies the upload, if it had a condition.
+    pub(super) upload: Option<String>,
     pub(super) document: Document,
 }
 
@@ -104,10 +108,11 @@ impl Object {
             Document::None | Document::Attribute(_) => 0,
         };
         let content_type = attributes.get(&Attribute::ContentType);
+        let len = meta.size.saturating_sub(trailer);
         let info = BlobInfo {
-            len: meta.size.saturating_sub(trailer),
+            len,
             content_type: content_type.and_then(|text| HeaderValue::from_str(text.as_ref()).ok()),
-            etag: meta.e_tag.as_deref().and_then(quoted),
+            etag: meta.e_tag.as_deref().and_then(|e_tag| etag(e_tag, len)),
             modified: Some(SystemTime::from(meta.last_modified)),
             // Engines check what they hold by themselves, and attributes go ahead of the content.
             digest: None,
@@ -115,6 +120,11 @@ impl Object {
         Ok(Self {
             info,
             e_tag: meta.e_tag.clone(),
+            version: UpdateVersion {
+                e_tag: meta.e_tag.clone(),
+                version: meta.version.clone(),
+            },
+            upload: attributes.get(&UPLOAD).map(|upload| upload.as_ref().to_owned()),
             document,
         })
     }
@@ -136,13 +146,19 @@ pub(super) fn decode(encoded: &str) -> Result<Metadata> {
     })
 }
 
-/// An entity tag with its quotes, which some engines leave out.
-fn quoted(e_tag: &str) -> Option<HeaderValue> {
-    if e_tag.ends_with('"') {
-        HeaderValue::from_str(e_tag).ok()
-    } else {
-        HeaderValue::try_from(format!("\"{e_tag}\"")).ok()
-    }
+/// The entity tag of a content of `len` bytes, in an object for which the engine has this `e_tag`, maybe without quotes.
+///
+/// The engine's tag may be a digest of the object, which two contents share if what is a document in one object is
+/// content in the other. With the length, which says where the content ends, they do not.
+fn etag(e_tag: &str, len: u64) -> Option<HeaderValue> {
+    let (weak, tag) = e_tag.strip_prefix("W/").map_or(("", e_tag), |tag| ("W/", tag));
+    let opaque = tag
+        .strip_prefix('"')
+        .and_then(|tag| tag.strip_suffix('"'))
+        .unwrap_or(tag);
+    HeaderValue::try_from(format!("{weak}\"{opaque}.{len}\""))
+        .ok()
+        .filter(|_| !opaque.contains('"'))
 }
 
 #[cfg(test)]
@@ -176,6 +192,22 @@ mod tests {
                 );
                 assert_eq!(description.trailer, (!stays).then(|| Bytes::from(json)));
             }
+        }
+    }
+
+    #[test]
+    fn a_tag_says_where_the_content_ends() {
+        for (e_tag, expected) in [
+            ("\"5f3c-2\"", Some("\"5f3c-2.13\"")),
+            ("5f3c", Some("\"5f3c.13\"")),
+            ("W/\"5f3c\"", Some("W/\"5f3c.13\"")),
+            ("", Some("\".13\"")),
+            ("\"", None),
+            ("\"5\"3\"", None),
+            ("5\n", None),
+        ] {
+            let tag = etag(e_tag, 13);
+            assert_eq!(tag.as_ref().map(|tag| tag.to_str().unwrap()), expected, "{e_tag}");
         }
     }
 }

@@ -7,7 +7,7 @@ use object_store::{
 use tokio::runtime::Handle;
 
 use super::{
-    ObjectStoreBlobs,
+    ObjectStoreBlobs, conditional,
     deadline::Deadline,
     error::Task,
     object::Description,
@@ -22,8 +22,17 @@ use crate::{
 pub(super) async fn put(store: &ObjectStoreBlobs, upload: Upload) -> Result<Stored> {
     let name = store.name(&upload.key)?;
     let Description { attributes, trailer } = Description::new(upload.content_type.as_ref(), upload.metadata.as_ref())?;
+    let precondition = upload.precondition;
+    let is_conditional = !precondition.is_none();
+    if is_conditional && upload.len.is_some_and(|len| len > store.part_size as u64) {
+        return Err(conditional::too_long(store));
+    }
     let mut parts = Parts::new(upload.body, trailer, store.part_size);
     match parts.next().await? {
+        Part::Full(_) if is_conditional => Err(conditional::too_long(store)),
+        Part::Last(payload) if is_conditional => {
+            conditional::put(store, &name, payload, attributes, &precondition).await
+        }
         Part::Last(payload) => {
             store
                 .within(Task::Store, put_whole(store, &name, payload, attributes))

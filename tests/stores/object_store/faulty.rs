@@ -19,7 +19,7 @@ use futures_util::{
 use http::Method;
 use http_body::Frame;
 use http_body_util::StreamBody;
-use kazoo_storage::{Error as StorageError, ErrorKind};
+use kazoo_storage::{Digest, Error as StorageError, ErrorKind};
 use object_store::{
     Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
@@ -57,6 +57,14 @@ pub(crate) enum Fault {
     DropsAttributes,
     /// To delete what is not there is an error, as Google's store has it.
     DeletesOnlyWhatIsThere,
+    /// Its entity tags are digests of the objects, as those of S3 are.
+    TagsAreDigests,
+    /// It stores whatever the condition is.
+    IgnoresConditions,
+    /// As `LostAnswer`, but only under a name that a key has.
+    LostAnswerToUpload,
+    /// Its client sends a request again whose answer got lost, and passes on the second answer.
+    Repeats,
     /// Behind each HEAD, the object is replaced by that called `next`, if there is one.
     ReplacedBehindHead,
 }
@@ -110,6 +118,52 @@ impl Faulty {
     /// Waits until a part hangs.
     pub(crate) async fn hanging(&self) {
         self.seen.hanging.notified().await;
+    }
+
+    /// The object as it is now, with the digest of its bytes as its entity tag, and the tag that the engine has for it.
+    async fn tagged(&self, location: &Path) -> Result<(ObjectMeta, Attributes, Bytes, Option<String>)> {
+        let found = self.engine.get(location).await?;
+        let (mut meta, attributes) = (found.meta.clone(), found.attributes.clone());
+        let content = found.bytes().await?;
+        let e_tag = meta.e_tag.replace(format!("\"{}\"", Digest::of(&content)));
+        Ok((meta, attributes, content, e_tag))
+    }
+
+    async fn get_tagged(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let (meta, attributes, content, _) = self.tagged(location).await?;
+        options.check_preconditions(&meta)?;
+        let range = match &options.range {
+            Some(range) => range.as_range(meta.size).map_err(|error| Error::Generic {
+                store: "faulty",
+                source: error.to_string().into(),
+            })?,
+            None => 0..meta.size,
+        };
+        let part = content.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap());
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(stream::iter([Ok(part)]).boxed()),
+            meta,
+            range,
+            attributes,
+            extensions: Default::default(),
+        })
+    }
+
+    async fn put_tagged(&self, location: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
+        if let PutMode::Update(version) = &mut options.mode {
+            let (meta, _, _, e_tag) = self.tagged(location).await?;
+            if meta.e_tag != version.e_tag {
+                return Err(Error::Precondition {
+                    path: location.to_string(),
+                    source: "another version".into(),
+                });
+            }
+            version.e_tag = e_tag;
+        }
+        let digest = Digest::of(&payload.iter().flatten().copied().collect::<Vec<_>>());
+        let mut result = self.engine.put_opts(location, payload, options).await?;
+        result.e_tag = Some(format!("\"{digest}\""));
+        Ok(result)
     }
 
     async fn called(&self, name: &'static str) {
@@ -166,7 +220,20 @@ impl ObjectStore for Faulty {
             Fault::DropsAttributes => options.attributes = Attributes::new(),
             _ => {}
         }
-        let lost = self.fault == Fault::LostAnswer && options.mode == PutMode::Create;
+        if self.fault == Fault::TagsAreDigests {
+            return self.put_tagged(location, payload, options).await;
+        }
+        if self.fault == Fault::IgnoresConditions {
+            options.mode = PutMode::Overwrite;
+        }
+        if self.fault == Fault::Repeats && !location.as_ref().starts_with('%') {
+            let _ = self.engine.put_opts(location, payload.clone(), options.clone()).await;
+        }
+        let lost = match self.fault {
+            Fault::LostAnswer => options.mode == PutMode::Create,
+            Fault::LostAnswerToUpload => !location.as_ref().starts_with('%'),
+            _ => false,
+        };
         let stored = self.engine.put_opts(location, payload, options).await;
         if lost { Err(broken()) } else { stored }
     }
@@ -189,6 +256,9 @@ impl ObjectStore for Faulty {
         self.called(if options.head { "head" } else { "get" }).await;
         self.fault.answer(options.head)?;
         let head = options.head;
+        if self.fault == Fault::TagsAreDigests {
+            return self.get_tagged(location, options).await;
+        }
         let found = self.engine.get_opts(location, options).await;
         if head && self.fault == Fault::ReplacedBehindHead {
             let _ = self.engine.rename(&Path::from("next"), location).await;

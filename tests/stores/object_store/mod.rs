@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobCatalog as _, BlobKey, BlobStore, Body, ByteRange, ErrorKind, Fetched, Metadata, Result, Stored, Upload,
-    catalog_conformance_tests, conformance_tests, store::ObjectStoreBlobs,
+    BlobCatalog as _, BlobKey, BlobStore, Body, ByteRange, ErrorKind, Fetched, Metadata, Precondition, Result, Stored,
+    Upload, catalog_conformance_tests, conformance_tests, store::ObjectStoreBlobs,
 };
 use object_store::{Attribute, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload, memory::InMemory, path::Path};
 use tokio::time::Instant;
@@ -24,6 +24,10 @@ conformance_tests!(objects_in_small_parts, || async {
 conformance_tests!(objects_without_conditions, || async {
     let engine = Faulty::new(Fault::NoConditions);
     (ObjectStoreBlobs::new(engine).part_size(100_000), ())
+});
+conformance_tests!(objects_tagged_by_content, || async {
+    let engine = Faulty::new(Fault::TagsAreDigests);
+    (ObjectStoreBlobs::new(engine), ())
 });
 catalog_conformance_tests!(object_catalog, || async {
     let store = ObjectStoreBlobs::new(InMemory::new()).part_size(1000);
@@ -379,4 +383,80 @@ async fn a_media_type_that_is_no_text_is_refused() {
     let error = store.put(bad).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert_eq!(engine.objects().await, [""; 0]);
+}
+
+fn creation(content: impl Into<Body>) -> Upload {
+    upload(content).with_precondition(Precondition::if_absent())
+}
+
+#[tokio::test]
+async fn an_upload_with_a_condition_is_one_conditional_put() {
+    let engine = Faulty::new(Fault::None);
+    let store = ObjectStoreBlobs::new(engine.clone());
+    assert_eq!(store.put(creation("first")).await.unwrap(), Stored::Created);
+    // Only the first one finds out what the engine can do.
+    assert_eq!(
+        engine.calls(),
+        ["put", "put", "put", "put", "delete", "head", "get", "put"]
+    );
+    assert_eq!(engine.objects().await, [name().to_string()]);
+    let etag = store.head(&key()).await.unwrap().etag.unwrap();
+    engine.calls();
+    let update = upload("second").with_precondition(Precondition::if_match(&etag));
+    assert_eq!(store.put(update).await.unwrap(), Stored::Replaced);
+    assert_eq!(engine.calls(), ["head", "put"]);
+    let error = store.put(creation("third")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
+    assert_eq!(engine.calls(), ["head"]);
+    assert_eq!(read(&store).await.unwrap(), "second");
+}
+
+/// What the engine cannot decide is refused, not raced.
+#[tokio::test]
+async fn refuses_a_condition_that_the_engine_does_not_enforce() {
+    for fault in [Fault::NoConditions, Fault::IgnoresConditions] {
+        let engine = Faulty::new(fault);
+        let store = ObjectStoreBlobs::new(engine.clone());
+        for _ in 0..2 {
+            let error = store.put(creation("content")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{fault:?}: {error}");
+            assert!(error.message().contains("if-none-match"), "{error}");
+            assert_eq!(engine.objects().await, [""; 0], "{fault:?}");
+        }
+        store.put(upload("content")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn refuses_a_condition_of_an_upload_that_is_longer_than_a_part() {
+    let engine = Faulty::new(Fault::None);
+    let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
+    for len in [None, Some(1001)] {
+        let mut long = creation("x".repeat(1001));
+        long.len = len;
+        let error = store.put(long).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+        assert!(error.message().contains("1000 bytes"), "{error}");
+        assert_eq!(engine.objects().await, [""; 0]);
+        assert_eq!(engine.calls(), [""; 0]);
+    }
+    store.put(creation("x".repeat(1000))).await.unwrap();
+}
+
+/// An upload that is stored is not called refused because its own object is in the way of its repetition.
+#[tokio::test]
+async fn a_lost_answer_to_a_conditional_put_is_found_again() {
+    for fault in [Fault::LostAnswerToUpload, Fault::Repeats] {
+        let engine = Faulty::new(fault);
+        let store = ObjectStoreBlobs::new(engine.clone());
+        assert_eq!(
+            store.put(creation("content")).await.unwrap(),
+            Stored::Created,
+            "{fault:?}"
+        );
+        assert_eq!(read(&store).await.unwrap(), "content");
+        let error = store.put(creation("another")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{fault:?}");
+        assert_eq!(read(&store).await.unwrap(), "content");
+    }
 }

@@ -1,0 +1,266 @@
+//! An upload with a condition is stored only if the condition holds when the upload is committed.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
+
+use super::support::{Sample, Script, Step, assert_absent, get, head, message, noise, put};
+use crate::{
+    error::{ErrorKind, Result},
+    metadata::Metadata,
+    store::{BlobStore, Precondition, Stored, Upload},
+};
+
+/// How long the contents are: a little, and more than a store gathers before it writes.
+const LENS: [usize; 2] = [300, 300_000];
+
+/// How many uploads overlap.
+const UPLOADS: u64 = 8;
+
+/// An upload whose body has been read to its end, but for the end itself.
+struct Held {
+    open: oneshot::Sender<()>,
+    task: JoinHandle<Result<Stored>>,
+}
+
+impl Held {
+    /// Starts an upload and waits until `put` asks for the end of its body, or has returned without it.
+    async fn start<S: BlobStore>(store: &Arc<S>, sample: &Sample, precondition: &Precondition) -> Self {
+        let reached = Arc::new(Notify::new());
+        let (open, go_on) = oneshot::channel();
+        let mut steps = Script::chunks(&sample.content, 10_007);
+        steps.push(Step::Wait {
+            reached: Arc::clone(&reached),
+            go_on,
+        });
+        let upload = sample.upload_of(&message(), Script::body(steps));
+        let upload = upload.with_precondition(precondition.clone());
+        let ended = Arc::clone(&reached);
+        let store = Arc::clone(store);
+        let task = tokio::spawn(async move {
+            let stored = store.put(upload).await;
+            ended.notify_one();
+            stored
+        });
+        reached.notified().await;
+        Self { open, task }
+    }
+
+    /// Lets the body end.
+    fn release(self) -> JoinHandle<Result<Stored>> {
+        // A store that has refused the upload does not read on.
+        let _ = self.open.send(());
+        self.task
+    }
+}
+
+/// Whether the store refuses uploads of this length under any condition, as one must that cannot check it atomically.
+async fn refuses_conditions(store: &impl BlobStore, len: usize) -> bool {
+    let failing = match store.head(&message()).await {
+        Ok(_) => Precondition::if_absent(),
+        Err(_) => Precondition::if_match(&HeaderValue::from_static("\"none\"")),
+    };
+    let upload = Sample::new(99, len).upload(&message());
+    let error = store.put(upload.with_precondition(failing)).await.err();
+    let error = error.expect("an upload whose condition fails is refused");
+    match error.kind() {
+        ErrorKind::PreconditionFailed => false,
+        ErrorKind::InvalidRequest => true,
+        _ => panic!("an upload whose condition fails is `PreconditionFailed`: {error:?}"),
+    }
+}
+
+/// Runs overlapping uploads of `samples`, and asserts that exactly one is stored, and is what there is then.
+async fn one_wins<S: BlobStore>(store: &Arc<S>, samples: &[Sample], precondition: &Precondition, stored: Stored) {
+    let contract = "of several uploads that must not replace each other, exactly one is stored";
+    let mut held = Vec::new();
+    for sample in samples {
+        held.push(Held::start(store, sample, precondition).await);
+    }
+    let tasks: Vec<_> = held.into_iter().map(Held::release).collect();
+    let mut winner = None;
+    for (task, sample) in tasks.into_iter().zip(samples) {
+        match task.await.expect("`put` does not panic") {
+            Ok(done) => {
+                assert!(winner.replace(sample).is_none(), "{contract}: there are two");
+                assert_eq!(done, stored, "`put` says whether a file gave way");
+            }
+            Err(error) => assert_eq!(
+                error.kind(),
+                ErrorKind::PreconditionFailed,
+                "an upload whose condition fails is `PreconditionFailed`: {error:?}"
+            ),
+        }
+    }
+    let winner = winner.unwrap_or_else(|| panic!("{contract}: there is none"));
+    winner.assert_under(store, &message(), contract).await;
+}
+
+/// Of several uploads at the same time that are to be stored only where there is nothing, one is stored.
+pub async fn one_of_several_creations_is_stored(store: impl BlobStore) {
+    let store = Arc::new(store);
+    let samples: Vec<_> = (0..UPLOADS).map(|number| Sample::new(number, LENS[0])).collect();
+    if refuses_conditions(&store, LENS[0]).await {
+        return;
+    }
+    assert_absent(&store, &message(), "an upload whose condition fails stores nothing").await;
+    one_wins(&store, &samples, &Precondition::if_absent(), Stored::Created).await;
+}
+
+/// Of several uploads at the same time that are to replace one content, known by its entity tag, one is stored.
+pub async fn one_of_several_updates_is_stored(store: impl BlobStore) {
+    let store = Arc::new(store);
+    for (round, len) in (1..).zip(LENS) {
+        Sample::new(100 * round, len).put(&store, &message()).await;
+        let Some(etag) = head(&store, &message()).await.etag else {
+            return;
+        };
+        if etag.as_bytes().starts_with(b"W/") || refuses_conditions(&store, len).await {
+            continue;
+        }
+        let samples: Vec<_> = (1..=UPLOADS)
+            .map(|number| Sample::new(100 * round + number, len))
+            .collect();
+        one_wins(&store, &samples, &Precondition::if_match(&etag), Stored::Replaced).await;
+    }
+}
+
+/// A condition that holds before the body is read, and no longer when it has ended, keeps the upload from being stored.
+pub async fn a_condition_is_checked_at_the_commit(store: impl BlobStore) {
+    let contract = "a condition is checked when the upload is committed";
+    let store = Arc::new(store);
+    for (round, len) in (1..).zip(LENS) {
+        for present in [false, true] {
+            if refuses_conditions(&store, len).await {
+                continue;
+            }
+            let precondition = match store.head(&message()).await {
+                Ok(info) if present => info.etag.map(|etag| Precondition::if_match(&etag)),
+                Err(_) if !present => Some(Precondition::if_absent()),
+                _ => None,
+            };
+            let Some(precondition) = precondition else { continue };
+            let (late, early) = (
+                Sample::new(10 * round, len),
+                Sample::new(10 * round + 1 + u64::from(present), len),
+            );
+            let held = Held::start(&store, &late, &precondition).await;
+            early.put(&store, &message()).await;
+            let stored = held.release().await.expect("`put` does not panic");
+            assert_eq!(
+                stored.map_err(|error| error.kind()),
+                Err(ErrorKind::PreconditionFailed),
+                "{contract}: another upload was stored meanwhile"
+            );
+            early.assert_under(&store, &message(), contract).await;
+        }
+    }
+}
+
+/// An upload whose condition fails is refused and changes nothing; one whose condition holds is stored.
+pub async fn an_upload_whose_condition_fails_changes_nothing(store: impl BlobStore) {
+    let contract = "an upload whose condition fails changes nothing";
+    let headers = |name: &'static str, value: &HeaderValue| {
+        let name = http::HeaderName::from_static(name);
+        Precondition::from_headers(&[(name, value.clone())].into_iter().collect()).expect("a condition")
+    };
+    let (any, other) = (HeaderValue::from_static("*"), HeaderValue::from_static("\"other\""));
+    for (round, len) in (1..).zip(LENS) {
+        let attempt = async |number: u64, precondition: Precondition| {
+            let upload = Sample::new(100 * round + number, len).upload(&message());
+            store
+                .put(upload.with_precondition(precondition))
+                .await
+                .map_err(|error| error.kind())
+        };
+        if refuses_conditions(&store, len).await {
+            // Then it refuses those too that hold.
+            let stored = attempt(1, headers("if-none-match", &other)).await;
+            assert_eq!(
+                stored,
+                Err(ErrorKind::InvalidRequest),
+                "a store checks every condition, or refuses all"
+            );
+            continue;
+        }
+        let failed = Err(ErrorKind::PreconditionFailed);
+        if store.head(&message()).await.is_err() {
+            for precondition in [headers("if-match", &any), headers("if-match", &other)] {
+                assert_eq!(
+                    attempt(1, precondition).await,
+                    failed,
+                    "nothing is stored that a tag could match"
+                );
+                assert_absent(&store, &message(), contract).await;
+            }
+        }
+        Sample::new(100 * round + 2, len).put(&store, &message()).await;
+        let stale = head(&store, &message()).await.etag;
+        let current = Sample::new(100 * round + 3, len);
+        current.put(&store, &message()).await;
+        let etag = head(&store, &message()).await.etag;
+        let mut failing = vec![Precondition::if_absent(), headers("if-match", &other)];
+        failing.extend(stale.iter().map(Precondition::if_match));
+        failing.extend(etag.iter().map(|etag| headers("if-none-match", etag)));
+        for precondition in failing {
+            assert_eq!(
+                attempt(4, precondition.clone()).await,
+                failed,
+                "{contract}: {precondition:?}"
+            );
+            current.assert_under(&store, &message(), contract).await;
+        }
+        let mut holding = vec![headers("if-match", &any), headers("if-none-match", &other)];
+        holding.extend(stale.iter().map(|etag| headers("if-none-match", etag)));
+        for (number, precondition) in (5..).zip(holding) {
+            let stored = attempt(number, precondition.clone()).await;
+            assert_eq!(
+                stored,
+                Ok(Stored::Replaced),
+                "an upload whose condition holds is stored: {precondition:?}"
+            );
+            let sample = Sample::new(100 * round + number, len);
+            sample
+                .assert_under(&store, &message(), "an upload whose condition holds is stored")
+                .await;
+        }
+    }
+}
+
+/// Two contents never have one strong entity tag, even if one is the other with its metadata behind it.
+pub async fn two_contents_never_share_a_tag(store: impl BlobStore) {
+    let json = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
+    let metadata = Metadata::from_json(json.clone()).expect("an object");
+    for len in [0, 13, 150_000] {
+        let content = noise(7, len);
+        let longer = bytes::Bytes::from([&content[..], json.as_bytes()].concat());
+        let mut seen: Vec<(bytes::Bytes, HeaderValue)> = Vec::new();
+        for upload in [
+            Upload::new(message(), longer.clone()),
+            Upload::new(message(), content.clone()).with_metadata(metadata.clone()),
+            Upload::new(message(), longer).with_metadata(metadata.clone()),
+            Upload::new(message(), content.clone()),
+        ] {
+            put(&store, upload).await;
+            let blob = get(&store, &message()).await;
+            let Some(etag) = blob.info.etag.clone() else { return };
+            if etag.as_bytes().starts_with(b"W/") {
+                return;
+            }
+            let content = super::support::read(blob).await;
+            for (other, tag) in &seen {
+                assert!(
+                    *tag != etag || *other == content,
+                    "two contents never share an entity tag: {etag:?} is that of {} and of {} bytes",
+                    other.len(),
+                    content.len()
+                );
+            }
+            seen.push((content, etag));
+        }
+    }
+}

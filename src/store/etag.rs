@@ -1,0 +1,177 @@
+//! Entity tags (RFC 9110, section 8.8.3), and lists of them.
+//!
+//! The tags of the crate `headers` panic, in a debug build, at a blank in what a client sends; these do not.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::BlobInfo;
+
+/// One tag, such as `"5f3c"` or `W/"5f3c"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tag {
+    weak: bool,
+    opaque: Box<[u8]>,
+}
+
+impl Tag {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let strong = text.strip_prefix(b"W/");
+        let opaque = strong.unwrap_or(text).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        (!opaque.contains(&b'"')).then(|| Self {
+            weak: strong.is_some(),
+            opaque: opaque.into(),
+        })
+    }
+
+    /// The tag of the file.
+    pub(crate) fn of(info: &BlobInfo) -> Option<Self> {
+        Self::parse(info.etag.as_ref()?.as_bytes())
+    }
+
+    /// Whether both stand for the same file.
+    pub(crate) fn is(&self, other: &Self, comparison: Comparison) -> bool {
+        let weak = self.weak || other.weak;
+        self.opaque == other.opaque && (comparison == Comparison::Weak || !weak)
+    }
+}
+
+/// How alike two files with the same tag have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    /// To the byte.
+    Strong,
+    /// As good as the same.
+    Weak,
+}
+
+/// The value of `If-Match` or `If-None-Match`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tags {
+    /// `*`: every file that there is.
+    Any,
+    List(Vec<Tag>),
+}
+
+impl Tags {
+    /// The tags under `name`, if the header is there. Elements that are no tags match nothing.
+    pub(crate) fn under(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
+        Some(match values(headers, name)?.as_slice() {
+            [b"*"] => Self::Any,
+            values => Self::List(
+                values
+                    .iter()
+                    .flat_map(|value| elements(value))
+                    .filter_map(Tag::parse)
+                    .collect(),
+            ),
+        })
+    }
+
+    /// The tags under `name`, if the header is there; an error if an element is no tag, or if there is none.
+    pub(crate) fn strictly_under(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Malformed> {
+        let Some(values) = values(headers, name) else {
+            return Ok(None);
+        };
+        if let [b"*"] = values.as_slice() {
+            return Ok(Some(Self::Any));
+        }
+        let elements = values.iter().flat_map(|value| elements(value));
+        let tags: Option<Vec<_>> = elements.filter(|element| !element.is_empty()).map(Tag::parse).collect();
+        let tags = tags.filter(|tags| !tags.is_empty()).ok_or(Malformed)?;
+        Ok(Some(Self::List(tags)))
+    }
+
+    /// Whether the file is among them.
+    pub(crate) fn have(&self, info: &BlobInfo, comparison: Comparison) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(tags) => {
+                Tag::of(info).is_some_and(|of_file| tags.iter().any(|tag| tag.is(&of_file, comparison)))
+            }
+        }
+    }
+}
+
+/// A header that should hold entity tags holds something else.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Vec<&'h [u8]>> {
+    let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    (!values.is_empty()).then_some(values)
+}
+
+/// The elements of a list: its commas separate them, except those within quotes.
+fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    let separates = move |byte: &u8| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    };
+    value.split(separates).map(<[u8]>::trim_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::IF_MATCH;
+
+    use super::*;
+
+    fn tag(text: &str) -> Option<Tag> {
+        Tag::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn a_tag_is_quoted_and_maybe_weak() {
+        assert!(tag("\"a b\"").is_some());
+        assert!(tag("\"\"").is_some());
+        for bad in ["", "\"", "W/\"", "a", "a\"", "\"a", "w/\"a\"", "\"a\"b\"", "*"] {
+            assert_eq!(tag(bad), None, "{bad}");
+        }
+        let (strong, weak) = (tag("\"a\"").unwrap(), tag("W/\"a\"").unwrap());
+        for (one, other, strongly) in [
+            (&strong, &strong, true),
+            (&strong, &weak, false),
+            (&weak, &strong, false),
+            (&weak, &weak, false),
+        ] {
+            assert!(one.is(other, Comparison::Weak));
+            assert_eq!(one.is(other, Comparison::Strong), strongly, "{one:?} {other:?}");
+        }
+        assert!(!strong.is(&tag("\"b\"").unwrap(), Comparison::Weak));
+    }
+
+    #[test]
+    fn a_list_is_cut_at_its_commas() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(Tags::under(&headers, &IF_MATCH), None);
+        headers.insert(IF_MATCH, "\"a,b\" ,, x, W/\"c\"".parse().unwrap());
+        headers.append(IF_MATCH, "\"d e\"".parse().unwrap());
+        let expected = ["\"a,b\"", "W/\"c\"", "\"d e\""].map(|text| tag(text).unwrap());
+        assert_eq!(Tags::under(&headers, &IF_MATCH), Some(Tags::List(expected.to_vec())));
+        headers.insert(IF_MATCH, "*".parse().unwrap());
+        assert_eq!(Tags::under(&headers, &IF_MATCH), Some(Tags::Any));
+    }
+
+    #[test]
+    fn refuses_a_list_with_anything_but_tags() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(Tags::strictly_under(&headers, &IF_MATCH), Ok(None));
+        for bad in [
+            "", "v1", "\"a", "*, \"a\"", "\"a\", *", "\"a\" b", "w/\"a\"", ",", "* *",
+        ] {
+            headers.insert(IF_MATCH, bad.parse().unwrap());
+            assert_eq!(Tags::strictly_under(&headers, &IF_MATCH), Err(Malformed), "{bad}");
+        }
+        headers.insert(IF_MATCH, "*".parse().unwrap());
+        assert_eq!(Tags::strictly_under(&headers, &IF_MATCH), Ok(Some(Tags::Any)));
+        headers.append(IF_MATCH, "*".parse().unwrap());
+        assert_eq!(Tags::strictly_under(&headers, &IF_MATCH), Err(Malformed));
+        headers.insert(IF_MATCH, "\"a,b\" ,, W/\"c\"".parse().unwrap());
+        let expected = ["\"a,b\"", "W/\"c\""].map(|text| tag(text).unwrap());
+        assert_eq!(
+            Tags::strictly_under(&headers, &IF_MATCH),
+            Ok(Some(Tags::List(expected.to_vec())))
+        );
+    }
+}

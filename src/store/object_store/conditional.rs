@@ -1,0 +1,188 @@
+//! Storing under a [`Precondition`]: the engine decides, by a conditional PUT on the version that the condition was
+//! evaluated for.
+
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+};
+
+use object_store::{
+    Attribute, Attributes, Error as EngineError, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, PutResult,
+    UpdateVersion, path::Path,
+};
+use tokio::sync::OnceCell;
+
+use super::{
+    ObjectStoreBlobs,
+    error::{Task, failed},
+    get,
+    object::Object,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    store::{BlobInfo, Precondition, Stored},
+};
+
+/// The attribute that tells an upload from every other, so that one whose answer got lost is found again.
+pub(super) const UPLOAD: Attribute = Attribute::Metadata(Cow::Borrowed("kazooupload"));
+
+/// How often an upload is evaluated anew because the object was replaced meanwhile.
+const MAX_RESTARTS: usize = 8;
+
+/// Whether the engine refuses a PUT whose condition fails, once that is known.
+#[derive(Debug, Default)]
+pub(super) struct Conditions(OnceCell<bool>);
+
+/// Stores an upload of one part if the `precondition` is met when the engine stores it.
+pub(super) async fn put(
+    store: &ObjectStoreBlobs,
+    name: &Path,
+    payload: PutPayload,
+    mut attributes: Attributes,
+    precondition: &Precondition,
+) -> Result<Stored> {
+    if !are_enforced(store).await? {
+        return Err(unsupported("the object store cannot store a file under a condition"));
+    }
+    let upload = unique();
+    attributes.insert(UPLOAD, upload.clone().into());
+    let mut stored = Stored::Created;
+    let mut is_sent = false;
+    for _ in 0..MAX_RESTARTS {
+        let current = look(store, name).await?;
+        if is_sent
+            && current
+                .as_ref()
+                .is_some_and(|object| object.upload.as_ref() == Some(&upload))
+        {
+            return Ok(stored);
+        }
+        precondition.check(current.as_ref().map(info))?;
+        stored = current.as_ref().map_or(Stored::Created, |_| Stored::Replaced);
+        let mode = current.map_or(PutMode::Create, |object| PutMode::Update(object.version));
+        let options = PutOptions {
+            mode,
+            attributes: attributes.clone(),
+            ..PutOptions::default()
+        };
+        is_sent = true;
+        match call(store, store.engine.put_opts(name, payload.clone(), options)).await? {
+            Ok(_) => return Ok(stored),
+            Err(error) if is_refusal(&error) => {}
+            Err(error) => {
+                // It may have been stored, and the answer lost.
+                let found = look(store, name).await.ok().flatten();
+                return match found {
+                    Some(object) if object.upload.as_ref() == Some(&upload) => Ok(stored),
+                    _ => Err(failed(Task::Store, &error)),
+                };
+            }
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        "the file is being replaced faster than the condition of the upload can be evaluated; nothing was stored",
+    ))
+}
+
+/// The error for an upload that is too long for one request: no engine completes a longer one under a condition.
+pub(super) fn too_long(store: &ObjectStoreBlobs) -> Error {
+    unsupported(format!(
+        "an upload with a condition is stored in the object store by one request, so it may have at most {} bytes, its \
+         metadata included",
+        store.part_size
+    ))
+}
+
+fn unsupported(what: impl Into<String>) -> Error {
+    let message = format!(
+        "{}; nothing was stored: send it without `if-match`, `if-none-match` and \
+                           `if-unmodified-since`",
+        what.into()
+    );
+    Error::new(ErrorKind::InvalidRequest, message)
+}
+
+fn info(object: &Object) -> &BlobInfo {
+    &object.info
+}
+
+async fn look(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Object>> {
+    match get::look(store, name).await {
+        Err(error) if error.is_not_found() => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// What the engine makes of a call, within the deadline.
+async fn call<T>(
+    store: &ObjectStoreBlobs,
+    call: impl Future<Output = object_store::Result<T>>,
+) -> Result<object_store::Result<T>> {
+    store.deadline.over(Task::Store, async { Ok(call.await) }).await
+}
+
+/// Whether the engine says that another version is stored.
+fn is_refusal(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::AlreadyExists { .. } | EngineError::Precondition { .. }
+    )
+}
+
+/// Whether the engine refuses a PUT whose condition fails. Some ignore conditions that they do not know, so it is tried
+/// once for each store, on an object of its own.
+async fn are_enforced(store: &ObjectStoreBlobs) -> Result<bool> {
+    let known = store.conditions.0.get_or_try_init(|| async {
+        let name = store.reserved_name(&format!("%check-{}", unique()));
+        let name = name.ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is no object's name"))?;
+        let enforced = try_out(store, &name).await;
+        let _ = call(store, store.engine.delete(&name)).await;
+        enforced
+    });
+    known.await.copied()
+}
+
+async fn try_out(store: &ObjectStoreBlobs, name: &Path) -> Result<bool> {
+    let put = async |content: &'static str, mode| {
+        let options = PutOptions::from(mode);
+        let put = store
+            .engine
+            .put_opts(name, PutPayload::from_static(content.as_bytes()), options);
+        match call(store, put).await? {
+            Ok(result) => Ok(Answer::Stored(result)),
+            Err(error) if is_refusal(&error) => Ok(Answer::Refused),
+            Err(EngineError::NotImplemented { .. } | EngineError::NotSupported { .. }) => Ok(Answer::Unknown),
+            Err(error) => Err(failed(Task::Store, &error)),
+        }
+    };
+    let Answer::Stored(first) = put("first", PutMode::Create).await? else {
+        return Ok(false);
+    };
+    if !matches!(put("second", PutMode::Create).await?, Answer::Refused) {
+        return Ok(false);
+    }
+    put("third", PutMode::Overwrite).await?;
+    let version = UpdateVersion::from(first);
+    if version.e_tag.is_none() && version.version.is_none() {
+        return Ok(false);
+    }
+    Ok(matches!(
+        put("fourth", PutMode::Update(version)).await?,
+        Answer::Refused
+    ))
+}
+
+enum Answer {
+    Stored(PutResult),
+    Refused,
+    /// The engine has no such condition.
+    Unknown,
+}
+
+/// A text that no other upload has, of this process or of another.
+fn unique() -> String {
+    // The keys of a `RandomState` are the standard library's source of what no two processes have.
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
+}

@@ -1,0 +1,193 @@
+//! [`Precondition`]: what must be true of a key for an upload to be stored under it.
+
+use std::time::SystemTime;
+
+use headers::{HeaderMapExt as _, IfUnmodifiedSince};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{
+    BlobInfo, dates,
+    etag::{Comparison, Malformed, Tag, Tags},
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The condition under which an [`Upload`](super::Upload) may be stored, as in the headers `If-Match`, `If-None-Match` and
+/// `If-Unmodified-Since` (RFC 9110, section 13). By default there is none.
+///
+/// A store [checks](Self::check) it in the same atomic step that makes the upload visible, so that of several uploads
+/// that must not replace each other one is stored.
+///
+/// ```
+/// use http::HeaderValue;
+/// use kazoo_storage::{BlobInfo, Precondition};
+///
+/// let mut current = BlobInfo::new(3);
+/// current.etag = Some(HeaderValue::from_static("\"v1\""));
+///
+/// assert!(Precondition::if_absent().allows(None));
+/// assert!(!Precondition::if_absent().allows(Some(&current)));
+/// assert!(Precondition::if_match(&HeaderValue::from_static("\"v1\"")).allows(Some(&current)));
+/// assert!(!Precondition::if_match(&HeaderValue::from_static("\"v0\"")).allows(Some(&current)));
+/// assert!(Precondition::default().allows(Some(&current)));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Precondition {
+    if_match: Option<Tags>,
+    if_none_match: Option<Tags>,
+    if_unmodified_since: Option<SystemTime>,
+}
+
+impl Precondition {
+    pub(crate) const NONE: Self = Self {
+        if_match: None,
+        if_none_match: None,
+        if_unmodified_since: None,
+    };
+
+    /// Only if nothing is stored under the key: `If-None-Match: *`.
+    #[must_use]
+    pub fn if_absent() -> Self {
+        Self {
+            if_none_match: Some(Tags::Any),
+            ..Self::NONE
+        }
+    }
+
+    /// Only if the stored file has this strong [entity tag](BlobInfo::etag): `If-Match: "…"`. A tag that is weak or
+    /// malformed matches no file.
+    #[must_use]
+    pub fn if_match(etag: &HeaderValue) -> Self {
+        Self {
+            if_match: Some(Tags::List(Tag::parse(etag.as_bytes()).into_iter().collect())),
+            ..Self::NONE
+        }
+    }
+
+    /// The conditions in `headers`. A malformed list of entity tags is [`ErrorKind::InvalidRequest`]: read as an empty
+    /// list, it could let an upload replace a file that the client means to keep.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self> {
+        let tags = |name: &HeaderName| {
+            Tags::strictly_under(headers, name).map_err(|Malformed| {
+                let message =
+                    format!("`{name}` needs `*` or entity tags in quotes, such as \"5f3c\"; nothing was stored");
+                Error::new(ErrorKind::InvalidRequest, message)
+            })
+        };
+        Ok(Self {
+            if_match: tags(&header::IF_MATCH)?,
+            if_none_match: tags(&header::IF_NONE_MATCH)?,
+            if_unmodified_since: if_unmodified_since(headers),
+        })
+    }
+
+    /// Whether there is no condition.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+
+    /// Whether an upload may be stored where there is this file, or none.
+    #[must_use]
+    pub fn allows(&self, current: Option<&BlobInfo>) -> bool {
+        let is_listed = |tags: &Tags| current.is_some_and(|info| tags.have(info, Comparison::Weak));
+        is_unchanged(
+            self.if_match.as_ref(),
+            self.if_unmodified_since,
+            current,
+            SystemTime::now(),
+        ) && !self.if_none_match.as_ref().is_some_and(is_listed)
+    }
+
+    /// [`ErrorKind::PreconditionFailed`] if an upload may not be stored where there is this file, or none.
+    pub fn check(&self, current: Option<&BlobInfo>) -> Result<()> {
+        if self.allows(current) {
+            return Ok(());
+        }
+        let message = "the file under this name does not meet the conditions of the request; nothing was stored";
+        Err(Error::new(ErrorKind::PreconditionFailed, message))
+    }
+}
+
+/// The date in `If-Unmodified-Since`; none if it is malformed, as the standard has it.
+pub(crate) fn if_unmodified_since(headers: &HeaderMap) -> Option<SystemTime> {
+    headers.typed_get::<IfUnmodifiedSince>().map(SystemTime::from)
+}
+
+/// Evaluates `If-Match`, or in its absence `If-Unmodified-Since`.
+pub(crate) fn is_unchanged(
+    if_match: Option<&Tags>,
+    if_unmodified_since: Option<SystemTime>,
+    current: Option<&BlobInfo>,
+    now: SystemTime,
+) -> bool {
+    match (if_match, if_unmodified_since, current) {
+        (Some(tags), _, current) => current.is_some_and(|info| tags.have(info, Comparison::Strong)),
+        (None, Some(date), Some(info)) => dates::is_unmodified_since(info, date, now),
+        (None, _, _) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn precondition(pairs: &[(&'static str, &'static str)]) -> Precondition {
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        Precondition::from_headers(&headers.collect()).unwrap()
+    }
+
+    #[test]
+    fn evaluates_its_headers_in_the_order_of_the_standard() {
+        let mut info = BlobInfo::new(10);
+        info.etag = Some(HeaderValue::from_static("\"v2\""));
+        info.modified = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
+        let (at, before) = ("Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:19 GMT");
+        for (pairs, present, absent) in [
+            (&[][..], true, true),
+            (&[("if-none-match", "*")], false, true),
+            (&[("if-none-match", "\"v1\", W/\"v2\"")], false, true),
+            (&[("if-none-match", "\"v1\"")], true, true),
+            (&[("if-match", "*")], true, false),
+            (&[("if-match", "\"v1\"")], false, false),
+            (&[("if-match", "\"v1\", \"v2\"")], true, false),
+            (&[("if-match", "W/\"v2\"")], false, false),
+            (&[("if-unmodified-since", at)], true, true),
+            (&[("if-unmodified-since", before)], false, true),
+            (&[("if-unmodified-since", "rubbish")], true, true),
+            // The tag is the better witness.
+            (&[("if-match", "\"v2\""), ("if-unmodified-since", before)], true, false),
+            (&[("if-match", "\"v2\""), ("if-none-match", "*")], false, false),
+            // This one is about fetches.
+            (&[("if-modified-since", at)], true, true),
+        ] {
+            let precondition = precondition(pairs);
+            assert_eq!(precondition.allows(Some(&info)), present, "{pairs:?}");
+            assert_eq!(precondition.allows(None), absent, "{pairs:?}");
+            let applies = pairs
+                .iter()
+                .any(|(name, value)| *name != "if-modified-since" && *value != "rubbish");
+            assert_eq!(precondition.is_none(), !applies, "{pairs:?}");
+        }
+        assert_eq!(precondition(&[("if-none-match", "*")]), Precondition::if_absent());
+        let tag = HeaderValue::from_static("\"v2\"");
+        assert_eq!(precondition(&[("if-match", "\"v2\"")]), Precondition::if_match(&tag));
+        let refused = Precondition::if_absent().check(Some(&info)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::PreconditionFailed);
+    }
+
+    #[test]
+    fn refuses_a_list_that_it_cannot_read() {
+        for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+            for value in ["v1", "*, \"v1\"", "\"v1", ""] {
+                let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))]);
+                let error = Precondition::from_headers(&headers).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{name}: {value}");
+                assert!(error.message().contains(name.as_str()), "{error}");
+            }
+        }
+    }
+}
