@@ -23,6 +23,7 @@ pub struct Grant {
     accounts: Option<Arc<BTreeSet<String>>>,
     read: bool,
     write: bool,
+    by_address: bool,
 }
 
 impl Grant {
@@ -33,6 +34,7 @@ impl Grant {
             accounts: None,
             read: true,
             write: true,
+            by_address: false,
         }
     }
 
@@ -60,6 +62,19 @@ impl Grant {
     pub fn write_only(mut self) -> Self {
         self.read = false;
         self
+    }
+
+    /// Granted for the address that the request comes from, and for nothing that it shows. No cache may keep what is
+    /// fetched: it would answer clients at other addresses from it.
+    #[must_use]
+    pub fn by_address(mut self) -> Self {
+        self.by_address = true;
+        self
+    }
+
+    /// Whether it is granted for the address alone.
+    pub(crate) fn is_by_address(&self) -> bool {
+        self.by_address
     }
 
     /// Whether `key` is of an account that is granted.

@@ -42,6 +42,7 @@ impl Error {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.kind() == ErrorKind::Unauthorized {
             let challenge = HeaderValue::from_static("Basic realm=\"storage\", charset=\"UTF-8\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);

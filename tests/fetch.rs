@@ -8,7 +8,8 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use kazoo_storage::{
-    BlobInfo, BlobKey, BlobStore, ByteRange, Fetched, KazooStorage, MemoryStore, Metadata, Result, Stored, Upload,
+    AccessRules, BlobInfo, BlobKey, BlobStore, ByteRange, Credential, Fetched, KazooStorage, MemoryStore, Metadata,
+    PeerAddr, Result, Stored, Upload,
 };
 use support::{
     client::{Answer, Connection, Framing, Pace, request},
@@ -155,6 +156,15 @@ async fn a_file_never_runs_in_a_browser() {
         ("application/xml", true),
         ("text/javascript", true),
         ("text/x-\u{e9}", true),
+        ("text/xsl", true),
+        ("text/rdf", true),
+        ("application/xslt+xml", true),
+        ("multipart/x-mixed-replace; boundary=B", true),
+        ("audio/x+xml", true),
+        ("audio/mpeg, text/html", true),
+        ("Audio/MPEG", true),
+        ("image/png; x=y", true),
+        ("application/octet-stream", true),
     ] {
         let put = request(
             "PUT",
@@ -164,8 +174,12 @@ async fn a_file_never_runs_in_a_browser() {
         );
         assert_eq!(site.send(&put).await.status, 201, "{content_type}");
         let browser = ("user-agent", "Mozilla/5.0");
-        for headers in [&[browser][..], &[browser, ("range", "bytes=0-3")]] {
-            let answer = site.get(headers).await;
+        for (method, headers) in [
+            ("GET", &[browser][..]),
+            ("GET", &[browser, ("range", "bytes=0-3")]),
+            ("HEAD", &[browser]),
+        ] {
+            let answer = site.send(&request(method, FILE, headers, "")).await;
             assert!(answer.status < 300, "{content_type}: {answer:?}");
             assert_eq!(
                 answer.header("x-content-type-options"),
@@ -179,6 +193,75 @@ async fn a_file_never_runs_in_a_browser() {
             );
             let expected = saved.then_some("attachment");
             assert_eq!(answer.header("content-disposition"), expected, "{content_type}");
+        }
+    }
+}
+
+/// A credential may stand in the path, which does not keep a shared cache from storing what is fetched there; a client
+/// may be known by its address alone, which no cache asks for.
+#[tokio::test]
+async fn no_shared_cache_keeps_a_file() {
+    let fetches = |etag: &str| {
+        [
+            (request("GET", FILE, &[], ""), 200),
+            (request("HEAD", FILE, &[], ""), 200),
+            (request("GET", FILE, &[("range", "bytes=0-1")], ""), 206),
+            (request("GET", FILE, &[("if-none-match", etag)], ""), 304),
+            (request("HEAD", FILE, &[("if-none-match", etag)], ""), 304),
+        ]
+    };
+    let errors = [
+        (request("GET", FILE, &[("range", "bytes=9999-")], ""), 416),
+        (request("GET", FILE, &[("if-match", "\"other\"")], ""), 412),
+        (request("GET", "/prefix/ACC/DOC/missing.mp3", &[], ""), 404),
+        (request("HEAD", "/prefix/ACC/DOC/missing.mp3", &[], ""), 404),
+        (request("DELETE", FILE, &[], ""), 405),
+    ];
+    let networks = || AccessRules::new().networks(["127.0.0.1"]).unwrap();
+    for (rules, policy) in [
+        (None, "private, no-cache"),
+        (Some(networks().credential(Credential::token("T"))), "private, no-cache"),
+        (Some(networks()), "no-store"),
+    ] {
+        let with_token = rules.as_ref().is_some_and(AccessRules::has_tokens);
+        let mut storage = KazooStorage::new(MemoryStore::new());
+        if let Some(rules) = rules {
+            storage = storage.authorize(rules);
+        }
+        let mount = storage.mount("/prefix");
+        let service = tower::ServiceBuilder::new()
+            .map_request(|mut request: http::Request<_>| {
+                request.extensions_mut().insert(PeerAddr(([127, 0, 0, 1], 4711).into()));
+                request
+            })
+            .layer(mount)
+            .service(tower::service_fn(async |_: http::Request<_>| {
+                Ok::<_, std::convert::Infallible>(http::Response::new(kazoo_storage::Body::empty()))
+            }));
+        let server = Server::hyper(service).await;
+        let mut connection = Connection::open(server.address).await;
+        let mut exchange = async |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap();
+            let to = if with_token { "/prefix/T/" } else { "/prefix/" };
+            connection
+                .exchange(text.replacen("/prefix/", to, 1).as_bytes(), Pace::Whole)
+                .await
+        };
+        assert_eq!(exchange(request("PUT", FILE, &[], "x".repeat(1000))).await.status, 201);
+        let etag = exchange(request("GET", FILE, &[], ""))
+            .await
+            .header("etag")
+            .unwrap()
+            .to_owned();
+        for (fetch, status) in fetches(&etag) {
+            let answer = exchange(fetch).await;
+            assert_eq!(answer.status, status, "{answer:?}");
+            assert_eq!(answer.header("cache-control"), Some(policy), "{answer:?}");
+        }
+        for (refused, status) in errors.clone() {
+            let answer = exchange(refused).await;
+            assert_eq!(answer.status, status, "{answer:?}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
         }
     }
 }
@@ -202,6 +285,44 @@ async fn what_is_absent_is_not_found() {
     assert_eq!(site.get(&[]).await.body, b"now");
 }
 
+/// The same request as HTTP/1.0 says it.
+fn http10(request: &[u8]) -> Vec<u8> {
+    let request = String::from_utf8(request.to_vec()).unwrap();
+    request.replacen(" HTTP/1.1\r\n", " HTTP/1.0\r\n", 1).into_bytes()
+}
+
+/// HTTP/1.0 has no chunks: only with a length does a body that breaks off look other than a whole one.
+#[tokio::test]
+async fn an_answer_to_http_1_0_has_a_length() {
+    let content = media(5 * ANNOUNCED + 7);
+    for front in [Front::Hyper, Front::Axum] {
+        let server = Server::start(front, "/prefix", KazooStorage::new(MemoryStore::new())).await;
+        let put = request("PUT", FILE, &[], &content);
+        let mut connection = Connection::open(server.address).await;
+        assert_eq!(connection.exchange(&put, Pace::Whole).await.status, 201);
+        let len = content.len().to_string();
+        for (headers, end) in [
+            (&[][..], content.len()),
+            (&[("user-agent", "nginx")], content.len()),
+            (&[("connection", "close")], content.len()),
+            (&[("connection", "keep-alive")], content.len()),
+            (&[("range", "bytes=0-299999")], 300_000),
+        ] {
+            let mut connection = Connection::open(server.address).await;
+            let answer = connection
+                .exchange(&http10(&request("GET", FILE, headers, "")), Pace::Whole)
+                .await;
+            assert_eq!(answer.framing, Framing::Length, "{front:?} {headers:?}");
+            assert!(answer.body == content[..end], "{front:?} {headers:?}");
+            let mut connection = Connection::open(server.address).await;
+            let head = connection
+                .exchange(&http10(&request("HEAD", FILE, headers, "")), Pace::Whole)
+                .await;
+            assert_eq!(head.header("content-length"), Some(&*len), "{front:?} {headers:?}");
+        }
+    }
+}
+
 /// A read that fails midway never looks whole, to KAZOO or to anyone.
 #[tokio::test]
 async fn a_torn_file_never_looks_whole() {
@@ -210,16 +331,28 @@ async fn a_torn_file_never_looks_whole() {
         (1 << 20, ANNOUNCED as u64),
         (1 << 20, (1 << 20) - 1),
     ] {
-        let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(Torn { len, intact })).await;
-        for fetch in [
-            kazoo_fetch(FILE.as_bytes()),
-            request("GET", FILE, &[("user-agent", "player/1.0")], ""),
-            request("GET", FILE, &[("range", "bytes=0-")], ""),
-        ] {
-            let mut connection = Connection::open(server.address).await;
-            connection.send(&fetch, Pace::Whole).await;
-            let whole = connection.try_receive(false).await;
-            assert!(whole.is_err(), "{intact} of {len}: {whole:?}");
+        for front in [Front::Hyper, Front::Axum] {
+            let server = Server::start(front, "/prefix", KazooStorage::new(Torn { len, intact })).await;
+            for fetch in [
+                kazoo_fetch(FILE.as_bytes()),
+                request("GET", FILE, &[], ""),
+                request("GET", FILE, &[("connection", "close")], ""),
+                request("GET", FILE, &[("user-agent", "player/1.0")], ""),
+                request("GET", FILE, &[("range", "bytes=0-")], ""),
+                request(
+                    "GET",
+                    FILE,
+                    &[("range", "bytes=100-"), ("user-agent", "player/1.0")],
+                    "",
+                ),
+            ] {
+                for fetch in [http10(&fetch), fetch] {
+                    let mut connection = Connection::open(server.address).await;
+                    connection.send(&fetch, Pace::Whole).await;
+                    let whole = connection.try_receive(false).await;
+                    assert!(whole.is_err(), "{intact} of {len}: {whole:?}");
+                }
+            }
         }
     }
     // A small one is read before the answer starts, so the answer can still be an honest one.
@@ -244,6 +377,8 @@ async fn only_a_fetch_is_redirected() {
     let fetched = connection.exchange(&kazoo_fetch(FILE.as_bytes()), Pace::Whole).await;
     assert_eq!(fetched.status, 302);
     assert_eq!(fetched.header("location"), Some(location));
+    // It may be signed: whoever has it is let in.
+    assert_eq!(fetched.header("cache-control"), Some("no-store"));
     for method in ["PUT", "POST"] {
         for condition in [
             ("content-type", "audio/mpeg"),
@@ -276,12 +411,7 @@ async fn head_is_a_get_without_the_body() {
         assert_eq!(head.header("content-type"), Some("audio/mpeg"));
         assert_eq!(head.header("accept-ranges"), Some("bytes"));
         let got = site.get(&[("user-agent", "player/1.0")]).await;
-        for name in [
-            "etag",
-            "content-type",
-            "content-length",
-            "accept-ranges",
-        ] {
+        for name in ["etag", "content-type", "content-length", "accept-ranges"] {
             assert!(got.header(name).is_some(), "{name}");
             assert_eq!(head.header(name), got.header(name), "{name}");
         }

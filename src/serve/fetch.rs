@@ -2,20 +2,20 @@
 
 use std::{ops::Range, time::SystemTime};
 
-use headers::{AcceptRanges, ContentRange, HeaderMapExt as _, LastModified};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, request};
+use ::headers::{ContentRange, HeaderMapExt as _};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header, request};
 
 use super::{
     body::Exactly,
     conditions::{self, Verdict},
-    range,
+    headers, range,
 };
 use crate::{
     body::Body,
     error::{Error, ErrorKind, Result},
     key::{BlobKey, Candidates},
     outcome::Outcome,
-    store::{Blob, BlobInfo, BlobStore, ByteRange, Fetched, dates},
+    store::{Blob, BlobInfo, BlobStore, ByteRange, Fetched},
 };
 
 /// The longest body that is read before the answer starts, in bytes.
@@ -67,14 +67,14 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
         let now = SystemTime::now();
         match conditions::of_fetch(&head.headers, &info, now) {
             Verdict::Proceed => {}
-            Verdict::NotModified => return Ok(not_modified(key, &info)),
+            Verdict::NotModified => return Ok(not_modified(key, &info, head)),
             Verdict::Failed => {
                 let message = "the file under this name is not as the request's conditions say";
                 return Err(Error::new(ErrorKind::PreconditionFailed, message));
             }
         }
         if is_head {
-            return Ok(describe(key, &info));
+            return Ok(describe(key, &info, head));
         }
         let range = match wanted.filter(|_| conditions::range_holds(&head.headers, &info, now)) {
             Some(wanted) => match wanted.of(info.len) {
@@ -120,7 +120,7 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
             }
         }
     } else {
-        body = Body::new(Exactly::new(body, len, is_kazoo(&head.headers)));
+        body = Body::new(Exactly::new(body, len, takes_chunks(head)));
     }
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -129,7 +129,7 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
     {
         response.headers_mut().typed_insert(content_range);
     }
-    file_headers(response.headers_mut(), &info);
+    headers::file(response.headers_mut(), &info, head);
     response.extensions_mut().insert(Outcome::Fetched {
         key: key.clone(),
         len: info.len,
@@ -137,9 +137,11 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
     Ok(response)
 }
 
-/// Whether the client is KAZOO's, which says neither who it is nor what it takes.
-fn is_kazoo(headers: &HeaderMap) -> bool {
-    !headers.contains_key(header::USER_AGENT) && !headers.contains_key(header::ACCEPT)
+/// Whether the client is KAZOO's, which says neither who it is nor what it takes, and can be sent chunks. An answer to
+/// HTTP/1.0 has no chunks: without its length, a body that breaks off would end as a whole one does.
+fn takes_chunks(head: &request::Parts) -> bool {
+    let is_kazoo = !head.headers.contains_key(header::USER_AGENT) && !head.headers.contains_key(header::ACCEPT);
+    is_kazoo && head.version >= Version::HTTP_11
 }
 
 /// An error while a stored file is read is the store's, though a body's error is the client's elsewhere.
@@ -151,18 +153,18 @@ fn unreadable(error: Error) -> Error {
     }
 }
 
-fn describe(key: &BlobKey, info: &BlobInfo) -> Response<Body> {
+fn describe(key: &BlobKey, info: &BlobInfo, head: &request::Parts) -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    file_headers(response.headers_mut(), info);
+    headers::file(response.headers_mut(), info, head);
     response.headers_mut().insert(header::CONTENT_LENGTH, info.len.into());
     response.extensions_mut().insert(Outcome::Referred { key: key.clone() });
     response
 }
 
-fn not_modified(key: &BlobKey, info: &BlobInfo) -> Response<Body> {
+fn not_modified(key: &BlobKey, info: &BlobInfo, head: &request::Parts) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    version_headers(response.headers_mut(), info);
+    headers::version(response.headers_mut(), info, head);
     response.extensions_mut().insert(Outcome::Referred { key: key.clone() });
     response
 }
@@ -183,44 +185,9 @@ fn redirect(key: &BlobKey, location: &Uri) -> Result<Response<Body>> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::FOUND;
     response.headers_mut().insert(header::LOCATION, location);
+    // A signed URL lets in whoever has it.
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     response.extensions_mut().insert(Outcome::Referred { key: key.clone() });
     Ok(response)
-}
-
-fn file_headers(headers: &mut HeaderMap, info: &BlobInfo) {
-    let content_type = info.content_type.clone();
-    let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    if may_run(&content_type) {
-        headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
-    }
-    headers.insert(header::CONTENT_TYPE, content_type);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-    headers.typed_insert(AcceptRanges::bytes());
-    // Of the whole file, also where the answer is a part of it.
-    if let Some(digest) = info.digest.and_then(|digest| digest.repr_digest()) {
-        headers.insert(HeaderName::from_static("repr-digest"), digest);
-    }
-    version_headers(headers, info);
-}
-
-/// Whether a browser would show a file of this type as a page, with what runs in it: whoever may upload would have a
-/// script of theirs run with the rights of whoever looks at the file.
-fn may_run(content_type: &HeaderValue) -> bool {
-    let Ok(text) = content_type.to_str() else {
-        return true;
-    };
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    ["html", "xml", "svg", "script"]
-        .iter()
-        .any(|kind| essence.contains(kind))
-}
-
-fn version_headers(headers: &mut HeaderMap, info: &BlobInfo) {
-    if let Some(etag) = &info.etag {
-        headers.insert(header::ETAG, etag.clone());
-    }
-    if let Some(modified) = dates::last_modified(info, SystemTime::now()) {
-        headers.typed_insert(LastModified::from(modified));
-    }
 }

@@ -1,0 +1,127 @@
+//! The headers of an answer with a stored file.
+
+use std::time::SystemTime;
+
+use headers::{AcceptRanges, HeaderMapExt as _, LastModified};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request};
+
+use crate::{
+    grant::Grant,
+    store::{BlobInfo, dates},
+};
+
+/// Whoever uploads decides the media type, so a file must not run in the browser of whoever looks at it. These types are
+/// shown, and every other is saved, as is one of these with parameters or in other letters: what a browser makes of it
+/// need not be what it seems.
+const SHOWN: [&[u8]; 17] = [
+    b"application/pdf",
+    b"image/avif",
+    b"image/bmp",
+    b"image/gif",
+    b"image/jpeg",
+    b"image/png",
+    b"image/tiff",
+    b"image/webp",
+    b"text/plain",
+    b"text/plain; charset=utf-8",
+    b"text/plain;charset=utf-8",
+    b"video/3gpp",
+    b"video/mp4",
+    b"video/mpeg",
+    b"video/ogg",
+    b"video/quicktime",
+    b"video/webm",
+];
+
+/// Whether a browser may show a file of this type.
+fn is_shown(content_type: &HeaderValue) -> bool {
+    let text = content_type.as_bytes();
+    // Without `+`: `audio/x+xml` is a page.
+    let is_plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+    let is_audio = |subtype: &[u8]| !subtype.is_empty() && subtype.iter().all(is_plain);
+    SHOWN.contains(&text) || text.strip_prefix(b"audio/").is_some_and(is_audio)
+}
+
+/// Writes the headers of a fetch of the file, or of a part of it.
+pub(super) fn file(headers: &mut HeaderMap, info: &BlobInfo, request: &request::Parts) {
+    let content_type = info.content_type.clone();
+    let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    if !is_shown(&content_type) {
+        headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.typed_insert(AcceptRanges::bytes());
+    // Of the whole file, also where the answer is a part of it.
+    if let Some(digest) = info.digest.and_then(|digest| digest.repr_digest()) {
+        headers.insert(HeaderName::from_static("repr-digest"), digest);
+    }
+    version(headers, info, request);
+}
+
+/// Writes the headers that a 304 repeats.
+pub(super) fn version(headers: &mut HeaderMap, info: &BlobInfo, request: &request::Parts) {
+    if let Some(etag) = &info.etag {
+        headers.insert(header::ETAG, etag.clone());
+    }
+    if let Some(modified) = dates::last_modified(info, SystemTime::now()) {
+        headers.typed_insert(LastModified::from(modified));
+    }
+    // A credential in the path does not keep a shared cache from storing the answer. A client that is known by its
+    // address alone has none: what a cache on its host stores, others read who are not at that address.
+    let by_address = request.extensions.get::<Grant>().is_some_and(Grant::is_by_address);
+    let policy = if by_address { "no-store" } else { "private, no-cache" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(policy));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_only_what_cannot_run() {
+        for shown in [
+            "audio/mpeg",
+            "audio/x-wav",
+            "audio/vnd.wave",
+            "image/png",
+            "video/mp4",
+            "application/pdf",
+            "text/plain",
+            "text/plain; charset=utf-8",
+        ] {
+            assert!(is_shown(&HeaderValue::from_static(shown)), "{shown}");
+        }
+        for saved in [
+            &b"text/html"[..],
+            b"text/xsl",
+            b"text/rdf",
+            b"application/xslt+xml",
+            b"multipart/x-mixed-replace",
+            b"multipart/related",
+            b"message/rfc822",
+            b"image/svg+xml",
+            b"audio/x+xml",
+            b"audio/",
+            b"audio/mpeg,text/html",
+            b"audio/mpeg, text/html",
+            b"audio/mpeg;text/html",
+            b"audio/mpeg; charset=text/html",
+            b"Audio/mpeg",
+            b"IMAGE/PNG",
+            b"image/png ",
+            b"text/plain; charset=utf-7",
+            b"text/plain; charset=utf-8, text/html",
+            b"audio/x-\xe9",
+            b"application/octet-stream",
+            b"",
+        ] {
+            assert!(
+                !is_shown(&HeaderValue::from_bytes(saved).unwrap()),
+                "{}",
+                saved.escape_ascii()
+            );
+        }
+    }
+}
