@@ -32,23 +32,26 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Precondition {
-    if_match: Option<Tags>,
-    if_none_match: Option<Tags>,
-    if_unmodified_since: Option<SystemTime>,
+    /// `If-Match`.
+    one_of: Option<Tags>,
+    /// `If-None-Match`.
+    none_of: Option<Tags>,
+    /// `If-Unmodified-Since`.
+    unmodified_since: Option<SystemTime>,
 }
 
 impl Precondition {
     pub(crate) const NONE: Self = Self {
-        if_match: None,
-        if_none_match: None,
-        if_unmodified_since: None,
+        one_of: None,
+        none_of: None,
+        unmodified_since: None,
     };
 
     /// Only if nothing is stored under the key: `If-None-Match: *`.
     #[must_use]
     pub fn if_absent() -> Self {
         Self {
-            if_none_match: Some(Tags::Any),
+            none_of: Some(Tags::Any),
             ..Self::NONE
         }
     }
@@ -58,7 +61,7 @@ impl Precondition {
     #[must_use]
     pub fn if_match(etag: &HeaderValue) -> Self {
         Self {
-            if_match: Some(Tags::List(Tag::parse(etag.as_bytes()).into_iter().collect())),
+            one_of: Some(Tags::List(Tag::parse(etag.as_bytes()).into_iter().collect())),
             ..Self::NONE
         }
     }
@@ -74,9 +77,9 @@ impl Precondition {
             })
         };
         Ok(Self {
-            if_match: tags(&header::IF_MATCH)?,
-            if_none_match: tags(&header::IF_NONE_MATCH)?,
-            if_unmodified_since: if_unmodified_since(headers),
+            one_of: tags(&header::IF_MATCH)?,
+            none_of: tags(&header::IF_NONE_MATCH)?,
+            unmodified_since: if_unmodified_since(headers),
         })
     }
 
@@ -90,12 +93,8 @@ impl Precondition {
     #[must_use]
     pub fn allows(&self, current: Option<&BlobInfo>) -> bool {
         let is_listed = |tags: &Tags| current.is_some_and(|info| tags.have(info, Comparison::Weak));
-        is_unchanged(
-            self.if_match.as_ref(),
-            self.if_unmodified_since,
-            current,
-            SystemTime::now(),
-        ) && !self.if_none_match.as_ref().is_some_and(is_listed)
+        is_unchanged(self.one_of.as_ref(), self.unmodified_since, current, SystemTime::now())
+            && !self.none_of.as_ref().is_some_and(is_listed)
     }
 
     /// [`ErrorKind::PreconditionFailed`] if an upload may not be stored where there is this file, or none.
