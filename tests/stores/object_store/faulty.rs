@@ -61,6 +61,8 @@ pub(crate) enum Fault {
     TagsAreDigests,
     /// It stores whatever the condition is.
     IgnoresConditions,
+    /// Between a look at an object and each conditional put of it, another upload is stored there.
+    Rival,
     /// As `LostAnswer`, but only under a name that a key has.
     LostAnswerToUpload,
     /// Its client sends a request again whose answer got lost, and passes on the second answer.
@@ -225,6 +227,10 @@ impl ObjectStore for Faulty {
         }
         if self.fault == Fault::IgnoresConditions {
             options.mode = PutMode::Overwrite;
+        }
+        let is_rivalled = self.fault == Fault::Rival && options.mode != PutMode::Overwrite;
+        if is_rivalled && !location.as_ref().starts_with('%') {
+            self.engine.put(location, PutPayload::from_static(b"rival")).await?;
         }
         if self.fault == Fault::Repeats && !location.as_ref().starts_with('%') {
             let _ = self.engine.put_opts(location, payload.clone(), options.clone()).await;

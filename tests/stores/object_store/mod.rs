@@ -411,6 +411,22 @@ async fn an_upload_with_a_condition_is_one_conditional_put() {
     assert_eq!(read(&store).await.unwrap(), "second");
 }
 
+/// Whatever was found before, the engine stores an upload only on the version for which the condition was evaluated.
+#[tokio::test]
+async fn a_condition_is_decided_by_the_engine() {
+    let store = ObjectStoreBlobs::new(Faulty::new(Fault::Rival));
+    let error = store.put(creation("new")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error:?}");
+    assert_eq!(read(&store).await.unwrap(), "rival");
+    store.put(upload("old")).await.unwrap();
+    assert_eq!(read(&store).await.unwrap(), "old");
+    let etag = store.head(&key()).await.unwrap().etag.unwrap();
+    let update = upload("new").with_precondition(Precondition::if_match(&etag));
+    let error = store.put(update).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error:?}");
+    assert_eq!(read(&store).await.unwrap(), "rival");
+}
+
 /// What the engine cannot decide is refused, not raced.
 #[tokio::test]
 async fn refuses_a_condition_that_the_engine_does_not_enforce() {
