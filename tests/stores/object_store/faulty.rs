@@ -147,7 +147,7 @@ impl Faulty {
             meta,
             range,
             attributes,
-            extensions: Default::default(),
+            extensions: http::Extensions::default(),
         })
     }
 
