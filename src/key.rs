@@ -96,6 +96,18 @@ impl BlobKey {
         }
     }
 
+    /// A copy that shares nothing with the request it came from.
+    ///
+    /// A key that was found in a fetch shares its segments with the whole target of the request. Keep a detached copy
+    /// wherever a key outlives its request, so that it takes no more memory than its own segments.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            shared: self.slice().into(),
+            len: self.len,
+        }
+    }
+
     /// The decoded segments, in order.
     #[must_use]
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
@@ -372,6 +384,16 @@ mod tests {
         );
         let one = path("call_recording_1.mp3").unwrap();
         assert_eq!((one.account_id(), one.attachment()), (None, "call_recording_1.mp3"));
+    }
+
+    #[test]
+    fn a_detached_key_holds_only_its_own_segments() {
+        let candidates = Candidates::from_path(&format!("a/{}", "x/".repeat(30))).unwrap();
+        let shortest = candidates.iter().last().unwrap();
+        assert_eq!(shortest.shared.len(), 31);
+        let detached = shortest.detached();
+        assert_eq!(detached, *shortest);
+        assert_eq!(detached.shared.len(), 1);
     }
 
     #[test]
