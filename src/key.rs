@@ -19,6 +19,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// - 1 to [`MAX_SEGMENTS`](Self::MAX_SEGMENTS) segments, none empty (empty ones in a target are dropped: KAZOO
 ///   sends `//` after a folder with a trailing slash);
 /// - each at most [`MAX_SEGMENT_LEN`](Self::MAX_SEGMENT_LEN) bytes of UTF-8, without NUL or control characters;
+/// - at most [`MAX_LEN`](Self::MAX_LEN) bytes in all;
 /// - none exactly `.` or `..`.
 ///
 /// A segment is decoded exactly once, after splitting: `%2F` in a name is data and never a separator. There is
@@ -50,9 +51,15 @@ impl BlobKey {
     /// More than a file name holds: a `field_list` can make a whole JSON object a segment.
     pub const MAX_SEGMENT_LEN: usize = 1024;
 
+    /// The most bytes a key has: its decoded segments, joined with slashes.
+    ///
+    /// Half of what a path may have on most systems, so that a file with the longest key can still be copied, backed up
+    /// and removed with the usual tools.
+    pub const MAX_LEN: usize = 2048;
+
     /// The key of a percent-encoded path: split at `/`, empty segments dropped, each of the rest decoded once.
     pub fn from_path(path: &str) -> Result<Self> {
-        Self::new(decode(path, Self::MAX_SEGMENTS)?)
+        Self::new(decode(path, 1)?)
     }
 
     /// The key of these decoded segments.
@@ -61,11 +68,11 @@ impl BlobKey {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let mut checked = Vec::with_capacity(4);
+        let mut checked = Checked::new(1);
         for segment in segments {
-            push(&mut checked, segment.as_ref(), Self::MAX_SEGMENTS)?;
+            checked.push(segment.as_ref())?;
         }
-        Self::new(checked)
+        Self::new(checked.segments)
     }
 
     fn new(segments: Vec<Box<str>>) -> Result<Self> {
@@ -152,42 +159,68 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidKey, message)
 }
 
-/// Splits `path` and then decodes each segment, `most` of them at most.
-fn decode(path: &str, most: usize) -> Result<Vec<Box<str>>> {
-    let mut segments = Vec::with_capacity(4);
+/// Splits `path` and then decodes each segment; together they are at most as long as `keys` keys.
+fn decode(path: &str, keys: usize) -> Result<Vec<Box<str>>> {
+    let mut checked = Checked::new(keys);
     for encoded in path.split('/').filter(|segment| !segment.is_empty()) {
         let segment = percent_decode_str(encoded).decode_utf8().map_err(|error| {
-            let position = segments.len() + 1;
+            let position = checked.segments.len() + 1;
             let message = format!("segment {position} of the path is not UTF-8; percent-encode the UTF-8 of the name");
             invalid(message).with_source(error)
         })?;
-        push(&mut segments, &segment, most)?;
+        checked.push(&segment)?;
     }
-    Ok(segments)
+    Ok(checked.segments)
 }
 
-/// Appends `segment` if it holds the rules.
-fn push(segments: &mut Vec<Box<str>>, segment: &str, most: usize) -> Result<()> {
-    let position = segments.len() + 1;
-    if position > most {
-        return Err(invalid(format!(
-            "the path has more than {} segments",
-            BlobKey::MAX_SEGMENTS
-        )));
+/// Segments that hold the rules.
+struct Checked {
+    segments: Vec<Box<str>>,
+    /// How many bytes they have, joined with slashes, and a slash behind the last one.
+    len: usize,
+    /// How many keys they may make.
+    keys: usize,
+}
+
+impl Checked {
+    fn new(keys: usize) -> Self {
+        Self {
+            segments: Vec::with_capacity(4),
+            len: 0,
+            keys,
+        }
     }
-    let broken = if segment.is_empty() {
-        "is empty"
-    } else if segment == "." || segment == ".." {
-        "is `.` or `..`, which would name another directory; rename the file"
-    } else if segment.len() > BlobKey::MAX_SEGMENT_LEN {
-        "is longer than 1024 bytes"
-    } else if segment.chars().any(char::is_control) {
-        "has a NUL or another control character"
-    } else {
-        segments.push(segment.into());
-        return Ok(());
-    };
-    Err(invalid(format!("segment {position} of the path {broken}")))
+
+    /// Appends `segment` if it holds the rules.
+    fn push(&mut self, segment: &str) -> Result<()> {
+        let position = self.segments.len() + 1;
+        if position > self.keys * BlobKey::MAX_SEGMENTS {
+            return Err(invalid(format!(
+                "the path has more than {} segments",
+                BlobKey::MAX_SEGMENTS
+            )));
+        }
+        let broken = if segment.is_empty() {
+            "is empty"
+        } else if segment == "." || segment == ".." {
+            "is `.` or `..`, which would name another directory; rename the file"
+        } else if segment.len() > BlobKey::MAX_SEGMENT_LEN {
+            "is longer than 1024 bytes"
+        } else if segment.chars().any(char::is_control) {
+            "has a NUL or another control character"
+        } else {
+            self.len += segment.len() + 1;
+            if self.len > self.keys * (BlobKey::MAX_LEN + 1) {
+                return Err(invalid(format!(
+                    "the path is longer than {} bytes, decoded; shorten the names in it",
+                    BlobKey::MAX_LEN
+                )));
+            }
+            self.segments.push(segment.into());
+            return Ok(());
+        };
+        Err(invalid(format!("segment {position} of the path {broken}")))
+    }
 }
 
 impl PartialEq for BlobKey {
@@ -260,14 +293,17 @@ impl Candidates {
     /// ```
     pub fn from_path(path: &str) -> Result<Self> {
         // The longest key there is may come doubled, and is still found.
-        let segments = decode(path, 2 * BlobKey::MAX_SEGMENTS)?;
-        let whole = BlobKey::new(segments)?;
-        let len = whole.len;
-        let (front, back) = whole.slice().split_at(len / 2);
-        let half = (front == back).then_some(len / 2);
-        let others = (1..=len.min(BlobKey::MAX_SEGMENTS))
-            .rev()
-            .filter(|len| Some(*len) != half);
+        let whole = BlobKey::new(decode(path, 2)?)?;
+        let (front, back) = whole.slice().split_at(whole.len / 2);
+        let half = (front == back).then_some(front.len());
+        let lens = whole.slice().iter().scan(0, |len, segment| {
+            *len += segment.len() + 1;
+            Some(*len - 1)
+        });
+        let keys = lens
+            .take(BlobKey::MAX_SEGMENTS)
+            .take_while(|len| *len <= BlobKey::MAX_LEN);
+        let others = (1..=keys.count()).rev().filter(|len| Some(*len) != half);
         Ok(Self(
             half.into_iter().chain(others).map(|len| whole.prefix(len)).collect(),
         ))
@@ -357,6 +393,9 @@ mod tests {
         assert!(path(&"x".repeat(1024)).is_ok());
         assert!(rule(&"x/".repeat(33)).contains("32"));
         assert!(path(&"x/".repeat(32)).is_ok());
+        let longest = format!("{}/{}", "x".repeat(1024), "y".repeat(1023));
+        assert!(path(&longest).is_ok());
+        assert!(rule(&format!("{longest}y")).contains("longer than 2048 bytes"));
         assert!(BlobKey::from_segments(["a", ""]).is_err());
     }
 
@@ -410,5 +449,14 @@ mod tests {
         assert_eq!(of("A"), ["A"]);
         assert_eq!(of(&"x/".repeat(64)).len(), 32);
         assert!(Candidates::from_path(&"x/".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn finds_the_longest_key_at_its_doubled_path() {
+        let longest = format!("{}/{}", "x".repeat(1024), "y".repeat(1023));
+        let candidates = Candidates::from_path(&format!("{longest}/{longest}")).unwrap();
+        assert_eq!(candidates.first().to_string(), longest);
+        assert!(candidates.iter().all(|key| path(&key.to_string()).is_ok()));
+        assert!(Candidates::from_path(&format!("{longest}/{longest}/z")).is_err());
     }
 }

@@ -490,6 +490,8 @@ fn safe(key: &BlobKey) -> Result<(), TestCaseError> {
         prop_assert!(!segment.chars().any(char::is_control), "{:?}", segment);
         prop_assert!(segment.len() <= BlobKey::MAX_SEGMENT_LEN);
     }
+    let len: usize = key.segments().map(|segment| segment.len() + 1).sum();
+    prop_assert!(len <= BlobKey::MAX_LEN + 1);
     Ok(())
 }
 

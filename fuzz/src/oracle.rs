@@ -184,17 +184,19 @@ fn is_textual(content_type: &HeaderValue) -> bool {
     exact || essence.starts_with("text/") || essence.ends_with("+json") || essence.ends_with("+xml")
 }
 
-/// The segments that a path names, if each holds the rules and there are at most `most`.
+/// The segments that a path names, if each holds the rules and they are at most as long as `keys` keys.
 #[must_use]
-pub fn segments(path: &str, most: usize) -> Option<Vec<String>> {
+pub fn segments(path: &str, keys: usize) -> Option<Vec<String>> {
     let segments: Option<Vec<String>> = path
         .split('/')
         .filter(|segment| !segment.is_empty())
         .map(|segment| String::from_utf8(unescape(segment.as_bytes())).ok())
         .collect();
     let segments = segments?;
-    let count = (1..=most).contains(&segments.len());
-    (count && segments.iter().all(|segment| is_segment(segment))).then_some(segments)
+    let count = (1..=keys * BlobKey::MAX_SEGMENTS).contains(&segments.len());
+    let len: usize = segments.iter().map(|segment| segment.len() + 1).sum();
+    let fits = count && len <= keys * (BlobKey::MAX_LEN + 1);
+    (fits && segments.iter().all(|segment| is_segment(segment))).then_some(segments)
 }
 
 fn is_segment(segment: &str) -> bool {
@@ -223,6 +225,7 @@ pub fn unescape(text: &[u8]) -> Vec<u8> {
 /// Every segment of `key` is one that cannot name another place.
 pub fn assert_safe(key: &BlobKey) {
     assert!((1..=BlobKey::MAX_SEGMENTS).contains(&key.segments().count()), "{key}");
+    assert!(key.segments().map(|segment| segment.len() + 1).sum::<usize>() <= BlobKey::MAX_LEN + 1, "{key}");
     for segment in key.segments() {
         assert!(!segment.is_empty() && is_segment(segment), "{key}");
     }
