@@ -917,33 +917,41 @@ mod fs {
     use super::*;
     use kazoo_storage::FsStore;
 
-    /// A directory cannot be where a file is, nor a file where a directory is.
+    /// A file and a file beneath it are two files, in whichever order they come.
     #[tokio::test]
-    async fn a_file_in_the_place_of_a_directory_is_409_with_both_names() {
+    async fn stores_a_file_and_a_file_beneath_it() {
         for front in FRONTS {
             let root = tempfile::tempdir().unwrap();
             let server = Server::start(front, "/prefix", KazooStorage::new(FsStore::open(root.path()).unwrap())).await;
             let mut connection = Connection::open(server.address).await;
-            let file = "/prefix/ACC/DOC";
-            assert_eq!(connection.exchange(&put(file, "a file"), Pace::Whole).await.status, 201);
-            let below = connection
+            let paths = ["/ACC/DOC", "/ACC/DOC/ATT.mp3", "/SYS/DOC.1/ATT.mp3", "/SYS/DOC.1"]
+                .map(|path| format!("/prefix{path}"));
+            for path in &paths {
+                assert_eq!(connection.exchange(&put(path, path), Pace::Whole).await.status, 201);
+            }
+            for path in &paths {
+                let kept = connection.exchange(&kazoo_fetch(path.as_bytes()), Pace::Whole).await;
+                assert_eq!(kept.body, path.as_bytes());
+            }
+        }
+    }
+
+    /// Something that somebody put into the root by hand is not replaced.
+    #[tokio::test]
+    async fn a_directory_in_the_place_of_a_file_is_409_and_named() {
+        for front in FRONTS {
+            let root = tempfile::tempdir().unwrap();
+            let server = Server::start(front, "/prefix", KazooStorage::new(FsStore::open(root.path()).unwrap())).await;
+            let mut connection = Connection::open(server.address).await;
+            std::fs::create_dir_all(root.path().join("ACC/DOC/ATT.mp3")).unwrap();
+            let refused = connection
                 .exchange(&put("/prefix/ACC/DOC/ATT.mp3", "ID3"), Pace::Whole)
                 .await;
-            let message = below.refusal(409);
-            assert!(message.contains("ACC/DOC/ATT.mp3"), "{message}");
-            assert!(message.replace("ACC/DOC/ATT.mp3", "").contains("ACC/DOC"), "{message}");
-            let kept = connection.exchange(&kazoo_fetch(file.as_bytes()), Pace::Whole).await;
-            assert_eq!(kept.body, b"a file");
-
-            let deep = "/prefix/SYS/DOC/ATT.mp3";
-            assert_eq!(connection.exchange(&put(deep, "ID3"), Pace::Whole).await.status, 201);
-            let above = connection
-                .exchange(&put("/prefix/SYS/DOC", "a file"), Pace::Whole)
-                .await;
-            let message = above.refusal(409);
-            assert!(message.contains("SYS/DOC"), "{message}");
-            let kept = connection.exchange(&kazoo_fetch(deep.as_bytes()), Pace::Whole).await;
-            assert_eq!(kept.body, b"ID3");
+            let message = refused.refusal(409);
+            assert!(
+                message.contains("`ACC/DOC/ATT.mp3` in the storage root is a directory"),
+                "{message}"
+            );
         }
     }
 }

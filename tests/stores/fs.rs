@@ -2,10 +2,7 @@
 
 use std::{
     fs,
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{PermissionsExt as _, symlink},
-    },
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
     sync::Arc,
 };
@@ -93,9 +90,9 @@ async fn the_media_is_a_plain_file_beside_its_sidecar() {
             "ACC/",
             "ACC/DOC/",
             "ACC/DOC/.message.mp3.json",
-            "ACC/DOC/.noname.json",
+            "ACC/DOC/.noname%file.json",
             "ACC/DOC/message.mp3",
-            "ACC/DOC/noname"
+            "ACC/DOC/noname%file"
         ]
     );
     assert_eq!(fs::read(root.path().join("ACC/DOC/message.mp3")).unwrap(), b"ID3");
@@ -159,13 +156,13 @@ async fn names_that_a_file_cannot_have_are_encoded() {
     let mut expected = vec![
         "A/".to_owned(),
         "A/%2E.mp3".to_owned(),
-        "A/%2Ehidden".to_owned(),
+        "A/%2Ehidden%file".to_owned(),
         "A/..%2Fup".replace("..", "%2E."),
-        "A/50%25".to_owned(),
+        "A/50%25%file".to_owned(),
         "A/grüße.wav".to_owned(),
         format!("A/{n}%/"),
         format!("A/{n}%/é{}%/", "z".repeat(237)),
-        format!("A/{n}%/é{}%/{}", "z".repeat(237), "z".repeat(63)),
+        format!("A/{n}%/é{}%/{}%file", "z".repeat(237), "z".repeat(63)),
     ];
     expected.sort();
     let mut media = tree(root.path());
@@ -174,42 +171,110 @@ async fn names_that_a_file_cannot_have_are_encoded() {
 }
 
 #[tokio::test]
-async fn a_file_where_a_directory_must_be_is_a_conflict_with_both_names() {
+async fn a_file_and_files_beneath_it_are_stored_apart() {
     let (store, root) = fresh();
-    store.put(upload("ACC/a%2Fb", "file")).await.unwrap();
-    let error = store.put(upload("ACC/a%2Fb/c/d.mp3", "beneath")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict);
-    for name in ["`ACC/a%2Fb`", "`ACC/a%2Fb/c/d.mp3`"] {
-        assert!(error.message().contains(name), "{error}");
+    for path in ["ACC", "ACC/v1.2", "ACC/v1.2/a.mp3", "ACC/v1.2/a.mp3/b"] {
+        store.put(upload(path, "content")).await.unwrap();
     }
-    assert_eq!(read(&store, "ACC/a%2Fb").await, "file");
-    assert_eq!(staged(root.path()), [""; 0]);
+    let mut media = tree(root.path());
+    media.retain(|path| !path.contains("/.") && !path.starts_with('.'));
+    assert_eq!(
+        media,
+        [
+            "ACC%file",
+            "ACC/",
+            "ACC/v1.2",
+            "ACC/v1.2%dir/",
+            "ACC/v1.2%dir/a.mp3",
+            "ACC/v1.2%dir/a.mp3%dir/",
+            "ACC/v1.2%dir/a.mp3%dir/b%file"
+        ]
+    );
 }
 
 #[tokio::test]
-async fn a_directory_where_the_file_must_be_is_a_conflict_with_both_names() {
-    let (store, root) = fresh();
-    let beneath = upload("ACC/DOC/c%25/d.mp3", "beneath").with_metadata(metadata("{}"));
-    store.put(beneath).await.unwrap();
-    let error = store.put(upload("ACC/DOC", "file")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict);
-    for name in ["`ACC/DOC`", "`ACC/DOC/c%25/d.mp3`"] {
-        assert!(error.message().contains(name), "{error}");
+async fn refuses_an_upload_where_somebody_put_something_else_and_leaves_nothing() {
+    for (by_hand, named, is_directory) in [
+        ("ACC/DOC/message.mp3/x", "ACC/DOC/message.mp3", true),
+        ("ACC/DOC/.message.mp3.json/x", "ACC/DOC/.message.mp3.json", true),
+        ("ACC", "ACC", false),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let store = FsStore::open(root.path()).unwrap();
+        let path = root.path().join(by_hand);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "by hand").unwrap();
+        let before = tree(root.path());
+        for _ in 0..2 {
+            let error = store.put(upload("ACC/DOC/message.mp3", "ID3")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+            let what = if is_directory { "is a directory" } else { "is a file" };
+            assert!(
+                error
+                    .message()
+                    .contains(&format!("`{named}` in the storage root {what}")),
+                "{error}"
+            );
+        }
+        let absent = store.head(&key("ACC/DOC/message.mp3")).await.unwrap_err();
+        assert!(absent.is_not_found(), "{absent}");
+        drop(store);
+        // Nor is the refused upload done again.
+        drop(FsStore::open(root.path()).unwrap());
+        assert_eq!(tree(root.path()), before);
+        assert_eq!(staged(root.path()), [""; 0]);
     }
-    assert_eq!(read(&store, "ACC/DOC/c%25/d.mp3").await, "beneath");
-    assert_eq!(staged(root.path()), [""; 0]);
 }
 
+/// With the longest root there is room left for the directory of a backup.
 #[tokio::test]
-async fn empty_directories_are_in_nobodys_way() {
+async fn stores_the_longest_keys_at_paths_that_every_tool_can_use_and_refuses_longer_ones() {
+    const PATH_MAX: usize = 4096;
     let (store, root) = fresh();
-    store.put(upload("ACC/DOC/deep/er/d.mp3", "beneath")).await.unwrap();
-    for name in ["d.mp3", ".d.mp3.json"] {
-        fs::remove_file(root.path().join("ACC/DOC/deep/er").join(name)).unwrap();
+    let mut longest = 0;
+    // Plain names, as many marks as possible, and the escapes that take the most.
+    for unit in ["x", "x.", "%", "/", "%.", "é", "."] {
+        let (mut stored, mut refused) = (0, 0);
+        for count in [2, 32] {
+            for len in [200, 700, 1000, 1500, BlobKey::MAX_LEN] {
+                let each = (len / count).saturating_sub(2).min(1000) / unit.len();
+                let segments = vec![format!("y{}y", unit.repeat(each)); count];
+                let Ok(key) = BlobKey::from_segments(&segments) else {
+                    continue;
+                };
+                let before = tree(root.path());
+                match store.put(Upload::new(key.clone(), "content")).await {
+                    Ok(_) => {
+                        stored += 1;
+                        let doubled = kazoo_storage::Candidates::from_path(&format!("{key}/{key}")).unwrap();
+                        store.head(doubled.first()).await.unwrap();
+                        longest = tree(root.path()).iter().map(String::len).fold(longest, usize::max);
+                        BlobCatalog::delete(&store, &key).await.unwrap();
+                    }
+                    Err(error) => {
+                        refused += 1;
+                        assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");
+                        assert!(store.head(&key).await.unwrap_err().is_not_found());
+                    }
+                }
+                assert_eq!(tree(root.path()), before);
+                assert_eq!(staged(root.path()), [""; 0]);
+            }
+        }
+        assert!(stored > 0, "{unit}");
+        assert_eq!(refused > 0, unit.contains(['%', '/']), "{unit}");
     }
-    fs::create_dir(root.path().join("ACC/DOC/other")).unwrap();
-    assert_eq!(store.put(upload("ACC/DOC", "file")).await.unwrap(), Stored::Created);
-    assert_eq!(read(&store, "ACC/DOC").await, "file");
+    let longest_root = 1024;
+    assert!((2300..=PATH_MAX - longest_root - 512).contains(&longest), "{longest}");
+}
+
+#[test]
+fn refuses_a_root_whose_path_is_too_long() {
+    let root = tempfile::tempdir().unwrap();
+    let deep = root.path().join("d/".repeat(500)).join("x".repeat(100));
+    let error = FsStore::open(&deep).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains("at most 1024"), "{error}");
 }
 
 #[tokio::test]
@@ -263,7 +328,6 @@ async fn a_link_is_never_followed_wherever_it_is() {
         "REAL/DOC/new.mp3",
         "REAL/precious.mp3",
         "REAL/dangling.mp3",
-        "REAL/precious.mp3/beneath",
     ] {
         let put = store.put(upload(path, "changed")).await.map(drop);
         let get = store.get(&key(path), None).await.map(drop);
@@ -303,7 +367,8 @@ async fn a_link_in_place_of_a_sidecar_is_neither_read_nor_written_through() {
 async fn what_is_neither_file_nor_directory_is_refused_and_does_not_hang() {
     let (store, root) = fresh();
     let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket.mp3")).unwrap();
-    for path in ["socket.mp3", "socket.mp3/beneath"] {
+    let _other = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
+    for path in ["socket.mp3", "socket/beneath"] {
         let error = store.put(upload(path, "content")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
         let error = store.get(&key(path), None).await.map(drop).unwrap_err();
@@ -630,22 +695,6 @@ async fn files_are_for_owner_and_group() {
         let mode = fs::metadata(root.path().join(path)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777 & !at_most, 0, "{path} has mode {mode:o}");
     }
-}
-
-#[tokio::test]
-async fn a_name_that_is_not_utf8_in_the_way_is_still_a_conflict() {
-    let (store, root) = fresh();
-    fs::create_dir(root.path().join("ACC")).unwrap();
-    let odd = root.path().join("ACC").join(std::ffi::OsStr::from_bytes(b"\xff"));
-    if fs::write(&odd, "").is_err() {
-        return; // A file system that holds UTF-8 only.
-    }
-    let error = store.put(upload("ACC", "file")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    fs::remove_file(&odd).unwrap();
-    fs::create_dir(&odd).unwrap();
-    store.put(upload("ACC", "file")).await.unwrap();
-    assert_eq!(read(&store, "ACC").await, "file");
 }
 
 /// Flips one bit of the file at `path`, as a disk does: nothing else about it changes.

@@ -137,6 +137,44 @@ pub async fn a_deleted_file_is_gone(store: impl BlobCatalog) {
     assert_eq!(found, None, "{contract}: the old metadata is left");
 }
 
+/// A file and files beneath it are listed each, and deleting one leaves the other.
+pub async fn a_file_and_files_beneath_it_are_listed_and_deleted_apart(store: impl BlobCatalog) {
+    let paths = ["ACC/a", "ACC/a/b", "ACC/v1.2", "ACC/v1.2/c.mp3"];
+    for (first, second) in [(0, 1), (1, 0), (2, 3), (3, 2)] {
+        let pair = [paths[first], paths[second]];
+        let samples = [Sample::new(1, 70), Sample::new(2, 80)];
+        for (path, sample) in pair.iter().zip(&samples) {
+            sample.put(&store, &key(path)).await;
+        }
+        let mut both = pair.map(str::to_owned);
+        both.sort();
+        assert_eq!(
+            keys(&store, None).await,
+            both,
+            "a file and one beneath it are both listed"
+        );
+        assert_eq!(keys(&store, Some("ACC")).await, both);
+        let above = both[0].as_str();
+        assert_eq!(
+            keys(&store, Some(above)).await,
+            both[1..],
+            "a file is not beneath itself"
+        );
+        store.delete(&key(pair[0])).await.expect("a file can be deleted");
+        assert_absent(&store, &key(pair[0]), "a deleted file is gone").await;
+        samples[1]
+            .assert_under(
+                &store,
+                &key(pair[1]),
+                "deleting a file leaves one above or beneath it alone",
+            )
+            .await;
+        assert_eq!(keys(&store, None).await, [pair[1]]);
+        store.delete(&key(pair[1])).await.expect("a file can be deleted");
+        assert_eq!(keys(&store, None).await, [""; 0]);
+    }
+}
+
 /// A reader that has begun before a file is deleted reads it to its end, or its body ends with an error.
 pub async fn a_reader_of_a_deleted_file_is_not_deceived(store: impl BlobCatalog) {
     for len in [1_000, 3 << 20] {

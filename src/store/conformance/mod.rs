@@ -85,7 +85,7 @@ macro_rules! conformance_tests {
                 a_slow_reader_is_not_given_the_new_file
                 every_name_is_stored_as_it_is_or_refused
                 different_keys_are_different_files
-                a_key_beneath_another_is_stored_or_a_conflict
+                a_key_beneath_another_is_stored_beside_it
             }
         }
     };
@@ -120,6 +120,7 @@ macro_rules! catalog_conformance_tests {
                 every_file_is_listed_beneath_its_prefixes
                 an_entry_says_when_its_file_was_stored
                 an_upload_under_way_is_not_listed
+                a_file_and_files_beneath_it_are_listed_and_deleted_apart
                 a_deleted_file_is_gone
                 a_reader_of_a_deleted_file_is_not_deceived
             }

@@ -19,7 +19,7 @@ use super::{
     FsStore, Inner, blocking,
     error::failed,
     journal::{Change, Content},
-    name::{self, KeyPath, Obstacle},
+    name::{self, KeyPath},
     tree::{self, Found, Tree},
     version::Version,
 };
@@ -108,20 +108,13 @@ pub(super) fn walk<E: From<Error>>(
     prefix: Option<&BlobKey>,
     visit: &mut impl FnMut(&[String], Visited<'_>) -> Result<(), E>,
 ) -> Result<bool, E> {
-    let mut names = Vec::new();
     let Some(prefix) = prefix else {
-        below(tree.root(), &mut names, visit)?;
+        below(tree.root(), &mut Vec::new(), visit)?;
         return Ok(true);
     };
-    let path = KeyPath::of(prefix);
-    let Some(above) = tree.find(&path)? else {
+    let Some((dir, mut names)) = tree.find_beneath(prefix)? else {
         return Ok(false);
     };
-    let Found::Directory(dir) = tree::open(&above, &path.file.text)? else {
-        return Ok(false);
-    };
-    names.extend(path.dirs.iter().map(|name| name.text.to_string()));
-    names.push(path.file.text.into_owned());
     below(&dir, &mut names, visit)?;
     Ok(true)
 }
@@ -195,13 +188,12 @@ fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
     let Some(dir) = store.tree.find(&path)? else {
         return Ok(());
     };
-    let version = match tree::open(&dir, &path.file.text)? {
+    let version = match tree::open(&dir, &path.file)? {
         Found::File(_, stat) => Version::of(&stat).map_err(|error| failed("look at what is stored", error))?,
         // Of media that was removed by hand, the sidecar may be left.
         Found::Absent => return unlink(&dir, &path),
         Found::Directory(_) => return Ok(()),
-        Found::Symlink => return Err(path.obstacle(&path.file, Obstacle::Symlink)),
-        Found::Other => return Err(path.obstacle(&path.file, Obstacle::Other)),
+        found => return Err(path.obstacle(&path.relative(&path.file), tree::obstacle(found))),
     };
     let change = Change {
         key,
@@ -230,7 +222,7 @@ pub(super) fn delete_again(tree: &Tree, key: &BlobKey, stays: impl Fn(SystemTime
     let Some(dir) = dir else {
         return Ok(());
     };
-    match tree::open(&dir, &path.file.text)? {
+    match tree::open(&dir, &path.file)? {
         Found::File(_, stat) => {
             let version = Version::of(&stat).map_err(|error| failed("look at what is stored", error))?;
             if stays(version.modified) {
@@ -247,7 +239,7 @@ pub(super) fn delete_again(tree: &Tree, key: &BlobKey, stays: impl Fn(SystemTime
 /// Removes media and sidecar, in this order: without its media, a sidecar is none, and a reader that finds no sidecar can
 /// see that the media is gone.
 fn unlink(dir: &File, path: &KeyPath<'_>) -> Result<()> {
-    for name in [&*path.file.text, &name::sidecar(&path.file.text)] {
+    for name in [&*path.file, &path.sidecar()] {
         match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(failed("delete a file", errno)),

@@ -23,7 +23,8 @@ use super::{
     Inner,
     error::failed,
     journal::{Change, Content},
-    name::{self, KeyPath, Obstacle},
+    name::KeyPath,
+    read,
     sidecar::{self, Facts},
     stage::Staged,
     tree::{self, Found},
@@ -123,7 +124,7 @@ fn replace(
     if let Err(error) = put_media(&dir, path, media) {
         if old.content.is_none() {
             // It is about nothing. Nobody can be told of a failure, and the next upload writes over it.
-            let _ = rustix::fs::unlinkat(&*dir, name::sidecar(&path.file.text), AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&*dir, path.sidecar(), AtFlags::empty());
         }
         return Err(error);
     }
@@ -136,13 +137,13 @@ fn replace(
 
 pub(super) fn put_sidecar(dir: &File, path: &KeyPath<'_>, sidecar: &mut Staged) -> Result<()> {
     sidecar
-        .move_to(dir, &name::sidecar(&path.file.text))
+        .move_to(dir, &path.sidecar())
         .map_err(|errno| failed("move a sidecar to its place", errno))
 }
 
 /// The one instant at which the key changes.
 pub(super) fn put_media(dir: &File, path: &KeyPath<'_>, media: &mut Staged) -> Result<()> {
-    media.move_to(dir, &path.file.text).map_err(|errno| match errno {
+    media.move_to(dir, &path.file).map_err(|errno| match errno {
         // A directory came into being after the look at what is there; the next attempt says what is in it.
         Errno::ISDIR => tree::gone(),
         errno => failed("move an upload to its place", errno),
@@ -157,24 +158,20 @@ pub(super) struct Old {
 
 impl Old {
     pub(super) fn look(path: &KeyPath<'_>, dir: &File) -> Result<Self> {
-        let version = match tree::open(dir, &path.file.text)? {
+        let version = match tree::open(dir, &path.file)? {
             Found::Absent => None,
             Found::File(_, stat) => {
                 Some(Version::of(&stat).map_err(|error| failed("look at what is stored already", error))?)
             }
-            Found::Directory(found) => {
-                let mut names: Vec<_> = path.dirs.iter().map(|name| name.text.to_string()).collect();
-                names.push(path.file.text.to_string());
-                if let Some(other) = tree::first_below(&found, &mut names)? {
-                    return Err(path.obstacle(&path.file, Obstacle::Beneath(other)));
-                }
-                tree::remove_empty(dir, &*path.file.text)?;
-                return Err(tree::gone());
-            }
-            Found::Symlink => return Err(path.obstacle(&path.file, Obstacle::Symlink)),
-            Found::Other => return Err(path.obstacle(&path.file, Obstacle::Other)),
+            found => return Err(path.obstacle(&path.relative(&path.file), tree::obstacle(found))),
         };
-        let sidecar = super::read::sidecar(dir, &path.file.text)?;
+        let sidecar = match tree::open(dir, &path.sidecar())? {
+            // Everything else gives way.
+            found @ Found::Directory(_) => {
+                return Err(path.obstacle(&path.relative(&path.sidecar()), tree::obstacle(found)));
+            }
+            found => read::sidecar(found)?,
+        };
         let content = version.map(|version| {
             let facts = sidecar.as_deref().and_then(|text| sidecar::read(text, version));
             (version, facts.unwrap_or_default())

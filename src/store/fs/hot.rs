@@ -11,7 +11,7 @@ use quick_cache::{Weighter, sync::Cache};
 
 use super::{
     cached::{self, Stamp},
-    name::{self, KeyPath},
+    name::KeyPath,
 };
 use crate::{
     body::Body,
@@ -100,11 +100,11 @@ impl HotFiles {
         let path = KeyPath::of(key);
         let file = HotFile {
             media: Known {
-                path: path.relative(&path.file.text),
+                path: path.relative(&path.file),
                 stamp: Some(stamps.media),
             },
             sidecar: Known {
-                path: path.relative(&name::sidecar(&path.file.text)),
+                path: path.relative(&path.sidecar()),
                 stamp: stamps.sidecar,
             },
             info: info.clone(),

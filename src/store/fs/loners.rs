@@ -68,7 +68,7 @@ fn is_still_alone(tree: &Tree, names: &[String]) -> Result<bool> {
 fn is_alone(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
     let is_file = |name: &str| -> Result<bool> { Ok(matches!(tree::open(dir, name)?, Found::File(..))) };
     // The sidecar first: one that is deleted has lost its media before.
-    Ok(is_file(&name::sidecar(&path.file.text))? && !is_file(&path.file.text)?)
+    Ok(is_file(&path.sidecar())? && !is_file(&path.file)?)
 }
 
 #[cfg(test)]

@@ -32,7 +32,10 @@ use http_body_util::BodyExt as _;
 use tokio::task::JoinError;
 
 pub use self::scrub::{Damage, FsScrub, Scrubbed, Verdict};
-use self::{error::failed, hot::HotFiles, journal::Journal, locks::Locks, sidecar::Facts, stage::Staged, tree::Tree};
+use self::{
+    error::failed, hot::HotFiles, journal::Journal, locks::Locks, name::KeyPath, sidecar::Facts, stage::Staged,
+    tree::Tree,
+};
 use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
 use crate::{
     digest::Digester,
@@ -282,6 +285,7 @@ impl BlobStore for FsStore {
             len,
             precondition,
         } = upload;
+        KeyPath::of(&key).check()?;
         let expected = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(GATHER);
         // Small chunks are copied: kept as they come, each would pin the whole buffer it was cut from.
         let mut gathered = Vec::with_capacity(expected.min(GATHER));

@@ -1,109 +1,134 @@
-//! From a [`BlobKey`] to file names, and back for messages.
+//! From a [`BlobKey`] to file names, and back.
+//!
+//! In every directory the names of files and the names of directories are disjoint: a file's name has a dot, a
+//! directory's name has none, and a mark at the end makes up for what a segment lacks or has. So a file `a` and files
+//! beneath `a` never compete for a name, and no look at the disk is needed to know that.
 
 use std::{borrow::Cow, fmt};
 
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Result},
     key::BlobKey,
 };
 
-/// The longest file name made of a segment, in bytes.
+/// The longest file name made of a segment, in bytes and without its mark.
 ///
-/// A file name holds 255; the rest is room for the dot and the `.json` of a sidecar.
+/// A file name holds 255; the rest is for the mark, the dot and the `.json` of a sidecar.
 const MAX_NAME_LEN: usize = 240;
+
+/// The longest path below the root, in bytes: that of the sidecar.
+///
+/// With the [longest root](MAX_ROOT_LEN) it leaves 512 bytes of the 4096 of a path for the directory that a backup is in.
+const MAX_PATH_LEN: usize = 2560;
+
+/// The longest absolute path of a root, in bytes.
+pub(super) const MAX_ROOT_LEN: usize = 1024;
 
 /// What a file system has at its top, closed to everybody.
 const LOST_AND_FOUND: &str = "lost+found";
+
+/// What a name is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    File,
+    Directory,
+}
+
+impl Kind {
+    /// What is appended to `name` to make it a name of this kind.
+    ///
+    /// A `%` in a name is followed by two hexadecimal digits or by nothing, so no name ends with a mark by itself.
+    fn mark(self, name: &str) -> &'static str {
+        match (self, name.contains('.')) {
+            (Self::File, false) => "%file",
+            (Self::Directory, true) => "%dir",
+            _ => "",
+        }
+    }
+}
 
 /// Where a key's file is, below the root.
 pub(super) struct KeyPath<'a> {
     pub(super) key: &'a BlobKey,
     /// The directories to walk, outermost first.
-    pub(super) dirs: Vec<Name<'a>>,
+    pub(super) dirs: Vec<Cow<'a, str>>,
     /// The file's own name in the last of them.
-    pub(super) file: Name<'a>,
-}
-
-/// One file name, and how many of the key's segments end with it.
-pub(super) struct Name<'a> {
-    pub(super) text: Cow<'a, str>,
-    segments: usize,
+    pub(super) file: Cow<'a, str>,
 }
 
 impl<'a> KeyPath<'a> {
     pub(super) fn of(key: &'a BlobKey) -> Self {
-        let mut names = Vec::with_capacity(key.segments().len());
-        for (position, segment) in key.segments().enumerate() {
-            let segments = position + 1;
-            if is_plain(segment) {
-                let text = Cow::Borrowed(segment);
-                names.push(Name { text, segments });
-            } else {
-                names.extend(encode(segment).into_iter().map(|name| Name {
-                    text: Cow::Owned(name),
-                    segments,
-                }));
-            }
-        }
+        let mut dirs = names(key, Kind::File);
         // A key has a segment, and a segment has a name.
-        let file = names.pop().unwrap_or(Name {
-            text: Cow::Borrowed("%"),
-            segments: 1,
-        });
-        Self { key, dirs: names, file }
+        let file = dirs.pop().unwrap_or(Cow::Borrowed("%"));
+        Self { key, dirs, file }
+    }
+
+    /// The name of the sidecar.
+    pub(super) fn sidecar(&self) -> String {
+        sidecar(&self.file)
     }
 
     /// The path from the root to the file called `name` that is in the directory of this one.
     pub(super) fn relative(&self, name: &str) -> String {
-        let mut path =
-            String::with_capacity(self.dirs.iter().map(|dir| dir.text.len() + 1).sum::<usize>() + name.len());
-        for dir in &self.dirs {
-            path.push_str(&dir.text);
+        let mut path = joined(&self.dirs);
+        if !path.is_empty() {
             path.push('/');
         }
         path.push_str(name);
         path
     }
 
-    /// What stands at `name` is not of the kind that this key needs there.
-    pub(super) fn obstacle(&self, name: &Name<'_>, obstacle: Obstacle) -> Error {
+    /// [`ErrorKind::InvalidKey`] if the path is longer than one that every tool can use.
+    pub(super) fn check(&self) -> Result<()> {
+        let len = self.relative(&self.sidecar()).len();
+        if len > MAX_PATH_LEN {
+            let message = format!(
+                "the name is too long for the storage's file system: its path has {len} bytes of at most \
+                 {MAX_PATH_LEN}, with `%` and `/` in a name counted as three; shorten the path or the file's name"
+            );
+            return Err(Error::new(ErrorKind::InvalidKey, message));
+        }
+        Ok(())
+    }
+
+    /// The error for `obstacle` at the `path` below the root.
+    pub(super) fn obstacle(&self, path: &str, obstacle: Obstacle) -> Error {
         let key = self.key;
-        let upto = BlobKey::from_segments(key.segments().take(name.segments));
-        let at = upto.map_or_else(|_| key.to_string(), |upto| upto.to_string());
         let message = match obstacle {
-            Obstacle::File => format!(
-                "`{key}` cannot be stored: `{at}` is a stored file, and nothing can be stored beneath a file; \
-                 change one of the two names"
-            ),
-            Obstacle::Beneath(other) => format!(
-                "`{key}` cannot be stored: `{other}` is stored beneath it, which makes `{key}` a directory; \
-                 change one of the two names"
-            ),
             Obstacle::Symlink => format!(
-                "`{key}` cannot be used: `{at}` is a symbolic link in the storage root, and links there are never \
+                "`{key}` cannot be used: `{path}` in the storage root is a symbolic link, and links there are never \
                  followed; the operator has to replace it by what it points to"
             ),
-            Obstacle::Other => format!(
-                "`{key}` cannot be used: `{at}` is neither a file nor a directory in the storage root; the operator \
-                 has to remove it"
+            Obstacle::Foreign(what) => format!(
+                "`{key}` cannot be used: `{path}` in the storage root is {what} that the store did not put there; the \
+                 operator has to move it away"
             ),
         };
         Error::new(ErrorKind::Conflict, message)
     }
 }
 
-/// What can be in a file's way.
+/// What can be in the place of a file or directory of the store.
 #[derive(Debug)]
 pub(super) enum Obstacle {
-    /// A file where a directory must be.
-    File,
-    /// A directory where the file must be; this is stored in it.
-    Beneath(String),
     Symlink,
-    /// A FIFO, a socket, a device.
-    Other,
+    /// Something of another kind, as a message names it.
+    Foreign(&'static str),
+}
+
+/// The path that these names make.
+pub(super) fn joined(names: &[Cow<'_, str>]) -> String {
+    let mut path = String::with_capacity(names.iter().map(|name| name.len() + 1).sum());
+    for name in names {
+        if !path.is_empty() {
+            path.push('/');
+        }
+        path.push_str(name);
+    }
+    path
 }
 
 /// The name of the sidecar of the file called `name`.
@@ -111,7 +136,27 @@ pub(super) fn sidecar(name: &str) -> String {
     format!(".{name}.json")
 }
 
-/// Whether a segment is its file name, as nearly all are.
+/// The directories that the files beneath `prefix` are in, outermost first.
+pub(super) fn directories(prefix: &BlobKey) -> Vec<Cow<'_, str>> {
+    names(prefix, Kind::Directory)
+}
+
+/// The names of all segments of `key`, the last of them being of this `kind`.
+fn names(key: &BlobKey, kind: Kind) -> Vec<Cow<'_, str>> {
+    let count = key.segments().len();
+    let mut names = Vec::with_capacity(count);
+    for (position, segment) in key.segments().enumerate() {
+        let kind = if position + 1 == count { kind } else { Kind::Directory };
+        if is_plain(segment) && kind.mark(segment).is_empty() {
+            names.push(Cow::Borrowed(segment));
+        } else {
+            names.extend(encode(segment, kind).into_iter().map(Cow::Owned));
+        }
+    }
+    names
+}
+
+/// Whether a segment is its file name, but for the mark, as nearly all are.
 fn is_plain(segment: &str) -> bool {
     (1..=MAX_NAME_LEN).contains(&segment.len())
         && !segment.starts_with('.')
@@ -119,15 +164,12 @@ fn is_plain(segment: &str) -> bool {
         && segment != LOST_AND_FOUND
 }
 
-/// The file names of one segment: one, or several to nest if it is too long for one.
+/// The file names of one segment: one, or several to nest if it is too long for one. The last of them is of this `kind`.
 ///
-/// `%`, `/` and a leading `.` are percent-encoded and nothing else is, so a `%` is always followed by two digits, but
-/// for the last byte of a name whose segment goes on in the next name. The `l` of `lost+found` is encoded too. No two
-/// lists of segments have the same names.
-fn encode(segment: &str) -> Vec<String> {
-    if segment == LOST_AND_FOUND {
-        return vec![segment.replacen('l', "%6C", 1)];
-    }
+/// `%`, `/` and a leading `.` are percent-encoded and nothing else is, so a `%` is followed by two digits, or begins a
+/// mark, or is the last byte of a directory's name whose segment continues in the next name. The `l` of `lost+found` is
+/// encoded too. No two lists of segments have the same names.
+fn encode(segment: &str, kind: Kind) -> Vec<String> {
     let mut names = Vec::with_capacity(1);
     let mut name = String::with_capacity(segment.len());
     let mut utf8 = [0; 4];
@@ -139,10 +181,11 @@ fn encode(segment: &str) -> Vec<String> {
             '/' => "%2F",
             // Names with a leading dot are the store's own.
             '.' if first => "%2E",
+            'l' if segment == LOST_AND_FOUND => "%6C",
             _ => plain,
         };
         let mut next = written(name.is_empty());
-        // One byte stays free for the mark, unless nothing follows.
+        // One byte stays free for the `%` that continues the segment, unless nothing follows.
         let room = MAX_NAME_LEN - usize::from(rest.peek().is_some());
         if name.len() + next.len() > room {
             name.push('%');
@@ -151,40 +194,52 @@ fn encode(segment: &str) -> Vec<String> {
         }
         name.push_str(next);
     }
+    name.push_str(kind.mark(&name));
     names.push(name);
     names
 }
 
 /// The key whose file has these names below the root; none for a file that is not this store's.
 pub(super) fn key(names: &[String]) -> Option<BlobKey> {
-    let key = BlobKey::from_segments(segments(names)?).ok()?;
-    let path = KeyPath::of(&key);
-    let of_key = path.dirs.iter().chain([&path.file]).map(|name| &*name.text);
-    of_key.eq(names.iter().map(String::as_str)).then_some(key)
+    decode(names, Kind::File)
 }
 
-/// The segments that these names stand for.
+/// The key with these names, of which the last is of this `kind`. It is exact: `names` of the key are these.
+fn decode(names: &[String], kind: Kind) -> Option<BlobKey> {
+    let key = BlobKey::from_segments(segments(names)?).ok()?;
+    let of_key = self::names(&key, kind);
+    of_key.iter().eq(names).then_some(key)
+}
+
+/// The segments that these names stand for, whatever marks they have.
 fn segments(names: &[String]) -> Option<Vec<String>> {
     let mut segments = Vec::with_capacity(names.len());
     let mut segment = String::new();
     for name in names {
-        let (name, goes_on) = name
-            .strip_suffix('%')
-            .map_or((name.as_str(), false), |name| (name, true));
+        let (name, continues) = match name.strip_suffix('%') {
+            Some(name) => (name, true),
+            None => (
+                ["%file", "%dir"]
+                    .iter()
+                    .find_map(|mark| name.strip_suffix(mark))
+                    .unwrap_or(name),
+                false,
+            ),
+        };
         segment.push_str(&percent_decode_str(name).decode_utf8().ok()?);
-        if !goes_on {
+        if !continues {
             segments.push(std::mem::take(&mut segment));
         }
     }
     segment.is_empty().then_some(segments)
 }
 
-/// The key whose file has these names below the root, as a message shows it.
+/// The key whose file or directory has these names below the root, as a message shows it.
 pub(super) struct Decoded<'a>(pub(super) &'a [String]);
 
 impl fmt::Display for Decoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match key(self.0) {
+        match decode(self.0, Kind::File).or_else(|| decode(self.0, Kind::Directory)) {
             Some(key) => key.fmt(f),
             // Somebody else's file.
             None => write!(f, "{:?}", self.0.join("/")),
@@ -194,39 +249,53 @@ impl fmt::Display for Decoded<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
+
+    use proptest::{collection::vec, prelude::*, sample::select, test_runner::RngSeed};
 
     use super::*;
 
-    fn names(key: &BlobKey) -> Vec<String> {
-        let path = KeyPath::of(key);
-        path.dirs
-            .into_iter()
-            .chain([path.file])
-            .map(|name| name.text.into_owned())
-            .collect()
+    fn owned(names: Vec<Cow<'_, str>>) -> Vec<String> {
+        names.into_iter().map(Cow::into_owned).collect()
+    }
+
+    fn of_file(key: &BlobKey) -> Vec<String> {
+        owned(names(key, Kind::File))
     }
 
     #[test]
-    fn only_what_a_file_name_cannot_hold_is_encoded() {
+    fn encodes_only_what_a_file_name_cannot_hold() {
         for (segment, name) in [
             ("message.mp3", "message.mp3"),
             ("with space & ünïcödé;.wav", "with space & ünïcödé;.wav"),
             ("50%.mp3", "50%25.mp3"),
-            ("a/b", "a%2Fb"),
-            ("a\\b", "a\\b"),
-            (".hidden", "%2Ehidden"),
+            ("a/b.c", "a%2Fb.c"),
+            ("a\\b.c", "a\\b.c"),
             ("..mp3", "%2E.mp3"),
+            ("a.%2E", "a.%252E"),
+            ("a.b%file", "a.b%25file"),
+            ("a.b%dir", "a.b%25dir"),
+        ] {
+            assert_eq!(encode(segment, Kind::File), [name]);
+            assert_eq!(encode(segment, Kind::Directory), [format!("{name}%dir")]);
+            assert_eq!(is_plain(segment), segment == name, "{segment}");
+        }
+        for (segment, name) in [
+            ("message", "message"),
+            ("a/b", "a%2Fb"),
+            (".hidden", "%2Ehidden"),
             ("%2E", "%252E"),
             ("lost+found", "%6Cost+found"),
+            ("a%file", "a%25file"),
         ] {
-            assert_eq!(encode(segment), [name]);
+            assert_eq!(encode(segment, Kind::File), [format!("{name}%file")]);
+            assert_eq!(encode(segment, Kind::Directory), [name]);
             assert_eq!(is_plain(segment), segment == name, "{segment}");
         }
     }
 
     #[test]
-    fn a_long_segment_nests_and_no_name_is_too_long_or_cut_inside_an_escape() {
+    fn nests_a_long_segment_in_names_that_are_short_and_end_between_escapes() {
         for segment in [
             "x".repeat(240),
             "x".repeat(241),
@@ -237,27 +306,24 @@ mod tests {
             format!("{}€", "x".repeat(238)),
             format!("{}.hidden", "x".repeat(239)),
         ] {
-            let names = encode(&segment);
-            assert_eq!(is_plain(&segment), names == [&*segment]);
-            let (last, others) = names.split_last().unwrap();
-            for name in &names {
-                assert!(name.len() <= MAX_NAME_LEN, "{name}");
-                assert!(!name.starts_with('.'), "{name}");
+            for kind in [Kind::File, Kind::Directory] {
+                let names = encode(&segment, kind);
+                let (last, others) = names.split_last().unwrap();
+                for name in &names {
+                    assert!(sidecar(name).len() <= 255, "{name}");
+                    assert!(!name.starts_with('.'), "{name}");
+                }
+                assert!(others.iter().all(|name| name.ends_with('%')), "{names:?}");
+                assert!(!last.ends_with('%'), "{last}");
+                let segments = segments(&names).unwrap();
+                assert_eq!(segments, [&*segment]);
             }
-            assert!(others.iter().all(|name| name.ends_with('%')), "{names:?}");
-            assert!(!last.ends_with('%'), "{last}");
-            let joined: String = others
-                .iter()
-                .map(|name| &name[..name.len() - 1])
-                .chain([&**last])
-                .collect();
-            assert_eq!(percent_decode_str(&joined).decode_utf8().unwrap(), segment);
         }
-        assert_eq!(encode(&"x".repeat(240)).len(), 1);
+        assert_eq!(encode(&"x".repeat(240), Kind::Directory).len(), 1);
     }
 
     #[test]
-    fn no_two_keys_share_a_path() {
+    fn gives_every_key_a_path_of_its_own() {
         let long = "x".repeat(239);
         let mut seen = HashMap::new();
         for segments in [
@@ -275,11 +341,85 @@ mod tests {
             vec![&*format!("{long}%"), "yz"],
             vec![&*format!("{long}/yz")],
             vec![&*format!("{long}.yz")],
+            vec!["a"],
+            vec!["a%file"],
+            vec!["a.b", "c"],
+            vec!["a.b%dir", "c"],
+            vec!["a.b%dir"],
         ] {
             let key = BlobKey::from_segments(&segments).unwrap();
-            let names = names(&key);
+            let names = of_file(&key);
             assert_eq!(Decoded(&names).to_string(), key.to_string());
             assert_eq!(seen.insert(names, segments.join("|")), None);
+        }
+    }
+
+    #[test]
+    fn bounds_the_path_of_the_longest_key() {
+        let of = |segments: &[String]| BlobKey::from_segments(segments).unwrap();
+        // As long as a key may be, and with as many marks as possible: those that are stored.
+        let plain = [
+            vec!["x".repeat(1024), "x".repeat(1023)],
+            vec!["x.".repeat(31) + "x"; 32],
+        ];
+        for segments in plain {
+            KeyPath::of(&of(&segments)).check().unwrap();
+        }
+        let encoded = of(&["%".repeat(1024), "/".repeat(1023)]);
+        let error = KeyPath::of(&encoded).check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidKey);
+        assert!(error.message().contains("of at most 2560"), "{error}");
+    }
+
+    fn segment() -> impl Strategy<Value = String> {
+        let part = select(vec![
+            "a",
+            "b",
+            ".",
+            "..",
+            "%",
+            "%file",
+            "%dir",
+            "%25",
+            "/",
+            "é",
+            "lost+found",
+            "x.y",
+            ".json",
+        ]);
+        let long = (235_usize..250, select(vec!["x", "x.", "é", "%", "."])).prop_map(|(len, text)| text.repeat(len));
+        let text = (
+            vec(part, 1..5).prop_map(|parts| parts.concat()),
+            proptest::option::weighted(0.2, long),
+        );
+        text.prop_map(|(text, long)| long.unwrap_or_default() + &text)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Names lead back to their key, and no name is that of a file and that of a directory.
+        #[test]
+        fn names_are_exact_and_files_and_directories_apart(keys in vec(vec(segment(), 1..4), 1..6)) {
+            let keys = keys.iter().filter_map(|segments| BlobKey::from_segments(segments).ok());
+            let (mut files, mut directories) = (HashMap::new(), HashSet::new());
+            for key in keys {
+                let names = of_file(&key);
+                prop_assert_eq!(self::key(&names), Some(key.clone()));
+                prop_assert!(names.iter().all(|name| !name.starts_with('.') && sidecar(name).len() <= 255));
+                let beneath = owned(super::directories(&key));
+                prop_assert_eq!(decode(&beneath, Kind::Directory), Some(key.clone()));
+                for above in (1..names.len()).filter_map(|len| names.get(..len)) {
+                    directories.insert(above.to_vec());
+                }
+                directories.insert(beneath);
+                if let Some(other) = files.insert(names, key.clone()) {
+                    prop_assert_eq!(other, key);
+                }
+            }
+            for file in files.keys() {
+                prop_assert!(!directories.contains(file), "{:?}", file);
+            }
         }
     }
 }

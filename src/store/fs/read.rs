@@ -22,7 +22,7 @@ use super::{
     error::failed,
     hot::Stamps,
     media_type,
-    name::{self, KeyPath, Obstacle},
+    name::KeyPath,
     sidecar::{self, Facts},
     tree::{self, Found},
     version::Version,
@@ -79,13 +79,13 @@ pub(super) fn info_cached(store: &Inner, key: &BlobKey) -> Option<Result<BlobInf
 
 fn find_cached(store: &Inner, key: &BlobKey) -> Option<Result<(Content, Stamps)>> {
     let path = KeyPath::of(key);
-    let (file, stat) = match cached::open(store.tree.root(), &path, &path.file.text)? {
+    let (file, stat) = match cached::open(store.tree.root(), &path, &path.file)? {
         cached::Found::File(file, stat) => (file, stat),
         cached::Found::Absent => return Some(Err(not_found())),
     };
     let version = Version::of(&stat).ok()?;
     let media = Stamp::of(&stat);
-    let (facts, sidecar) = match cached::open(store.tree.root(), &path, &name::sidecar(&path.file.text))? {
+    let (facts, sidecar) = match cached::open(store.tree.root(), &path, &path.sidecar())? {
         cached::Found::Absent if is_deleted(&file).ok()? => return None,
         cached::Found::Absent => (Facts::default(), None),
         cached::Found::File(_, stat) if stat.len() > sidecar::MAX_LEN => return None,
@@ -142,14 +142,13 @@ fn not_found() -> Error {
 /// Opens the content, then its sidecar; not settled if the sidecar is about other contents.
 fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
     let dir = store.tree.find(path)?.ok_or_else(not_found)?;
-    let (file, stat) = match tree::open(&dir, &path.file.text)? {
+    let (file, stat) = match tree::open(&dir, &path.file)? {
         Found::File(file, stat) => (file, stat),
         Found::Absent | Found::Directory(_) => return Err(not_found()),
-        Found::Symlink => return Err(path.obstacle(&path.file, Obstacle::Symlink)),
-        Found::Other => return Err(path.obstacle(&path.file, Obstacle::Other)),
+        found => return Err(path.obstacle(&path.relative(&path.file), tree::obstacle(found))),
     };
     let version = Version::of(&stat).map_err(|error| failed("open a file", error))?;
-    let (facts, settled) = match sidecar(&dir, &path.file.text)? {
+    let (facts, settled) = match sidecar(tree::open(&dir, &path.sidecar())?)? {
         // No upload put this here, unless it was just deleted.
         None => (Facts::default(), !is_deleted(&file)?),
         Some(text) => {
@@ -168,9 +167,9 @@ pub(super) fn is_deleted(media: &File) -> Result<bool> {
     Ok(stat.nlink() == 0)
 }
 
-/// The text of the sidecar of the file called `name`, if there is one.
-pub(super) fn sidecar(dir: &File, name: &str) -> Result<Option<Vec<u8>>> {
-    match tree::open(dir, &name::sidecar(name))? {
+/// The text of the sidecar that was `found`, if there is one.
+pub(super) fn sidecar(found: Found) -> Result<Option<Vec<u8>>> {
+    match found {
         Found::Absent => Ok(None),
         Found::File(file, stat) if stat.len() <= sidecar::MAX_LEN => {
             // It is never written in place, so this is all of it.

@@ -266,11 +266,11 @@ fn verify(tree: &Tree, path: &KeyPath<'_>, throttle: &mut Throttle) -> Result<Op
         let Some(dir) = tree.find(path)? else {
             return Ok(None);
         };
-        let Found::File(file, stat) = tree::open(&dir, &path.file.text)? else {
+        let Found::File(file, stat) = tree::open(&dir, &path.file)? else {
             return Ok(None);
         };
         let version = Version::of(&stat).map_err(|error| failed("read a file", error))?;
-        let sidecar = read::sidecar(&dir, &path.file.text)?;
+        let sidecar = read::sidecar(tree::open(&dir, &path.sidecar())?)?;
         let verdict = judge(&file, version, sidecar.as_deref(), throttle)?;
         if matches!(verdict, Verdict::Intact) {
             return Ok(Some(verdict));
@@ -286,7 +286,7 @@ fn verify(tree: &Tree, path: &KeyPath<'_>, throttle: &mut Throttle) -> Result<Op
 
 /// Whether the sidecar at `path` was moved to its place so lately that the media may be on the way to its own.
 fn is_under_way(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
-    let Found::File(_, stat) = tree::open(dir, &name::sidecar(&path.file.text))? else {
+    let Found::File(_, stat) = tree::open(dir, &path.sidecar())? else {
         return Ok(false);
     };
     let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.ctime()).unwrap_or_default());
@@ -344,7 +344,7 @@ fn forget(_: &File) {}
 /// Moves what is damaged out of the store's sight.
 fn quarantine(tree: &Tree, path: &KeyPath<'_>, damage: &Damage, began: u64) -> Result<()> {
     let media = match damage {
-        Damage::Content => Some(&*path.file.text),
+        Damage::Content => Some(&*path.file),
         // There is none, or it may be well, and can be fetched without it.
         Damage::Sidecar | Damage::Missing => None,
         Damage::Detached | Damage::Unreadable(_) => return Ok(()),
@@ -354,8 +354,8 @@ fn quarantine(tree: &Tree, path: &KeyPath<'_>, damage: &Damage, began: u64) -> R
     };
     let began = began.to_string();
     let above = [QUARANTINE, &began];
-    let to = tree.make_dirs(above.into_iter().chain(path.dirs.iter().map(|name| &*name.text)))?;
-    let sidecar = name::sidecar(&path.file.text);
+    let to = tree.make_dirs(above.into_iter().chain(path.dirs.iter().map(|name| &**name)))?;
+    let sidecar = path.sidecar();
     for name in media.into_iter().chain([&*sidecar]) {
         match rustix::fs::renameat(&from, name, &to, name) {
             Ok(()) | Err(Errno::NOENT) => {}

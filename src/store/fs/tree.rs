@@ -1,6 +1,7 @@
 //! The directories below the root: walked without following a link, and made.
 
 use std::{
+    borrow::Cow,
     fs::{self, File},
     io,
     path::Path,
@@ -8,15 +9,18 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, Mode, OFlags},
+    fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
 
 use super::{
     error::{broken, failed},
-    name::{Decoded, KeyPath, Name, Obstacle},
+    name::{self, KeyPath, MAX_ROOT_LEN, Obstacle},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    key::BlobKey,
+};
 
 /// Owner and group: the files are private, and a group can be let in to read and back them up.
 const DIRECTORY: Mode = Mode::from_raw_mode(0o750);
@@ -57,6 +61,15 @@ impl Tree {
             ));
         }
         made.map_err(|error| broken("make its root directory", error))?;
+        let path = root.canonicalize().map_err(|error| broken("open its root", error))?;
+        let len = path.as_os_str().len();
+        if len > MAX_ROOT_LEN {
+            let message = format!(
+                "the path of its root has {len} bytes of at most {MAX_ROOT_LEN}; with a longer one the paths of its files \
+                 could be too long for other programs"
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
         Self::open_existing(root).map_err(|error| broken("open its root", error))
     }
 
@@ -75,18 +88,35 @@ impl Tree {
     /// The directory that holds the file at `path`; `None` if a directory on the way does not exist.
     pub(super) fn find(&self, path: &KeyPath<'_>) -> Result<Option<Arc<File>>> {
         let mut dir = Arc::clone(&self.root);
-        for name in &path.dirs {
-            dir = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
+        for (at, name) in path.dirs.iter().enumerate() {
+            dir = match open_at(&dir, name, OFlags::DIRECTORY) {
                 Ok(child) => Arc::new(child),
                 Err(Errno::NOENT) => return Ok(None),
-                Err(errno) => match obstacle(&dir, name, errno)? {
+                Err(errno) => match in_the_way(&dir, name, errno)? {
                     // Nothing is stored beneath a file.
-                    Obstacle::File => return Ok(None),
-                    obstacle => return Err(path.obstacle(name, obstacle)),
+                    Found::File(..) => return Ok(None),
+                    found => return Err(blocked(path, at, found)),
                 },
             };
         }
         Ok(Some(dir))
+    }
+
+    /// The directory that the files beneath `prefix` are in, and its names below the root; `None` if there is none.
+    pub(super) fn find_beneath(&self, prefix: &BlobKey) -> Result<Option<(Arc<File>, Vec<String>)>> {
+        let names = name::directories(prefix);
+        let mut dir = Arc::clone(&self.root);
+        for (at, name) in names.iter().enumerate() {
+            dir = match open(&dir, name)? {
+                Found::Directory(child) => Arc::new(child),
+                Found::Absent | Found::File(..) => return Ok(None),
+                found => {
+                    let above = name::joined(names.get(..=at).unwrap_or(&names));
+                    return Err(KeyPath::of(prefix).obstacle(&above, obstacle(found)));
+                }
+            };
+        }
+        Ok(Some((dir, names.into_iter().map(Cow::into_owned).collect())))
     }
 
     /// The directory that the file at `path` goes into, made if need be, and whether it was.
@@ -98,17 +128,17 @@ impl Tree {
         for (at, name) in path.dirs.iter().enumerate() {
             // KAZOO has a document for nearly every file, so the last directory is new, and the others are not.
             let last = at + 1 == path.dirs.len();
-            made = last && make_one(&dir, &name.text)?;
-            let child = match open_at(&dir, &name.text, OFlags::DIRECTORY) {
+            made = last && make_one(&dir, name)?;
+            let child = match open_at(&dir, name, OFlags::DIRECTORY) {
                 Err(Errno::NOENT) if !last => {
-                    make_one(&dir, &name.text)?;
-                    open_at(&dir, &name.text, OFlags::DIRECTORY)
+                    make_one(&dir, name)?;
+                    open_at(&dir, name, OFlags::DIRECTORY)
                 }
                 opened => opened,
             };
             dir = match child {
                 Ok(child) => Arc::new(child),
-                Err(errno) => return Err(path.obstacle(name, obstacle(&dir, name, errno)?)),
+                Err(errno) => return Err(blocked(path, at, in_the_way(&dir, name, errno)?)),
             };
         }
         Ok((dir, made))
@@ -147,13 +177,13 @@ impl Tree {
     pub(super) fn prune(&self, path: &KeyPath<'_>) -> Result<()> {
         let mut above = vec![Arc::clone(&self.root)];
         for name in &path.dirs {
-            match above.last().map(|dir| open_at(dir, &name.text, OFlags::DIRECTORY)) {
+            match above.last().map(|dir| open_at(dir, name, OFlags::DIRECTORY)) {
                 Some(Ok(dir)) => above.push(Arc::new(dir)),
                 _ => break,
             }
         }
         for (dir, name) in above.iter().zip(&path.dirs).rev() {
-            remove_empty(dir, &*name.text)?;
+            remove_empty(dir, &**name)?;
         }
         Ok(())
     }
@@ -178,16 +208,30 @@ fn is_link_refused(errno: Errno) -> bool {
 }
 
 /// What at `name` made opening it as a directory fail with `errno`; an error if that was not the reason.
-fn obstacle(dir: &File, name: &Name<'_>, errno: Errno) -> Result<Obstacle> {
+fn in_the_way(dir: &File, name: &str, errno: Errno) -> Result<Found> {
     if errno != Errno::NOTDIR && !is_link_refused(errno) {
         return Err(failed("open a directory", errno));
     }
-    match open(dir, &name.text)? {
-        Found::Symlink => Ok(Obstacle::Symlink),
-        Found::File(..) => Ok(Obstacle::File),
-        Found::Other => Ok(Obstacle::Other),
+    match open(dir, name)? {
         // It was something else a moment ago.
         Found::Absent | Found::Directory(_) => Err(gone()),
+        found => Ok(found),
+    }
+}
+
+/// The error for what was `found` in the place of directory number `at` of `path`.
+fn blocked(path: &KeyPath<'_>, at: usize, found: Found) -> Error {
+    let above = path.dirs.get(..=at).unwrap_or(&path.dirs);
+    path.obstacle(&name::joined(above), obstacle(found))
+}
+
+/// What was `found` where something else must be.
+pub(super) fn obstacle(found: Found) -> Obstacle {
+    match found {
+        Found::Symlink => Obstacle::Symlink,
+        Found::File(..) => Obstacle::Foreign("a file"),
+        Found::Directory(_) => Obstacle::Foreign("a directory"),
+        Found::Absent | Found::Other => Obstacle::Foreign("neither a file nor a directory, and something"),
     }
 }
 
@@ -214,37 +258,6 @@ pub(super) fn open(dir: &File, name: &str) -> Result<Found> {
     } else {
         Found::Other
     })
-}
-
-/// The first thing stored below the directory `dir`, as a message shows it; if there is none, `dir` is left without an
-/// entry.
-///
-/// `names` is the way to `dir` from the root. Directories are left empty by an upload that failed after it had made
-/// them, and by an operator who removes files.
-pub(super) fn first_below(dir: &File, names: &mut Vec<String>) -> Result<Option<String>> {
-    let unreadable = |errno| failed("read a directory", errno);
-    for entry in Dir::read_from(dir).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let shown = name.to_string_lossy();
-        let Ok(child) = rustix::fs::openat(dir, name, READ | OFlags::DIRECTORY, Mode::empty()) else {
-            // A sidecar stands for its media.
-            let media = shown.strip_prefix('.').and_then(|name| name.strip_suffix(".json"));
-            names.push(media.unwrap_or(&shown).to_owned());
-            return Ok(Some(Decoded(names).to_string()));
-        };
-        names.push(shown.into_owned());
-        let first = first_below(&File::from(child), names)?;
-        if first.is_some() {
-            return Ok(first);
-        }
-        names.pop();
-        remove_empty(dir, name)?;
-    }
-    Ok(None)
 }
 
 /// Removes the directory called `name`, unless an upload has put something into it meanwhile.

@@ -70,28 +70,20 @@ fn read_segment(file: &File) -> Result<Option<(u64, Vec<Logged>)>> {
     Ok(found)
 }
 
-/// Of each upload, whether a later change makes it needless or impossible: the key is deleted later, or another upload
-/// needs a directory where this one needs a file, or the reverse, because somebody has removed the file in between.
+/// Of each upload, whether its key is deleted later.
 fn overtaken(changes: &[Logged]) -> Vec<bool> {
-    let (mut files, mut directories, mut deleted) = (HashSet::new(), HashSet::new(), HashSet::new());
-    let mut overtaken = Vec::with_capacity(changes.len());
-    for Logged { key, content, .. } in changes.iter().rev() {
-        if *content == Content::Deleted {
-            overtaken.push(false);
-            deleted.insert(key);
-            continue;
-        }
-        let segments: Vec<&str> = key.segments().collect();
-        let above = || {
-            (1..segments.len())
-                .filter_map(|len| segments.get(..len))
-                .map(<[&str]>::to_vec)
-        };
-        let obstructed = directories.contains(&segments) || above().any(|file| files.contains(&file));
-        overtaken.push(obstructed || deleted.contains(key));
-        directories.extend(above());
-        files.insert(segments);
-    }
+    let mut deleted = HashSet::new();
+    let mut overtaken: Vec<bool> = changes
+        .iter()
+        .rev()
+        .map(|Logged { key, content, .. }| match content {
+            Content::Deleted => {
+                deleted.insert(key);
+                false
+            }
+            _ => deleted.contains(key),
+        })
+        .collect();
     overtaken.reverse();
     overtaken
 }
@@ -109,11 +101,7 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime]
     }
     let path = KeyPath::of(&change.key);
     let (dir, _) = tree.make(&path)?;
-    let old = match Old::look(&path, &dir) {
-        // An empty directory was in the way.
-        Err(error) if tree::is_gone(&error) => Old::default(),
-        old => old?,
-    };
+    let old = Old::look(&path, &dir)?;
     let found = old.content.map(|(version, _)| version.modified);
     if found.is_some_and(|found| is_newer(found, change, earlier, later)) {
         return Ok(());
@@ -146,7 +134,7 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime]
 
 /// Whether media and sidecar, of which the media has the stamp of `change`, are what it put there.
 fn is_in_place(dir: &File, path: &KeyPath<'_>, change: &Logged) -> Result<bool> {
-    let media = match (&change.content, tree::open(dir, &path.file.text)?) {
+    let media = match (&change.content, tree::open(dir, &path.file)?) {
         // It was synced before it was moved there.
         (Content::Staged(_), _) => true,
         (Content::Whole(content), Found::File(file, stat)) if stat.len() == content.len() as u64 => {
@@ -157,7 +145,7 @@ fn is_in_place(dir: &File, path: &KeyPath<'_>, change: &Logged) -> Result<bool> 
     };
     let sidecar = match &change.sidecar {
         None => true,
-        Some(text) => read::sidecar(dir, &path.file.text)?.is_some_and(|found| found == **text),
+        Some(text) => read::sidecar(tree::open(dir, &path.sidecar())?)?.is_some_and(|found| found == **text),
     };
     Ok(media && sidecar)
 }
