@@ -91,6 +91,12 @@ impl BlobKey {
         })
     }
 
+    /// Whether it holds no other segments than its own.
+    #[cfg(all(test, feature = "fs"))]
+    pub(crate) fn shares_nothing(&self) -> bool {
+        self.shared.len() == self.len
+    }
+
     fn slice(&self) -> &[Box<str>] {
         self.shared.get(..self.len).unwrap_or(&self.shared)
     }

@@ -129,7 +129,7 @@ impl BlobStore for MemoryStore {
             content: content.freeze(),
             metadata,
         };
-        Ok(if files.insert(key, file).is_some() {
+        Ok(if files.insert(key.detached(), file).is_some() {
             Stored::Replaced
         } else {
             Stored::Created

@@ -21,7 +21,7 @@ use std::{fmt, future::Future, ops::Range, sync::Arc, time::SystemTime};
 use http::{HeaderValue, Uri};
 
 #[cfg(all(feature = "fs", unix))]
-pub use self::fs::{Damage, FsOptions, FsScrub, FsStore, Scrubbed, Verdict};
+pub use self::fs::{Damage, FsOptions, FsScrub, FsStore, Scrubbed, SetAside, Verdict};
 #[cfg(feature = "metrics")]
 pub use self::measured::MeasuredStore;
 #[cfg(feature = "object-store")]

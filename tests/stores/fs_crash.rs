@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use kazoo_storage::{BlobCatalog as _, BlobKey, BlobStore as _, ErrorKind, Fetched, FsStore, Metadata, Upload};
+use kazoo_storage::{BlobCatalog as _, BlobKey, BlobStore as _, Fetched, FsStore, Metadata, Upload};
 use tempfile::TempDir;
 
 const SEGMENTS: [&str; 2] = [".stage/journal.0", ".stage/journal.1"];
@@ -60,6 +60,37 @@ fn staged_name(journal: &[(PathBuf, Vec<u8>)]) -> String {
         .collect::<String>();
     let (_, name) = text.split_once(r#""staged":""#).unwrap();
     name.split_once('"').unwrap().0.to_owned()
+}
+
+/// The heads of the records in a segment, and what is behind each.
+fn records(mut segment: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut records = Vec::new();
+    while !segment.is_empty() {
+        let number = |at: usize| u32::from_le_bytes(segment[at..at + 4].try_into().unwrap()) as usize;
+        let (head, rest) = (number(8), number(12));
+        let body = &segment[20..];
+        records.push((
+            String::from_utf8(body[..head].to_vec()).unwrap(),
+            body[head..head + rest].to_vec(),
+        ));
+        segment = &body[head + rest..];
+    }
+    records
+}
+
+/// A segment of the same epoch with these records, of which one may be broken.
+fn sealed(segment: &[u8], records: &[(String, Vec<u8>)], broken: Option<usize>) -> Vec<u8> {
+    let mut sealed = Vec::new();
+    for (number, (head, rest)) in records.iter().enumerate() {
+        let mut prefix = segment[..8].to_vec();
+        prefix.extend(u32::try_from(head.len()).unwrap().to_le_bytes());
+        prefix.extend(u32::try_from(rest.len()).unwrap().to_le_bytes());
+        let body = crc32fast::hash(&[head.as_bytes(), rest].concat());
+        let checksum = crc32fast::hash(&[&*prefix, &body.to_le_bytes()].concat());
+        let checksum = checksum ^ if broken == Some(number) { 0x0100 } else { 0 };
+        sealed.extend([&*prefix, &checksum.to_le_bytes(), head.as_bytes(), rest].concat());
+    }
+    sealed
 }
 
 fn fresh() -> (FsStore, TempDir) {
@@ -219,24 +250,205 @@ async fn an_upload_over_content_from_the_future_stays_whatever_the_clock_says() 
     assert_eq!(get(&store, "ACC/DOC/message.mp3").await.0, vec![7; 300_000]);
 }
 
+/// Records that cannot be applied, by what somebody has put in the way since.
 #[tokio::test]
-async fn what_cannot_be_put_in_its_place_again_keeps_the_store_closed_and_is_named() {
-    let (store, root) = fresh();
+async fn what_cannot_be_put_in_its_place_again_is_set_aside_and_the_rest_is_served() {
+    let elsewhere = tempfile::tempdir().unwrap();
     let long = vec![7; 300_000];
-    put(&store, "ACC/DOC/message.mp3", long.clone(), None).await;
-    let journal = journal(root.path());
-    power_cut(store, &journal);
-    let media = root.path().join("ACC/DOC/message.mp3");
-    let staged = root.path().join(".stage").join(staged_name(&journal));
-    fs::rename(&media, &staged).unwrap();
-    fs::create_dir(&media).unwrap();
-    fs::write(media.join("in the way"), "").unwrap();
-    let error = FsStore::open(root.path()).unwrap_err();
-    assert!(error.to_string().contains("ACC/DOC/message.mp3"), "{error}");
-    assert_eq!(error.kind(), ErrorKind::Conflict);
-    fs::remove_dir_all(&media).unwrap();
-    let store = FsStore::open(root.path()).unwrap();
-    assert_eq!(get(&store, "ACC/DOC/message.mp3").await.0, long);
+    type Obstruct<'a> = &'a dyn Fn(&Path);
+    let directory: Obstruct<'_> = &|path| fs::create_dir(path).unwrap();
+    let symlink: Obstruct<'_> = &|path| std::os::unix::fs::symlink(elsewhere.path(), path).unwrap();
+    let socket: Obstruct<'_> = &|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+    let file: Obstruct<'_> = &|path| fs::write(path, "by hand").unwrap();
+    for (at, obstruct) in [
+        ("ACC/DOC/message.mp3", directory),
+        ("ACC/DOC/message.mp3", symlink),
+        ("ACC/DOC/message.mp3", socket),
+        ("ACC/DOC/.message.mp3.json", directory),
+        ("ACC/DOC", symlink),
+        ("ACC/DOC", file),
+        ("ACC/DOC", socket),
+    ] {
+        for content in [b"short".to_vec(), long.clone()] {
+            let (store, root) = fresh();
+            let at = root.path().join(at);
+            put(&store, "OTHER/ONE/a.mp3", b"one".to_vec(), None).await;
+            put(&store, "ACC/DOC/message.mp3", content.clone(), Some(r#"{"n":1}"#)).await;
+            put(&store, "OTHER/TWO/b.mp3", b"two".to_vec(), None).await;
+            let journal = journal(root.path());
+            power_cut(store, &journal);
+            let media = root.path().join("ACC/DOC/message.mp3");
+            if content.len() > 1000 {
+                fs::rename(&media, root.path().join(".stage").join(staged_name(&journal))).unwrap();
+            }
+            fs::remove_dir_all(root.path().join("OTHER")).unwrap();
+            fs::remove_dir_all(root.path().join("ACC/DOC")).unwrap();
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            obstruct(&at);
+
+            // The second time the journal is empty, and what was set aside is still there.
+            for _ in 0..2 {
+                let store = FsStore::open(root.path()).unwrap();
+                assert_eq!(get(&store, "OTHER/ONE/a.mp3").await.0, b"one");
+                assert_eq!(get(&store, "OTHER/TWO/b.mp3").await.0, b"two");
+                let set_aside = store.set_aside().unwrap();
+                assert_eq!(set_aside.len(), 1, "{at:?}: {set_aside:?}");
+                assert_eq!(set_aside[0].key, "ACC/DOC/message.mp3");
+                assert!(set_aside[0].reason.contains("in the storage root"), "{set_aside:?}");
+                assert!(store.unrecovered().is_none());
+            }
+            assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+
+            // An operator restores it, as `about.json` says.
+            let directory = fs::read_dir(root.path().join(".set-aside"))
+                .unwrap()
+                .next()
+                .unwrap()
+                .unwrap()
+                .path();
+            let about: serde_json::Value =
+                serde_json::from_slice(&fs::read(directory.join("about.json")).unwrap()).unwrap();
+            let _ = fs::remove_file(&at).or_else(|_| fs::remove_dir(&at));
+            fs::create_dir_all(root.path().join("ACC/DOC")).unwrap();
+            for (from, to) in [("media", "media"), ("sidecar.json", "sidecar")] {
+                let to = root.path().join(about[to].as_str().unwrap());
+                fs::rename(directory.join(from), to).unwrap();
+            }
+            fs::remove_dir_all(directory).unwrap();
+            let store = FsStore::options().verify(true).open(root.path()).unwrap();
+            let pair = (content, Some(r#"{"n":1}"#.to_owned()));
+            assert_eq!(get(&store, "ACC/DOC/message.mp3").await, pair);
+            assert_eq!(store.set_aside().unwrap(), []);
+        }
+    }
+}
+
+/// Records that this version cannot read, between two that it can.
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_set_aside_and_those_around_it_are_applied() {
+    let time = r#""modified":{"secs_since_epoch":1700000000,"nanos_since_epoch":1000}"#;
+    let long = "x".repeat(2000);
+    let keep = |head: &str| head.to_owned();
+    let cases: Vec<(Box<dyn Fn(&str) -> String>, &str)> = vec![
+        (Box::new(|_: &str| "no JSON".to_owned()), ""),
+        (Box::new(|_: &str| "{}".to_owned()), ""),
+        (
+            Box::new(move |_: &str| format!(r#"{{"key":"ACC/../x.mp3",{time},"sidecar":null,"staged":null}}"#)),
+            "ACC/../x.mp3",
+        ),
+        (
+            Box::new(move |_: &str| format!(r#"{{"key":"{long}",{time},"sidecar":null,"staged":null}}"#)),
+            "xxx",
+        ),
+        (
+            Box::new(move |_: &str| format!(r#"{{"key":"ACC/DOC/y.mp3",{time},"sidecar":99999999,"staged":null}}"#)),
+            "",
+        ),
+        // Its bytes are not those that were written.
+        (Box::new(keep), ""),
+    ];
+    for (number, (rewrite, named)) in cases.iter().enumerate() {
+        let (store, root) = fresh();
+        put(&store, "ACC/ONE/a.mp3", b"one".to_vec(), None).await;
+        put(&store, "ACC/BAD/message.mp3", b"bad content".to_vec(), None).await;
+        put(&store, "ACC/TWO/b.mp3", b"two".to_vec(), None).await;
+        let mut journal = journal(root.path());
+        let segment = journal
+            .iter_mut()
+            .map(|(_, text)| text)
+            .find(|text| !text.is_empty())
+            .unwrap();
+        let mut records = records(segment);
+        assert_eq!(records.len(), 3);
+        records[1].0 = rewrite(&records[1].0);
+        let broken = number + 1 == cases.len();
+        *segment = sealed(segment, &records, broken.then_some(1));
+        power_cut(store, &journal);
+        fs::remove_dir_all(root.path().join("ACC")).unwrap();
+        let store = FsStore::open(root.path()).unwrap();
+        assert_eq!(get(&store, "ACC/ONE/a.mp3").await.0, b"one", "{number}");
+        assert_eq!(get(&store, "ACC/TWO/b.mp3").await.0, b"two", "{number}");
+        let set_aside = store.set_aside().unwrap();
+        assert_eq!(set_aside.len(), 1, "{number}");
+        assert!(set_aside[0].key.starts_with(named), "{number}: {set_aside:?}");
+        let directory = root.path().join(&set_aside[0].directory);
+        let kept: Vec<u8> = ["media", "record"]
+            .iter()
+            .filter_map(|name| fs::read(directory.join(name)).ok())
+            .flatten()
+            .collect();
+        let kept = String::from_utf8_lossy(&kept).into_owned();
+        assert!(kept.contains("bad content"), "{number}: {kept}");
+    }
+}
+
+/// Uploads of names that are in each other's way, or that something made by hand is in the way of, while the machine goes
+/// down: what was acknowledged is there, and what was refused is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_acknowledged_of_conflicting_uploads_survives_a_crash_and_nothing_else() {
+    for round in 0..5 {
+        let (store, root) = fresh();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        // Comes and goes in the place of a file and of a sidecar.
+        let meddler = std::thread::spawn({
+            let (stop, dir) = (std::sync::Arc::clone(&stop), root.path().join("ACC"));
+            move || {
+                fs::create_dir_all(&dir).unwrap();
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    for name in ["m.mp3", ".s.mp3.json"] {
+                        let _ = fs::create_dir(dir.join(name));
+                        let _ = fs::remove_dir(dir.join(name));
+                    }
+                }
+            }
+        });
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..40 {
+            for path in ["ACC/x", "ACC/x/y", "ACC/m.mp3", "ACC/s.mp3", "x.1/y", "x.1"] {
+                let path = match number % 2 {
+                    0 => path.to_owned(),
+                    _ => format!("{path}{number}"),
+                };
+                let (store, content) = (store.clone(), format!("{path} {number} {round}"));
+                tasks.spawn(async move {
+                    let upload = Upload::new(key(&path), content.clone());
+                    (path, content, store.put(upload).await.is_ok())
+                });
+            }
+        }
+        let done = tasks.join_all().await;
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        meddler.join().unwrap();
+        let journal = journal(root.path());
+        power_cut(store, &journal);
+        for name in ["ACC", "x.1%dir"] {
+            fs::remove_dir_all(root.path().join(name)).unwrap();
+        }
+        let _ = fs::remove_file(root.path().join("x.1"));
+        let store = FsStore::open(root.path()).unwrap();
+        assert_eq!(store.set_aside().unwrap(), []);
+        let paths: std::collections::BTreeSet<&str> = done.iter().map(|(path, ..)| path.as_str()).collect();
+        for path in paths {
+            let of = |wanted: bool| -> Vec<&[u8]> {
+                let outcomes = done.iter().filter(|(other, _, ok)| other == path && *ok == wanted);
+                outcomes.map(|(_, content, _)| content.as_bytes()).collect()
+            };
+            match store.head(&key(path)).await {
+                Ok(_) => {
+                    let (found, _) = get(&store, path).await;
+                    assert!(
+                        of(true).contains(&&*found),
+                        "{path}: {}",
+                        String::from_utf8_lossy(&found)
+                    );
+                }
+                Err(error) => {
+                    assert!(error.is_not_found(), "{error}");
+                    assert_eq!(of(true), [b""; 0], "{path} was acknowledged");
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]

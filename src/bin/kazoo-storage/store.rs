@@ -16,7 +16,7 @@ use url::Url;
 use crate::{
     cli::StoreOptions,
     location::{Cloud, Location},
-    log,
+    log, mask,
 };
 
 /// How often the engine's client repeats a request that failed on its way or was answered with a 5xx.
@@ -68,6 +68,18 @@ fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<DynB
         .durable(!options.no_fsync)
         .verify(options.verify_on_read)
         .open(root)?;
+    if let Some(error) = store.unrecovered() {
+        tracing::error!(store = %root.display(), error = log::chain(&error), "recovery unfinished");
+    }
+    for set_aside in store.set_aside()? {
+        tracing::error!(
+            store = %root.display(),
+            key = mask::path(&set_aside.key),
+            directory = set_aside.directory,
+            reason = mask::message(&set_aside.reason, true),
+            "set aside after a crash; restore or remove it"
+        );
+    }
     Ok(DynBlobStore::new(store))
 }
 

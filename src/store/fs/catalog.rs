@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::{
     FsStore, Inner, blocking,
     error::failed,
+    fault::{self, Point},
     journal::{Change, Content},
     name::{self, KeyPath},
     tree::{self, Found, Tree},
@@ -47,7 +48,11 @@ impl BlobCatalog for FsStore {
 
     async fn delete(&self, key: &BlobKey) -> Result<()> {
         let (store, key) = (Arc::clone(&self.0), key.clone());
-        blocking(move || delete(&store, &key)).await
+        blocking(move || {
+            store.ready()?;
+            delete(&store, &key)
+        })
+        .await
     }
 }
 
@@ -182,7 +187,7 @@ fn modified(stat: &Stat) -> Option<SystemTime> {
 }
 
 /// Removes the file under `key`, durably. Blocks.
-fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
+pub(super) fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
     let path = KeyPath::of(key);
     let _turn = store.locks.lock(key);
     let Some(dir) = store.tree.find(&path)? else {
@@ -202,12 +207,15 @@ fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
         sidecar: None,
     };
     // Kept until the pair is gone.
-    let _unapplied = store
-        .journal
-        .as_ref()
-        .map(|journal| journal.append(&change))
-        .transpose()?;
-    unlink(&dir, &path)?;
+    let unapplied = store.journal().map(|journal| journal.append(&change)).transpose()?;
+    if let Err(error) = unlink_one(&dir, &path.file) {
+        return Err(match unapplied {
+            Some(unapplied) => unapplied.withdraw(error),
+            None => error,
+        });
+    }
+    // It is gone.
+    unlink_one(&dir, &path.sidecar())?;
     store.tree.prune(&path)
 }
 
@@ -239,11 +247,13 @@ pub(super) fn delete_again(tree: &Tree, key: &BlobKey, stays: impl Fn(SystemTime
 /// Removes media and sidecar, in this order: without its media, a sidecar is none, and a reader that finds no sidecar can
 /// see that the media is gone.
 fn unlink(dir: &File, path: &KeyPath<'_>) -> Result<()> {
-    for name in [&*path.file, &path.sidecar()] {
-        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(failed("delete a file", errno)),
-        }
+    unlink_one(dir, &path.file)?;
+    unlink_one(dir, &path.sidecar())
+}
+
+fn unlink_one(dir: &File, name: &str) -> Result<()> {
+    match fault::at(Point::Unlink).and_then(|()| rustix::fs::unlinkat(dir, name, AtFlags::empty())) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(failed("delete a file", errno)),
     }
-    Ok(())
 }

@@ -22,6 +22,7 @@ use rustix::{fs::AtFlags, io::Errno};
 use super::{
     Inner,
     error::failed,
+    fault::{self, Point},
     journal::{Change, Content},
     name::KeyPath,
     read,
@@ -56,16 +57,17 @@ pub(super) fn commit(
 ) -> Result<Stored> {
     let path = KeyPath::of(key);
     let _turn = store.locks.lock(key);
-    for _ in 0..ATTEMPTS {
-        match replace(store, &path, &mut media, whole, facts, precondition, given_up) {
-            Err(error) if tree::is_gone(&error) => {}
-            stored => return stored,
-        }
+    let attempts = (0..ATTEMPTS).map(|_| replace(store, &path, &mut media, whole, facts, precondition, given_up));
+    let mut settled = attempts.filter(|stored| !stored.as_ref().is_err_and(tree::is_gone));
+    let stored = settled.next().unwrap_or_else(|| {
+        let message = "could not be stored: somebody keeps removing or making the directories it goes into";
+        Err(Error::new(ErrorKind::Unavailable, format!("`{key}` {message}")))
+    });
+    if stored.is_err() {
+        // Directories that were made for it. Nobody can be told of a failure.
+        let _ = store.tree.prune(&path);
     }
-    Err(Error::new(
-        ErrorKind::Unavailable,
-        format!("`{key}` could not be stored: somebody keeps removing or making the directories it goes into"),
-    ))
+    stored
 }
 
 fn replace(
@@ -102,7 +104,7 @@ fn replace(
         Some(whole) => Content::Whole(whole.clone()),
         None => Content::Staged(media.name().to_owned()),
     };
-    if let Some(journal) = store.journal.as_ref().filter(|_| whole.is_none()) {
+    if let Some(journal) = store.journal().filter(|_| whole.is_none()) {
         journal.sync_besides(|| media.sync().and_then(|()| store.stage.sync()))?;
     }
     if given_up.load(Ordering::Acquire) {
@@ -115,18 +117,17 @@ fn replace(
         sidecar: Some(text),
     };
     // Kept until the pair is in its place.
-    let _unapplied = store
-        .journal
-        .as_ref()
-        .map(|journal| journal.append(&change))
-        .transpose()?;
-    put_sidecar(&dir, path, &mut sidecar)?;
-    if let Err(error) = put_media(&dir, path, media) {
+    let unapplied = store.journal().map(|journal| journal.append(&change)).transpose()?;
+    let placed = put_sidecar(&dir, path, &mut sidecar).and_then(|()| put_media(&dir, path, media));
+    if let Err(error) = placed {
         if old.content.is_none() {
             // It is about nothing. Nobody can be told of a failure, and the next upload writes over it.
             let _ = rustix::fs::unlinkat(&*dir, path.sidecar(), AtFlags::empty());
         }
-        return Err(error);
+        return Err(match unapplied {
+            Some(unapplied) => unapplied.withdraw(error),
+            None => error,
+        });
     }
     Ok(if old.content.is_some() {
         Stored::Replaced
@@ -136,18 +137,22 @@ fn replace(
 }
 
 pub(super) fn put_sidecar(dir: &File, path: &KeyPath<'_>, sidecar: &mut Staged) -> Result<()> {
-    sidecar
-        .move_to(dir, &path.sidecar())
-        .map_err(|errno| failed("move a sidecar to its place", errno))
+    let moved = fault::at(Point::PutSidecar).and_then(|()| sidecar.move_to(dir, &path.sidecar()));
+    moved.map_err(|errno| unplaced("move a sidecar to its place", errno))
 }
 
 /// The one instant at which the key changes.
 pub(super) fn put_media(dir: &File, path: &KeyPath<'_>, media: &mut Staged) -> Result<()> {
-    media.move_to(dir, &path.file).map_err(|errno| match errno {
-        // A directory came into being after the look at what is there; the next attempt says what is in it.
+    let moved = fault::at(Point::PutMedia).and_then(|()| media.move_to(dir, &path.file));
+    moved.map_err(|errno| unplaced("move an upload to its place", errno))
+}
+
+fn unplaced(do_what: &'static str, errno: Errno) -> Error {
+    match errno {
+        // A directory came into being after the look at what is there; the next attempt says so.
         Errno::ISDIR => tree::gone(),
-        errno => failed("move an upload to its place", errno),
-    })
+        errno => failed(do_what, errno),
+    }
 }
 
 /// What a commit finds under its key.
@@ -298,8 +303,7 @@ mod tests {
         // So that it cannot be moved.
         std::fs::remove_file(root.path().join(".stage").join(media.name())).unwrap();
         commit(store, &key(), media, None, &facts(Some(r#"{"n":1}"#)), &ANY, &still).unwrap_err();
-        let document = root.path().join("ACC/DOC");
-        assert_eq!(std::fs::read_dir(document).unwrap().count(), 0);
+        assert!(!root.path().join("ACC").exists(), "nor do its directories");
     }
 
     #[test]

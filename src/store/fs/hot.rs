@@ -23,13 +23,16 @@ use crate::{
 /// How many bytes are kept, of all files together.
 const CAPACITY: u64 = 32 << 20;
 
-/// About how many bytes a file takes besides its content.
+/// About how many bytes a file takes besides what it holds on the heap.
 const OVERHEAD: usize = 512;
+
+/// About how many bytes the allocator takes besides each thing on the heap.
+const ALLOCATION: usize = 16;
 
 /// What is known to be at a relative path.
 #[derive(Debug)]
 struct Known {
-    path: String,
+    path: Box<str>,
     stamp: Option<Stamp>,
 }
 
@@ -78,8 +81,15 @@ pub(super) struct HotFiles(Cache<BlobKey, Arc<HotFile>, ByLength>);
 struct ByLength;
 
 impl Weighter<BlobKey, Arc<HotFile>> for ByLength {
-    fn weight(&self, _: &BlobKey, file: &Arc<HotFile>) -> u64 {
-        (file.content.len() + 2 * file.media.path.len() + OVERHEAD) as u64
+    fn weight(&self, key: &BlobKey, file: &Arc<HotFile>) -> u64 {
+        let segments = key
+            .segments()
+            .map(|segment| size_of::<Box<str>>() + segment.len() + ALLOCATION);
+        let headers = [&file.info.content_type, &file.info.etag];
+        let headers = headers.into_iter().flatten().map(|value| value.len() + ALLOCATION);
+        let paths = [&file.media.path, &file.sidecar.path].map(|path| path.len() + ALLOCATION);
+        let held: usize = segments.chain(headers).chain(paths).sum();
+        (OVERHEAD + held + file.content.len() + ALLOCATION) as u64
     }
 }
 
@@ -100,17 +110,17 @@ impl HotFiles {
         let path = KeyPath::of(key);
         let file = HotFile {
             media: Known {
-                path: path.relative(&path.file),
+                path: path.relative(&path.file).into(),
                 stamp: Some(stamps.media),
             },
             sidecar: Known {
-                path: path.relative(&path.sidecar()),
+                path: path.relative(&path.sidecar()).into(),
                 stamp: stamps.sidecar,
             },
             info: info.clone(),
             content: content.clone(),
         };
-        self.0.insert(key.clone(), Arc::new(file));
+        self.0.insert(key.detached(), Arc::new(file));
     }
 }
 
@@ -119,10 +129,12 @@ impl HotFiles {
 mod tests {
     use std::{fs, path::Path};
 
-    use super::super::version::Version;
+    use bytes::Bytes;
+
+    use super::{super::version::Version, HotFiles, Stamp, Stamps};
     use crate::{
-        key::BlobKey,
-        store::{BlobStore as _, ByteRange, Fetched, FsStore, Upload},
+        key::{BlobKey, Candidates},
+        store::{BlobInfo, BlobStore as _, ByteRange, Fetched, FsStore, Upload},
     };
 
     fn key() -> BlobKey {
@@ -131,6 +143,29 @@ mod tests {
 
     async fn put(store: &FsStore, content: &'static str) {
         store.put(Upload::new(key(), content)).await.unwrap();
+    }
+
+    /// A cache full of files that are each fetched as part of a long target holds no more than it may.
+    #[test]
+    fn holds_no_more_than_its_capacity_however_long_the_targets_were() {
+        let file = tempfile::tempfile().unwrap();
+        let media = Stamp::of(&file.metadata().unwrap());
+        let mut info = BlobInfo::new(1);
+        info.content_type = Some(http::HeaderValue::from_static("audio/mpeg"));
+        let hot = HotFiles::new();
+        let tail = format!("/{}", "t".repeat(1000)).repeat(2);
+        for number in 0..200 {
+            let target = format!("{number}/{}.mp3{tail}", "n".repeat(900));
+            let candidates = Candidates::from_path(&target).unwrap();
+            let key = candidates.iter().find(|key| key.segments().len() == 2).unwrap();
+            hot.keep(key, Stamps { media, sidecar: None }, &info, &Bytes::from_static(b"x"));
+            // The key, and the two paths.
+            let weight = hot.0.weight() / (number + 1);
+            assert!((3 * 900..3 * 900 + 1500).contains(&weight), "{weight}");
+            let (kept, _) = hot.0.iter().find(|(kept, _)| kept == key).unwrap();
+            assert!(kept.shares_nothing(), "{kept}");
+        }
+        assert_eq!(hot.0.len(), 200);
     }
 
     /// The content and the media type of the file, fetched.

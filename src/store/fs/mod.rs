@@ -4,6 +4,7 @@ mod cached;
 mod catalog;
 mod commit;
 mod error;
+mod fault;
 mod hot;
 mod journal;
 mod locks;
@@ -11,7 +12,9 @@ mod loners;
 mod media_type;
 mod name;
 mod read;
+mod recovery;
 mod scrub;
+mod set_aside;
 mod sidecar;
 mod stage;
 mod sync;
@@ -22,7 +25,7 @@ mod version;
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -31,10 +34,13 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::task::JoinError;
 
-pub use self::scrub::{Damage, FsScrub, Scrubbed, Verdict};
 use self::{
-    error::failed, hot::HotFiles, journal::Journal, locks::Locks, name::KeyPath, sidecar::Facts, stage::Staged,
+    hot::HotFiles, journal::Journal, locks::Locks, name::KeyPath, recovery::Recovery, sidecar::Facts, stage::Staged,
     tree::Tree,
+};
+pub use self::{
+    scrub::{Damage, FsScrub, Scrubbed, Verdict},
+    set_aside::SetAside,
 };
 use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
 use crate::{
@@ -138,8 +144,10 @@ struct Inner {
     stage: Arc<stage::Stage>,
     locks: Locks,
     hot: HotFiles,
-    /// None in a store that is not durable.
-    journal: Option<Journal>,
+    /// Unset in a store that is not durable, and until what a crash undid is done again.
+    journal: OnceLock<Journal>,
+    recovery: Recovery,
+    durable: bool,
     /// Whether what is fetched is compared with its digest.
     verify: bool,
 }
@@ -160,6 +168,19 @@ impl FsStore {
             durable: true,
             verify: false,
         }
+    }
+
+    /// What this store or an earlier one in its root could not do again after a crash, and has set aside. It stays there
+    /// until the operator has restored or removed it. Blocks.
+    pub fn set_aside(&self) -> Result<Vec<SetAside>> {
+        set_aside::list(self.0.tree.root())
+    }
+
+    /// Why the store takes no uploads and no deletions, and fetches of some files fail: what a crash undid is still to be
+    /// done again, and the disk has no room for it. The store does it once there is room.
+    #[must_use]
+    pub fn unrecovered(&self) -> Option<Error> {
+        self.0.recovery.error()
     }
 
     #[cfg(test)]
@@ -207,22 +228,18 @@ impl FsOptions {
     pub fn open(&self, root: impl AsRef<Path>) -> Result<FsStore> {
         let tree = Tree::open(root.as_ref())?;
         let stage = Arc::new(stage::Stage::open(tree.root())?);
-        let replayed = journal::replay(&tree, &stage)?;
-        stage.sweep()?;
-        if self.durable || replayed {
-            sync_all(tree.root()).map_err(|error| failed("make what it holds durable", error))?;
-        }
-        // What was replayed is needed no longer, and is discarded.
-        let journal = (self.durable || replayed).then(|| Journal::create(tree.root(), &stage));
-        let journal = journal.transpose()?.filter(|_| self.durable);
-        Ok(FsStore(Arc::new(Inner {
+        let store = Inner {
             tree,
             stage,
             locks: Locks::new(),
             hot: HotFiles::new(),
-            journal,
+            journal: OnceLock::new(),
+            recovery: Recovery::default(),
+            durable: self.durable,
             verify: self.verify,
-        })))
+        };
+        store.recover()?;
+        Ok(FsStore(Arc::new(store)))
     }
 }
 
@@ -319,12 +336,14 @@ impl BlobStore for FsStore {
                 content_type,
                 metadata,
             };
+            store.ready()?;
             commit::commit(&store, &key, media, whole, &facts, &precondition, &given_up)
         })
         .await
     }
 
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        self.0.recovery.settled(key)?;
         if let Some(fetched) = read::fetch_cached(&self.0, key, range) {
             return fetched;
         }
@@ -333,6 +352,7 @@ impl BlobStore for FsStore {
     }
 
     async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
+        self.0.recovery.settled(key)?;
         if let Some(info) = read::info_cached(&self.0, key) {
             return info;
         }
@@ -341,6 +361,7 @@ impl BlobStore for FsStore {
     }
 
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        self.0.recovery.settled(key)?;
         let (store, key) = (Arc::clone(&self.0), key.clone());
         blocking(move || Ok(read::find(&store, &key)?.facts.metadata)).await
     }
@@ -348,7 +369,9 @@ impl BlobStore for FsStore {
     async fn check(&self) -> Result<()> {
         let store = Arc::clone(&self.0);
         blocking(move || {
-            match &store.journal {
+            store.recover()?;
+            store.ready()?;
+            match store.journal() {
                 None => store.stage.check(|_| Ok(()))?,
                 Some(journal) => {
                     journal.check()?;

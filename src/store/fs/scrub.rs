@@ -19,7 +19,9 @@ use super::{
     error::failed,
     loners::{Loners, PAUSE, UNDER_WAY},
     name::{self, KeyPath},
-    read, sidecar, stage,
+    read,
+    set_aside::{self, SetAside},
+    sidecar, stage,
     throttle::Throttle,
     tree::{self, Found, Tree},
     version::Version,
@@ -28,6 +30,7 @@ use crate::{
     digest::{Digest, Digester},
     error::{Error, ErrorKind, Result},
     key::BlobKey,
+    store::catalog::is_beneath,
 };
 
 /// How much is read at once.
@@ -111,6 +114,8 @@ pub enum Damage {
     Detached,
     /// There is a sidecar, and no file that it is about.
     Missing,
+    /// It could not be put in its place again after a crash, and is [set aside](FsStore::set_aside).
+    SetAside(SetAside),
     /// The file, or all that is below the directory, cannot be read.
     Unreadable(Error),
 }
@@ -124,6 +129,10 @@ impl fmt::Display for Damage {
                 "its modification time is not the one in its sidecar, whose metadata counts for nothing; copy it with its times",
             ),
             Self::Missing => f.write_str("its sidecar is there, and the file is gone"),
+            Self::SetAside(SetAside { directory, reason, .. }) => write!(
+                f,
+                "it could not be put in its place after a crash, and is in `{directory}`: {reason}"
+            ),
             Self::Unreadable(error) => write!(f, "{error}"),
         }
     }
@@ -190,6 +199,15 @@ impl FsScrub {
                 moved = mem::replace(&mut moved, Ok(())).and(Err(error));
             }
         };
+        for set_aside in set_aside::list(tree.root())? {
+            let key = BlobKey::from_path(&set_aside.key).ok();
+            let within = |prefix| key.is_some_and(|key| is_beneath(&key, prefix));
+            if self.prefix.as_ref().is_none_or(within) {
+                let key = set_aside.key.clone();
+                let verdict = Verdict::Damaged(Damage::SetAside(set_aside));
+                tell(&[], &Scrubbed { key, len: 0, verdict });
+            }
+        }
         let mut loners = Loners::default();
         let found = catalog::walk(tree, self.prefix.as_ref(), &mut |names, visited| {
             if let Visited::Sidecar { dir } = visited {
@@ -347,7 +365,7 @@ fn quarantine(tree: &Tree, path: &KeyPath<'_>, damage: &Damage, began: u64) -> R
         Damage::Content => Some(&*path.file),
         // There is none, or it may be well, and can be fetched without it.
         Damage::Sidecar | Damage::Missing => None,
-        Damage::Detached | Damage::Unreadable(_) => return Ok(()),
+        Damage::Detached | Damage::SetAside(_) | Damage::Unreadable(_) => return Ok(()),
     };
     let Some(from) = tree.find(path)? else {
         return Ok(());

@@ -1,6 +1,7 @@
 //! `.stage/`: where an upload is written before it is moved to its place, the journal's home, and the lock of the root.
 
 use std::{
+    collections::HashSet,
     fs::{File, TryLockError},
     io::{self, Write as _},
     os::unix::fs::FileExt as _,
@@ -18,6 +19,7 @@ use rustix::{
 
 use super::{
     error::{broken, failed},
+    fault::{self, Point},
     tree,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -73,9 +75,11 @@ impl Stage {
         })
     }
 
-    /// Removes what a process that ended in the middle of an upload left.
-    pub(super) fn sweep(&self) -> Result<()> {
-        sweep(&self.dir).map_err(|error| failed("clear its staging directory", error))
+    /// Removes what a process that ended in the middle of an upload left, but for the files called `needed`.
+    pub(super) fn sweep(&self, needed: &HashSet<&str>) -> Result<()> {
+        let own = format!("{:x}-", self.session);
+        let stays = |name: &str| name.starts_with(&own) || needed.contains(name);
+        sweep(&self.dir, stays).map_err(|error| failed("clear its staging directory", error))
     }
 
     /// A new file without a byte.
@@ -99,9 +103,20 @@ impl Stage {
         })
     }
 
+    /// A new file with these bytes.
+    pub(super) fn write(self: &Arc<Self>, bytes: &[u8]) -> Result<Staged> {
+        let mut staged = self.create()?;
+        staged.write(bytes)?;
+        Ok(staged)
+    }
+
     /// The file called `name` that a process left which ended before it had moved it, if there is one that was `modified`
-    /// then. It is not removed when it is dropped.
-    pub(super) fn left(self: &Arc<Self>, name: &str, modified: SystemTime) -> Result<Option<Staged>> {
+    /// then, if that is known. It is not removed when it is dropped.
+    pub(super) fn left(self: &Arc<Self>, name: &str, modified: Option<SystemTime>) -> Result<Option<Staged>> {
+        // The names that the store gives have no slash.
+        if name.contains('/') {
+            return Ok(None);
+        }
         let unreadable = |error| failed("open a staged upload", error);
         let file = match rustix::fs::openat(&self.dir, name, tree::READ, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -109,7 +124,7 @@ impl Stage {
             Err(errno) => return Err(unreadable(errno.into())),
         };
         let found = file.metadata().and_then(|stat| stat.modified()).map_err(unreadable)?;
-        Ok((found == modified).then(|| Staged {
+        Ok(modified.is_none_or(|modified| found == modified).then(|| Staged {
             stage: Arc::clone(self),
             name: name.to_owned(),
             file: Arc::new(file),
@@ -165,13 +180,13 @@ impl Stage {
     }
 }
 
-/// Removes every file but the lock and the journal.
-fn sweep(dir: &File) -> io::Result<()> {
+/// Removes every file but the lock, the journal, and those whose name `stays`.
+fn sweep(dir: &File, stays: impl Fn(&str) -> bool) -> io::Result<()> {
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        let stays = [".", "..", LOCK].iter().chain(&SEGMENTS);
-        if stays.into_iter().any(|stays| name == stays.as_bytes()) {
+        let mut own = [".", "..", LOCK].iter().chain(&SEGMENTS);
+        if own.any(|own| name == own.as_bytes()) || entry.file_name().to_str().is_ok_and(&stays) {
             continue;
         }
         match rustix::fs::unlinkat(dir, entry.file_name(), AtFlags::empty()) {
@@ -203,6 +218,7 @@ impl Staged {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        fault::at(Point::Write).map_err(|errno| failed("write an upload", errno))?;
         (&*self.file)
             .write_all(bytes)
             .map_err(|error| failed("write an upload", error))

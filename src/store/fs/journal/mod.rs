@@ -9,6 +9,9 @@
 //! share: 0.6 of the uploads per second that are possible without any sync, where an fsync of each file and each
 //! directory leaves 0.3. Half of what is lost is the write to the journal, the other half that the disk keeps up.
 //!
+//! An upload that fails after its record was written takes the record back: one byte of it is overwritten, in place, and
+//! synced before the failure is answered. That needs no room, and no turn at the end of the journal.
+//!
 //! There are two segments of the journal. While one is written, a *checkpoint* has all of the file system written out,
 //! with what the other one tells, and so makes that one free to be written over.
 
@@ -20,6 +23,7 @@ use std::{
     fs::File,
     io::{self, IoSlice, Seek as _, SeekFrom, Write as _},
     mem,
+    os::unix::fs::FileExt as _,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -32,10 +36,11 @@ use std::{
 use self::record::Record;
 pub(super) use self::{
     record::{Change, Content},
-    replay::replay,
+    replay::{Unfinished, replay},
 };
 use super::{
     error::failed,
+    fault::{self, Point},
     stage::{SEGMENTS, Stage},
     sync::{Target, measured},
 };
@@ -61,10 +66,46 @@ pub(super) struct Journal {
     _stage: Arc<Stage>,
 }
 
-/// An upload that is durable and not in its place yet. Its segment is kept for as long as this lives.
-#[derive(Clone, Debug)]
+/// A record that is durable, of a change that is not in its place yet. Its segment is kept for as long as this lives.
+#[derive(Debug)]
 pub(super) struct Unapplied {
-    _segment: Sender<Infallible>,
+    segment: Live,
+    offset: u64,
+    broken: Arc<AtomicBool>,
+}
+
+impl Unapplied {
+    /// Takes the record back, durably, because the change failed with `error`: it is not done again after a crash.
+    ///
+    /// If that fails too, nothing is made durable any more until the store is opened again, and this is the error.
+    pub(super) fn withdraw(self, error: Error) -> Error {
+        let withdrawn = measured(Target::Journal, || {
+            fault::at(Point::Withdraw)?;
+            let mark = self.offset + record::MARK;
+            let mut byte = [0];
+            self.segment.file.read_exact_at(&mut byte, mark)?;
+            self.segment.file.write_all_at(&byte.map(|byte| !byte), mark)?;
+            self.segment.file.sync_data()
+        });
+        match withdrawn {
+            Ok(()) => error,
+            Err(other) => lost(&self.broken, failed("take a failed upload out of its journal", other)),
+        }
+    }
+}
+
+/// A segment that is not free to be written over while this lives.
+#[derive(Clone, Debug)]
+struct Live {
+    file: Arc<File>,
+    _live: Sender<Infallible>,
+}
+
+/// Where the records of a batch are.
+#[derive(Debug)]
+struct Written {
+    segment: Live,
+    offsets: Vec<u64>,
 }
 
 /// Uploads that become durable with one sync. The first of them writes them all.
@@ -77,7 +118,7 @@ struct Batch {
 #[derive(Debug, Default)]
 struct BatchState {
     records: Vec<Record>,
-    outcome: Option<Result<Unapplied>>,
+    outcome: Option<Result<Arc<Written>>>,
 }
 
 /// The segment that is written, and the way to the next one.
@@ -87,26 +128,24 @@ struct Log {
     epoch: u64,
     broken: Arc<AtomicBool>,
     full: Option<Sender<Segment>>,
-    clean: Receiver<File>,
+    clean: Receiver<Arc<File>>,
     checkpoints: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
 struct Segment {
-    file: File,
     len: u64,
-    unapplied: Unapplied,
+    live: Live,
     /// Disconnected when the last upload is in its place.
     applied: Receiver<Infallible>,
 }
 
 impl Segment {
-    fn new(file: File) -> Self {
+    fn new(file: Arc<File>) -> Self {
         let (sender, applied) = mpsc::channel();
         Self {
-            file,
             len: 0,
-            unapplied: Unapplied { _segment: sender },
+            live: Live { file, _live: sender },
             applied,
         }
     }
@@ -120,7 +159,7 @@ impl Journal {
         let (full, segments) = mpsc::channel();
         let (checkpointed, clean) = mpsc::channel();
         // There is a receiver.
-        let _ = checkpointed.send(spare?);
+        let _ = checkpointed.send(Arc::new(spare?));
         let root = root.try_clone().map_err(unopened)?;
         let broken = Arc::<AtomicBool>::default();
         let disk = Disk {
@@ -134,7 +173,7 @@ impl Journal {
         Ok(Self {
             next: Mutex::default(),
             log: Mutex::new(Log {
-                segment: Segment::new(current?),
+                segment: Segment::new(Arc::new(current?)),
                 epoch: epoch_after(0),
                 broken: Arc::clone(&broken),
                 full: Some(full),
@@ -149,26 +188,36 @@ impl Journal {
     /// Makes `change` durable, together with those that come at the same time. Blocks.
     pub(super) fn append(&self, change: &Change<'_>) -> Result<Unapplied> {
         let record = Record::of(change)?;
-        let (batch, first) = {
+        let (batch, index) = {
             let next = lock(&self.next);
             let mut state = lock(&next.state);
             state.records.push(record);
-            (Arc::clone(&next), state.records.len() == 1)
+            (Arc::clone(&next), state.records.len() - 1)
         };
-        if !first {
+        let written = if index == 0 {
+            self.write(&batch)
+        } else {
             let mut state = lock(&batch.state);
             loop {
                 if let Some(outcome) = &state.outcome {
-                    return outcome.clone();
+                    break outcome.clone();
                 }
                 state = batch.written.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-        }
+        }?;
+        Ok(Unapplied {
+            segment: written.segment.clone(),
+            offset: written.offsets.get(index).copied().unwrap_or_default(),
+            broken: Arc::clone(&self.broken),
+        })
+    }
+
+    fn write(&self, batch: &Batch) -> Result<Arc<Written>> {
         // While the batch before is written, this one grows.
         let mut log = lock(&self.log);
         *lock(&self.next) = Arc::default();
         let mut records = mem::take(&mut lock(&batch.state).records);
-        let outcome = log.write(&mut records);
+        let outcome = log.write(&mut records).map(Arc::new);
         drop(log);
         lock(&batch.state).outcome = Some(outcome.clone());
         batch.written.notify_all();
@@ -200,7 +249,7 @@ impl Drop for Journal {
             let _ = checkpoints.join();
         }
         if clean && !self.broken.load(Ordering::Relaxed) {
-            let _ = log.segment.file.set_len(0);
+            let _ = log.segment.live.file.set_len(0);
             while let Ok(file) = log.clean.try_recv() {
                 let _ = file.set_len(0);
             }
@@ -209,7 +258,7 @@ impl Drop for Journal {
 }
 
 impl Log {
-    fn write(&mut self, records: &mut [Record]) -> Result<Unapplied> {
+    fn write(&mut self, records: &mut [Record]) -> Result<Written> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(unknown());
         }
@@ -217,20 +266,28 @@ impl Log {
         if self.segment.len > 0 && self.segment.len + len > SEGMENT {
             self.rotate()?;
         }
+        let mut offsets = Vec::with_capacity(records.len());
+        let mut end = self.segment.len;
         for record in &mut *records {
             record.stamp(self.epoch);
+            offsets.push(end);
+            end += record.len();
         }
+        let file = &*self.segment.live.file;
         let mut slices: Vec<IoSlice<'_>> = records.iter().flat_map(Record::slices).map(IoSlice::new).collect();
-        if let Err(error) = write_all(&self.segment.file, &mut slices, self.segment.len) {
+        if let Err(error) = write_all(file, &mut slices, self.segment.len) {
             // The next batch is written over what of this one was written.
-            let _ = self.segment.file.set_len(self.segment.len);
+            let _ = file.set_len(self.segment.len);
             return Err(failed("write its journal", error));
         }
-        if let Err(error) = measured(Target::Journal, || self.segment.file.sync_data()) {
+        if let Err(error) = measured(Target::Journal, || file.sync_data()) {
             return Err(lost(&self.broken, failed("make an upload durable", error)));
         }
-        self.segment.len += len;
-        Ok(self.segment.unapplied.clone())
+        self.segment.len = end;
+        Ok(Written {
+            segment: self.segment.live.clone(),
+            offsets,
+        })
     }
 
     /// Goes on in the other segment, once that is free.
@@ -255,15 +312,10 @@ struct Disk {
 
 impl Disk {
     /// Makes each segment free in turn, until that is impossible.
-    fn checkpoint(&self, segments: Receiver<Segment>, clean: &Sender<File>) {
-        for Segment {
-            file,
-            unapplied,
-            applied,
-            ..
-        } in segments
-        {
-            drop(unapplied);
+    fn checkpoint(&self, segments: Receiver<Segment>, clean: &Sender<Arc<File>>) {
+        for Segment { live, applied, .. } in segments {
+            let file = Arc::clone(&live.file);
+            drop(live);
             // Nothing is ever sent: this is over when all of its uploads are in their place.
             let _ = applied.recv();
             if measured(Target::FileSystem, || super::sync_all(&self.root)).is_err() {

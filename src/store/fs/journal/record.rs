@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{BoxError, Error, ErrorKind, Result},
     key::BlobKey,
-    store::fs::error::failed,
+    store::fs::error::broken,
 };
 
 /// What one upload or deletion changes.
@@ -57,6 +57,18 @@ struct Head {
     deleted: bool,
 }
 
+/// What a segment has at one place.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Change(Logged),
+    /// Its upload failed.
+    Withdrawn,
+    /// Its checksum is right, and this version cannot tell what it means.
+    Unknown(Unknown),
+    /// Its checksum is wrong: it was not wholly written, or the disk has lost it since.
+    Damaged(Bytes),
+}
+
 /// A change read back.
 #[derive(Debug)]
 pub(super) struct Logged {
@@ -65,6 +77,20 @@ pub(super) struct Logged {
     pub(super) content: Content,
     pub(super) sidecar: Option<Bytes>,
 }
+
+/// A record that was written by another version.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    pub(super) key: String,
+    pub(super) modified: Option<SystemTime>,
+    pub(super) content: Content,
+    pub(super) sidecar: Option<Bytes>,
+    pub(super) head: Bytes,
+    pub(super) reason: Error,
+}
+
+/// Where in a record the byte is that is inverted to withdraw it: the first one of the checksum.
+pub(super) const MARK: u64 = 8 + 4 + 4;
 
 /// The epoch of the segment, the length of the head and that of the rest, the checksum of all.
 const PREFIX: usize = 8 + 4 + 4 + 4;
@@ -139,16 +165,16 @@ fn unwritable(error: impl Into<BoxError>) -> Error {
     Error::new(ErrorKind::Internal, "an upload cannot be written to the journal").with_source(error)
 }
 
-/// Reads the next change from a segment that has `left` bytes from here on, and its epoch.
+/// Reads what comes next in a segment that has `left` bytes from here on, and its epoch.
 ///
-/// `None` where there is none: behind the last one of its `epoch` (that of the first one, if it is not known), or in
-/// place of one that was not written out when the machine went down, and so was not acknowledged.
-pub(super) fn read(segment: &mut impl Read, left: &mut u64, epoch: Option<u64>) -> Result<Option<(u64, Logged)>> {
+/// `None` where there is nothing: behind the last record of its `epoch` (that of the first one, if it is not known), or
+/// where the length of a record was not written out.
+pub(super) fn read(segment: &mut impl Read, left: &mut u64, epoch: Option<u64>) -> Result<Option<(u64, Entry)>> {
     let mut start = [0; PREFIX];
     let Some(rest) = left.checked_sub(PREFIX as u64) else {
         return Ok(None);
     };
-    let unreadable = |error| failed("read its journal", error);
+    let unreadable = |error| broken("read its journal", error);
     segment.read_exact(&mut start).map_err(unreadable)?;
     let (found, numbers) = start.split_at(8);
     let found = found.first_chunk().copied().map_or(0, u64::from_le_bytes);
@@ -163,38 +189,74 @@ pub(super) fn read(segment: &mut impl Read, left: &mut u64, epoch: Option<u64>) 
     let (Some(rest), Ok(len)) = (rest.checked_sub(len), usize::try_from(len)) else {
         return Ok(None);
     };
+    if len == 0 {
+        return Ok(None);
+    }
     *left = rest;
     let mut body = vec![0; len];
     segment.read_exact(&mut body).map_err(unreadable)?;
-    if checksum != sealed(found, head_len, rest_len, crc32fast::hash(&body)) {
-        return Ok(None);
-    }
     let mut body = Bytes::from(body);
-    let head = body.split_to(usize::try_from(head_len).unwrap_or(len).min(len));
-    let logged = logged(&head, body);
-    // It is as it was written, so this is not what a crash leaves.
-    let other = "the storage's journal was written by another version of this program; open the store with that one";
-    logged
-        .map(|logged| Some((found, logged)))
-        .ok_or_else(|| Error::new(ErrorKind::Conflict, other))
+    let expected = sealed(found, head_len, rest_len, crc32fast::hash(&body));
+    let entry = if checksum == expected {
+        let head = body.split_to(usize::try_from(head_len).unwrap_or(len).min(len));
+        entry(head, body)
+    } else if checksum == expected ^ 0xff {
+        Entry::Withdrawn
+    } else {
+        Entry::Damaged(body)
+    };
+    Ok(Some((found, entry)))
 }
 
-fn logged(head: &[u8], mut rest: Bytes) -> Option<Logged> {
-    let head: Head = serde_json::from_slice(head).ok()?;
-    let sidecar = match head.sidecar {
-        Some(len) if len > rest.len() => return None,
-        sidecar => sidecar.map(|len| rest.split_to(len)),
-    };
-    Some(Logged {
-        key: BlobKey::from_path(&head.key).ok()?,
-        modified: head.modified,
-        content: match head.staged {
-            _ if head.deleted => Content::Deleted,
-            Some(name) => Content::Staged(name),
-            None => Content::Whole(rest),
-        },
+/// What a record with this `head` means.
+fn entry(head: Bytes, mut rest: Bytes) -> Entry {
+    let parsed: serde_json::Result<Head> = serde_json::from_slice(&head);
+    let other = || Error::new(ErrorKind::Conflict, "it was written by another version of this program");
+    let Head {
+        key,
+        modified,
         sidecar,
-    })
+        staged,
+        deleted,
+    } = match parsed {
+        Ok(parsed) if parsed.sidecar.is_none_or(|len| len <= rest.len()) => parsed,
+        parsed => {
+            let field = |name: &str| {
+                let head: serde_json::Value = serde_json::from_slice(&head).unwrap_or_default();
+                head.get(name).and_then(|value| value.as_str()).map(str::to_owned)
+            };
+            return Entry::Unknown(Unknown {
+                key: field("key").unwrap_or_default(),
+                modified: parsed.ok().map(|head| head.modified),
+                content: field("staged").map_or(Content::Whole(rest), Content::Staged),
+                sidecar: None,
+                reason: other(),
+                head,
+            });
+        }
+    };
+    let sidecar = sidecar.map(|len| rest.split_to(len));
+    let content = match staged {
+        _ if deleted => Content::Deleted,
+        Some(name) => Content::Staged(name),
+        None => Content::Whole(rest),
+    };
+    match BlobKey::from_path(&key) {
+        Ok(key) => Entry::Change(Logged {
+            key,
+            modified,
+            content,
+            sidecar,
+        }),
+        Err(reason) => Entry::Unknown(Unknown {
+            key,
+            modified: Some(modified),
+            content,
+            sidecar,
+            head,
+            reason,
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +271,12 @@ mod tests {
 
     fn read_all(mut segment: &[u8]) -> Vec<(u64, Logged)> {
         let mut left = segment.len() as u64;
-        std::iter::from_fn(|| read(&mut segment, &mut left, Some(7)).unwrap()).collect()
+        let entries = std::iter::from_fn(|| read(&mut segment, &mut left, Some(7)).unwrap());
+        let changes = entries.filter_map(|(epoch, entry)| match entry {
+            Entry::Change(logged) => Some((epoch, logged)),
+            _ => None,
+        });
+        changes.collect()
     }
 
     fn segment() -> (Vec<u8>, usize) {
@@ -260,7 +327,8 @@ mod tests {
         let checksum = sealed(8, 7, 0, crc32fast::hash(forged));
         let tail = [&prefix(8, 7, 0, checksum)[..], forged].concat();
         assert_eq!(read_all(&[&*segment, &*tail].concat()).len(), 4);
-        read(&mut &*tail, &mut (tail.len() as u64), None).unwrap_err();
+        let (_, entry) = read(&mut &*tail, &mut (tail.len() as u64), None).unwrap().unwrap();
+        assert!(matches!(entry, Entry::Unknown(_)), "{entry:?}");
     }
 
     #[test]
@@ -281,20 +349,78 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_whole_and_says_more_than_it_has_is_another_versions() {
-        let time = r#"{"secs_since_epoch":1,"nanos_since_epoch":0}"#;
-        for (sidecar, is_read) in [(2, true), (3, false)] {
-            let head = format!(r#"{{"key":"ACC/a.mp3","modified":{time},"sidecar":{sidecar},"staged":null}}"#);
-            let body = [head.as_bytes(), b"{}"].concat();
-            let len = u32::try_from(head.len()).unwrap();
-            let checksum = sealed(7, len, 2, crc32fast::hash(&body));
-            let segment = [&prefix(7, len, 2, checksum)[..], &body].concat();
-            let read = read(&mut &*segment, &mut (segment.len() as u64), None);
+    fn skips_a_withdrawn_record_and_reads_those_behind_it() {
+        let (segment, last) = segment();
+        let mut withdrawn = segment.clone();
+        withdrawn[usize::try_from(MARK).unwrap()] ^= 0xff;
+        assert_eq!(read_all(&withdrawn).len(), 3);
+        withdrawn[last + usize::try_from(MARK).unwrap()] ^= 0xff;
+        assert_eq!(read_all(&withdrawn).len(), 2);
+    }
+
+    #[test]
+    fn reads_what_is_behind_a_damaged_record() {
+        let (mut segment, last) = segment();
+        segment[PREFIX + 5] ^= 1;
+        assert_eq!(read_all(&segment).len(), 3);
+        segment[last + PREFIX] ^= 1;
+        assert_eq!(read_all(&segment).len(), 2);
+    }
+
+    /// A record with a right checksum.
+    fn sealed_record(head: &str, rest: &[u8]) -> Vec<u8> {
+        let body = [head.as_bytes(), rest].concat();
+        let (head, rest) = (u32::try_from(head.len()).unwrap(), u32::try_from(rest.len()).unwrap());
+        let checksum = sealed(7, head, rest, crc32fast::hash(&body));
+        [&prefix(7, head, rest, checksum)[..], &body].concat()
+    }
+
+    #[test]
+    fn keeps_all_there_is_of_a_record_that_it_does_not_understand() {
+        let time = r#""modified":{"secs_since_epoch":1,"nanos_since_epoch":0}"#;
+        let long = "x".repeat(2000);
+        for (head, key, content, sidecar) in [
+            ("no JSON".to_owned(), "", Content::Whole("{}ID3".into()), None),
+            (
+                format!(r#"{{"key":"ACC/a.mp3",{time},"sidecar":30,"staged":null}}"#),
+                "ACC/a.mp3",
+                Content::Whole("{}ID3".into()),
+                None,
+            ),
+            (
+                r#"{"key":"ACC/a.mp3","later":1,"staged":"7-1"}"#.to_owned(),
+                "ACC/a.mp3",
+                Content::Staged("7-1".to_owned()),
+                None,
+            ),
+            (
+                format!(r#"{{"key":"ACC/../a.mp3",{time},"sidecar":2,"staged":null}}"#),
+                "ACC/../a.mp3",
+                Content::Whole("ID3".into()),
+                Some(Bytes::from("{}")),
+            ),
+            (
+                format!(r#"{{"key":"{long}",{time},"sidecar":2,"staged":"7-1"}}"#),
+                &long,
+                Content::Staged("7-1".to_owned()),
+                Some(Bytes::from("{}")),
+            ),
+        ] {
+            let segment = sealed_record(&head, b"{}ID3");
+            let entry = read(&mut &*segment, &mut (segment.len() as u64), None)
+                .unwrap()
+                .unwrap()
+                .1;
+            let Entry::Unknown(unknown) = entry else {
+                panic!("{entry:?}")
+            };
+            assert_eq!(unknown.head, head);
             assert_eq!(
-                read.map(|record| record.is_some()).ok(),
-                is_read.then_some(true),
-                "{sidecar}"
+                (&*unknown.key, unknown.content, unknown.sidecar),
+                (key, content, sidecar)
             );
         }
+        let good = sealed_record(&format!(r#"{{"key":"a",{time},"sidecar":2,"staged":null}}"#), b"{}");
+        assert_eq!(read_all(&good).len(), 1);
     }
 }

@@ -3,75 +3,244 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
-    io::BufReader,
+    io::{self, BufReader},
     os::unix::fs::FileExt as _,
     sync::Arc,
     time::SystemTime,
 };
 
-use super::record::{self, Content, Logged};
+use super::record::{self, Content, Entry, Logged, Unknown};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     key::BlobKey,
     store::fs::{
         catalog,
         commit::{self, Old},
-        error::failed,
+        error::{broken, failed},
+        locks::Locks,
         name::KeyPath,
         read,
-        stage::{SEGMENTS, Stage, Staged},
-        tree::{self, Found, Tree},
+        set_aside::{self, Remains},
+        stage::{SEGMENTS, Stage},
+        tree::{self, Tree},
     },
 };
 
-/// Does again what the journal in the staging directory tells, and says whether it told anything. Blocks.
+/// What a replay did.
+#[derive(Debug, Default)]
+pub(in crate::store::fs) struct Replayed {
+    /// Whether the journal told anything.
+    pub(in crate::store::fs) any: bool,
+    /// What could be neither put in its place nor set aside, if anything: the journal is still needed.
+    pub(in crate::store::fs) unfinished: Option<Unfinished>,
+}
+
+/// What is left to do of a replay.
+#[derive(Debug)]
+pub(in crate::store::fs) struct Unfinished {
+    pub(in crate::store::fs) keys: HashSet<BlobKey>,
+    /// Why, of the first of them.
+    pub(in crate::store::fs) error: Error,
+}
+
+/// What there is in a segment.
+#[derive(Debug)]
+struct Found {
+    epoch: u64,
+    entries: Vec<(u64, Entry)>,
+}
+
+/// Does again what the journal in the staging directory tells. Blocks.
 ///
-/// It may be done any number of times. What somebody else has put in a file's place since stays, unless it has an older
-/// modification time.
-pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>) -> Result<bool> {
+/// What cannot be put in its place is set aside, and the journal stays as it is. A replay may be done any number of times.
+/// What somebody else has put in a file's place since stays, unless it has an older modification time.
+pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Locks) -> Result<Replayed> {
     let mut segments = Vec::new();
+    let mut unfinished = Rest::default();
     for name in SEGMENTS {
         if let Some(file) = stage.open_segment(name)? {
-            segments.extend(read_segment(&file)?);
+            let (found, end) = read_segment(&file);
+            segments.extend(found);
+            if let Err(error) = end {
+                unfinished.add(None, error);
+            }
         }
     }
     // The older one first.
-    segments.sort_by_key(|(epoch, _)| *epoch);
-    let changes: Vec<Logged> = segments.into_iter().flat_map(|(_, changes)| changes).collect();
-    let overtaken = overtaken(&changes);
+    segments.sort_by_key(|found| found.epoch);
+    let records = || {
+        segments.iter().flat_map(|Found { epoch, entries }| {
+            let id = move |offset: &u64| format!("{epoch}-{offset}");
+            entries.iter().map(move |(offset, entry)| (id(offset), entry))
+        })
+    };
+    let needed = records().filter_map(|(_, entry)| entry.staged()).collect();
+    // It may be what fills the disk.
+    stage.sweep(&needed)?;
+    let changes: Vec<&Logged> = records().filter_map(|(_, entry)| entry.change()).collect();
     let mut stamps: HashMap<&BlobKey, Vec<SystemTime>> = HashMap::new();
     for change in &changes {
         stamps.entry(&change.key).or_default().push(change.modified);
     }
+    let mut overtaken = overtaken(&changes).into_iter();
     let mut done: HashMap<&BlobKey, usize> = HashMap::new();
-    for (change, overtaken) in changes.iter().zip(overtaken) {
-        let done = done.entry(&change.key).or_default();
-        *done += 1;
-        if !overtaken {
-            let (earlier, later) = stamps
-                .get(&change.key)
-                .and_then(|all| all.split_at_checked(*done))
-                .unwrap_or_default();
-            redo(tree, stage, change, earlier, later).map_err(|error| explain(change, error))?;
+    for (id, entry) in records() {
+        let set_aside = match entry {
+            Entry::Withdrawn => continue,
+            Entry::Change(change) => {
+                let done = done.entry(&change.key).or_default();
+                *done += 1;
+                if overtaken.next() == Some(true) {
+                    continue;
+                }
+                let (earlier, later) = stamps
+                    .get(&change.key)
+                    .and_then(|all| all.split_at_checked(*done))
+                    .unwrap_or_default();
+                let turn = locks.lock(&change.key);
+                let redone = redo(tree, stage, change, earlier, later);
+                drop(turn);
+                match redone {
+                    Ok(()) => continue,
+                    // There is no room to set it aside either, or if there is, for its place there will be too.
+                    Err(error) if is_full(&error) => Err(error),
+                    Err(error) => keep(tree, stage, &id, entry, &error),
+                }
+            }
+            Entry::Unknown(unknown) => keep(tree, stage, &id, entry, &unknown.reason),
+            Entry::Damaged(_) => keep(tree, stage, &id, entry, &lost()),
+        };
+        if let Err(error) = set_aside {
+            unfinished.add(entry.change().map(|change| &change.key), error);
         }
     }
-    Ok(!changes.is_empty())
+    Ok(Replayed {
+        any: segments.iter().any(|found| !found.entries.is_empty()),
+        unfinished: unfinished.0,
+    })
 }
 
-/// The epoch of a segment and the changes in it, if there are any.
-fn read_segment(file: &File) -> Result<Option<(u64, Vec<Logged>)>> {
-    let len = file.metadata().map(|stat| stat.len());
-    let mut left = len.map_err(|error| failed("read its journal", error))?;
-    let mut reader = BufReader::with_capacity(256 << 10, file);
-    let mut found = None;
-    while let Some((epoch, change)) = record::read(&mut reader, &mut left, found.as_ref().map(|(epoch, _)| *epoch))? {
-        found.get_or_insert_with(|| (epoch, Vec::new())).1.push(change);
+/// Gathers what is left to do.
+#[derive(Default)]
+struct Rest(Option<Unfinished>);
+
+impl Rest {
+    fn add(&mut self, key: Option<&BlobKey>, error: Error) {
+        let rest = self.0.get_or_insert_with(|| Unfinished {
+            keys: HashSet::new(),
+            error,
+        });
+        rest.keys.extend(key.cloned());
     }
-    Ok(found)
+}
+
+impl Entry {
+    fn change(&self) -> Option<&Logged> {
+        match self {
+            Self::Change(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// The name of its content in the staging directory.
+    fn staged(&self) -> Option<&str> {
+        match self {
+            Self::Change(Logged {
+                content: Content::Staged(name),
+                ..
+            })
+            | Self::Unknown(Unknown {
+                content: Content::Staged(name),
+                ..
+            }) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// Sets the record aside that is called `id`, for this `reason`.
+fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, entry: &Entry, reason: &Error) -> Result<()> {
+    let key;
+    let remains = match entry {
+        Entry::Withdrawn => return Ok(()),
+        Entry::Change(change) => {
+            key = change.key.to_string();
+            Remains {
+                key: &key,
+                reason,
+                modified: Some(change.modified),
+                content: &change.content,
+                sidecar: change.sidecar.as_ref(),
+                record: None,
+            }
+        }
+        Entry::Unknown(unknown) => Remains {
+            key: &unknown.key,
+            reason,
+            modified: unknown.modified,
+            content: &unknown.content,
+            sidecar: unknown.sidecar.as_ref(),
+            record: Some(&unknown.head),
+        },
+        Entry::Damaged(record) => Remains {
+            key: "",
+            reason,
+            modified: None,
+            content: &Content::Deleted,
+            sidecar: None,
+            record: Some(record),
+        },
+    };
+    set_aside::keep(tree, stage, id, &remains)
+}
+
+fn lost() -> Error {
+    Error::new(
+        ErrorKind::Damaged,
+        "the journal is damaged there: it may be an upload that was acknowledged, and part of it is lost",
+    )
+}
+
+/// Whether the disk has no room, as opposed to a quota, which may be that of one directory.
+fn is_full(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::StorageFull)
+}
+
+/// The epoch of a segment and what is in it, if there is anything, and how it ends.
+fn read_segment(file: &File) -> (Option<Found>, Result<()>) {
+    let len = match file.metadata() {
+        Ok(stat) => stat.len(),
+        Err(error) => return (None, Err(broken("read its journal", error))),
+    };
+    let mut left = len;
+    let mut reader = BufReader::with_capacity(256 << 10, file);
+    let mut found: Option<Found> = None;
+    let end = loop {
+        let offset = len - left;
+        match record::read(&mut reader, &mut left, found.as_ref().map(|found| found.epoch)) {
+            Ok(Some((epoch, entry))) => {
+                let entries = Vec::new();
+                found
+                    .get_or_insert(Found { epoch, entries })
+                    .entries
+                    .push((offset, entry));
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    // The last ones were not wholly written when the machine went down, and so were not acknowledged.
+    if let Some(Found { entries, .. }) = &mut found {
+        while let Some((_, Entry::Damaged(_))) = entries.last() {
+            entries.pop();
+        }
+    }
+    (found, end)
 }
 
 /// Of each upload, whether its key is deleted later.
-fn overtaken(changes: &[Logged]) -> Vec<bool> {
+fn overtaken(changes: &[&Logged]) -> Vec<bool> {
     let mut deleted = HashSet::new();
     let mut overtaken: Vec<bool> = changes
         .iter()
@@ -112,14 +281,14 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime]
     }
     let media = match &change.content {
         Content::Whole(content) => {
-            let media = written(stage, content)?;
+            let media = stage.write(content)?;
             media
                 .file()
                 .set_modified(change.modified)
                 .map_err(|error| failed("write an upload", error))?;
             Some(media)
         }
-        Content::Staged(name) => match stage.left(name, change.modified)? {
+        Content::Staged(name) => match stage.left(name, Some(change.modified))? {
             None if found != Some(change.modified) => return Ok(()),
             // None: it is in its place already.
             media => media,
@@ -127,7 +296,7 @@ fn redo(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime]
         Content::Deleted => None,
     };
     if let Some(text) = &change.sidecar {
-        commit::put_sidecar(&dir, &path, &mut written(stage, text)?)?;
+        commit::put_sidecar(&dir, &path, &mut stage.write(text)?)?;
     }
     media.map_or(Ok(()), |mut media| commit::put_media(&dir, &path, &mut media))
 }
@@ -137,7 +306,7 @@ fn is_in_place(dir: &File, path: &KeyPath<'_>, change: &Logged) -> Result<bool> 
     let media = match (&change.content, tree::open(dir, &path.file)?) {
         // It was synced before it was moved there.
         (Content::Staged(_), _) => true,
-        (Content::Whole(content), Found::File(file, stat)) if stat.len() == content.len() as u64 => {
+        (Content::Whole(content), tree::Found::File(file, stat)) if stat.len() == content.len() as u64 => {
             let mut found = vec![0; content.len()];
             file.read_exact_at(&mut found, 0).is_ok() && found == **content
         }
@@ -148,20 +317,4 @@ fn is_in_place(dir: &File, path: &KeyPath<'_>, change: &Logged) -> Result<bool> 
         Some(text) => read::sidecar(tree::open(dir, &path.sidecar())?)?.is_some_and(|found| found == **text),
     };
     Ok(media && sidecar)
-}
-
-fn written(stage: &Arc<Stage>, bytes: &[u8]) -> Result<Staged> {
-    let mut staged = stage.create()?;
-    staged.write(bytes)?;
-    Ok(staged)
-}
-
-fn explain(change: &Logged, error: Error) -> Error {
-    let key = &change.key;
-    let message = format!(
-        "an upload of `{key}`, acknowledged before the last crash, could not be put in its place again: {error}; \
-         once that is mended, or the journal in the staging directory is removed to give such uploads up, open the \
-         store again"
-    );
-    Error::new(error.kind(), message).with_source(error)
 }

@@ -1,0 +1,55 @@
+//! Points at which a test has the file system fail. They do nothing in a program.
+
+use rustix::io::Errno;
+
+/// What fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Point {
+    /// Writing bytes to a staged file.
+    Write,
+    /// Moving a sidecar to its place.
+    PutSidecar,
+    /// Moving media to its place.
+    PutMedia,
+    /// Removing media.
+    Unlink,
+    /// Taking a record back.
+    Withdraw,
+    /// Setting a record aside.
+    SetAside,
+}
+
+#[cfg(not(test))]
+#[allow(clippy::unnecessary_wraps)]
+pub(super) const fn at(_: Point) -> Result<(), Errno> {
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) use self::armed::{arm, at, disarm};
+
+#[cfg(test)]
+mod armed {
+    use std::cell::RefCell;
+
+    use super::{Errno, Point};
+
+    thread_local! {
+        static ARMED: RefCell<Vec<(Point, Errno)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Has `point` fail with `errno` on this thread from now on.
+    pub(in crate::store::fs) fn arm(point: Point, errno: Errno) {
+        ARMED.with_borrow_mut(|armed| armed.push((point, errno)));
+    }
+
+    /// Has nothing fail any more.
+    pub(in crate::store::fs) fn disarm() {
+        ARMED.with_borrow_mut(Vec::clear);
+    }
+
+    pub(in crate::store::fs) fn at(point: Point) -> Result<(), Errno> {
+        let armed = ARMED.with_borrow(|armed| armed.iter().find(|(armed, _)| *armed == point).copied());
+        armed.map_or(Ok(()), |(_, errno)| Err(errno))
+    }
+}

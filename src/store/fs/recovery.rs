@@ -1,0 +1,288 @@
+//! What a crash left to do, and what becomes of the store until it is done.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    Inner,
+    error::failed,
+    journal::{self, Journal, Unfinished},
+    sync_all,
+};
+use crate::{
+    error::{Error, Result},
+    key::BlobKey,
+};
+
+/// How long uploads are refused without another look whether there is room now.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The state of the recovery.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    done: AtomicBool,
+    unfinished: RwLock<Option<Unfinished>>,
+    /// When it was last tried; locked meanwhile.
+    tried: Mutex<Option<Instant>>,
+}
+
+impl Recovery {
+    /// Why it is not finished, if it is not.
+    pub(super) fn error(&self) -> Option<Error> {
+        let unfinished = self.unfinished.read().unwrap_or_else(PoisonError::into_inner);
+        unfinished.as_ref().map(explained)
+    }
+
+    /// An error if what is stored under `key` is not what was acknowledged, because the recovery is not finished.
+    pub(super) fn settled(&self, key: &BlobKey) -> Result<()> {
+        if self.done.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let unfinished = self.unfinished.read().unwrap_or_else(PoisonError::into_inner);
+        match &*unfinished {
+            Some(unfinished) if unfinished.keys.contains(key) => Err(explained(unfinished)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn explained(unfinished: &Unfinished) -> Error {
+    let error = &unfinished.error;
+    let message = format!(
+        "the storage has not yet put everything in its place that it held when it last went down: {error}; it takes \
+         uploads again once it has, and nothing is lost until then"
+    );
+    Error::new(error.kind(), message).with_source(error.clone())
+}
+
+impl Inner {
+    /// Does again what a crash undid, and begins a new journal; the old one stays if that is not possible. Blocks.
+    pub(super) fn recover(&self) -> Result<()> {
+        let mut tried = self.recovery.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.recovery.done.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let unfinished = self.replay();
+        *tried = Some(Instant::now());
+        let unfinished = unfinished?;
+        self.recovery.done.store(unfinished.is_none(), Ordering::Release);
+        *self.recovery.unfinished.write().unwrap_or_else(PoisonError::into_inner) = unfinished;
+        Ok(())
+    }
+
+    fn replay(&self) -> Result<Option<Unfinished>> {
+        let replayed = journal::replay(&self.tree, &self.stage, &self.locks)?;
+        if self.durable || replayed.any {
+            sync_all(self.tree.root()).map_err(|error| failed("make what it holds durable", error))?;
+        }
+        if replayed.unfinished.is_some() {
+            return Ok(replayed.unfinished);
+        }
+        // What was replayed is needed no longer, and is discarded.
+        let journal = (self.durable || replayed.any).then(|| Journal::create(self.tree.root(), &self.stage));
+        if let Some(journal) = journal.transpose()?.filter(|_| self.durable) {
+            let _ = self.journal.set(journal);
+        }
+        self.stage.sweep(&HashSet::new())?;
+        Ok(None)
+    }
+
+    /// An error if no upload can be taken because the recovery is not finished. Looks again whether it can be, now and
+    /// then. Blocks.
+    pub(super) fn ready(&self) -> Result<()> {
+        if self.recovery.done.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let tried = *self.recovery.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if tried.is_none_or(|tried| tried.elapsed() > PAUSE) {
+            self.recover()?;
+        }
+        self.recovery.error().map_or(Ok(()), Err)
+    }
+
+    /// None in a store that is not durable.
+    pub(super) fn journal(&self) -> Option<&Journal> {
+        self.journal.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, sync::atomic::AtomicBool};
+
+    use bytes::Bytes;
+    use rustix::io::Errno;
+
+    use super::super::{
+        FsStore, catalog, commit,
+        fault::{Point, arm, disarm},
+        sidecar::Facts,
+        stage::SEGMENTS,
+    };
+    use crate::{
+        error::{ErrorKind, Result},
+        key::BlobKey,
+        store::{BlobStore as _, Stored, Upload},
+    };
+
+    fn key(path: &str) -> BlobKey {
+        BlobKey::from_path(path).unwrap()
+    }
+
+    /// Stores `content`, on this thread.
+    fn put(store: &FsStore, path: &str, content: &'static str, is_long: bool) -> Result<Stored> {
+        let inner = store.inner();
+        let content = Bytes::from(content);
+        let media = inner.stage.write(&content)?;
+        let whole = (!is_long).then_some(&content);
+        let still = AtomicBool::new(false);
+        commit::commit(inner, &key(path), media, whole, &Facts::default(), &still)
+    }
+
+    fn content(store: &FsStore, path: &str) -> Result<String> {
+        let found = super::super::read::find(store.inner(), &key(path))?;
+        Ok(std::io::read_to_string(found.file).unwrap())
+    }
+
+    fn journal(root: &Path) -> Vec<Vec<u8>> {
+        SEGMENTS
+            .map(|name| fs::read(root.join(".stage").join(name)).unwrap())
+            .into()
+    }
+
+    /// Closes the store, and leaves the journal as it was before.
+    fn crash(store: FsStore, root: &Path) {
+        let journal = journal(root);
+        drop(store);
+        for (name, bytes) in SEGMENTS.iter().zip(journal) {
+            fs::write(root.join(".stage").join(name), bytes).unwrap();
+        }
+    }
+
+    const STEPS: [(Point, Errno); 6] = [
+        (Point::PutSidecar, Errno::NOSPC),
+        (Point::PutSidecar, Errno::ISDIR),
+        (Point::PutSidecar, Errno::NAMETOOLONG),
+        (Point::PutMedia, Errno::IO),
+        (Point::PutMedia, Errno::ISDIR),
+        (Point::PutMedia, Errno::DQUOT),
+    ];
+
+    #[test]
+    fn a_refused_upload_does_not_appear_after_a_crash() {
+        for (step, errno) in STEPS {
+            for (old, is_long) in [(None, false), (Some("old"), false), (None, true), (Some("old"), true)] {
+                let case = format!("{step:?} {errno:?} {old:?} {is_long}");
+                let root = tempfile::tempdir().unwrap();
+                let store = FsStore::open(root.path()).unwrap();
+                put(&store, "ACC/ONE/kept.mp3", "kept", false).unwrap();
+                if let Some(old) = old {
+                    put(&store, "ACC/DOC/message.mp3", old, false).unwrap();
+                }
+                arm(step, errno);
+                put(&store, "ACC/DOC/message.mp3", "refused", is_long).expect_err(&case);
+                disarm();
+                put(&store, "ACC/TWO/kept.mp3", "kept", false).unwrap();
+                crash(store, root.path());
+                for lost in ["ACC/ONE", "ACC/TWO"] {
+                    fs::remove_dir_all(root.path().join(lost)).unwrap();
+                }
+                let store = FsStore::open(root.path()).unwrap();
+                assert_eq!(content(&store, "ACC/DOC/message.mp3").ok().as_deref(), old, "{case}");
+                for kept in ["ACC/ONE/kept.mp3", "ACC/TWO/kept.mp3"] {
+                    assert_eq!(content(&store, kept).unwrap(), "kept", "{case}");
+                }
+                assert_eq!(store.set_aside().unwrap(), [], "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_deletion_does_not_happen_after_a_crash() {
+        let root = tempfile::tempdir().unwrap();
+        let store = FsStore::open(root.path()).unwrap();
+        put(&store, "ACC/DOC/message.mp3", "kept", false).unwrap();
+        arm(Point::Unlink, Errno::IO);
+        catalog::delete(store.inner(), &key("ACC/DOC/message.mp3")).unwrap_err();
+        disarm();
+        crash(store, root.path());
+        let store = FsStore::open(root.path()).unwrap();
+        assert_eq!(content(&store, "ACC/DOC/message.mp3").unwrap(), "kept");
+    }
+
+    #[test]
+    fn nothing_is_stored_any_more_once_a_refused_upload_stays_in_the_journal() {
+        let root = tempfile::tempdir().unwrap();
+        let store = FsStore::open(root.path()).unwrap();
+        arm(Point::PutMedia, Errno::IO);
+        arm(Point::Withdraw, Errno::IO);
+        let error = put(&store, "ACC/DOC/message.mp3", "refused", false).unwrap_err();
+        disarm();
+        let next = put(&store, "ACC/DOC/other.mp3", "next", false).unwrap_err();
+        for error in [error, next] {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.message().contains("opened again"), "{error}");
+        }
+    }
+
+    /// The journal stays as it is while there is no room, and the store does what it says once there is.
+    #[test]
+    fn a_full_disk_delays_the_recovery_and_loses_nothing() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for (faults, kind) in [
+            (&[(Point::Write, Errno::NOSPC)][..], ErrorKind::StorageFull),
+            (&[(Point::Write, Errno::DQUOT)], ErrorKind::StorageFull),
+            (&[(Point::PutMedia, Errno::NOSPC)], ErrorKind::StorageFull),
+            (&[(Point::Write, Errno::ROFS)], ErrorKind::Unavailable),
+            (
+                &[(Point::PutSidecar, Errno::IO), (Point::SetAside, Errno::IO)],
+                ErrorKind::Unavailable,
+            ),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let store = FsStore::open(root.path()).unwrap();
+            put(&store, "ACC/ONE/lost.mp3", "lost", false).unwrap();
+            put(&store, "ACC/TWO/long.mp3", "long", true).unwrap();
+            put(&store, "ACC/TWO/there.mp3", "there", false).unwrap();
+            crash(store, root.path());
+            let before = journal(root.path());
+            fs::remove_dir_all(root.path().join("ACC/ONE")).unwrap();
+
+            for (point, errno) in faults {
+                arm(*point, *errno);
+            }
+            let store = FsStore::open(root.path()).unwrap();
+            disarm();
+            assert_eq!(store.unrecovered().unwrap().kind(), kind, "{faults:?}");
+            assert_eq!(content(&store, "ACC/TWO/there.mp3").unwrap(), "there");
+            runtime.block_on(async {
+                let lost = key("ACC/ONE/lost.mp3");
+                let upload = Upload::new(lost.clone(), "new");
+                for refused in [
+                    store.get(&lost, None).await.map(drop),
+                    store.head(&lost).await.map(drop),
+                    store.metadata(&lost).await.map(drop),
+                    store.put(upload).await.map(drop),
+                ] {
+                    let error = refused.unwrap_err();
+                    assert_eq!(error.kind(), kind, "{error}");
+                    assert!(!error.message().contains("journal"), "{error}");
+                }
+                assert_eq!(journal(root.path()), before, "{faults:?}");
+                store.check().await.unwrap();
+                assert_eq!(store.unrecovered().map(|error| error.kind()), None);
+                store.head(&lost).await.unwrap();
+                store.put(Upload::new(key("ACC/DOC/next.mp3"), "next")).await.unwrap();
+            });
+            assert_eq!(content(&store, "ACC/ONE/lost.mp3").unwrap(), "lost");
+            assert_eq!(content(&store, "ACC/TWO/long.mp3").unwrap(), "long");
+            assert_eq!(store.set_aside().unwrap(), []);
+        }
+    }
+}

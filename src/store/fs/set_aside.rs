@@ -1,0 +1,174 @@
+//! `.set-aside/`: what the journal has and cannot be put in its place, as plain files that an operator can restore.
+
+use std::{fs::File, io::Read as _, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use rustix::fs::{AtFlags, Dir};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::{broken, failed},
+    fault::{self, Point},
+    journal::Content,
+    name::KeyPath,
+    stage::{Stage, Staged},
+    tree::{self, Found, Tree},
+};
+use crate::{
+    error::{Error, Result},
+    key::BlobKey,
+};
+
+const DIRECTORY: &str = ".set-aside";
+const MEDIA: &str = "media";
+const SIDECAR: &str = "sidecar.json";
+const RECORD: &str = "record";
+const ABOUT: &str = "about.json";
+
+/// The longest `about.json` that is read.
+const MAX_ABOUT: u64 = 64 << 10;
+
+/// An upload or a deletion that was acknowledged before a crash, and that the store could not do again when it was opened.
+///
+/// What there is of it is in a [directory](Self::directory) of its own: `media` and `sidecar.json`, or `record` where the
+/// store could not tell the two apart, and `about.json`, which says where they belong and why they are not there. To
+/// restore it, move the two to the paths that `about.json` names, and remove the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SetAside {
+    /// The directory below the root.
+    pub directory: String,
+    /// The name it was stored under, as far as it is known.
+    pub key: String,
+    /// Why it could not be put in its place.
+    pub reason: String,
+}
+
+/// `about.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct About {
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    reason: String,
+    /// Where `media` belongs, below the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    media: Option<String>,
+    /// Where `sidecar.json` belongs, below the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sidecar: Option<String>,
+    /// Whether the file was to be deleted.
+    #[serde(default)]
+    deleted: bool,
+}
+
+/// What there is of a record.
+pub(super) struct Remains<'a> {
+    pub(super) key: &'a str,
+    pub(super) reason: &'a Error,
+    pub(super) modified: Option<SystemTime>,
+    pub(super) content: &'a Content,
+    pub(super) sidecar: Option<&'a Bytes>,
+    /// What the store did not understand.
+    pub(super) record: Option<&'a Bytes>,
+}
+
+/// Sets `remains` aside as `id`. It may be done again. Blocks; it is durable once the file system was written out.
+pub(super) fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, remains: &Remains<'_>) -> Result<()> {
+    fault::at(Point::SetAside).map_err(|errno| failed("set an upload aside", errno))?;
+    let dir = tree.make_dirs([DIRECTORY, id])?;
+    let key = BlobKey::from_path(remains.key).ok();
+    let path = key.as_ref().map(KeyPath::of);
+    let about = About {
+        key: remains.key.to_owned(),
+        reason: remains.reason.to_string(),
+        media: path.as_ref().map(|path| path.relative(&path.file)),
+        sidecar: path.as_ref().map(|path| path.relative(&path.sidecar())),
+        deleted: remains.record.is_none() && *remains.content == Content::Deleted,
+    };
+    let kept = put_all(&dir, stage, &about, remains);
+    if kept.is_err() {
+        // Nobody can be told of a failure, and the next attempt writes over them.
+        for name in [ABOUT, RECORD, SIDECAR] {
+            let _ = rustix::fs::unlinkat(&*dir, name, AtFlags::empty());
+        }
+        for (parent, name) in [(tree.make_dirs([DIRECTORY])?, id), (tree.make_dirs([])?, DIRECTORY)] {
+            tree::remove_empty(&parent, name)?;
+        }
+    }
+    kept
+}
+
+fn put_all(dir: &File, stage: &Arc<Stage>, about: &About, remains: &Remains<'_>) -> Result<()> {
+    let put = |mut staged: Staged, name: &str| {
+        let moved = staged.move_to(dir, name);
+        moved.map_err(|errno| broken("set an upload aside", errno))
+    };
+    let mut text = serde_json::to_vec_pretty(about).unwrap_or_default();
+    text.push(b'\n');
+    let text = Bytes::from(text);
+    for (name, text) in [
+        (SIDECAR, remains.sidecar),
+        (RECORD, remains.record),
+        (ABOUT, Some(&text)),
+    ] {
+        if let Some(text) = text {
+            put(stage.write(text)?, name)?;
+        }
+    }
+    // Last, so that a failure leaves what is staged where the journal has it.
+    match remains.content {
+        Content::Whole(content) => put(with_time(stage.write(content)?, remains.modified)?, MEDIA),
+        Content::Staged(name) => match stage.left(name, remains.modified)? {
+            Some(media) => put(media, MEDIA),
+            // It is set aside already, or in its place.
+            None => Ok(()),
+        },
+        Content::Deleted => Ok(()),
+    }
+}
+
+fn with_time(media: Staged, modified: Option<SystemTime>) -> Result<Staged> {
+    if let Some(modified) = modified {
+        let set = media.file().set_modified(modified);
+        set.map_err(|error| failed("write an upload", error))?;
+    }
+    Ok(media)
+}
+
+/// Everything that is set aside below `root`, oldest first.
+pub(super) fn list(root: &File) -> Result<Vec<SetAside>> {
+    let Found::Directory(dir) = tree::open(root, DIRECTORY)? else {
+        return Ok(Vec::new());
+    };
+    let unreadable = |errno| broken("read what it has set aside", errno);
+    let mut found = Vec::new();
+    for entry in Dir::read_from(&dir).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if name.starts_with('.') {
+            continue;
+        }
+        let about = about(&dir, name).unwrap_or_default();
+        found.push(SetAside {
+            directory: format!("{DIRECTORY}/{name}"),
+            key: about.key,
+            reason: about.reason,
+        });
+    }
+    found.sort_by(|a, b| a.directory.cmp(&b.directory));
+    Ok(found)
+}
+
+/// The `about.json` of what is set aside as `id`, if it can be read.
+fn about(dir: &File, id: &str) -> Option<About> {
+    let Ok(Found::Directory(dir)) = tree::open(dir, id) else {
+        return None;
+    };
+    let Ok(Found::File(file, _)) = tree::open(&dir, ABOUT) else {
+        return None;
+    };
+    let mut text = Vec::new();
+    file.take(MAX_ABOUT).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
