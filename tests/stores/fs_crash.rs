@@ -8,7 +8,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use kazoo_storage::{BlobCatalog as _, BlobKey, BlobStore as _, Fetched, FsStore, Metadata, Upload};
+use kazoo_storage::{
+    BlobCatalog as _, BlobKey, BlobStore as _, Fetched, FsStore, Metadata, Upload,
+    store::{FsScrub, Verdict},
+};
 use tempfile::TempDir;
 
 const SEGMENTS: [&str; 2] = [".stage/journal.0", ".stage/journal.1"];
@@ -298,6 +301,17 @@ async fn what_cannot_be_put_in_its_place_again_is_set_aside_and_the_rest_is_serv
                 assert!(store.unrecovered().is_none());
             }
             assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+
+            let mut reported = Vec::new();
+            FsScrub::new(root.path())
+                .run(|file| {
+                    if let Verdict::Damaged(damage) = &file.verdict {
+                        reported.push(format!("{}: {damage}", file.key));
+                    }
+                })
+                .unwrap();
+            assert_eq!(reported.len(), 1, "{reported:?}");
+            assert!(reported[0].starts_with("ACC/DOC/message.mp3: it could not be put"), "{reported:?}");
 
             // An operator restores it, as `about.json` says.
             let directory = fs::read_dir(root.path().join(".set-aside"))

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// How often a commit starts over because a directory it uses was removed under it.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 16;
 
 /// Makes `media` the content of `key`, with these `facts`. Blocks.
 ///

@@ -71,13 +71,18 @@ const GATHER: usize = 64 << 10;
 /// ROOT/ACCOUNT_ID/DOCUMENT_ID/message.mp3          the media, exactly the bytes that were uploaded
 /// ROOT/ACCOUNT_ID/DOCUMENT_ID/.message.mp3.json    its sidecar: what else there is to know about it
 /// ROOT/.stage/                                     uploads under way, the journal, and the lock of the root
+/// ROOT/.set-aside/                                 what could not be put in its place after a crash
 /// ROOT/.check/                                     for a moment, while the store is checked
 /// ```
 ///
 /// **The media** is a directory for each segment of the key but the last, and a file for that. A segment is its file
 /// name, but for `%` → `%25`, `/` → `%2F`, a leading `.` → `%2E`, and `lost+found` → `%6Cost+found`; every name with a
 /// leading dot is the store's own, and `lost+found` the file system's.
+/// The name of a file has a dot: one that has none gets `%file` at its end, as in `ACC/DOC/message%file`. The name of a
+/// directory has no dot: one that has one gets `%dir`, as in `v1.2%dir/message.mp3`. So a file `a` and files beneath `a`
+/// are stored side by side.
 /// A segment whose name is over 240 bytes is cut into several, nested, each but the last of which ends in a bare `%`.
+/// A path below the root has at most 2560 bytes, and that of the root at most 1024, so that every program can use them.
 /// On a file system that ignores case, names that differ in case only are one file.
 ///
 /// **The sidecar** of every upload is JSON: `jq .metadata .message.mp3.json` is the document as KAZOO sent it, if it sent
@@ -117,6 +122,11 @@ const GATHER: usize = 64 << 10;
 /// kernel still has to write can no longer be known. An upload that failed because the disk did, and was not sent again,
 /// may be there then, whole.
 ///
+/// An upload or a deletion that is refused is not done again after a crash. What was acknowledged and cannot be put in its
+/// place when the root is opened, because of something that somebody put there for example, is
+/// [set aside](Self::set_aside) as plain files, and the rest is served. If there is no room for either, the journal
+/// is kept, the store is [unrecovered](Self::unrecovered) and takes no uploads until there is.
+///
 /// [`FsOptions::durable`] gives all of that up, for tests and for data that may be lost.
 ///
 /// # What is refused
@@ -124,8 +134,9 @@ const GATHER: usize = 64 << 10;
 /// - a second store on the same root, of any process: the root is locked while the store or one of its uploads lives;
 /// - symbolic links below the root: they are never followed, and a key that leads through one is
 ///   [`ErrorKind::Conflict`] (the root itself may be one);
-/// - a file where a directory must be and the reverse, such as `a/b` beside a file `a`: [`ErrorKind::Conflict`], and
-///   the message has both names;
+/// - something that somebody put in the place of a file or directory of the store: [`ErrorKind::Conflict`], and the
+///   message has its path;
+/// - a name whose path is too long: [`ErrorKind::InvalidKey`];
 /// - what the file system refuses: [`ErrorKind::StorageFull`] if it has no room, [`ErrorKind::InvalidKey`] if it cannot
 ///   hold the name, and otherwise [`ErrorKind::Unavailable`] with the [`std::io::Error`] as the source.
 ///
