@@ -112,7 +112,7 @@ impl<'a> KeyPath<'a> {
 }
 
 /// What can be in the place of a file or directory of the store.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Obstacle {
     Symlink,
     /// Something of another kind, as a message names it.

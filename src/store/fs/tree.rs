@@ -95,7 +95,7 @@ impl Tree {
                 Err(errno) => match in_the_way(&dir, name, errno)? {
                     // Nothing is stored beneath a file.
                     Found::File(..) => return Ok(None),
-                    found => return Err(blocked(path, at, found)),
+                    found => return Err(blocked(path, at, &found)),
                 },
             };
         }
@@ -112,7 +112,7 @@ impl Tree {
                 Found::Absent | Found::File(..) => return Ok(None),
                 found => {
                     let above = name::joined(names.get(..=at).unwrap_or(&names));
-                    return Err(KeyPath::of(prefix).obstacle(&above, obstacle(found)));
+                    return Err(KeyPath::of(prefix).obstacle(&above, obstacle(&found)));
                 }
             };
         }
@@ -138,7 +138,7 @@ impl Tree {
             };
             dir = match child {
                 Ok(child) => Arc::new(child),
-                Err(errno) => return Err(blocked(path, at, in_the_way(&dir, name, errno)?)),
+                Err(errno) => return Err(blocked(path, at, &in_the_way(&dir, name, errno)?)),
             };
         }
         Ok((dir, made))
@@ -220,13 +220,13 @@ fn in_the_way(dir: &File, name: &str, errno: Errno) -> Result<Found> {
 }
 
 /// The error for what was `found` in the place of directory number `at` of `path`.
-fn blocked(path: &KeyPath<'_>, at: usize, found: Found) -> Error {
+fn blocked(path: &KeyPath<'_>, at: usize, found: &Found) -> Error {
     let above = path.dirs.get(..=at).unwrap_or(&path.dirs);
     path.obstacle(&name::joined(above), obstacle(found))
 }
 
 /// What was `found` where something else must be.
-pub(super) fn obstacle(found: Found) -> Obstacle {
+pub(super) fn obstacle(found: &Found) -> Obstacle {
     match found {
         Found::Symlink => Obstacle::Symlink,
         Found::File(..) => Obstacle::Foreign("a file"),
