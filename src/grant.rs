@@ -64,16 +64,22 @@ impl Grant {
         self
     }
 
-    /// Granted for the address that the request comes from, and for nothing that it shows. No cache may keep what is
-    /// fetched: it would answer clients at other addresses from it.
+    /// Marks the grant as one that the request got by its source address alone.
+    ///
+    /// An [`Authorizer`](crate::Authorizer) sets the mark if the request carries no credential that a cache between client
+    /// and server takes into account, so that the cache must not give the answer to another client.
     #[must_use]
-    pub fn by_address(mut self) -> Self {
+    pub fn for_address(mut self) -> Self {
         self.by_address = true;
         self
     }
 
-    /// Whether it is granted for the address alone.
-    pub(crate) fn is_by_address(&self) -> bool {
+    /// Returns `true` if the request was authorized by its source address alone.
+    ///
+    /// [`AccessRules`](crate::AccessRules) set the mark if they have networks and no credentials. Another client may send
+    /// the same request and be refused, so its answer must not be served from a shared cache.
+    #[must_use]
+    pub fn by_address(&self) -> bool {
         self.by_address
     }
 
@@ -107,4 +113,18 @@ impl Grant {
 
 fn forbidden(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Forbidden, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_mark_of_an_address_through_every_restriction() {
+        assert!(!Grant::everything().by_address());
+        let grant = Grant::everything().for_address();
+        for grant in [grant.clone().accounts(["A"]), grant.clone().read_only(), grant.write_only()] {
+            assert!(grant.by_address(), "{grant:?}");
+        }
+    }
 }

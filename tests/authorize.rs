@@ -265,6 +265,24 @@ async fn a_source_is_the_peer_or_what_a_trusted_proxy_says() {
     assert_eq!(status(&mut connection, "PUT", "/p/ACC/DOC/a.mp3").await, 500);
 }
 
+#[test]
+fn marks_a_grant_by_address_alone() {
+    let networks = || AccessRules::new().networks(["127.0.0.1"]).unwrap();
+    let secret = || Credential::token("s3cret");
+    for (rules, target, by_address) in [
+        (networks(), "/ACC/DOC/a.mp3", true),
+        (networks().credential(secret()), "/s3cret/ACC/DOC/a.mp3", false),
+        (AccessRules::new().credential(secret()), "/ACC/DOC/a.mp3?token=s3cret", false),
+    ] {
+        let (mut head, ()) = Request::get(target).body(()).unwrap().into_parts();
+        head.extensions
+            .insert(PeerAddr(SocketAddr::from(([127, 0, 0, 1], 4711))));
+        let asked = kazoo_storage::Authorizer::authorize(&rules, &mut head);
+        let grant = futures_util::FutureExt::now_or_never(asked).expect("rules decide at once");
+        assert_eq!(grant.unwrap().by_address(), by_address, "{target}");
+    }
+}
+
 /// An application decides by itself, and what it decides by is gone behind the layer.
 #[tokio::test]
 async fn an_application_decides_by_itself() {

@@ -191,7 +191,7 @@ fn let_in(rules: &AccessRules, said: &Said) {
     }
     let (nobody, _) = ask("/ACC/DOC/ATT", None).unwrap();
     if said.credentials.is_empty() {
-        assert_eq!(nobody.unwrap(), Grant::everything());
+        assert_eq!(nobody.unwrap(), Grant::everything().for_address());
         return;
     }
     // The first segment is looked at, too.

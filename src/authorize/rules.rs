@@ -237,7 +237,7 @@ impl Authorizer for AccessRules {
             return Err(Error::new(ErrorKind::Forbidden, message));
         }
         let grant = if self.credentials.is_empty() {
-            Grant::everything().by_address()
+            Grant::everything().for_address()
         } else {
             let shown = self.shown(request).map(|credential| credential.grant.clone());
             shown.ok_or_else(|| {

@@ -70,7 +70,7 @@ pub(super) fn version(headers: &mut HeaderMap, info: &BlobInfo, request: &reques
     }
     // A credential in the path does not keep a shared cache from storing the answer. A client that is known by its
     // address alone has none: what a cache on its host stores, others read who are not at that address.
-    let by_address = request.extensions.get::<Grant>().is_some_and(Grant::is_by_address);
+    let by_address = request.extensions.get::<Grant>().is_some_and(Grant::by_address);
     let policy = if by_address { "no-store" } else { "private, no-cache" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(policy));
 }
