@@ -148,6 +148,11 @@ def access():
     ):
         corpus.add(json.dumps(document))
     corpus.add('{"networks":[],"networks":["::1"]}')
+    for lines in [
+        b"x192.0.2.1, 10.0.0.7\nx[2001:db8:1::1]:80", b"x\xe9, 192.0.2.1", b"x\nx192.0.2.1", b"f\xe9\nx192.0.2.1",
+        b'ffor=192.0.2.1;proto=http, FOR="[2001:db8::7]:80";by=_x', b'ffor=192.0.2.1;by=", for=10.0.0.7', b"ffor=unknown",
+    ]:
+        corpus.add("{}", [0], lines)
 
 
 def settings():

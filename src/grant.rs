@@ -123,7 +123,11 @@ mod tests {
     fn keeps_the_mark_of_an_address_through_every_restriction() {
         assert!(!Grant::everything().by_address());
         let grant = Grant::everything().for_address();
-        for grant in [grant.clone().accounts(["A"]), grant.clone().read_only(), grant.write_only()] {
+        for grant in [
+            grant.clone().accounts(["A"]),
+            grant.clone().read_only(),
+            grant.write_only(),
+        ] {
             assert!(grant.by_address(), "{grant:?}");
         }
     }

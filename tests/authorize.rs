@@ -272,7 +272,11 @@ fn marks_a_grant_by_address_alone() {
     for (rules, target, by_address) in [
         (networks(), "/ACC/DOC/a.mp3", true),
         (networks().credential(secret()), "/s3cret/ACC/DOC/a.mp3", false),
-        (AccessRules::new().credential(secret()), "/ACC/DOC/a.mp3?token=s3cret", false),
+        (
+            AccessRules::new().credential(secret()),
+            "/ACC/DOC/a.mp3?token=s3cret",
+            false,
+        ),
     ] {
         let (mut head, ()) = Request::get(target).body(()).unwrap().into_parts();
         head.extensions

@@ -1,17 +1,42 @@
-//! The JSON of who is let in.
+//! The JSON of the access rules, and behind a NUL the headers by which proxies say where a request comes from.
 
 #![no_main]
 
 use std::net::{IpAddr, SocketAddr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderValue, Request, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, request::Parts};
 use kazoo_storage::{AccessRules, Authorizer as _, BlobKey, Error, ErrorKind, Grant, PeerAddr};
-use kazoo_storage_fuzz::run::run;
+use kazoo_storage_fuzz::{forwarded, run::run};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 
-fuzz_target!(|text: &str| {
+fuzz_target!(|input: &[u8]| {
+    let mut parts = input.splitn(2, |byte| *byte == 0);
+    if let (Some(text), lines) = (parts.next(), parts.next()) {
+        json(text);
+        proxies(lines.unwrap_or_default());
+    }
+});
+
+/// Each line is one of `forwarded` if it begins with `f`, and one of `x-forwarded-for` if not.
+fn proxies(lines: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let name = if line.starts_with(b"f") {
+            "forwarded"
+        } else {
+            "x-forwarded-for"
+        };
+        if let Ok(line) = HeaderValue::from_bytes(&line[1..]) {
+            headers.append(name, line);
+        }
+    }
+    forwarded::check(&headers);
+}
+
+fn json(text: &[u8]) {
+    let Ok(text) = str::from_utf8(text) else { return };
     let rules = AccessRules::from_json(text);
     if let Err(error) = &rules {
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
@@ -35,7 +60,7 @@ fuzz_target!(|text: &str| {
     if let (Ok(rules), Some(said)) = (rules, said) {
         let_in(&rules, &said);
     }
-});
+}
 
 /// What an error says, but for the line and the column, which a secret moves.
 fn placeless(error: &Error) -> String {

@@ -32,6 +32,7 @@
 
 mod authorizer;
 mod credential;
+mod forwarded;
 mod layer;
 mod rules;
 mod service;

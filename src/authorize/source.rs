@@ -1,8 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, header, request::Parts};
-use ipnet::IpNet;
+use http::request::Parts;
+use ipnet::{IpNet, Ipv4Net};
 
+use super::forwarded::Forwarding;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 
 /// Request extension: the address that the connection comes from. Whoever accepts connections puts it there.
@@ -27,6 +28,8 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 pub struct PeerAddr(pub SocketAddr);
 
 /// The networks of `texts`, such as `10.0.0.0/8` or `192.0.2.7`.
+///
+/// A network of IPv4 addresses within IPv6 is the network of those IPv4 addresses, since that is how addresses are compared.
 pub(super) fn networks<I>(texts: I) -> Result<Vec<IpNet>>
 where
     I: IntoIterator,
@@ -39,8 +42,8 @@ where
             .map_or((text, None), |(address, _)| (address, Some(text)));
         let address = address.parse::<IpAddr>().map_err(BoxError::from);
         let network = address.and_then(|address| match prefix {
-            Some(text) => Ok(text.parse()?),
-            None => Ok(IpNet::from(address)),
+            Some(text) => Ok(canonical(text.parse()?)),
+            None => Ok(IpNet::from(address.to_canonical())),
         });
         network.map_err(|error| {
             let message = format!(
@@ -50,6 +53,19 @@ where
         })
     };
     texts.into_iter().map(|text| parse(text.as_ref().trim())).collect()
+}
+
+/// `::ffff:10.0.0.0/104` as `10.0.0.0/8`.
+fn canonical(network: IpNet) -> IpNet {
+    let IpAddr::V4(address) = network.addr().to_canonical() else {
+        return network;
+    };
+    let prefix = match network {
+        IpNet::V4(_) => Some(network.prefix_len()),
+        IpNet::V6(_) => network.prefix_len().checked_sub(96),
+    };
+    let canonical = prefix.and_then(|prefix| Ipv4Net::new(address, prefix).ok());
+    canonical.map_or(network, IpNet::from)
 }
 
 pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
@@ -69,56 +85,21 @@ pub(super) fn client(request: &Parts, proxies: &[IpNet]) -> Result<IpAddr> {
     if !is_in(proxies, peer) {
         return Ok(peer);
     }
-    let mut client = peer;
-    for hop in hops(&request.headers)?.into_iter().rev() {
-        client = hop;
-        if !is_in(proxies, hop) {
-            break;
+    let refused = |message: &'static str| Err(Error::new(ErrorKind::Forbidden, message));
+    match Forwarding::of(&request.headers) {
+        Forwarding::Absent => Ok(peer),
+        Forwarding::Hops(hops) => {
+            let nearest = hops.iter().rev().find(|hop| !is_in(proxies, **hop));
+            Ok(nearest.or(hops.first()).copied().unwrap_or(peer))
         }
+        Forwarding::Both => {
+            refused("the request has both `forwarded` and `x-forwarded-for`; one of them may be made up")
+        }
+        Forwarding::Invalid => refused(
+            "the proxy in between does not say which address the request comes from: its `forwarded` or `x-forwarded-for` is \
+             not a list of addresses",
+        ),
     }
-    Ok(client)
-}
-
-/// The addresses that proxies have added, in order.
-fn hops(headers: &HeaderMap) -> Result<Vec<IpAddr>> {
-    let refused = |message: &'static str| Error::new(ErrorKind::Forbidden, message);
-    let text = |name: &str| {
-        let values: Option<Vec<&str>> = headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
-        values.map(|values| values.join(",")).filter(|text| !text.is_empty())
-    };
-    let elements = match (text(header::FORWARDED.as_str()), text("x-forwarded-for")) {
-        // A proxy that adds one leaves the client's own other as it is.
-        (Some(_), Some(_)) => {
-            return Err(refused(
-                "the request has both `forwarded` and `x-forwarded-for`; one of them may be made up",
-            ));
-        }
-        (Some(forwarded), None) => forwarded.split(',').map(forwarded_for).collect(),
-        (None, Some(addresses)) => addresses.split(',').map(|text| Some(text.trim().to_owned())).collect(),
-        (None, None) => Some(Vec::new()),
-    };
-    let hops: Option<Vec<IpAddr>> = elements.and_then(|elements| elements.iter().map(|text| address(text)).collect());
-    hops.ok_or_else(|| refused("the proxy in between does not say which address the request comes from"))
-}
-
-/// What stands behind `for=` in an element of `Forwarded`.
-fn forwarded_for(element: &str) -> Option<String> {
-    element.split(';').find_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        let value = value.trim_matches('"').to_owned();
-        name.eq_ignore_ascii_case("for").then_some(value)
-    })
-}
-
-/// An address with or without a port.
-fn address(text: &str) -> Option<IpAddr> {
-    let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']'));
-    let bare = bracketed.map_or(text, |(address, _)| address);
-    let address = bare
-        .parse()
-        .ok()
-        .or_else(|| Some(bare.parse::<SocketAddr>().ok()?.ip()));
-    address.map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -145,6 +126,7 @@ mod tests {
         for (peer, headers, expected) in [
             ("192.0.2.1", &[][..], "192.0.2.1"),
             ("192.0.2.1", &[(xff, "198.51.100.7")], "192.0.2.1"),
+            ("192.0.2.1", &[(xff, ""), ("forwarded", "for=_hidden")], "192.0.2.1"),
             ("::ffff:192.0.2.1", &[], "192.0.2.1"),
             ("10.0.0.9", &[], "10.0.0.9"),
             ("10.0.0.9", &[(xff, "198.51.100.7")], "198.51.100.7"),
@@ -173,10 +155,29 @@ mod tests {
             &[(xff, "198.51.100.7"), ("forwarded", "for=198.51.100.7")],
             &[("forwarded", "for=_hidden")],
             &[("forwarded", "proto=http")],
+            &[(xff, "")],
+            &[(xff, ""), ("forwarded", "for=198.51.100.7")],
         ] {
             let error = client_of("10.0.0.9", bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Forbidden, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn compares_a_mapped_network_as_ipv4() {
+        for (network, same) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+            ("::/0", "::/0"),
+            ("::ffff:0:0/90", "::ffff:0:0/90"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+        ] {
+            assert_eq!(networks([network]).unwrap(), networks([same]).unwrap(), "{network}");
+        }
+        assert!(is_in(
+            &networks(["::ffff:10.0.0.1"]).unwrap(),
+            IpAddr::from([10, 0, 0, 1])
+        ));
     }
 
     #[test]
