@@ -50,7 +50,7 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
 const LIBRARIES: [(&str, &[&str]); 10] = [
     ("multer", &["split_multipart"]),
     ("memchr", &["split_multipart"]),
-    ("base64", &["client", "decode_base64", "digest"]),
+    ("base64", &["authorize", "client", "decode_base64", "digest"]),
     ("sha2", &["digest"]),
     ("object_store", &["store"]),
     ("hyper", &["client"]),

@@ -376,6 +376,14 @@ fn a_file_of_rules_is_right_or_says_what_is_wrong() {
             "credential 2",
         ),
         (r#"{"credentials": [{"token": ""}]}"#, "empty"),
+        (
+            &format!(r#"{{"credentials": [{{"token": "{}"}}]}}"#, "hush".repeat(257)),
+            "1024 bytes",
+        ),
+        (
+            r#"{"credentials": [{"user": "hush", "password": "hush\n"}]}"#,
+            "control character",
+        ),
         (r#"{"credentials": [{"user": "", "password": "hush"}]}"#, "empty"),
         (r#"{"credentials": [{"user": "hush", "password": ""}]}"#, "empty"),
         (

@@ -102,7 +102,9 @@ impl Credential {
         only(object, &["user", "password", "token", "accounts", "may"])?;
         let secret = |name: &str| match object.get(name) {
             None | Some(Value::Null) => Some(None),
-            Some(Value::String(text)) => Some(Some(text.clone())),
+            Some(Value::String(text)) if text.len() <= 1024 && !text.chars().any(char::is_control) => {
+                Some(Some(text.clone()))
+            }
             Some(_) => None,
         };
         let (user, token) = match (secret("user")?, secret("password")?, secret("token")?) {

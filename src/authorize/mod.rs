@@ -32,13 +32,14 @@
 
 mod authorizer;
 mod credential;
+mod credentials;
 mod forwarded;
 mod layer;
+mod lookup;
 mod rules;
 mod service;
 mod shared;
 mod source;
-mod tokens;
 
 pub(crate) use self::authorizer::DynAuthorizer;
 pub use self::{

@@ -1,21 +1,18 @@
 use std::borrow::Cow;
 
-use headers::{Authorization, HeaderMapExt as _, authorization::Basic};
 use http::{
     Method, Uri, header,
     request::Parts,
     uri::{self, PathAndQuery},
 };
 use ipnet::IpNet;
-use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::error::Category;
 
 use super::{
     Authorizer, Credential,
-    credential::Shown,
+    credentials::Credentials,
     source::{self, client, is_in},
-    tokens::Tokens,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -40,8 +37,7 @@ const SHOWN: usize = 16;
 pub struct AccessRules {
     networks: Vec<IpNet>,
     trusted_proxies: Vec<IpNet>,
-    credentials: Vec<Credential>,
-    tokens: Tokens,
+    credentials: Credentials,
 }
 
 impl AccessRules {
@@ -67,7 +63,7 @@ impl AccessRules {
     /// ```
     ///
     /// All of it may be left out, but for one network or one credential. `may` is `read`, `write` or `both`, the default;
-    /// without `accounts`, all are meant. [`ErrorKind::InvalidRequest`] says what is wrong, and where, without a secret.
+    /// without `accounts`, all are meant. A user, password or token has at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] says what is wrong, and where, without a secret.
     pub fn from_json(text: &str) -> Result<Self> {
         let wrong = |message: String| Error::new(ErrorKind::InvalidRequest, message);
         let file: File = serde_json::from_str(text).map_err(|error| wrong(fault(&error)))?;
@@ -83,8 +79,8 @@ impl AccessRules {
                     return Err(wrong(format!("credential {position} {message}")));
                 }
             };
-            if credential.is_empty() {
-                return Err(wrong(format!("credential {position} is empty: anyone could show it")));
+            if let Some(fault) = credential.fault() {
+                return Err(wrong(format!("credential {position} {fault}")));
             }
             let mut grant = Grant::everything();
             if let Some(accounts) = entry.accounts {
@@ -129,9 +125,6 @@ impl AccessRules {
     /// Lets in who shows this, or another one.
     #[must_use]
     pub fn credential(mut self, credential: Credential) -> Self {
-        if let Some(token) = credential.as_token() {
-            self.tokens.insert(token);
-        }
         self.credentials.push(credential);
         self
     }
@@ -169,42 +162,31 @@ impl AccessRules {
     /// Whether `segment`, as it stands in a path, is one of the tokens.
     #[must_use]
     pub fn is_token(&self, segment: &str) -> bool {
-        self.tokens.contains(&decoded(segment))
+        self.credentials.by_token(segment).is_some()
     }
 
     /// Whether a credential is a token, which may stand in a path.
     #[must_use]
     pub fn has_tokens(&self) -> bool {
-        !self.tokens.is_empty()
+        self.credentials.has_tokens()
     }
 
-    /// The credential that the request shows, which is taken out of it.
-    fn shown(&self, request: &mut Parts) -> Option<&Credential> {
+    /// The grant of the credential that the request shows, which is taken out of the request.
+    ///
+    /// Every place is looked at, so that the time does not tell which one is right.
+    fn shown(&self, request: &mut Parts) -> Option<&Grant> {
         let fetch = matches!(request.method, Method::GET | Method::HEAD);
-        let basic = request.headers.typed_get::<Authorization<Basic>>();
-        let userinfo = basic.map(|basic| format!("{}:{}", basic.username(), basic.password()));
         let path = request.uri.path();
-        let segment = split_segment(path).map(|(segment, rest)| (decoded(segment), rest));
+        let segment = split_segment(path);
         let query = request.uri.query().unwrap_or_default();
         let parameter = query.split('&').find_map(|pair| {
             let value = pair.strip_prefix(PARAMETER)?.strip_prefix('=')?;
-            Some((pair, decoded(value)))
+            Some((pair, value))
         });
-        let found = |shown: Option<Shown<'_>>| {
-            let shown = shown?;
-            // All are looked at, so that the time does not tell which is the one.
-            let mut found = None;
-            for credential in &self.credentials {
-                if credential.is(&shown) {
-                    found = Some(credential);
-                }
-            }
-            found
-        };
-        let by_userinfo = found(userinfo.as_deref().map(|text| Shown::UserInfo { text, fetch }));
-        let by_segment = found(segment.as_ref().map(|(segment, _)| Shown::Secret(segment)));
-        let by_parameter = found(parameter.as_ref().map(|(_, value)| Shown::Secret(value)));
-        let path = match (by_segment, &segment) {
+        let by_userinfo = self.credentials.by_header(&request.headers, fetch);
+        let by_segment = segment.and_then(|(segment, _)| self.credentials.by_token(segment));
+        let by_parameter = parameter.and_then(|(_, value)| self.credentials.by_token(value));
+        let path = match (by_segment, segment) {
             (Some(_), Some((_, ""))) => "/",
             (Some(_), Some((_, rest))) => rest,
             _ => path,
@@ -239,8 +221,7 @@ impl Authorizer for AccessRules {
         let grant = if self.credentials.is_empty() {
             Grant::everything().for_address()
         } else {
-            let shown = self.shown(request).map(|credential| credential.grant.clone());
-            shown.ok_or_else(|| {
+            self.shown(request).cloned().ok_or_else(|| {
                 let message = "the URL in the storage settings carries no credential that is known here: it needs the user \
                                and password, or the secret, that the operator has set";
                 Error::new(ErrorKind::Unauthorized, message)
@@ -257,10 +238,6 @@ fn split_segment(path: &str) -> Option<(&str, &str)> {
     let end = path.find('/').unwrap_or(path.len());
     let (segment, rest) = path.split_at(end);
     (!segment.is_empty()).then_some((segment, rest))
-}
-
-fn decoded(text: &str) -> Cow<'_, str> {
-    percent_decode_str(text).decode_utf8_lossy()
 }
 
 fn with_target(uri: &Uri, path: &str, query: &str) -> Option<Uri> {

@@ -1,0 +1,256 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, header};
+
+use super::{
+    Credential,
+    credential::Kind,
+    lookup::{Lookup, MAX_SHOWN, decoded, work},
+};
+use crate::grant::Grant;
+
+/// The credentials of access rules, found by the text that a request shows.
+///
+/// `Debug` shows what they grant.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Credentials {
+    all: Vec<Credential>,
+    /// By user and password with the colon between them, as every request shows them.
+    userinfo: Lookup,
+    /// By user and password as KAZOO mangles them on a fetch.
+    mangled: Lookup,
+    tokens: Lookup,
+}
+
+impl Credentials {
+    pub(super) fn push(&mut self, credential: Credential) {
+        let number = self.all.len();
+        match &credential.kind {
+            Kind::Password { user, password } => {
+                self.userinfo.insert(format!("{user}:{password}"), number);
+                self.mangled.insert(format!("{user}{password}:"), number);
+                if let Some(shortened) = shortened(password) {
+                    self.mangled.insert(format!("{user}:{shortened}"), number);
+                }
+            }
+            Kind::Token(token) => {
+                self.userinfo.insert(format!("{token}:"), number);
+                self.tokens.insert(token.clone(), number);
+            }
+        }
+        self.all.push(credential);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// The grant of the user and password in the `authorization` header.
+    pub(super) fn by_header(&self, headers: &HeaderMap, fetch: bool) -> Option<&Grant> {
+        self.by_userinfo(&userinfo(headers)?, fetch)
+    }
+
+    /// KAZOO's client sends the userinfo as it stands in the URL, percent-encoded or not.
+    fn by_userinfo(&self, text: &[u8], fetch: bool) -> Option<&Grant> {
+        if !text.contains(&b':') {
+            return None;
+        }
+        let decoded = decoded(text)?;
+        let found = [text, &decoded].into_iter().flat_map(|text| {
+            let mangled = fetch.then(|| self.mangled.find(text));
+            [self.userinfo.find(text), mangled.flatten()]
+        });
+        self.grant(found.max().flatten())
+    }
+
+    /// The grant of the token that is percent-encoded in `text`, a segment of a path or the value of a parameter.
+    pub(super) fn by_token(&self, text: &str) -> Option<&Grant> {
+        self.grant(self.tokens.find(&decoded(text.as_bytes())?))
+    }
+
+    fn grant(&self, number: Option<usize>) -> Option<&Grant> {
+        Some(&self.all.get(number?)?.grant)
+    }
+}
+
+/// `password` without the zeros at its beginning, which KAZOO's client drops in front of another digit.
+pub(super) fn shortened(password: &str) -> Option<&str> {
+    let shortened = password.trim_start_matches('0');
+    let digit = shortened.starts_with(|first: char| first.is_ascii_digit());
+    (digit && shortened != password).then_some(shortened)
+}
+
+/// User, colon and password of the `authorization` header. A request with two of them shows none: a proxy in front may
+/// have looked at the other.
+fn userinfo(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, encoded) = value.as_bytes().split_at_checked("basic ".len())?;
+    let encoded = encoded.trim_ascii();
+    // In the URL each byte may be percent-encoded.
+    if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > 3 * MAX_SHOWN / 3 * 4 + 4 {
+        return None;
+    }
+    work::add(encoded.len());
+    STANDARD.decode(encoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn of(credentials: impl IntoIterator<Item = Credential>) -> Credentials {
+        let mut all = Credentials::default();
+        credentials.into_iter().for_each(|credential| all.push(credential));
+        all
+    }
+
+    fn authorizes(credential: &Credential, text: &str, fetch: bool) -> bool {
+        of([credential.clone()]).by_userinfo(text.as_bytes(), fetch).is_some()
+    }
+
+    fn header(text: impl AsRef<[u8]>) -> HeaderMap {
+        let value = format!("Basic {}", STANDARD.encode(text));
+        [(header::AUTHORIZATION, HeaderValue::try_from(value).unwrap())]
+            .into_iter()
+            .collect()
+    }
+
+    /// WIRE 4: what KAZOO makes of `user:PASSWORD` on a fetch.
+    #[test]
+    fn knows_a_password_in_the_spellings_of_a_fetch() {
+        for (password, stored, fetched) in [
+            ("secret", "user:secret", "usersecret:"),
+            ("p@ss", "user:p%40ss", "userp%40ss:"),
+            ("p%40ss", "user:p%40ss", "userp%40ss:"),
+            ("42secret", "user:42secret", "user:42secret"),
+            ("007secret", "user:007secret", "user:7secret"),
+        ] {
+            let credential = Credential::password("user", password);
+            assert!(authorizes(&credential, stored, false), "{password}");
+            assert!(authorizes(&credential, stored, true), "{password}");
+            assert!(authorizes(&credential, fetched, true), "{password}");
+            assert!(
+                stored == fetched || !authorizes(&credential, fetched, false),
+                "{password}: only to fetch"
+            );
+        }
+        let credential = Credential::password("user", "secret");
+        for wrong in [
+            "",
+            ":",
+            "user:",
+            "user:secre",
+            "user:secrets",
+            "User:secret",
+            "usersecret",
+            "secret:user",
+            "user%3Asecret",
+        ] {
+            assert!(!authorizes(&credential, wrong, true), "{wrong}");
+        }
+        assert!(!authorizes(
+            &Credential::password("user", "0secret"),
+            "user:secret",
+            true
+        ));
+        assert!(of([credential]).by_token("user:secret").is_none());
+    }
+
+    #[test]
+    fn knows_a_token_alone_and_as_a_user() {
+        let credential = Credential::token("fI6n-3Qc");
+        assert!(authorizes(&credential, "fI6n-3Qc:", false));
+        for wrong in ["fI6n-3Qc", "fI6n-3Qc:x", ":fI6n-3Qc"] {
+            assert!(!authorizes(&credential, wrong, true), "{wrong}");
+        }
+        let all = of([credential, Credential::token("\u{FFFD}")]);
+        assert!(all.by_token("fI6n-3Qc").is_some() && all.by_token("%66I6n%2d3Qc").is_some());
+        // What is not UTF-8 is not taken for the character that stands in for it.
+        for wrong in ["fI6n-3Q", "", "%FF", "%66%FF"] {
+            assert!(all.by_token(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn grants_what_the_last_of_several_with_the_same_secret_grants() {
+        let (one, two) = (Grant::everything().accounts(["1"]), Grant::everything().accounts(["2"]));
+        let token = |grant: &Grant| Credential::token("T").grant(grant.clone());
+        assert_eq!(of([token(&one), token(&two)]).by_token("T"), Some(&two));
+        assert_eq!(of([token(&two), token(&one)]).by_token("T"), Some(&one));
+        // What one means on every request, another may mean on a fetch.
+        let plain = Credential::password("u", "7").grant(one.clone());
+        let mangled = Credential::password("u", "007").grant(two.clone());
+        let all = of([plain, mangled]);
+        assert_eq!(all.by_userinfo(b"u:7", false), Some(&one));
+        assert_eq!(all.by_userinfo(b"u:7", true), Some(&two));
+        let decoded = Credential::password("u", "p@").grant(one.clone());
+        let encoded = Credential::password("u", "p%40").grant(two.clone());
+        assert_eq!(
+            of([decoded.clone(), encoded.clone()]).by_userinfo(b"u:p%40", false),
+            Some(&two)
+        );
+        assert_eq!(of([encoded, decoded]).by_userinfo(b"u:p%40", false), Some(&one));
+    }
+
+    #[test]
+    fn reads_one_header_of_basic_credentials() {
+        let all = of([Credential::password("u", "é")]);
+        let right = header("u:é");
+        assert!(all.by_header(&right, false).is_some());
+        let mut other = right.clone();
+        other.insert(header::AUTHORIZATION, HeaderValue::from_static("bAsIC  dTrDqQ== "));
+        assert!(all.by_header(&other, false).is_some());
+        other.append(header::AUTHORIZATION, HeaderValue::from_static("Basic eDp5"));
+        assert!(all.by_header(&other, false).is_none(), "two of them");
+        for wrong in [
+            &b""[..],
+            b"Basic",
+            b"Basic ",
+            b"dTrDqQ==",
+            b"Bearer dTrDqQ==",
+            b"Basic dTrDqQ",
+            b"Basic \xe9",
+            b"Basic dTrpCg==",
+        ] {
+            let headers = [(header::AUTHORIZATION, HeaderValue::from_bytes(wrong).unwrap())];
+            let headers: HeaderMap = headers.into_iter().collect();
+            assert!(all.by_header(&headers, false).is_none(), "{wrong:?}");
+        }
+    }
+
+    /// The work for what a request shows does not grow with the credentials, and is bounded whatever it shows.
+    #[test]
+    fn costs_the_same_with_one_credential_and_with_5000() {
+        let password = |number: usize| Credential::password("kazoo", format!("secret {number}"));
+        let token = |number: usize| Credential::token(format!("token-{number}"));
+        let many = of((0..2500).flat_map(|number| [password(number), token(number)]));
+        let one = of([password(0), token(0)]);
+        let shown = [
+            "kazoo:secret 0".to_owned(),
+            "kazoosecret 0:".to_owned(),
+            "token-0:".to_owned(),
+            "kazoo:secret".to_owned(),
+            ":".repeat(2048),
+            "%41".repeat(2000) + ":",
+            "x:".repeat(24 << 10),
+        ];
+        for text in &shown {
+            let work = |all: &Credentials| {
+                work::of(|| {
+                    let _ = all.by_header(&header(text), true);
+                    let _ = all.by_token(text);
+                })
+            };
+            assert_eq!(work(&one), work(&many), "{}", text.len());
+            assert!(work(&many) < 32 << 10, "{} bytes: {}", text.len(), work(&many));
+        }
+    }
+}
