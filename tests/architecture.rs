@@ -47,7 +47,8 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
 }
 
 /// Where a library may be used.
-const LIBRARIES: [(&str, &[&str]); 10] = [
+const LIBRARIES: [(&str, &[&str]); 11] = [
+    ("aho_corasick", &["authorize"]),
     ("multer", &["split_multipart"]),
     ("memchr", &["split_multipart"]),
     ("base64", &["authorize", "client", "decode_base64", "digest"]),

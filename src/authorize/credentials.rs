@@ -1,8 +1,11 @@
+use std::sync::OnceLock;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header};
 
 use super::{
     Credential,
+    conceal::Concealer,
     credential::Kind,
     lookup::{Lookup, MAX_SHOWN, decoded, work},
 };
@@ -19,6 +22,8 @@ pub(super) struct Credentials {
     /// By user and password as KAZOO mangles them on a fetch.
     mangled: Lookup,
     tokens: Lookup,
+    /// Made when it is first needed.
+    concealer: OnceLock<Concealer>,
 }
 
 impl Credentials {
@@ -38,6 +43,22 @@ impl Credentials {
             }
         }
         self.all.push(credential);
+        self.concealer.take();
+    }
+
+    /// Conceals every secret, and in base64 every text by which a credential is found.
+    pub(super) fn concealer(&self) -> &Concealer {
+        self.concealer.get_or_init(|| {
+            let secrets = self.all.iter().flat_map(|credential| match &credential.kind {
+                Kind::Password { password, .. } => [Some(&**password), shortened(password)],
+                Kind::Token(token) => [Some(&**token), None],
+            });
+            let encoded = self.userinfo.texts().chain(self.mangled.texts());
+            Concealer::new(
+                secrets.flatten(),
+                encoded.map(|text| String::from_utf8_lossy(text).into_owned()),
+            )
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -47,6 +47,10 @@ impl Lookup {
         found
     }
 
+    pub(super) fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        self.by_hash.values().flatten().map(|(text, _)| &**text)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.by_hash.is_empty()
     }

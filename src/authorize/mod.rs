@@ -31,6 +31,7 @@
 //! ```
 
 mod authorizer;
+mod conceal;
 mod credential;
 mod credentials;
 mod forwarded;

@@ -11,6 +11,7 @@ use serde_json::error::Category;
 
 use super::{
     Authorizer, Credential,
+    conceal::CONCEALED,
     credentials::Credentials,
     source::{self, client, is_in},
 };
@@ -129,15 +130,15 @@ impl AccessRules {
         self
     }
 
-    /// `path` as it may be logged: without a segment that may be a secret, if there are tokens.
+    /// Returns `path` as it may be logged: without secrets, and without a segment that may be one, if there are tokens.
     ///
-    /// That is the first one behind `mount`, whether it is right or not: a secret with a letter too much is nearly one.
-    /// Further behind, it is each that is a token, and what is behind 16 of them is `…`. Outside of `mount`, where a token may
-    /// stand anywhere, it is all.
+    /// The first segment behind `mount` is always concealed, since a secret with a letter too much is nearly one. Of the
+    /// segments behind it, 16 are shown, [without secrets](Self::conceal). Outside of `mount`, where a token may stand
+    /// anywhere, everything is concealed.
     #[must_use]
     pub fn redact<'a>(&self, mount: &str, path: &'a str) -> Cow<'a, str> {
         if !self.has_tokens() {
-            return path.into();
+            return self.conceal(path);
         }
         let below = path.strip_prefix(mount.trim_end_matches('/'));
         let Some(below) = below.filter(|below| below.is_empty() || below.starts_with('/')) else {
@@ -146,17 +147,32 @@ impl AccessRules {
         let Some((_, rest)) = split_segment(below) else {
             return path.into();
         };
-        let mut shown = path.strip_suffix(below).unwrap_or_default().to_owned();
-        shown.push_str("/***");
-        for (index, segment) in rest.split('/').skip(1).enumerate() {
-            shown.push('/');
-            if index == SHOWN {
-                shown.push('…');
-                break;
-            }
-            shown.push_str(if self.is_token(segment) { "***" } else { segment });
-        }
-        shown.into()
+        let end = rest.match_indices('/').nth(SHOWN).map(|(at, _)| at);
+        let (shown, hidden) = rest.split_at(end.unwrap_or(rest.len()));
+        let mount = path.strip_suffix(below).unwrap_or_default();
+        let hidden = if hidden.is_empty() { "" } else { "/…" };
+        format!("{mount}/{CONCEALED}{}{hidden}", self.conceal(shown)).into()
+    }
+
+    /// Returns `text` with `***` in place of each secret in it: each token and password, however it is percent-encoded or
+    /// escaped, and what a client sends for it in base64.
+    ///
+    /// `text` is a name or another value from a request. A secret of fewer than 8 bytes is concealed only where it stands
+    /// as a word. The secrets are searched for in one pass, so their number does not matter.
+    #[must_use]
+    pub fn conceal<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let concealed = self.credentials.concealer().value(text.as_bytes());
+        concealed.map_or(text.into(), |text| String::from_utf8_lossy(&text).into_owned().into())
+    }
+
+    /// Returns the whole `record` of a log, as [`conceal`](Self::conceal) does for a value.
+    ///
+    /// A secret that the record's own words may contain by chance stays in it: one of fewer than 8 bytes, or of small
+    /// letters alone. Conceal those in the values before.
+    #[must_use]
+    pub fn conceal_record<'a>(&self, record: &'a [u8]) -> Cow<'a, [u8]> {
+        let concealed = self.credentials.concealer().record(record);
+        concealed.map_or(record.into(), Into::into)
     }
 
     /// Whether `segment`, as it stands in a path, is one of the tokens.

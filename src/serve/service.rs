@@ -65,7 +65,7 @@ impl<S: BlobStore> Shared<S> {
         let answered = match head.method {
             Method::PUT | Method::POST => store(&self.store, &key, head, body).await,
             Method::GET | Method::HEAD => fetch(&self.store, &head).await,
-            _ => return method_not_allowed(&head.method),
+            _ => return method_not_allowed(),
         };
         match answered {
             Ok(response) => {
@@ -77,8 +77,8 @@ impl<S: BlobStore> Shared<S> {
     }
 }
 
-fn method_not_allowed(method: &Method) -> Response<Body> {
-    let message = format!("`{method}` is not supported; KAZOO stores with PUT or POST and fetches with GET");
+fn method_not_allowed() -> Response<Body> {
+    let message = "the method is not supported; KAZOO stores with PUT or POST and fetches with GET";
     let mut response = Error::new(ErrorKind::MethodNotAllowed, message).into_response();
     let allow = HeaderValue::from_static("GET, HEAD, PUT, POST");
     response.headers_mut().insert(header::ALLOW, allow);

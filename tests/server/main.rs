@@ -8,6 +8,7 @@ mod kazoo;
 mod limits;
 mod mount;
 mod process;
+mod secrets;
 
 use std::{
     fs,

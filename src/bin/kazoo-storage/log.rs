@@ -1,12 +1,14 @@
 //! The log: structured lines on stderr.
 //!
 //! A request's query is never in it: KAZOO's fetches carry callers' names and numbers there. Of names that come with a
-//! request, only what [`mask`] lets through is.
+//! request, only what [`mask`] lets through is. Secrets of the access rules are concealed in those names, and in each record as
+//! a whole.
 
 use std::{
     error::Error,
     fmt::Write as _,
     io::{self, IsTerminal as _},
+    sync::OnceLock,
 };
 
 use clap::ValueEnum;
@@ -33,6 +35,32 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// The access rules whose secrets are in no record.
+static RULES: OnceLock<SharedAccessRules> = OnceLock::new();
+
+/// Keeps the secrets of `rules` out of every record from now on.
+pub(crate) fn conceal(rules: &SharedAccessRules) {
+    // The process has one set of rules.
+    let _ = RULES.set(rules.clone());
+}
+
+/// Writes whole records, without secrets.
+struct Concealing<W>(W);
+
+impl<W: io::Write> io::Write for Concealing<W> {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        match RULES.get() {
+            Some(rules) => self.0.write_all(&rules.current().conceal_record(record))?,
+            None => self.0.write_all(record)?,
+        }
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Starts logging. `RUST_LOG` says how much of this program's own records is written, by default `info`.
 ///
 /// Records of other crates are never written, whatever `RUST_LOG` says: one that shows a request's head shows its
@@ -47,7 +75,8 @@ pub(crate) fn init(format: LogFormat) {
         path.is_some_and(|path| path.is_empty() || path.starts_with("::"))
     });
     let lines = fmt::layer()
-        .with_writer(io::stderr)
+        // Each record comes in one piece.
+        .with_writer(|| Concealing(io::stderr()))
         .with_ansi(io::stderr().is_terminal());
     let lines = match format {
         LogFormat::Text => lines.boxed(),
@@ -89,12 +118,13 @@ impl Requests {
         account.filter(|account| mask::is_account(&self.hide(account)))
     }
 
-    /// `key`, or a part of it, without what may be a token.
-    fn hide(&self, key: &str) -> String {
-        let shown = self.mount.hide(key);
-        let Some(rules) = &self.access else { return shown };
-        let rules = rules.current();
-        mask::redacted(&shown, |segment| rules.is_token(segment))
+    /// `text`, such as a key or a part of one, without what may be a secret.
+    fn hide(&self, text: &str) -> String {
+        let shown = self.mount.hide(text);
+        match &self.access {
+            Some(rules) => rules.current().conceal(&shown).into_owned(),
+            None => shown,
+        }
     }
 }
 
@@ -102,7 +132,7 @@ impl Events for Requests {
     fn begun(&self, request: &Begun<'_>) {
         tracing::debug!(
             target: concat!(env!("CARGO_CRATE_NAME"), "::request"),
-            request_id = request.request_id,
+            request_id = self.hide(request.request_id),
             method = mask::method(request.method),
             path = self.shown(request.path),
             "begun"
@@ -134,6 +164,7 @@ impl Events for Requests {
             _ => "failed",
         };
         let path = self.shown(event.path);
+        let request_id = self.hide(event.request_id);
         let key = event.outcome.and_then(Outcome::key).filter(|_| self.keys);
         let account = key.and_then(|key| self.account(key));
         let key = key.map(|key| mask::path(&self.hide(&key.to_string())));
@@ -142,7 +173,7 @@ impl Events for Requests {
             ($level:ident) => {
                 tracing::$level!(
                     target: concat!(env!("CARGO_CRATE_NAME"), "::request"),
-                    request_id = event.request_id,
+                    request_id,
                     method = mask::method(event.method),
                     path,
                     status = event.status.map(|status| status.as_u16()),

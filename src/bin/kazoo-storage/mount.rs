@@ -2,14 +2,14 @@
 //!
 //! KAZOO's token is a part of its URL, so a path that was copied from there may have one.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use http::uri::PathAndQuery;
 use kazoo_storage::{AccessRules, KazooSettings, normalize_path};
 
 use crate::mask;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Mount {
     /// Normalized, as are the secrets: KAZOO may send another spelling.
     path: String,
@@ -80,7 +80,8 @@ impl Mount {
                     .to_owned(),
             );
         }
-        if self.path.split('/').any(|segment| rules.is_token(segment)) {
+        let has_secret = rules.conceal_record(self.path.as_bytes()) != self.path.as_bytes();
+        if has_secret || self.path.split('/').any(|segment| rules.is_token(segment)) {
             return Err("--mount has a token of --access in it: end it before that".to_owned());
         }
         Ok(())
@@ -93,6 +94,12 @@ pub(crate) fn spelled(path: &str) -> Cow<'_, str> {
         return path.into();
     }
     normalize_path(path)
+}
+
+impl fmt::Debug for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mount").field(&self.shown()).finish()
+    }
 }
 
 /// What of `url`, a path, stands behind `mount`; none if it does not begin so.
@@ -187,6 +194,7 @@ mod tests {
     #[test]
     fn a_mount_ends_before_a_token() {
         let rules = AccessRules::new().credential(Credential::token("hush"));
+        let rules = rules.credential(Credential::token("fI6n-3Qc"));
         let networks = AccessRules::new().networks(["10.0.0.0/8"]).unwrap();
         let url = settings("/p/hush");
         for (asked, from, suits) in [
@@ -195,6 +203,8 @@ mod tests {
             (Some("/p"), Some(&url), true),
             (Some("/p/hush"), None, false),
             (Some("/p/h%75sh/q"), None, false),
+            (Some("/files-fI6n-3Qc.d"), None, false),
+            (Some("/files-hushed"), None, true),
             (Some("/p/hush"), Some(&url), false),
             (None, Some(&url), false),
         ] {

@@ -91,6 +91,9 @@ async fn start(options: ServeOptions) -> Fallible<End> {
     let settings = options.settings.as_deref().map(settings).transpose()?;
     let mount = Mount::new(options.mount.as_deref(), settings.as_ref())?;
     let access = access::rules(&options, &mount)?;
+    if let Some(rules) = &access {
+        log::conceal(rules);
+    }
     if mount.is_masked() && !access.as_ref().is_some_and(|rules| rules.current().has_tokens()) {
         tracing::warn!(
             mount = mount.shown(),

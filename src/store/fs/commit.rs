@@ -60,8 +60,9 @@ pub(super) fn commit(
     let attempts = (0..ATTEMPTS).map(|_| replace(store, &path, &mut media, whole, facts, precondition, given_up));
     let mut settled = attempts.filter(|stored| !stored.as_ref().is_err_and(tree::is_gone));
     let stored = settled.next().unwrap_or_else(|| {
-        let message = "could not be stored: somebody keeps removing or making the directories it goes into";
-        Err(Error::new(ErrorKind::Unavailable, format!("`{key}` {message}")))
+        let message =
+            "the file could not be stored: another process keeps removing or making the directories it goes into";
+        Err(Error::new(ErrorKind::Unavailable, message))
     });
     if stored.is_err() {
         // Directories that were made for it. Nobody can be told of a failure.
@@ -84,11 +85,7 @@ fn replace(
     if !precondition.is_none() {
         let current = old.content.as_ref();
         let current = current.map(|(version, facts)| super::read::info(path.key, *version, facts));
-        if let Err(error) = precondition.check(current.as_ref()) {
-            // Directories that were made for it.
-            let _ = store.tree.prune(path);
-            return Err(error);
-        }
+        precondition.check(current.as_ref())?;
     }
     let stamp = Version::successor(old.content.as_ref().map(|(version, _)| *version), SystemTime::now());
     let unstaged = |error| failed("write an upload", error);

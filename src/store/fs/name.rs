@@ -95,16 +95,19 @@ impl<'a> KeyPath<'a> {
     }
 
     /// The error for `obstacle` at the `path` below the root.
+    ///
+    /// It gives the position of a name and no name: the message goes to a log and into an answer, and a name may be that of
+    /// a caller, or a token.
     pub(super) fn obstacle(&self, path: &str, obstacle: Obstacle) -> Error {
-        let key = self.key;
+        let at = path.split('/').count();
         let message = match obstacle {
             Obstacle::Symlink => format!(
-                "`{key}` cannot be used: `{path}` in the storage root is a symbolic link, and links there are never \
-                 followed; the operator has to replace it by what it points to"
+                "the file cannot be used: name {at} of its path in the storage root is a symbolic link, and links there are \
+                 never followed; the operator has to replace it by what it points to"
             ),
             Obstacle::Foreign(what) => format!(
-                "`{key}` cannot be used: `{path}` in the storage root is {what} that the store did not put there; the \
-                 operator has to move it away"
+                "the file cannot be used: name {at} of its path in the storage root, or of its sidecar's, is {what} that the \
+                 store did not put there; the operator has to move it away"
             ),
         };
         Error::new(ErrorKind::Conflict, message)
