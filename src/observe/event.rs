@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -43,7 +44,9 @@ impl<A: Events, B: Events> Events for (A, B) {
 }
 
 /// A request whose head has come.
-#[derive(Clone, Copy, Debug)]
+///
+/// `Debug` does not show the path, in which a token may stand.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Begun<'a> {
     /// What tells it from other requests; see [`Event::request_id`].
@@ -54,8 +57,19 @@ pub struct Begun<'a> {
     pub path: &'a str,
 }
 
+impl fmt::Debug for Begun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun")
+            .field("request_id", &self.request_id)
+            .field("method", self.method)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What became of one request.
-#[derive(Clone, Copy, Debug)]
+///
+/// `Debug` does not show the path, in which a token may stand.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
     /// What tells this request from others: its `x-request-id` if that is 1 to 64 ASCII letters, digits, `-`, `_` and `.`,
@@ -81,6 +95,23 @@ pub struct Event<'a> {
     pub end: End,
     /// What the answer's body ended with, if it failed midway.
     pub error: Option<&'a Error>,
+}
+
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("request_id", &self.request_id)
+            .field("method", self.method)
+            .field("probe", &self.probe)
+            .field("status", &self.status)
+            .field("outcome", &self.outcome)
+            .field("elapsed", &self.elapsed)
+            .field("bytes_in", &self.bytes_in)
+            .field("bytes_out", &self.bytes_out)
+            .field("end", &self.end)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a request ended.
