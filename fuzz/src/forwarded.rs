@@ -82,14 +82,14 @@ fn cut(letters: &[(char, bool)], at: char) -> Vec<Marked> {
         .collect()
 }
 
-/// Name and value of a pair; none of it if the pair is empty.
-fn pair(letters: &[(char, bool)]) -> Option<Option<(String, String)>> {
+/// Name and value of a pair; nothing if the pair is empty.
+fn pair(letters: &[(char, bool)]) -> Option<Vec<(String, String)>> {
     let is_blank = |letter: &(char, bool)| matches!(letter, (' ' | '\t', false));
     let (Some(start), Some(end)) = (
         letters.iter().position(|letter| !is_blank(letter)),
         letters.iter().rposition(|letter| !is_blank(letter)),
     ) else {
-        return Some(None);
+        return Some(Vec::new());
     };
     let letters = &letters[start..=end];
     let (name, value) = letters.split_at(letters.iter().position(|letter| *letter == ('=', false))?);
@@ -109,7 +109,7 @@ fn pair(letters: &[(char, bool)]) -> Option<Option<(String, String)>> {
         }
         _ => token(value),
     };
-    Some(Some((token(name)?.to_ascii_lowercase(), value?)))
+    Some(vec![(token(name)?.to_ascii_lowercase(), value?)])
 }
 
 fn address(text: &str, bare: bool) -> Option<IpAddr> {
@@ -150,11 +150,10 @@ pub fn check(headers: &HeaderMap) {
         let granted = futures_util::FutureExt::now_or_never(rules.authorize(&mut head)).unwrap();
         granted.map_err(|error| error.kind()).err()
     };
-    match client(headers) {
-        Some(address) => assert_eq!(kind(&[address.to_string()]), None, "{headers:?}"),
-        None => {
-            let all = ["0.0.0.0/0", "::/0"].map(str::to_owned);
-            assert_eq!(kind(&all), Some(ErrorKind::Forbidden), "{headers:?}");
-        }
+    if let Some(address) = client(headers) {
+        assert_eq!(kind(&[address.to_string()]), None, "{headers:?}");
+    } else {
+        let all = ["0.0.0.0/0", "::/0"].map(str::to_owned);
+        assert_eq!(kind(&all), Some(ErrorKind::Forbidden), "{headers:?}");
     }
 }

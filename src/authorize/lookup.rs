@@ -20,8 +20,11 @@ pub(super) const MAX_SECRET: usize = 1024;
 #[derive(Clone, Default)]
 pub(super) struct Lookup {
     key: RandomState,
-    by_hash: HashMap<u64, Vec<(Box<[u8]>, usize)>>,
+    by_hash: HashMap<u64, Vec<Entry>>,
 }
+
+/// A text, and the number of its credential.
+type Entry = (Box<[u8]>, usize);
 
 impl Lookup {
     /// Adds `text`; of two credentials with the same text the later one is found.
