@@ -35,6 +35,8 @@ fn request(target: &str, authorization: Option<&str>) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+type Check<'a> = &'a dyn Fn(&AccessRules);
+
 fn access(criterion: &mut Criterion) {
     let (one, many) = (rules(1), rules(1000));
     let authorize = |rules: &AccessRules, request: &Parts, granted: bool| {
@@ -45,7 +47,7 @@ fn access(criterion: &mut Criterion) {
     let token = request(TARGET, None);
     let password = request("/A/D/a.mp3", Some("kazoo:a long secret 0"));
     let wrong = request("/A/D/a.mp3", Some(&"wrong:".repeat(8 << 10)));
-    let cases: [(&str, &dyn Fn(&AccessRules)); 4] = [
+    let cases: [(&str, Check<'_>); 4] = [
         ("token", &|rules| authorize(rules, &token, true)),
         ("password", &|rules| authorize(rules, &password, true)),
         ("wrong, 64 KiB", &|rules| authorize(rules, &wrong, false)),
