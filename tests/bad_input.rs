@@ -949,7 +949,7 @@ mod fs {
                 .await;
             let message = refused.refusal(409);
             assert!(
-                message.contains("`ACC/DOC/ATT.mp3` in the storage root is a directory"),
+                message.contains("name 3 of its path in the storage root") && message.contains("is a directory"),
                 "{message}"
             );
         }
