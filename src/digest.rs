@@ -1,10 +1,11 @@
-//! [`Digest`]: what a file's bytes are known by.
+//! [`Digest`], the digest a file is stored with, and the [`Algorithm`]s that a client may verify an upload by.
 
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
-use sha2::{Digest as _, Sha256};
+use md5::Md5;
+use sha2::{Digest as _, Sha256, Sha512};
 
 /// The SHA-256 of a file's content, as `sha256sum` prints it.
 ///
@@ -80,6 +81,89 @@ impl Digester {
     }
 }
 
+/// An algorithm in a header that declares a digest of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Algorithm {
+    Md5,
+    Sha256,
+    Sha512,
+}
+
+impl Algorithm {
+    const ALL: [Self; 3] = [Self::Md5, Self::Sha256, Self::Sha512];
+
+    /// The algorithm with this name in the registries of RFC 3230 and RFC 9530, in any case.
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|algorithm| algorithm.as_str().as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Md5 => "md5",
+            Self::Sha256 => "sha-256",
+            Self::Sha512 => "sha-512",
+        }
+    }
+
+    /// The digest that `encoded` is the base64 of; none if it cannot be one of this algorithm.
+    pub(crate) fn decode(self, encoded: &[u8]) -> Option<Vec<u8>> {
+        let len = match self {
+            Self::Md5 => 16,
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        };
+        STANDARD.decode(encoded).ok().filter(|digest| digest.len() == len)
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Computes the digest of content that comes in pieces, by one [`Algorithm`].
+pub(crate) enum Hasher {
+    Md5(Md5),
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Md5 => Self::Md5(Md5::new()),
+            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Md5(_) => Algorithm::Md5,
+            Self::Sha256(_) => Algorithm::Sha256,
+            Self::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        match self {
+            Self::Md5(state) => state.update(piece),
+            Self::Sha256(state) => state.update(piece),
+            Self::Sha512(state) => state.update(piece),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        match self {
+            Self::Md5(state) => state.finalize().to_vec(),
+            Self::Sha256(state) => state.finalize().to_vec(),
+            Self::Sha512(state) => state.finalize().to_vec(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +201,32 @@ mod tests {
     fn the_header_is_that_of_rfc_9530() {
         let header = Digest::of(b"abc").repr_digest().unwrap();
         assert_eq!(header, "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:");
+    }
+
+    #[test]
+    fn every_algorithm_computes_the_digests_of_its_standard() {
+        for (algorithm, digest) in [
+            (Algorithm::Md5, "kAFQmDzST7DWlj99KOF/cg=="),
+            (Algorithm::Sha256, "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="),
+            (
+                Algorithm::Sha512,
+                "3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==",
+            ),
+        ] {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(b"a");
+            hasher.update(b"bc");
+            assert_eq!(hasher.algorithm(), algorithm);
+            assert_eq!(
+                Some(hasher.finish()),
+                algorithm.decode(digest.as_bytes()),
+                "{algorithm}"
+            );
+            assert_eq!(
+                Algorithm::named(algorithm.to_string().to_uppercase().as_bytes()),
+                Some(algorithm)
+            );
+        }
+        assert_eq!(Algorithm::named(b"sha"), None);
     }
 }

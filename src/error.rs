@@ -20,7 +20,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 ///
 /// | kind | status |
 /// | --- | --- |
-/// | [`InvalidKey`](Self::InvalidKey), [`InvalidRequest`](Self::InvalidRequest), [`InvalidMultipart`](Self::InvalidMultipart), [`InvalidMetadata`](Self::InvalidMetadata), [`InvalidBase64`](Self::InvalidBase64), [`InvalidProbe`](Self::InvalidProbe), [`IncompleteBody`](Self::IncompleteBody) | 400 |
+/// | [`InvalidKey`](Self::InvalidKey), [`InvalidRequest`](Self::InvalidRequest), [`InvalidMultipart`](Self::InvalidMultipart), [`InvalidMetadata`](Self::InvalidMetadata), [`InvalidBase64`](Self::InvalidBase64), [`InvalidProbe`](Self::InvalidProbe), [`InvalidDigest`](Self::InvalidDigest), [`DigestMismatch`](Self::DigestMismatch), [`IncompleteBody`](Self::IncompleteBody) | 400 |
 /// | [`Unauthorized`](Self::Unauthorized) | 401 with `WWW-Authenticate: Basic` |
 /// | [`Forbidden`](Self::Forbidden) | 403 |
 /// | [`NotFound`](Self::NotFound) | 404 |
@@ -29,6 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// | [`Conflict`](Self::Conflict) | 409 |
 /// | [`PreconditionFailed`](Self::PreconditionFailed) | 412 |
 /// | [`TooLarge`](Self::TooLarge) | 413 |
+/// | [`UnsupportedEncoding`](Self::UnsupportedEncoding) | 415 |
 /// | [`RangeNotSatisfiable`](Self::RangeNotSatisfiable) | 416 |
 /// | [`Damaged`](Self::Damaged), [`Internal`](Self::Internal) | 500 |
 /// | [`Unavailable`](Self::Unavailable) | 503 with `Retry-After` |
@@ -50,6 +51,10 @@ pub enum ErrorKind {
     InvalidBase64,
     /// The credentials probe carries another text than its name implies.
     InvalidProbe,
+    /// A header with a digest of the body is malformed, or has no algorithm that is known.
+    InvalidDigest,
+    /// The body does not have the digest that its headers say.
+    DigestMismatch,
     /// The body ended early or its framing is broken.
     IncompleteBody,
     /// The request carries no credential that is known.
@@ -68,6 +73,8 @@ pub enum ErrorKind {
     PreconditionFailed,
     /// The body, or one of its parts, is over its limit.
     TooLarge,
+    /// The body or a part of it has an encoding that is not undone.
+    UnsupportedEncoding,
     /// No byte of the requested range exists.
     RangeNotSatisfiable,
     /// The stored file is not what was uploaded any more.
@@ -83,13 +90,15 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Every one.
     #[cfg(any(test, feature = "metrics"))]
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::InvalidKey,
         Self::InvalidRequest,
         Self::InvalidMultipart,
         Self::InvalidMetadata,
         Self::InvalidBase64,
         Self::InvalidProbe,
+        Self::InvalidDigest,
+        Self::DigestMismatch,
         Self::IncompleteBody,
         Self::Unauthorized,
         Self::Forbidden,
@@ -99,6 +108,7 @@ impl ErrorKind {
         Self::Conflict,
         Self::PreconditionFailed,
         Self::TooLarge,
+        Self::UnsupportedEncoding,
         Self::RangeNotSatisfiable,
         Self::Damaged,
         Self::Internal,
@@ -116,6 +126,8 @@ impl ErrorKind {
             | Self::InvalidMetadata
             | Self::InvalidBase64
             | Self::InvalidProbe
+            | Self::InvalidDigest
+            | Self::DigestMismatch
             | Self::IncompleteBody => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
@@ -125,6 +137,7 @@ impl ErrorKind {
             Self::Conflict => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Damaged | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -142,6 +155,8 @@ impl ErrorKind {
             Self::InvalidMetadata => "invalid_metadata",
             Self::InvalidBase64 => "invalid_base64",
             Self::InvalidProbe => "invalid_probe",
+            Self::InvalidDigest => "invalid_digest",
+            Self::DigestMismatch => "digest_mismatch",
             Self::IncompleteBody => "incomplete_body",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
@@ -151,6 +166,7 @@ impl ErrorKind {
             Self::Conflict => "conflict",
             Self::PreconditionFailed => "precondition_failed",
             Self::TooLarge => "too_large",
+            Self::UnsupportedEncoding => "unsupported_encoding",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
             Self::Damaged => "damaged",
             Self::Internal => "internal",

@@ -35,6 +35,7 @@
 //!  │ Authorize         401 and 403; request extension: Grant (if there is an Authorizer)
 //!  │ ExtractKey        request extension: BlobKey, and Candidates for a fetch; 403 for what the Grant does not cover
 //!  │ LimitConcurrency  503 with Retry-After for a request over the limit, never for the credentials probe
+//!  │ VerifyDigest      400 for a body that does not have the digest in its headers
 //!  │ SplitMultipart    body = the media part, content-type = the media's; request extension: Metadata
 //!  │ DecodeBase64      body = what the base64 stands for
 //!  │ AnswerProbe       answers the credentials probe, keeps it out of the store
@@ -71,6 +72,7 @@ mod body;
 pub mod client;
 pub mod decode_base64;
 mod digest;
+mod encoding;
 mod error;
 pub mod extract_key;
 mod framing;
@@ -90,6 +92,7 @@ mod retry;
 pub mod serve;
 pub mod split_multipart;
 pub mod store;
+pub mod verify_digest;
 
 #[cfg(all(feature = "fs", unix))]
 #[doc(inline)]
@@ -104,6 +107,7 @@ pub use self::{
     body::Body,
     decode_base64::{Base64, DecodeBase64},
     digest::{Digest, Digester},
+    encoding::TransferEncoding,
     error::{BoxError, Error, ErrorKind, Result},
     extract_key::{ExtractKey, KeyExtractor, MetadataKey, PathKey, QueryKey},
     grant::Grant,
@@ -126,6 +130,7 @@ pub use self::{
         Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, DynBlobStore, Fetched, MemoryStore, Precondition,
         Stored, Upload,
     },
+    verify_digest::VerifyDigest,
 };
 #[cfg(feature = "metrics")]
 #[doc(inline)]

@@ -33,6 +33,7 @@ use crate::{
     serve::ServeBlobs,
     split_multipart::SplitMultipart,
     store::{BlobStore, DynBlobStore},
+    verify_digest::VerifyDigest,
 };
 
 /// Builds KAZOO's storage backend around a [`BlobStore`].
@@ -49,7 +50,8 @@ use crate::{
 /// ```
 ///
 /// The layers stand in this order, outermost first: [`Observe`], [`LimitBody`], [`Authorize`], [`ExtractKey`],
-/// [`LimitConcurrency`], [`SplitMultipart`], [`DecodeBase64`], [`AnswerProbe`], and [`ServeBlobs`] at the end. An extractor that
+/// [`LimitConcurrency`], [`VerifyDigest`], [`SplitMultipart`], [`DecodeBase64`], [`AnswerProbe`], and [`ServeBlobs`] at the
+/// end. An extractor that
 /// [reads the metadata](KeyExtractor::reads_metadata) is asked behind [`SplitMultipart`], and [`LimitConcurrency`] behind it.
 #[derive(Clone)]
 pub struct KazooStorage {
@@ -180,6 +182,7 @@ impl KazooStorage {
         };
         let extract = ExtractKey::shared(self.key.clone());
         let split = SplitMultipart::new().max_metadata(self.max_metadata);
+        let verify = VerifyDigest::new();
         let decode = DecodeBase64::new(self.base64);
         let end = AnswerProbe::new(check).layer(ServeBlobs::with_retry_window(self.store, self.retry_window));
         let end = decode.layer(end);
@@ -188,12 +191,12 @@ impl KazooStorage {
         let authorize = option_layer(self.authorizer.map(Authorize::new));
         if self.key.reads_metadata() {
             StorageService::new(
-                limit.layer(authorize.layer(split.layer(extract.layer(concurrency.layer(end))))),
+                limit.layer(authorize.layer(verify.layer(split.layer(extract.layer(concurrency.layer(end)))))),
                 observe,
             )
         } else {
             StorageService::new(
-                limit.layer(authorize.layer(extract.layer(concurrency.layer(split.layer(end))))),
+                limit.layer(authorize.layer(extract.layer(concurrency.layer(verify.layer(split.layer(end)))))),
                 observe,
             )
         }

@@ -6,6 +6,7 @@ use http_body::Body as _;
 use super::body::Watch;
 use crate::{
     body::Body,
+    encoding::ContentEncoding,
     error::{Error, ErrorKind, Result},
     key::BlobKey,
     metadata::Metadata,
@@ -24,6 +25,7 @@ pub(super) async fn store<S: BlobStore>(
         let message = "a part of a file (content-range) cannot be stored; send the whole file";
         return Err(Error::new(ErrorKind::InvalidRequest, message));
     }
+    ContentEncoding::refuse_any(&head.headers)?;
     let precondition = Precondition::from_headers(&head.headers)?;
     if !precondition.is_none() {
         // Spares the client a body that is refused anyway. The store decides when it commits.

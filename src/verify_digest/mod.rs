@@ -1,0 +1,55 @@
+//! Refuses an upload that does not have the digest in its headers.
+//!
+//! A client that sends one asks for the body to be verified. [`VerifyDigest`] computes it while the body passes; the body
+//! ends with an error instead of its clean end if it differs, so nothing is stored, and the answer is 400. A body without
+//! such a header passes unchanged. KAZOO never sends one.
+//!
+//! | header | covers | algorithms |
+//! | --- | --- | --- |
+//! | `Content-MD5` (RFC 1864) | the body | MD5 |
+//! | `Content-Digest` (RFC 9530) | the body | `sha-256`, `sha-512`, `md5` |
+//! | `Repr-Digest` (RFC 9530) | the body | `sha-256`, `sha-512`, `md5` |
+//! | `Digest` (RFC 3230, obsolete) | the body | `SHA-256`, `SHA-512`, `MD5` |
+//!
+//! *The body* is what was sent, without its chunk framing: of a multipart upload all of the multipart body, as base64 as it
+//! came. An upload has no content coding and is a whole representation, so `Repr-Digest` covers the same bytes as
+//! `Content-Digest`. The layer therefore belongs in front of [`SplitMultipart`](crate::SplitMultipart) and
+//! [`DecodeBase64`](crate::DecodeBase64). A digest among the headers of a part, and one in a trailer, are ignored.
+//!
+//! Every digest with a known algorithm must match. An unknown algorithm beside a known one is ignored, as RFC 9530 says; a
+//! header with no known algorithm, and a malformed one, are 400 before the body is read: to answer 201 would say that it
+//! was verified.
+//!
+//! Nothing of the body is held.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use http_body_util::BodyExt;
+//! use kazoo_storage::{Body, Error, VerifyDigest};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let service = ServiceBuilder::new().layer(VerifyDigest::new()).service(service_fn(
+//!     async |request: Request<Body>| {
+//!         Ok::<_, std::convert::Infallible>(match request.into_body().collect().await {
+//!             Ok(_) => Response::new(Body::empty()),
+//!             Err(error) => Error::from_body(error).into_response(),
+//!         })
+//!     },
+//! ));
+//! for (body, status) in [("abc", 200), ("abd", 400)] {
+//!     let request = Request::put("/ACC/DOC/ATT.mp3")
+//!         .header("content-md5", "kAFQmDzST7DWlj99KOF/cg==")
+//!         .body(Body::from(body))
+//!         .unwrap();
+//!     assert_eq!(service.clone().oneshot(request).await.unwrap().status(), status);
+//! }
+//! # });
+//! ```
+
+mod body;
+mod fields;
+mod layer;
+mod service;
+
+pub use self::{layer::VerifyDigest, service::VerifyDigestService};
