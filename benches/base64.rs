@@ -75,7 +75,7 @@ fn engine() -> impl Engine {
 fn request(text: &Bytes, chunk: usize) -> Request<Chunks> {
     Request::put("/ACC/DOC/message.mp3")
         .header("content-type", "audio/mpeg")
-        .extension(MediaPart)
+        .extension(MediaPart::default())
         .body(Chunks::new(text, chunk))
         .unwrap()
 }

@@ -5,7 +5,10 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    encoding::TransferEncoding,
+    error::{Error, ErrorKind, Result},
+};
 
 /// The public fields of the KAZOO document that a file is attached to: one JSON object.
 ///
@@ -76,10 +79,25 @@ impl fmt::Debug for Metadata {
 
 /// Request extension: the body is the media part of what came as a multipart body.
 ///
-/// KAZOO's `base64_encode_data` encodes that part and nothing else, so
-/// [`DecodeBase64`](crate::DecodeBase64) looks for base64 only where it finds this mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MediaPart;
+/// KAZOO's `base64_encode_data` encodes that part and nothing else, and does not say so.
+/// [`DecodeBase64`](crate::DecodeBase64) looks for base64 only where it finds this mark, and goes by the part's
+/// `content-transfer-encoding` if there was one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MediaPart {
+    /// The `content-transfer-encoding` of the part. No release of KAZOO sends it.
+    pub transfer_encoding: Option<TransferEncoding>,
+}
+
+impl MediaPart {
+    /// A part with this `content-transfer-encoding`, or without one.
+    #[must_use]
+    pub fn encoded(transfer_encoding: impl Into<Option<TransferEncoding>>) -> Self {
+        Self {
+            transfer_encoding: transfer_encoding.into(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

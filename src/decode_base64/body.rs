@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 
 use super::{
-    Base64,
     decoder::{Decoder, Fault},
+    detect::Reason,
 };
 use crate::{
     body::{Body, poll_data},
@@ -24,21 +24,21 @@ pub(super) struct Decoded {
     decoder: Decoder,
     /// Read from the body, and not decoded yet.
     ahead: Bytes,
-    mode: Base64,
-    /// How many bytes of base64 were read, and how many there must be if that was declared.
+    reason: Reason,
+    /// The number of bytes that were read, and that there must be if it was declared.
     read: u64,
     declared: Option<u64>,
 }
 
 impl Decoded {
     /// What `ahead`, which was read from `body` already, and the rest of it stand for.
-    pub(super) fn new(ahead: Bytes, body: Body, mode: Base64, declared: Option<u64>) -> Self {
+    pub(super) fn new(ahead: Bytes, body: Body, reason: Reason, declared: Option<u64>) -> Self {
         Self {
             body,
             decoder: Decoder::default(),
             read: ahead.len() as u64,
             ahead,
-            mode,
+            reason,
             declared,
         }
     }
@@ -54,14 +54,20 @@ impl Decoded {
                         );
                         return Poll::Ready(Err(Error::new(ErrorKind::IncompleteBody, message)));
                     }
-                    let end = self.decoder.finish().map_err(|fault| explain(fault, self.mode));
+                    let end = self.decoder.finish().map_err(|fault| explain(fault, self.reason));
                     return Poll::Ready(end.map(|()| None));
                 };
                 self.read += data.len() as u64;
                 self.ahead = data;
             }
-            let chunk = self.ahead.split_to(self.ahead.len().min(CHUNK));
-            let data = self.decoder.decode(&chunk).map_err(|fault| explain(fault, self.mode))?;
+            let mut chunk = self.ahead.split_to(self.ahead.len().min(CHUNK));
+            if self.reason == Reason::TransferEncoding {
+                chunk = without_space(chunk);
+            }
+            let data = self
+                .decoder
+                .decode(&chunk)
+                .map_err(|fault| explain(fault, self.reason))?;
             if !data.is_empty() {
                 return Poll::Ready(Ok(Some(data)));
             }
@@ -79,18 +85,29 @@ impl HttpBody for Decoded {
     }
 }
 
-fn explain(fault: Fault, mode: Base64) -> Error {
+/// The lines of `chunk` joined: RFC 2045 breaks base64 into lines of at most 76 letters.
+fn without_space(chunk: Bytes) -> Bytes {
+    let is_space = |byte: &u8| matches!(byte, b'\r' | b'\n' | b' ' | b'\t');
+    if chunk.iter().any(is_space) {
+        chunk.iter().copied().filter(|byte| !is_space(byte)).collect()
+    } else {
+        chunk
+    }
+}
+
+fn explain(fault: Fault, reason: Reason) -> Error {
     let what = match fault {
         Fault::Byte { offset } => format!("the byte at offset {offset} is not base64"),
         Fault::Length { len } => format!(
             "it is {len} bytes long, which is no multiple of four: the text ends at offset {len} within a group"
         ),
     };
-    let why = match mode {
-        Base64::Declared => "this service is set to expect base64 (base64_encode_data); set both sides alike",
-        Base64::Detect | Base64::Off => {
-            "its start was nothing but base64; if it is not meant to be, switch the decoding off"
+    let why = match reason {
+        Reason::TransferEncoding => {
+            "the content-transfer-encoding of its part says base64 (white space is not counted)"
         }
+        Reason::Declared => "this service is set to expect base64 (base64_encode_data); set both sides alike",
+        Reason::Start => "its start was nothing but base64; if it is not meant to be, switch the decoding off",
     };
     Error::new(
         ErrorKind::InvalidBase64,

@@ -1,36 +1,79 @@
-//! Whether a body is base64, told by its start.
+//! Tells a base64 body from any other by what is known before it is read on.
 
-use super::{Base64, decoder::Decoder};
-use crate::probe::Probe;
+use super::{
+    Base64,
+    decoder::Decoder,
+    signature::{is_known, is_mpeg_frame},
+};
+use crate::{encoding::TransferEncoding, metadata::MediaPart, probe::Probe};
 
-/// How much of a body is looked at.
+/// The number of bytes that are looked at.
 pub(super) const PREFIX: usize = 1024;
+
+/// The least text that its letters alone tell for base64, beside the media type. Random letters have 63 different ones
+/// in it on average.
+const MIN_LETTERS: usize = 256;
+const MIN_DIFFERENT: u32 = 40;
+/// The least different letters beside an MPEG frame. A raw recording of silence has one or two.
+const MIN_DIFFERENT_IN_FRAMES: u32 = 8;
 
 /// What is known of a body before it is read on.
 pub(super) struct Evidence<'a> {
     /// Its first [`PREFIX`] bytes, or all there is.
     pub(super) start: &'a [u8],
-    /// Whether `start` is all there is.
+    /// `start` is all there is.
     pub(super) whole: bool,
-    /// Whether it came as the media part of a multipart body.
-    pub(super) media_part: bool,
+    /// The mark of the media part of a multipart body.
+    pub(super) media_part: Option<MediaPart>,
     pub(super) content_type: Option<&'a [u8]>,
 }
 
-/// Whether `mode` takes the body for base64.
-pub(super) fn is_base64(mode: Base64, evidence: &Evidence<'_>) -> bool {
-    match (mode, evidence.media_part) {
-        (Base64::Off, _) | (Base64::Detect, false) => false,
-        (Base64::Declared, true) => true,
-        (Base64::Declared, false) => looks_encoded(evidence),
-        (Base64::Detect, true) => {
-            looks_encoded(evidence) && (!evidence.content_type.is_some_and(is_textual) || is_encoded_probe(evidence))
-        }
+/// The reason to take a body for base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The `content-transfer-encoding` of its part.
+    TransferEncoding,
+    /// The mode [`Base64::Declared`].
+    Declared,
+    /// Its first bytes.
+    Start,
+}
+
+/// Why the body is base64; none if it is stored as it came.
+pub(super) fn reason(mode: Base64, evidence: &Evidence<'_>) -> Option<Reason> {
+    let start = || is_certain(evidence).then_some(Reason::Start);
+    match (mode, evidence.media_part.map(|part| part.transfer_encoding)) {
+        (_, Some(Some(TransferEncoding::Base64))) => Some(Reason::TransferEncoding),
+        (_, Some(Some(TransferEncoding::Identity))) | (Base64::Off, _) | (Base64::Detect, None) => None,
+        (Base64::Declared, Some(None)) => Some(Reason::Declared),
+        (Base64::Declared, None) | (Base64::Detect, Some(None)) => start(),
     }
 }
 
-/// Whether there is nothing but base64 so far: letters, in a whole body a multiple of four bytes, padded at most at its
-/// end.
+/// The body is base64, and no file that consists of letters by itself.
+///
+/// A raw recording may do so: silence in A-law is one letter `U` after the other, a soft tone a few of its neighbours.
+/// It has no more than 26 different ones, as a signal that went on from `Z` to `a` would pass the signs between them.
+fn is_certain(evidence: &Evidence<'_>) -> bool {
+    if !looks_encoded(evidence) {
+        return false;
+    }
+    let media_type = evidence.content_type.map(media_type).unwrap_or_default();
+    // No multiple of four if it is the start of a longer body; the rest does not matter here.
+    let quads = evidence.start.len() - evidence.start.len() % 4;
+    let Ok(decoded) = Decoder::default().decode(evidence.start.get(..quads).unwrap_or_default()) else {
+        return false;
+    };
+    if is_textual(&media_type) {
+        return evidence.whole && Probe::is_content(&decoded);
+    }
+    let different = different(evidence.start);
+    let by_letters = evidence.start.len() >= MIN_LETTERS && different >= MIN_DIFFERENT;
+    let by_frame = is_mpeg_frame(&decoded) && different >= MIN_DIFFERENT_IN_FRAMES;
+    is_known(&decoded) || (is_media(&media_type) && (by_letters || by_frame))
+}
+
+/// There is nothing but base64 so far: letters, in a whole body a multiple of four bytes, padded at most at its end.
 fn looks_encoded(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
     let letters = if *whole {
         let unpadded = start.strip_suffix(b"=").unwrap_or(start);
@@ -43,82 +86,136 @@ fn looks_encoded(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
     !start.is_empty() && whole_quads && letters.iter().fold(true, |all, byte| all & is_letter(byte))
 }
 
-fn is_encoded_probe(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
-    *whole
-        && Decoder::default()
-            .decode(start)
-            .is_ok_and(|content| Probe::is_content(&content))
+/// The number of different bytes in `text`, which is ASCII.
+fn different(text: &[u8]) -> u32 {
+    text.iter()
+        .fold(0_u128, |seen, byte| seen | 1 << (byte & 0x7f))
+        .count_ones()
 }
 
-/// Whether a file of this type may well be base64 text by itself.
-fn is_textual(content_type: &[u8]) -> bool {
+fn media_type(content_type: &[u8]) -> Vec<u8> {
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    let media_type = media_type.trim_ascii().to_ascii_lowercase();
+    media_type.trim_ascii().to_ascii_lowercase()
+}
+
+/// A file of this type may well be base64 text by itself.
+fn is_textual(media_type: &[u8]) -> bool {
     media_type.starts_with(b"text/")
-        || matches!(&*media_type, b"application/json" | b"application/xml")
+        || matches!(media_type, b"application/json" | b"application/xml")
         || media_type.ends_with(b"+json")
         || media_type.ends_with(b"+xml")
 }
 
+/// A file of this type is never base64 text by itself, unlike `application/octet-stream`, which may be anything.
+fn is_media(media_type: &[u8]) -> bool {
+    let kinds: [&[u8]; 4] = [b"audio/", b"image/", b"video/", b"application/pdf"];
+    kinds.iter().any(|kind| media_type.starts_with(kind))
+}
+
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
     use super::*;
 
     fn media<'a>(start: &'a [u8], content_type: &'a str) -> Evidence<'a> {
         Evidence {
-            start,
-            whole: start.len() < PREFIX,
-            media_part: true,
+            start: start.get(..PREFIX).unwrap_or(start),
+            whole: start.len() <= PREFIX,
+            media_part: Some(MediaPart::default()),
             content_type: Some(content_type.as_bytes()),
         }
     }
 
+    fn detects(start: &[u8], content_type: &str) -> bool {
+        reason(Base64::Detect, &media(start, content_type)).is_some()
+    }
+
+    fn encode(content: &[u8]) -> Vec<u8> {
+        STANDARD.encode(content).into_bytes()
+    }
+
+    const TAG: &[u8] = b"ID3\x04\x00\x00\x00\x00\x00\x21";
+
     #[test]
-    fn detect_takes_only_what_is_base64_beyond_doubt() {
-        let long = [b'A'; PREFIX];
-        let detects = |start: &[u8], content_type| is_base64(Base64::Detect, &media(start, content_type));
-        assert!(detects(b"SUQz", "audio/mpeg"));
-        assert!(detects(b"SUQzAA==", "application/octet-stream"));
-        assert!(detects(&long, "image/tiff"));
-        assert!(!detects(b"", "audio/mpeg"), "nothing to decode");
-        assert!(!detects(b"SUQzA", "audio/mpeg"), "no multiple of four");
-        assert!(!detects(b"=AAA", "audio/mpeg"));
-        assert!(!detects(b"AA=A", "audio/mpeg"));
-        assert!(!detects(b"ID3\x04", "audio/mpeg"));
-        assert!(!detects(b"SUQz\r\n", "audio/mpeg"));
-        assert!(!detects(b"SUQz", "text/plain; charset=utf-8"));
-        assert!(!detects(b"SUQz", "application/ld+json"));
-        let padded_in_the_middle = [&long[..PREFIX - 1], b"=AAAA"].concat();
-        assert!(!detects(&padded_in_the_middle, "audio/mpeg"));
-        assert!(!is_base64(
-            Base64::Detect,
-            &Evidence {
-                media_part: false,
-                ..media(b"SUQz", "audio/mpeg")
-            }
-        ));
+    fn detects_only_base64_beyond_doubt() {
+        let noise = encode(&(0..=u8::MAX).collect::<Vec<u8>>());
+        for kind in ["audio/mpeg", "application/octet-stream", "x"] {
+            assert!(detects(&encode(TAG), kind));
+            assert!(!detects(TAG, kind));
+            assert!(!detects(&[b'U'; 8000], kind));
+            assert!(!detects(&encode(TAG)[1..], kind));
+            assert!(!detects(&[&encode(TAG)[..], b"\r\n"].concat(), kind));
+            assert!(!detects(&[&encode(TAG)[..], b"AAAA"].concat(), kind), "padding inside");
+            assert!(!detects(b"", kind), "nothing to decode");
+            assert_eq!(detects(&noise, kind), kind == "audio/mpeg", "{kind}");
+        }
+        for kind in ["text/plain; charset=utf-8", "application/ld+json", "image/svg+xml"] {
+            assert!(!detects(&encode(TAG), kind), "{kind}");
+        }
+        assert!(!detects(&noise[..MIN_LETTERS - 4], "audio/mpeg"));
+        assert_eq!(
+            reason(
+                Base64::Detect,
+                &Evidence {
+                    media_part: None,
+                    ..media(&encode(TAG), "audio/mpeg")
+                }
+            ),
+            None
+        );
     }
 
     #[test]
-    fn the_encoded_probe_is_known_by_its_content() {
+    fn detects_mpeg_frames_of_media_types_only() {
+        let frames = encode(&[&b"\xff\xfb\x90\x64\x00\x0f\xf0"[..], &[0; 20], b"LAME3.100"].concat());
+        assert!(detects(&frames, "audio/mpeg"));
+        assert!(!detects(&frames, "application/octet-stream"));
+        assert!(!detects(b"//sA//sA", "audio/mpeg"), "a few letters");
+    }
+
+    #[test]
+    fn detects_the_encoded_probe_by_its_content() {
         let probe = b"c29tZSByYW5kb20gY29udGVudDogN2YzYzJhOTBiMWQ0ZTZmOGEwYzJlNGY2MTgyOTNhNGI=";
-        assert!(is_base64(Base64::Detect, &media(probe, "text/plain")));
-        assert!(!is_base64(
-            Base64::Detect,
-            &media(b"c29tZSBvdGhlciBjb250ZW50", "text/plain")
-        ));
-        assert!(!is_base64(Base64::Detect, &media(&probe[4..], "text/plain")));
+        assert!(detects(probe, "text/plain"));
+        assert!(!detects(b"c29tZSBvdGhlciBjb250ZW50", "text/plain"));
+        assert!(!detects(&probe[4..], "text/plain"));
     }
 
     #[test]
-    fn declared_decodes_every_media_part_and_plain_bodies_that_look_it() {
-        assert!(is_base64(Base64::Declared, &media(b"no base64", "audio/mpeg")));
-        let plain = |start| Evidence {
-            media_part: false,
-            ..media(start, "audio/mpeg")
+    fn declared_decodes_every_media_part_and_plain_bodies_that_are_certain() {
+        let is_base64 = |mode, start, part| {
+            reason(
+                mode,
+                &Evidence {
+                    media_part: part,
+                    ..media(start, "audio/mpeg")
+                },
+            )
         };
-        assert!(is_base64(Base64::Declared, &plain(b"SUQz")));
-        assert!(!is_base64(Base64::Declared, &plain(b"ID3\x04")));
-        assert!(!is_base64(Base64::Off, &media(b"SUQz", "audio/mpeg")));
+        let part = Some(MediaPart::default());
+        let tag = encode(TAG);
+        assert_eq!(is_base64(Base64::Declared, b"no base64", part), Some(Reason::Declared));
+        assert_eq!(is_base64(Base64::Declared, &tag, None), Some(Reason::Start));
+        assert_eq!(is_base64(Base64::Declared, b"UUUU", None), None);
+        assert_eq!(is_base64(Base64::Off, &tag, part), None);
+    }
+
+    #[test]
+    fn the_transfer_encoding_of_the_part_decides_in_every_mode() {
+        for mode in [Base64::Off, Base64::Detect, Base64::Declared] {
+            for (encoding, expected) in [
+                (TransferEncoding::Base64, Some(Reason::TransferEncoding)),
+                (TransferEncoding::Identity, None),
+            ] {
+                let media_part = Some(MediaPart::encoded(encoding));
+                let tag = encode(TAG);
+                let evidence = Evidence {
+                    media_part,
+                    ..media(&tag, "audio/mpeg")
+                };
+                assert_eq!(reason(mode, &evidence), expected, "{mode:?}");
+            }
+        }
     }
 }

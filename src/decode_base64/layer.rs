@@ -2,15 +2,19 @@ use tower_layer::Layer;
 
 use super::DecodeBase64Service;
 
-/// How a base64 body is told from a plain one.
+/// The bodies that [`DecodeBase64`] takes for base64.
+///
+/// In every mode a part whose `content-transfer-encoding` is `base64` is decoded, and one that declares `7bit`, `8bit` or
+/// `binary` is stored as it came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Base64 {
-    /// Nothing is decoded.
+    /// No others.
     Off,
-    /// The media part of a multipart body is decoded if it is base64 beyond doubt.
+    /// The media part of a multipart body if it is [certainly base64](crate::decode_base64). No raw recording is; when in
+    /// doubt the bytes are kept.
     #[default]
     Detect,
-    /// The storage settings have `base64_encode_data`: the media part of a multipart body has to be base64.
+    /// The media part of a multipart body, which must be base64: the storage settings have `base64_encode_data`.
     Declared,
 }
 

@@ -2,19 +2,29 @@
 //!
 //! With `base64_encode_data` KAZOO encodes the media part of a multipart body, marks it in no way, and does not decode
 //! when it fetches the file. So the receiver has to: [`DecodeBase64`] turns the encoded body into the media, streaming,
-//! and drops `content-length`. Any other request passes unchanged. How it tells is [`Base64`]:
+//! and drops `content-length`. Any other request passes unchanged. [`Base64`] decides:
 //!
 //! | mode | media part of a multipart body | plain body |
 //! | --- | --- | --- |
-//! | [`Detect`](Base64::Detect) (default) | decoded if it looks like base64 and its type says it should not | as it came |
-//! | [`Declared`](Base64::Declared) | decoded, and 400 if it is not base64 | decoded if its first 1024 bytes are base64 |
+//! | [`Detect`](Base64::Detect) (default) | decoded if it is certainly base64 | as it came |
+//! | [`Declared`](Base64::Declared) | decoded, and 400 if it is not base64 | decoded if it is certainly base64 |
 //! | [`Off`](Base64::Off) | as it came | as it came |
 //!
-//! *Detect* looks at the first 1024 bytes. A media part whose type is not textual (audio, image, video, PDF,
-//! octet-stream, …) is decoded if they are nothing but base64; a textual one (`text/*`, JSON, XML) only if it decodes
-//! to the content of a credentials [`Probe`](crate::Probe). What *Detect* cannot tell: a file with a type that is not
-//! textual and that really is base64 text is decoded, and an encoded text file is kept encoded. Where either occurs,
-//! say `Declared` or `Off`.
+//! A `content-transfer-encoding` of the part (see [`MediaPart`](crate::MediaPart)) decides in every mode: `base64` is
+//! decoded, line breaks included, or refused with 400; `7bit`, `8bit` and `binary` are stored as they came. KAZOO never
+//! sends it.
+//!
+//! A body is *certainly base64* if its first 1024 bytes are nothing but base64, and
+//!
+//! - they decode to the signature of a file format: ID3, RIFF/WAVE, Ogg, FLAC, MP4, AMR, CAF, TIFF, PDF, PNG, JPEG, …; or
+//! - the media type is audio, image, video or PDF, and either they decode to an MPEG frame, or there are at least 256 bytes
+//!   with 40 different letters, which no raw recording has; or
+//! - they decode to the content of a credentials [`Probe`](crate::Probe).
+//!
+//! Of a textual type (`text/*`, JSON, XML) only the probe is decoded. When in doubt the bytes are kept, since an encoded
+//! file can still be decoded and an altered one is lost. So *Detect* keeps an encoded text, a short encoded file of no
+//! known format, and an encoded raw recording as base64; `Declared` decodes them all. It decodes a file that is itself the
+//! base64 text of a media file unless its type is textual; `Off` keeps that.
 //!
 //! Once a body is taken for base64, a byte that is none ends it with an error naming the offset, and nothing is stored.
 //! At most one chunk of 64 KiB and its decoded form, twice, are held.
@@ -28,14 +38,14 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let service = ServiceBuilder::new().layer(DecodeBase64::new(Base64::Detect)).service(service_fn(
 //!     async |request: Request<Body>| {
-//!         assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "hello, world");
+//!         assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "%PDF-1.4");
 //!         Ok::<_, std::convert::Infallible>(Response::new(Body::empty()))
 //!     },
 //! ));
-//! let request = Request::put("/ACC/DOC/ATT.mp3")
-//!     .header("content-type", "audio/mpeg")
-//!     .extension(MediaPart)
-//!     .body(Body::from("aGVsbG8sIHdvcmxk"))
+//! let request = Request::put("/ACC/DOC/ATT.pdf")
+//!     .header("content-type", "application/pdf")
+//!     .extension(MediaPart::default())
+//!     .body(Body::from("JVBERi0xLjQ="))
 //!     .unwrap();
 //! assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
 //! # });
@@ -46,6 +56,7 @@ mod decoder;
 mod detect;
 mod layer;
 mod service;
+mod signature;
 
 pub use self::{
     layer::{Base64, DecodeBase64},

@@ -12,10 +12,11 @@ use tower_service::Service;
 use super::{
     Base64,
     body::Decoded,
-    detect::{Evidence, PREFIX, is_base64},
+    detect::{Evidence, PREFIX, reason},
 };
 use crate::{
     body::{Body, poll_data},
+    encoding::TransferEncoding,
     error::{BoxError, Error, Result},
     framing::guard,
     metadata::MediaPart,
@@ -50,10 +51,11 @@ where
         let (mut head, body) = request.into_parts();
         let body = guard(&mut head, body);
         let request = Request::from_parts(head, body);
-        let may_be_encoded = match self.mode {
-            Base64::Off => false,
-            Base64::Detect => request.extensions().get::<MediaPart>().is_some(),
-            Base64::Declared => true,
+        let media_part = request.extensions().get::<MediaPart>();
+        let may_be_encoded = match media_part.map(|part| part.transfer_encoding) {
+            Some(Some(declared)) => declared == TransferEncoding::Base64,
+            Some(None) => self.mode != Base64::Off,
+            None => self.mode == Base64::Declared,
         };
         if !may_be_encoded || !matches!(*request.method(), Method::PUT | Method::POST) {
             return ResponseFuture::inner(self.inner.call(request));
@@ -87,8 +89,8 @@ async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
         }
     }
     // Decided here once, so that a second layer of this kind finds nothing to decide.
-    let media_part = head.extensions.remove::<MediaPart>().is_some();
-    let encoded = is_base64(
+    let media_part = head.extensions.remove::<MediaPart>();
+    let reason = reason(
         mode,
         &Evidence {
             // As much as any other split of the body would show, so that the same body is always judged alike.
@@ -98,16 +100,16 @@ async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
             content_type: head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes),
         },
     );
-    if !encoded {
+    let Some(reason) = reason else {
         return Ok(Request::from_parts(head, Body::new(Restored { start, body })));
-    }
+    };
     // Gone from the head, so that nobody behind this layer could miss what is missing.
     let declared = head.headers.remove(header::CONTENT_LENGTH);
     let declared = declared.and_then(|len| len.to_str().ok()?.parse().ok());
     head.headers.remove(header::TRANSFER_ENCODING);
     Ok(Request::from_parts(
         head,
-        Body::new(Decoded::new(start, body, mode, declared)),
+        Body::new(Decoded::new(start, body, reason, declared)),
     ))
 }
 

@@ -7,95 +7,74 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_core::Stream as _;
-use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
-use multer::{Field, Multipart};
 
-use super::feed::Feed;
+use super::{
+    delimiter::{Delimiter, HeadersEnd, Token, Unread},
+    headers::PartHeaders,
+};
 use crate::{
-    body::Body,
+    body::{Body, poll_data},
     error::{Error, ErrorKind, Result},
 };
 
-/// A multipart body between two parts.
+/// The most bytes of a preamble, of the headers of a part, and of an epilogue.
+const MAX_BETWEEN_PARTS: usize = 16 << 10;
+
+/// A multipart body, read part by part.
 pub(super) struct Parts {
-    multipart: Multipart<'static>,
-    feed: Feed,
+    body: Body,
+    delimiter: Delimiter,
+    unread: Unread,
+    /// The body has no more bytes than are in `unread`.
+    ended: bool,
+    stage: Stage,
+    /// The number of parts whose headers were begun.
+    count: usize,
+    /// The number of bytes of the preamble or the epilogue.
+    dropped: usize,
 }
 
-/// One part: its headers, and its content as it arrives.
-pub(super) struct Part {
-    field: Field<'static>,
-    feed: Feed,
-    /// Whether all of its content has been read, and what is left is the delimiter behind it.
-    read: bool,
+enum Stage {
+    /// In front of the first delimiter.
+    Preamble,
+    /// In the headers of a part.
+    Headers { end: HeadersEnd, block: BytesMut },
+    /// In the content of a part.
+    Content,
+    /// Behind the closing delimiter.
+    Epilogue,
+    /// At the end of the body.
+    Ended,
 }
 
 impl Parts {
-    pub(super) fn new(ahead: Bytes, body: Body, boundary: String) -> Self {
-        let feed = Feed::new(ahead, body, &boundary);
+    /// The parts of `ahead`, which was read from the body already, and the body, whose parts `boundary` separates.
+    pub(super) fn new(ahead: Bytes, body: Body, boundary: &str) -> Self {
+        let mut unread = Unread::default();
+        unread.begin_line();
+        unread.push(ahead);
         Self {
-            multipart: Multipart::new(feed.clone(), boundary),
-            feed,
+            body,
+            delimiter: Delimiter::new(boundary),
+            unread,
+            ended: false,
+            stage: Stage::Preamble,
+            count: 0,
+            dropped: 0,
         }
     }
 
-    /// The next part; none behind the closing delimiter.
-    pub(super) async fn next(&mut self) -> Result<Option<Part>> {
+    /// The headers of the next part; none at the end of the body. The content of the part before it must have been
+    /// read.
+    pub(super) async fn next(&mut self) -> Result<Option<PartHeaders>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
-        let Self { multipart, feed } = self;
-        Poll::Ready(match ready!(feed.drive(cx, |cx| multipart.poll_next_field(cx))) {
-            Some(Ok(Some(field))) => Ok(Some(Part {
-                field,
-                feed: feed.clone(),
-                read: false,
-            })),
-            Some(Ok(None)) => Ok(None),
-            Some(Err(error)) => Err(malformed(error)),
-            None => Err(cut_off()),
-        })
-    }
-
-    /// The body of `media`, which was the last part taken, and must be the last there is.
-    pub(super) fn into_media(self, media: Part) -> Body {
-        Body::new(Media {
-            parts: self,
-            stage: Stage::Media(media),
-        })
-    }
-}
-
-impl Part {
-    pub(super) fn headers(&self) -> &HeaderMap {
-        self.field.headers()
-    }
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let Self { field, feed, read } = self;
-        if !*read {
-            if let Some(content) = ready!(feed.poll_content(cx)) {
-                return Poll::Ready(Some(content));
-            }
-            *read = true;
-        }
-        Poll::Ready(match ready!(feed.drive(cx, |cx| Pin::new(&mut *field).poll_next(cx))) {
-            // Nothing: the parser has seen none of the content, and found the delimiter.
-            Some(Some(Ok(data))) => Some(Ok(data)),
-            Some(Some(Err(error))) => Some(Err(malformed(error))),
-            Some(None) => None,
-            None => Some(Err(cut_off())),
-        })
-    }
-
-    /// The whole part, if it has at most `limit` bytes.
-    pub(super) async fn collect_up_to(mut self, limit: usize) -> Result<Option<Bytes>> {
+    /// The whole content of the part whose headers were read, if it has at most `limit` bytes.
+    pub(super) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
         let mut collected = BytesMut::new();
-        while let Some(data) = poll_fn(|cx| self.poll_data(cx)).await {
-            let data = data?;
+        while let Some(data) = poll_fn(|cx| self.poll_content(cx)).await? {
             if data.len() > limit - collected.len() {
                 return Ok(None);
             }
@@ -103,48 +82,108 @@ impl Part {
         }
         Ok(Some(collected.freeze()))
     }
+
+    /// The content of the part whose headers were read, which must be the last there is, as a body.
+    pub(super) fn into_media(self) -> Body {
+        Body::new(Media(self))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<PartHeaders>>> {
+        loop {
+            match &mut self.stage {
+                Stage::Headers { end, block } => {
+                    let room = MAX_BETWEEN_PARTS - block.len();
+                    if room == 0 {
+                        return Poll::Ready(Err(too_long("the headers of a part")));
+                    }
+                    block.extend_from_slice(&self.unread.headers(end, room));
+                    if end.is_found() {
+                        let headers = PartHeaders::parse(self.count, block, self.delimiter.dashes_and_boundary())?;
+                        self.unread.begin_line();
+                        self.stage = Stage::Content;
+                        return Poll::Ready(Ok(Some(headers)));
+                    }
+                    if self.unread.is_empty() {
+                        if self.ended {
+                            return Poll::Ready(Err(cut_off()));
+                        }
+                        ready!(self.poll_more(cx))?;
+                    }
+                }
+                Stage::Ended => return Poll::Ready(Ok(None)),
+                Stage::Preamble | Stage::Content | Stage::Epilogue => {
+                    // The content of a part was read; what else is left is of no part.
+                    if let Some(dropped) = ready!(self.poll_content(cx))? {
+                        self.dropped += dropped.len();
+                        if self.dropped > MAX_BETWEEN_PARTS {
+                            return Poll::Ready(Err(too_long("a preamble or an epilogue")));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next bytes in front of a delimiter; none at the delimiter, which is taken, and at the end of the body.
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        if matches!(self.stage, Stage::Headers { .. } | Stage::Ended) {
+            return Poll::Ready(Ok(None));
+        }
+        loop {
+            let closed = matches!(self.stage, Stage::Epilogue);
+            match self.unread.next(&self.delimiter, self.ended) {
+                Token::Content(content) => return Poll::Ready(Ok(Some(content))),
+                Token::Delimiter | Token::Close if closed => return Poll::Ready(Err(goes_on())),
+                Token::Delimiter => {
+                    self.count += 1;
+                    self.stage = Stage::Headers {
+                        end: HeadersEnd::default(),
+                        block: BytesMut::new(),
+                    };
+                    return Poll::Ready(Ok(None));
+                }
+                Token::Close => {
+                    self.stage = Stage::Epilogue;
+                    self.dropped = 0;
+                    return Poll::Ready(Ok(None));
+                }
+                Token::Unclear if !self.ended => ready!(self.poll_more(cx))?,
+                Token::Unclear if closed => {
+                    self.stage = Stage::Ended;
+                    return Poll::Ready(Ok(None));
+                }
+                Token::Unclear => return Poll::Ready(Err(cut_off())),
+            }
+        }
+    }
+
+    /// Reads the next chunk of the body, or its end.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match ready!(poll_data(Pin::new(&mut self.body), cx)).transpose()? {
+            Some(data) => self.unread.push(data),
+            None => self.ended = true,
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
-/// The media part as a body, which ends cleanly only behind the closing delimiter and the end of what it came in.
-struct Media {
-    parts: Parts,
-    stage: Stage,
-}
-
-// One of these is in use per upload, and it is boxed with the body: nothing is gained by boxing the largest variant
-// again.
-#[allow(clippy::large_enum_variant)]
-enum Stage {
-    Media(Part),
-    Closing,
-    Finishing,
-    Ended,
-}
+/// The media part as a body, which ends cleanly only behind the closing delimiter and the end of the request's body.
+struct Media(Parts);
 
 impl Media {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        loop {
-            match &mut self.stage {
-                Stage::Media(part) => match ready!(part.poll_data(cx)).transpose()? {
-                    Some(data) => return Poll::Ready(Ok(Some(data))),
-                    None => self.stage = Stage::Closing,
-                },
-                Stage::Closing => {
-                    if ready!(self.parts.poll_next(cx))?.is_some() {
-                        return Poll::Ready(Err(Error::new(
-                            ErrorKind::InvalidMultipart,
-                            "the multipart body has another part behind the media; KAZOO sends the JSON and one file",
-                        )));
-                    }
-                    self.stage = Stage::Finishing;
-                }
-                Stage::Finishing => {
-                    ready!(self.parts.feed.poll_finish(cx))?;
-                    self.stage = Stage::Ended;
-                }
-                Stage::Ended => return Poll::Ready(Ok(None)),
-            }
+        if let Stage::Content = self.0.stage
+            && let Some(data) = ready!(self.0.poll_content(cx))?
+        {
+            return Poll::Ready(Ok(Some(data)));
         }
+        if let Stage::Headers { .. } = self.0.stage {
+            let message = "the multipart body has another part behind the media; KAZOO sends the JSON, as \
+                           application/json, and one file";
+            return Poll::Ready(Err(Error::new(ErrorKind::InvalidMultipart, message)));
+        }
+        // Nothing but the epilogue is left.
+        self.0.poll_next(cx).map_ok(|_| None)
     }
 }
 
@@ -158,21 +197,23 @@ impl HttpBody for Media {
     }
 }
 
-fn malformed(error: multer::Error) -> Error {
-    match error {
-        multer::Error::StreamReadFailed(error) => Error::from_body(error),
-        multer::Error::IncompleteStream | multer::Error::IncompleteFieldData { .. } => cut_off().with_source(error),
-        error => Error::new(
-            ErrorKind::InvalidMultipart,
-            "the headers of a part of the multipart body are malformed",
-        )
-        .with_source(error),
-    }
-}
-
 fn cut_off() -> Error {
     Error::new(
         ErrorKind::InvalidMultipart,
         "the multipart body has no closing delimiter, or a malformed one; nothing was stored",
+    )
+}
+
+fn goes_on() -> Error {
+    Error::new(
+        ErrorKind::InvalidMultipart,
+        "the multipart body has a delimiter behind its closing delimiter; nothing was stored",
+    )
+}
+
+fn too_long(what: &str) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!("{what} of the multipart body is longer than {MAX_BETWEEN_PARTS} bytes"),
     )
 }

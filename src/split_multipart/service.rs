@@ -10,11 +10,13 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::{
-    body::{Part, Parts},
+    body::Parts,
     boundary::{ContentType, FirstLine, of_content_type, of_first_line},
+    headers::PartHeaders,
 };
 use crate::{
     body::{Body, poll_data},
+    encoding::ContentEncoding,
     error::{BoxError, Error, ErrorKind, Result},
     framing::guard,
     metadata::{MediaPart, Metadata},
@@ -79,17 +81,18 @@ where
 /// Reads up to the media part, and makes it the request's body.
 async fn split(request: Request<Body>, boundary: Option<String>, max_metadata: usize) -> Result<Request<Body>> {
     let (mut head, mut body) = request.into_parts();
+    ContentEncoding::refuse_any(&head.headers)?;
     let (ahead, boundary) = match boundary {
         Some(boundary) => (Bytes::new(), boundary),
         None => read_boundary(&mut body).await?,
     };
-    let mut parts = Parts::new(ahead, body, boundary);
+    let mut parts = Parts::new(ahead, body, &boundary);
     let first = parts.next().await?.ok_or_else(|| {
         let message = "the multipart body has no part; KAZOO sends the JSON and then the media";
         Error::new(ErrorKind::InvalidMultipart, message)
     })?;
     let media = if is_json(&first) {
-        let json = first.collect_up_to(max_metadata).await?.ok_or_else(|| {
+        let json = parts.collect_up_to(max_metadata).await?.ok_or_else(|| {
             let message =
                 format!("part 1 of the multipart body, the JSON metadata, is over the limit of {max_metadata} bytes");
             Error::new(ErrorKind::TooLarge, message)
@@ -106,8 +109,8 @@ async fn split(request: Request<Body>, boundary: Option<String>, max_metadata: u
     } else {
         first
     };
-    describe(&mut head, &media);
-    Ok(Request::from_parts(head, parts.into_media(media)))
+    describe(&mut head, media);
+    Ok(Request::from_parts(head, parts.into_media()))
 }
 
 /// Reads the first line of `body`, which is the delimiter when the `content-type` names no boundary.
@@ -127,15 +130,17 @@ async fn read_boundary(body: &mut Body) -> Result<(Bytes, String)> {
     }
 }
 
-fn is_json(part: &Part) -> bool {
-    let value = part.headers().get(header::CONTENT_TYPE);
-    let media_type = value.and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
+fn is_json(part: &PartHeaders) -> bool {
+    let media_type = part
+        .content_type
+        .as_ref()
+        .and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
     media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"application/json"))
 }
 
 /// Makes `head` that of a plain upload of `media`.
-fn describe(head: &mut request::Parts, media: &Part) {
-    head.extensions.insert(MediaPart);
+fn describe(head: &mut request::Parts, media: PartHeaders) {
+    head.extensions.insert(MediaPart::encoded(media.transfer_encoding));
     let headers = &mut head.headers;
     for of_the_whole in [
         header::CONTENT_TYPE,
@@ -145,7 +150,7 @@ fn describe(head: &mut request::Parts, media: &Part) {
     ] {
         headers.remove(of_the_whole);
     }
-    if let Some(content_type) = media.headers().get(header::CONTENT_TYPE) {
-        headers.insert(header::CONTENT_TYPE, content_type.clone());
+    if let Some(content_type) = media.content_type {
+        headers.insert(header::CONTENT_TYPE, content_type);
     }
 }

@@ -35,7 +35,7 @@ fn document(id: &str) -> Document {
     Document::from_json(&json.to_string()).unwrap()
 }
 
-/// `len` bytes that are no text.
+/// `len` bytes that are no text, and begin as an MP3 file does.
 fn noise(len: usize) -> Bytes {
     let mut state = 0x2545_f491_u32;
     let next = |_| {
@@ -44,7 +44,12 @@ fn noise(len: usize) -> Bytes {
         state ^= state << 5;
         state.to_le_bytes()[0] | 0x80
     };
-    (0..len).map(next).collect()
+    b"ID3\x04\0\0"
+        .iter()
+        .copied()
+        .chain((0..len).map(next))
+        .take(len)
+        .collect()
 }
 
 /// Stores and fetches `attachment`, and says by which URL it was kept.
@@ -66,7 +71,7 @@ async fn round_trip(client: &mut Client, dialect: &Dialect, handler: &Handler, a
 
 #[tokio::test]
 async fn every_sort_of_file_in_every_dialect() {
-    let contents = [0, 1, 72, 64 * 1024, 64 * 1024 + 1, 300_000].map(noise);
+    let contents = [0, 9, 72, 64 * 1024, 64 * 1024 + 1, 300_000].map(noise);
     for front in [Front::Hyper, Front::Axum] {
         let server = Server::start(front, "/some_prefix", KazooStorage::new(MemoryStore::new())).await;
         let url = format!("http://{}/some_prefix/", server.address);

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use kazoo_storage::{
     AnswerProbe, Authorize, Base64, BlobKey, Body, DecodeBase64, Event, ExtractKey, Grant, KazooStorage, LimitBody,
-    LimitConcurrency, MediaPart, Metadata, MetadataKey, Observe, PathKey, QueryKey, SplitMultipart,
+    LimitConcurrency, MediaPart, Metadata, MetadataKey, Observe, PathKey, QueryKey, SplitMultipart, VerifyDigest,
 };
+use md5::{Digest as _, Md5};
 use tower::{Layer, Service, util::BoxCloneSyncService};
 
 use crate::seen::{Mark, Recorder};
@@ -158,10 +159,10 @@ fn emitted(body: impl Into<Bytes>, content_type: &'static str) -> Expect {
 
 const REFUSED: Expect = Expect::Answered(StatusCode::BAD_REQUEST);
 
-/// Media that is anything but text, and that looks like a delimiter in places.
+/// Media that is anything but text, begins as an MP3 file does, and looks like a delimiter in places.
 pub(crate) fn media(len: usize) -> Vec<u8> {
     let noise = (0..=u8::MAX).cycle().step_by(37);
-    b"\x00ID3\x04\xff\r\n--B\r\n----\r\n"
+    b"ID3\x04\0\0\xff\r\n--B\r\n----\r\n"
         .iter()
         .copied()
         .chain(noise)
@@ -361,14 +362,14 @@ fn base64_samples(head: fn(&'static str) -> Request<()>) -> Vec<Sample> {
         sample(
             "no padding",
             "audio/mpeg",
-            base64(&media(3)),
-            emitted(media(3), "audio/mpeg"),
+            base64(&media(9)),
+            emitted(media(9), "audio/mpeg"),
         ),
         sample(
             "one =",
             "audio/mpeg",
-            base64(&media(5)),
-            emitted(media(5), "audio/mpeg"),
+            base64(&media(8)),
+            emitted(media(8), "audio/mpeg"),
         ),
         sample(
             "two =",
@@ -396,7 +397,7 @@ fn base64_samples(head: fn(&'static str) -> Request<()>) -> Vec<Sample> {
 }
 
 fn media_part(content_type: &'static str) -> Request<()> {
-    with(put("/ACC/DOC/ATT.mp3", Some(content_type)), MediaPart)
+    with(put("/ACC/DOC/ATT.mp3", Some(content_type)), MediaPart::default())
 }
 
 fn base64_in_multipart(target: &'static str) -> Vec<Sample> {
@@ -581,9 +582,31 @@ fn layers_around_the_body() -> Vec<Subject> {
     ]
 }
 
+/// A request with the MD5 of `media(300)`, or with another's.
+fn with_digest(right: bool) -> Request<()> {
+    let of = if right { media(300) } else { media(301) };
+    let mut head = anything();
+    let value = base64(&Md5::digest(&of)).parse().unwrap();
+    head.headers_mut().insert("content-md5", value);
+    head
+}
+
 /// The layers that read the body.
 fn layers_of_the_body() -> Vec<Subject> {
     vec![
+        Subject::layer("VerifyDigest", VerifyDigest::new())
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
+            .plain(&with_digest(false), BUT_STORES)
+            .samples(raw_samples("/ACC/DOC/ATT.wav"))
+            .sample(Sample::new(
+                "the digest",
+                with_digest(true),
+                media(300),
+                emitted(media(300), "audio/mpeg"),
+            ))
+            .sample(Sample::new("another digest", with_digest(false), media(300), REFUSED))
+            .sample(Sample::new("another digest, empty", with_digest(false), "", REFUSED)),
         Subject::layer("SplitMultipart", SplitMultipart::new())
             .plain(&anything(), ALL)
             .plain(&put("/", None), ALL)

@@ -32,7 +32,7 @@ use hyper_util::rt::TokioIo;
 use kazoo_storage::{
     AnswerProbe, Base64, BlobInfo, BlobKey, BlobStore, Body, ByteRange, DecodeBase64, Error, ErrorKind, Event,
     ExtractKey, Fetched, KazooStorage, LimitBody, MediaPart, Metadata, Observe, PathKey, SplitMultipart, Stored,
-    Upload,
+    Upload, VerifyDigest,
 };
 use peak_alloc::PeakAlloc;
 use tower::{Layer, Service, ServiceExt as _, service_fn};
@@ -229,8 +229,8 @@ fn raw(target: &str, len: u64) -> Request<Generated> {
     request.body(Generated::new(b"\r\n--RIFF\x00\xff", len)).unwrap()
 }
 
-/// The base64 of endless zeros.
-const BASE64: &[u8] = b"AAAA";
+/// The base64 of the start of an MP3 file, over and over.
+const BASE64: &[u8] = b"SUQzBAAA";
 
 /// Sends `request` through `layer` to a service that throws the body away; tells the answer, how many bytes came out,
 /// and how many were held.
@@ -283,7 +283,7 @@ fn every_layer_is_bounded() {
         let body = Generated::in_chunks(chunk, BASE64, LONG / 4);
         Request::put("/")
             .header("content-type", "audio/x-wav")
-            .extension(MediaPart)
+            .extension(MediaPart::default())
             .body(body)
             .unwrap()
     };
@@ -295,6 +295,12 @@ fn every_layer_is_bounded() {
         LONG,
         through(&AnswerProbe::new(async || Ok(())), plain()),
     );
+    let mut digested = plain();
+    let digest = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:, crc32c=:AAAAAA==:";
+    digested.headers_mut().insert("content-digest", digest.parse().unwrap());
+    let (status, _, held) = through(&VerifyDigest::new(), digested);
+    assert_eq!(status, StatusCode::BAD_REQUEST, "VerifyDigest");
+    assert_held("VerifyDigest", held, BOUND);
     check("SplitMultipart, plain", LONG, through(&SplitMultipart::new(), plain()));
     let split = |pattern: &[u8]| through(&SplitMultipart::new(), multipart("/", pattern, LONG));
     check("SplitMultipart", LONG, split(b"RIFF\x00\xff"));
@@ -344,7 +350,7 @@ fn a_large_chunk_is_held_once() {
     let body = Generated::in_chunks(large, BASE64, 16 * MIB);
     let encoded = Request::put("/")
         .header("content-type", "audio/mpeg")
-        .extension(MediaPart)
+        .extension(MediaPart::default())
         .body(body)
         .unwrap();
     let (status, _, held) = through(&DecodeBase64::new(Base64::Detect), encoded);
