@@ -86,10 +86,11 @@ def bodies(stores):
     for text in [
         b"", b"SUQz", b"SUQzAA==", b"AA=A", b"=AAA", b"SUQz\r\n", b"AAB=",
         b"A" * 1024, b"A" * 1028, b"A" * 1023 + b"=", b"A" * 1023 + b"=AAAA",
+        b"U" * 4000, b"SUQzBAAAAAAA" * 8, b"//uQZAAP8AAAaQAAAAgAAA0gAAAB", b"SUQz\r\nBAAA\r\n",
         b"c29tZSByYW5kb20gY29udGVudDogN2YzYzJhOTBiMWQ0ZTZmOGEwYzJlNGY2MTgyOTNhNGI=",
     ]:
         for mode in range(3):
-            for meant in (2, 4, 6, 3, 0x12, 0x0A):
+            for meant in (2, 4, 6, 3, 0x12, 0x0A, 0x82, 0xC2):
                 encoded.add(TINY, [mode, meant], text)
             encoded.add([200, 255, 7, 220], [mode, 0x22], text)
     # Padding that ends a piece, and is not the end.
@@ -102,6 +103,9 @@ def bodies(stores):
         part + b"\r\n--B--", part, part + b"\r\n--Bx", b"--B--",
         b"preamble" + part + b"\r\n--B  \r\n\r\n\r\n--B--epilogue",
         json_part + part + b"\r\n" + part + b"\r\n--B--",
+        json_part + b"--B\r\n\r\nRIFF\r\n\r\nmore\r\n--B--\r\n", json_part + b"--B\r\nx: y\n\nRIFF\r\n\r\nmore\r\n--B--",
+        part + b"\r\n--B--ad luck\r\n--B-- \r\n", part + b"\r\n--B--\r\n--B--", b"--B\r\nx: y;\r\n z\r\n\r\n\r\n--B--",
+        b"--B\r\ncontent-transfer-encoding: base64\r\n\r\nSUQz\r\n--B--",
     ]:
         for flags in range(8):
             multipart.add(TINY, [flags], "B\n", body)

@@ -287,6 +287,7 @@ async fn stored(store: &MemoryStore) -> Files {
         let key = entry.unwrap().key;
         let blob = store.get(&key, None).await.unwrap().into_blob().unwrap();
         let upload = Upload {
+            base64: None,
             content_type: blob.info.content_type,
             json: store.metadata(&key).await.unwrap().map(|json| json.as_json().clone()),
             content: blob.body.collect().await.unwrap().to_bytes(),
