@@ -30,7 +30,7 @@ CLIENTS = 64
 # Of all clients together, so that the disk has room for what they upload in half an hour.
 UPLOADS_PER_SECOND = 50
 # Of an upload of a new file, with their weights.
-SIZES = {(0, 0): 3, (1, 2_000): 40, (2_000, 64 << 10): 48, (64 << 10, 512 << 10): 8.4, (1 << 20, 5 << 20): 0.6}
+SIZES = {(0, 0): 3, (6, 2_000): 40, (2_000, 64 << 10): 48, (64 << 10, 512 << 10): 8.4, (1 << 20, 5 << 20): 0.6}
 REPLACED_SIZES = [10, 2_000, (64 << 10) + 7, 150_000]
 # Releases of KAZOO, by how they upload: the form, whether they repeat the media type in a junk header, and whether they encode the media.
 DIALECTS = [('raw', True, False), ('raw', False, False), ('mixed', True, False), ('form-data', True, False), ('form-data', True, True),
