@@ -159,7 +159,8 @@ fn headers(block: &[u8], boundary: &str) -> Option<Vec<(String, String)>> {
         }
         if line.starts_with([' ', '\t']) {
             let (_, value) = headers.last_mut().filter(|_| !line.trim().is_empty())?;
-            *value = format!("{value}{line}").trim_matches([' ', '\t']).to_owned();
+            let unfolded = format!("{value}{line}");
+            *value = String::from(unfolded.trim_matches([' ', '\t']));
         } else {
             let (name, value) = line.split_once(':')?;
             HeaderName::from_bytes(name.as_bytes()).ok()?;
