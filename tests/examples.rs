@@ -143,8 +143,8 @@ fn directory() -> &'static PathBuf {
 
 const BOUNDARY: &str = "-k8Zt0aQx_YB7Uq4v1LdWm3Rj9NsHc2EoP6gIfTnKbVyXwSz5DlMuAeJrGhCi0O-";
 const JSON: &str = r#"{"id":"202401-DOC","call_id":"b3f6","caller_id_name":"Zoë"}"#;
-const MEDIA: &str = "ID3\u{4}\0not really music, and not really base64 either\r\n--\r\n";
-const MEDIA_IN_BASE64: &str = "SUQzBABub3QgcmVhbGx5IG11c2ljLCBhbmQgbm90IHJlYWxseSBiYXNlNjQgZWl0aGVyDQotLQ0K";
+const MEDIA: &str = "ID3\u{4}\0\0not really music, and not really base64 either\r\n--\r\n";
+const MEDIA_IN_BASE64: &str = "SUQzBAAAbm90IHJlYWxseSBtdXNpYywgYW5kIG5vdCByZWFsbHkgYmFzZTY0IGVpdGhlcg0KLS0NCg==";
 
 /// A multipart body as KAZOO since 4.3.21 lays it out: a line break first, none last, names without quotes.
 fn in_multipart(media: &str) -> Vec<u8> {
