@@ -327,11 +327,12 @@ impl BlobStore for FsStore {
                 continue;
             }
             let store = Arc::clone(&self.0);
-            (staged, gathered, digester) = blocking(move || {
+            // The chunk comes back to be freed here: allocators reuse at once what the thread that allocated it frees.
+            (staged, gathered, digester, _) = blocking(move || {
                 digester.update(&data);
                 let staged = store.write(staged, &gathered, &data)?;
                 gathered.clear();
-                Ok((Some(staged), gathered, digester))
+                Ok((Some(staged), gathered, digester, data))
             })
             .await?;
         }
