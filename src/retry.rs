@@ -1,23 +1,31 @@
-//! [`RetryWindow`]: for how long a failing key is asked to be tried again.
+//! [`RetryWindow`]: how long a failing key is answered with `Retry-After`.
 
 use std::{
-    collections::HashMap,
+    collections::hash_map::RandomState,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    hash::BuildHasher as _,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use crate::{error::Error, key::BlobKey};
 
-/// How many failing keys are remembered. A key beyond that is asked to be tried again as if it had not failed before.
-const MAX_KEYS: usize = 4096;
+/// The number of groups that keys are hashed into, and of keys that each group remembers.
+///
+/// A key takes some 40 bytes, whatever its length: a full table takes 1 MiB.
+const GROUPS: usize = 2048;
+const KEYS_PER_GROUP: usize = 8;
 
-/// A key that was not asked for at least so long is not waited for any more: KAZOO comes again within 99 seconds.
+/// A key that was not requested for this long is no longer retried: KAZOO repeats a request within 99 seconds.
 const QUIET: Duration = Duration::from_secs(10 * 60);
 
-/// Remembers since when keys have been failing, and asks for none to be tried again for ever.
+/// Remembers since when keys have been failing, and bounds how long each is answered with `Retry-After`.
 ///
 /// KAZOO's client repeats a request that is answered with `Retry-After` without limit, and its caller waits with it.
+///
+/// The table has a fixed size. Keys that find no slot in it share one window: they are answered with `Retry-After` until
+/// it ends, then without, until the shared window was unused for ten minutes. A flood of failing keys can therefore make
+/// other keys give up early, but never retry forever.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,13 +43,68 @@ const QUIET: Duration = Duration::from_secs(10 * 60);
 /// ```
 pub struct RetryWindow {
     length: Duration,
-    failing: Mutex<HashMap<BlobKey, Failing>>,
+    /// Keyed at random, so that no client can choose keys that share a group or a hash.
+    hasher: RandomState,
+    /// Empty until the first failure.
+    groups: OnceLock<Box<[Mutex<Group>]>>,
 }
 
-/// The failures of one key.
+/// The keys of one group, by their hashes.
+#[derive(Default)]
+struct Group {
+    keys: Vec<(u64, Failing)>,
+    /// The window that all keys without a slot share.
+    others: Option<Failing>,
+}
+
+/// A series of failures.
+#[derive(Clone, Copy)]
 struct Failing {
     first: Instant,
     last: Instant,
+}
+
+impl Failing {
+    fn since(now: Instant) -> Self {
+        Self { first: now, last: now }
+    }
+
+    /// Adds a failure, and returns whether it is answered with `Retry-After`.
+    ///
+    /// The series starts anew after `quiet` without a failure.
+    fn again(&mut self, now: Instant, length: Duration, quiet: Duration) -> bool {
+        if self.is_quiet(now, quiet) {
+            *self = Self::since(now);
+            return true;
+        }
+        self.last = now;
+        now.duration_since(self.first) < length
+    }
+
+    fn is_quiet(&self, now: Instant, quiet: Duration) -> bool {
+        now.duration_since(self.last) > quiet
+    }
+}
+
+impl Group {
+    /// Adds a failure of the key with this `hash`, and returns whether it is answered with `Retry-After`.
+    fn failed(&mut self, hash: u64, now: Instant, length: Duration) -> bool {
+        if let Some((_, failing)) = self.keys.iter_mut().find(|(known, _)| *known == hash) {
+            return failing.again(now, length, length.max(QUIET));
+        }
+        if self.keys.len() >= KEYS_PER_GROUP {
+            self.keys.retain(|(_, failing)| !failing.is_quiet(now, QUIET));
+        }
+        if self.keys.len() < KEYS_PER_GROUP {
+            self.keys.push((hash, Failing::since(now)));
+            return true;
+        }
+        if let Some(failing) = &mut self.others {
+            return failing.again(now, length, QUIET);
+        }
+        self.others = Some(Failing::since(now));
+        true
+    }
 }
 
 impl RetryWindow {
@@ -53,11 +116,12 @@ impl RetryWindow {
     pub fn new(length: Duration) -> Self {
         Self {
             length,
-            failing: Mutex::default(),
+            hasher: RandomState::new(),
+            groups: OnceLock::new(),
         }
     }
 
-    /// Takes the request to try again out of `error` if `key` has been failing for too long.
+    /// Removes `Retry-After` from `error` if `key` has been failing for too long.
     pub fn bound(&self, key: &BlobKey, error: Error) -> Error {
         self.bound_at(key, error, Instant::now())
     }
@@ -66,37 +130,29 @@ impl RetryWindow {
         if error.retry_after().is_none() {
             return error;
         }
-        let quiet = self.length.max(QUIET);
-        let mut failing = self.lock();
-        if let Some(failures) = failing.get_mut(key) {
-            if now.duration_since(failures.last) > quiet {
-                *failures = Failing { first: now, last: now };
-                return error;
-            }
-            failures.last = now;
-            let in_window = now.duration_since(failures.first) < self.length;
-            return if in_window { error } else { error.with_retry_after(None) };
-        }
-        if failing.len() >= MAX_KEYS {
-            failing.retain(|_, failures| now.duration_since(failures.first) < self.length);
-        }
-        if failing.len() < MAX_KEYS {
-            failing.insert(key.clone(), Failing { first: now, last: now });
-        }
-        error
+        let groups = self
+            .groups
+            .get_or_init(|| (0..GROUPS).map(|_| Mutex::default()).collect());
+        let hash = self.hasher.hash_one(key);
+        let retried = group(groups, hash).is_none_or(|mut group| group.failed(hash, now, self.length));
+        if retried { error } else { error.with_retry_after(None) }
     }
 
-    /// Forgets `key`, which works again.
+    /// Forgets the failures of `key`.
     pub fn succeeded(&self, key: &BlobKey) {
-        let mut failing = self.lock();
-        if !failing.is_empty() {
-            failing.remove(key);
+        let Some(groups) = self.groups.get() else { return };
+        let hash = self.hasher.hash_one(key);
+        if let Some(mut group) = group(groups, hash)
+            && !group.keys.is_empty()
+        {
+            group.keys.retain(|(known, _)| *known != hash);
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<BlobKey, Failing>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn group(groups: &[Mutex<Group>], hash: u64) -> Option<MutexGuard<'_, Group>> {
+    let group = groups.get(usize::try_from(hash % GROUPS as u64).ok()?)?;
+    Some(group.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Default for RetryWindow {
@@ -151,17 +207,67 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn bounds_what_it_remembers_and_how_long_a_key_without_a_slot_retries() {
         let window = RetryWindow::default();
         let start = Instant::now();
-        for n in 0..MAX_KEYS + 10 {
-            let key = BlobKey::from_segments([n.to_string()]).unwrap();
-            let error = window.bound_at(&key, Error::new(ErrorKind::Unavailable, "down"), start);
-            assert!(error.retry_after().is_some());
+        let retries = |name: String, after| {
+            let key = BlobKey::from_segments([name]).unwrap();
+            let error = Error::new(ErrorKind::Unavailable, "down");
+            window.bound_at(&key, error, start + after).retry_after().is_some()
+        };
+        let flood = |after| {
+            for n in 0..GROUPS * KEYS_PER_GROUP * 4 {
+                retries(format!("flood {n}"), after);
+            }
+        };
+        flood(Duration::ZERO);
+        let remembered = || -> usize {
+            window
+                .groups
+                .get()
+                .unwrap()
+                .iter()
+                .map(|group| group.lock().unwrap().keys.len())
+                .sum()
+        };
+        assert_eq!(remembered(), GROUPS * KEYS_PER_GROUP);
+
+        let mut answers = Vec::new();
+        let minute = Duration::from_secs(60);
+        for n in 1..=180 {
+            if n % 5 == 0 {
+                flood(minute * n);
+            }
+            answers.push(retries("another".to_owned(), minute * n));
         }
-        assert_eq!(window.lock().len(), MAX_KEYS);
-        let late = BlobKey::from_segments(["late"]).unwrap();
-        window.bound_at(&late, Error::new(ErrorKind::Unavailable, "down"), start + WINDOW);
-        assert_eq!(window.lock().len(), 1, "those past their window make room");
+        let asked = answers.iter().filter(|retried| **retried).count();
+        assert_eq!(asked, 59, "until the shared window ends, and never after that");
+        assert!(answers[..asked].iter().all(|retried| *retried));
+
+        // Once the flood is over, its slots are free.
+        let later = minute * 180 + QUIET + minute;
+        assert!(retries("late".to_owned(), later));
+        assert!(retries("late".to_owned(), later + Duration::from_secs(59 * 60)));
+        assert!(!retries("late".to_owned(), later + WINDOW));
+    }
+
+    #[test]
+    fn a_flood_does_not_displace_a_key_that_keeps_failing() {
+        let window = RetryWindow::default();
+        let start = Instant::now();
+        let retries = |name: &str, after| {
+            let key = BlobKey::from_segments([name]).unwrap();
+            let error = Error::new(ErrorKind::Unavailable, "down");
+            window.bound_at(&key, error, start + after).retry_after().is_some()
+        };
+        for minute in 0..90 {
+            let after = Duration::from_secs(60 * minute);
+            assert_eq!(retries("old", after), minute < 60, "{minute}");
+            if minute % 10 == 0 {
+                for n in 0..GROUPS * KEYS_PER_GROUP * 2 {
+                    retries(&format!("{minute} {n}"), after);
+                }
+            }
+        }
     }
 }
