@@ -1,9 +1,13 @@
 //! [`Metadata`]: the JSON document that KAZOO sends before the media, and the mark [`MediaPart`].
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
-use serde_json::{Map, Value, value::RawValue};
+use serde::{
+    Deserialize, Deserializer as _,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Map, Number, Value, value::RawValue};
 
 use crate::{
     encoding::TransferEncoding,
@@ -49,7 +53,9 @@ impl Metadata {
         &self.0
     }
 
-    /// The object's fields.
+    /// The object's fields, as a tree.
+    ///
+    /// A tree of many small values takes a hundred times the memory of its text. [`field`](Self::field) builds one value.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
         // The text was found to be an object when it was taken; an object nested too deep to build is empty.
@@ -62,13 +68,96 @@ impl Metadata {
     /// one, so the same name is found on both ways.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<Value> {
-        let mut map = self.to_map();
-        map.remove(name).or_else(|| match map.remove("metadata") {
-            Some(Value::Object(mut nested)) => nested.remove(name),
+        let ([own], [nested]) = self.raw([name]);
+        serde_json::from_str(own.or(nested)?).ok()
+    }
+
+    /// The value of `name`, as [`field`](Self::field) finds it, if it is a text.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        let ([own], [nested]) = self.raw([name]);
+        match scalar(own.or(nested)?)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The first of `names` whose value is a text or a number: of the nested `metadata` object, or else of the object itself.
+    pub(crate) fn first_scalar(&self, names: &[impl AsRef<str>]) -> Option<String> {
+        let mut own = vec![None; names.len()];
+        let mut nested = own.clone();
+        self.find(names, &mut own, &mut nested);
+        let mut values = nested.into_iter().chain(own).flatten();
+        values.find_map(|raw| match scalar(raw)? {
+            Value::String(text) => Some(text),
+            Value::Number(number) => Some(number.to_string()),
             _ => None,
         })
     }
+
+    /// The texts of the values of `names`: of the object itself, and of its nested `metadata` object.
+    fn raw<const N: usize>(&self, names: [&str; N]) -> ([Option<&str>; N], [Option<&str>; N]) {
+        let mut found = ([None; N], [None; N]);
+        self.find(&names, &mut found.0, &mut found.1);
+        found
+    }
+
+    /// Walks over the text without building a value: a tree of it could take a hundred times its memory.
+    fn find<'a>(&'a self, names: &[impl AsRef<str>], own: &mut [Option<&'a str>], nested: &mut [Option<&'a str>]) {
+        let mut metadata = None;
+        let take = |found: &mut [Option<&'a str>], name: &str, value: &'a str| {
+            let at = names.iter().position(|wanted| wanted.as_ref() == name);
+            // As in a tree, the last of several fields of one name counts.
+            if let Some(slot) = at.and_then(|at| found.get_mut(at)) {
+                *slot = Some(value);
+            }
+        };
+        each_field(&self.0, |name, value| {
+            take(own, name, value);
+            if name == "metadata" {
+                metadata = Some(value);
+            }
+        });
+        if let Some(metadata) = metadata.filter(|value| value.starts_with('{')) {
+            each_field(metadata.as_bytes(), |name, value| take(nested, name, value));
+        }
+    }
 }
+
+/// The value that `raw` stands for, unless it is an object or an array.
+fn scalar(raw: &str) -> Option<Value> {
+    match raw.as_bytes().first()? {
+        b'"' => serde_json::from_str(raw).ok().map(Value::String),
+        b'-' | b'0'..=b'9' => serde_json::from_str::<Number>(raw).ok().map(Value::Number),
+        _ => None,
+    }
+}
+
+/// Calls `visit` with the name and the text of the value of each field of the object in `json`.
+fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
+    struct Fields<F>(F);
+
+    impl<'a, F: FnMut(&str, &'a str)> Visitor<'a> for Fields<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((Name(name), value)) = map.next_entry::<Name<'a>, &'a RawValue>()? {
+                (self.0)(&name, value.get());
+            }
+            Ok(())
+        }
+    }
+
+    // The text was found to be JSON when it was taken.
+    let _ = serde_json::Deserializer::from_slice(json).deserialize_map(Fields(visit));
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Says the length only: the document names callers and their numbers.
 impl fmt::Debug for Metadata {
@@ -126,6 +215,39 @@ mod tests {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         if let Ok(metadata) = Metadata::from_json(deep) {
             assert!(metadata.to_map().is_empty());
+        }
+    }
+
+    #[test]
+    fn finds_what_a_tree_has() {
+        for json in [
+            r#"{"id":1,"id":"x","metadata":{"id":"in"}}"#,
+            r#"{"\u0069d":"escaped \ud83d\ude00","metadata":7}"#,
+            r#"{"metadata":{"id":"a"},"metadata":{"call_id":"b"}}"#,
+            r#"{"metadata":{"id":null},"id":-1.5e3}"#,
+            r#"{"metadata":[{"id":1}],"other":{"id":2}}"#,
+            r#" { "id" : [ {"id":1} ] , "metadata" : { "id" : {} } } "#,
+            r#"{"metadata":"{\"id\":1}"}"#,
+        ] {
+            let metadata = Metadata::from_json(json).unwrap();
+            let mut map = metadata.to_map();
+            let nested = map
+                .get("metadata")
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_default();
+            let scalar = |value: &Value| match value {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            };
+            let names = ["call_id", "id"];
+            let expected = [&nested, &map]
+                .into_iter()
+                .find_map(|object| names.iter().find_map(|name| scalar(object.get(*name)?)));
+            assert_eq!(metadata.first_scalar(&names), expected, "{json}");
+            let expected = map.remove("id").or_else(|| nested.get("id").cloned());
+            assert_eq!(metadata.field("id"), expected, "{json}");
         }
     }
 

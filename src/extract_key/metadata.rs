@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
-use serde_json::Value;
 
 use super::KeyExtractor;
 use crate::{
@@ -55,15 +54,7 @@ impl KeyExtractor for MetadataKey {
                  send_multipart to true in the storage settings, or give field_list its fields",
             )
         })?;
-        let document = metadata.to_map();
-        let nested = document.get("metadata").and_then(Value::as_object);
-        let value = nested.into_iter().chain([&document]).find_map(|object| {
-            self.fields.iter().find_map(|field| match object.get(&**field)? {
-                Value::String(text) => Some(text.clone()),
-                Value::Number(number) => Some(number.to_string()),
-                _ => None,
-            })
-        });
+        let value = metadata.first_scalar(&self.fields);
         BlobKey::from_segments([value.ok_or_else(|| self.missing("the JSON part"))?])
     }
 

@@ -4,9 +4,9 @@ use crate::{key::BlobKey, metadata::Metadata};
 
 /// The kind of the file under `key`, as it is counted.
 pub(super) fn of(key: &BlobKey, metadata: Option<&Metadata>) -> &'static str {
-    let source = metadata.and_then(|metadata| metadata.field("source_type"));
-    let by_source = source.as_ref().and_then(|source| by_source(source.as_str()?));
-    by_source
+    let source = metadata.and_then(|metadata| metadata.text("source_type"));
+    source
+        .and_then(|source| by_source(&source))
         .or_else(|| key.segments().rev().find_map(by_name))
         .unwrap_or("other")
 }

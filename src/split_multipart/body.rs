@@ -21,6 +21,10 @@ use crate::{
 /// The most bytes of a preamble, of the headers of a part, and of an epilogue.
 const MAX_BETWEEN_PARTS: usize = 16 << 10;
 
+/// The capacity of the blocks that a part is collected in, and of the first of them.
+const BLOCK: usize = 64 << 10;
+const FIRST_BLOCK: usize = 2 << 10;
+
 /// A multipart body, read part by part.
 pub(super) struct Parts {
     body: Body,
@@ -72,15 +76,32 @@ impl Parts {
     }
 
     /// The whole content of the part whose headers were read, if it has at most `limit` bytes.
+    ///
+    /// Until it is whole, it is held in blocks: a buffer that doubles holds up to twice what arrived, and three times that
+    /// while it grows.
     pub(super) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
-        let mut collected = BytesMut::new();
-        while let Some(data) = poll_fn(|cx| self.poll_content(cx)).await? {
-            if data.len() > limit - collected.len() {
+        let (mut blocks, mut len) = (Vec::<Vec<u8>>::new(), 0);
+        while let Some(mut data) = poll_fn(|cx| self.poll_content(cx)).await? {
+            if data.len() > limit - len {
                 return Ok(None);
             }
-            collected.extend_from_slice(&data);
+            len += data.len();
+            while !data.is_empty() {
+                let Some(block) = blocks.last_mut().filter(|block| block.len() < block.capacity()) else {
+                    // The first is small, as most metadata is.
+                    let capacity = if blocks.is_empty() { FIRST_BLOCK } else { BLOCK };
+                    blocks.push(Vec::with_capacity(capacity.max(data.len().min(BLOCK))));
+                    continue;
+                };
+                let room = (block.capacity() - block.len()).min(data.len());
+                block.extend_from_slice(&data.split_to(room));
+            }
         }
-        Ok(Some(collected.freeze()))
+        Ok(Some(if blocks.len() == 1 {
+            blocks.pop().unwrap_or_default().into()
+        } else {
+            blocks.concat().into()
+        }))
     }
 
     /// The content of the part whose headers were read, which must be the last there is, as a body.

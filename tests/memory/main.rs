@@ -8,6 +8,7 @@
 
 #[cfg(feature = "client")]
 mod client;
+mod metadata;
 #[cfg(feature = "object-store")]
 mod sink;
 
@@ -67,6 +68,8 @@ struct Generated {
     /// Whether others get their turn between two chunks; otherwise it is always ready.
     pauses: bool,
     paused: bool,
+    /// Whether the head comes a chunk at a time, and not all at once.
+    split: bool,
 }
 
 impl Generated {
@@ -83,6 +86,7 @@ impl Generated {
             tail: Bytes::new(),
             pauses: false,
             paused: false,
+            split: false,
         }
     }
 
@@ -114,7 +118,8 @@ impl HttpBody for Generated {
             return Poll::Pending;
         }
         let chunk = if !this.head.is_empty() {
-            std::mem::take(&mut this.head)
+            let len = if this.split { CHUNK } else { usize::MAX };
+            Bytes::copy_from_slice(&this.head.split_to(len.min(this.head.len())))
         } else if this.len > 0 {
             let len = this.repeated.len().min(usize::try_from(this.len).unwrap_or(usize::MAX));
             this.len -= len as u64;
