@@ -70,6 +70,7 @@ pub mod authorize;
 mod body;
 #[cfg(feature = "client")]
 pub mod client;
+mod client_addr;
 pub mod decode_base64;
 mod digest;
 mod encoding;
@@ -87,6 +88,7 @@ pub mod metrics;
 pub mod observe;
 mod outcome;
 mod probe;
+mod progress;
 mod reject;
 mod retry;
 pub mod serve;
@@ -105,6 +107,7 @@ pub use self::{
     answer_probe::AnswerProbe,
     authorize::{AccessRules, Authorize, Authorizer, Credential, PeerAddr, SharedAccessRules},
     body::Body,
+    client_addr::ClientAddr,
     decode_base64::{Base64, DecodeBase64},
     digest::{Digest, Digester},
     encoding::TransferEncoding,

@@ -28,12 +28,13 @@ const MAX_LINES: usize = 400;
 
 /// Which modules of the crate may be imported by `module`; none if it is not a module of the plan.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {
-    const VOCABULARY: [&str; 12] = [
+    const VOCABULARY: [&str; 14] = [
         "error", "key", "encoding", "metadata", "digest", "body", "framing", "probe", "outcome", "grant", "retry", "metrics",
+        "client_addr", "progress",
     ];
     let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
     match module {
-        "error" | "digest" => Some(vec![]),
+        "client_addr" | "error" | "digest" | "progress" => Some(vec![]),
         "key" | "encoding" | "body" | "metrics" => Some(vec!["error"]),
         "metadata" => Some(vec!["error", "encoding"]),
         "probe" | "grant" | "retry" => Some(vec!["error", "key"]),

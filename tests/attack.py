@@ -4,11 +4,13 @@
     tests/attack.py PATH_TO_THE_SERVER [--quick]        Linux
 
 A thousand connections send a head and a thousand a body at a byte a second, while files are uploaded and fetched as always. Then
+four addresses hold every request that the server answers at once, with uploads that are just fast enough to be waited for. Then
 uploads are aborted in many ways, after which file descriptors, staged files, threads and memory are held against what they were.
 """
 import asyncio
 import os
 import random
+import resource
 import socket
 import struct
 import subprocess
@@ -24,6 +26,9 @@ SECONDS = 3 if QUICK else 35
 CLIENTS = 4
 # All of 127/8 is this machine: the attackers have addresses of their own, as they would.
 ORDINARY, SLOW_HEADS, SLOW_BODIES, ABORTING = '127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'
+LOCKING_OUT = ['127.0.0.5', '127.0.0.6', '127.0.0.7', '127.0.0.8']
+# As many as one address may have in progress, by default.
+SHARE = 512
 # What an allocator keeps, and no more however many uploads are aborted.
 RSS_BOUND = 64 << 20
 BODY = bytes(range(256)) * 100
@@ -92,6 +97,57 @@ async def ordinary(server, name, seconds):
         assert status == 200 and body == BODY, text
     writer.close()
     return took
+
+
+async def retrying(server, seconds):
+    """Uploads that are sent again when the server asks for it; how often each was."""
+    waits = []
+    reader, writer = await server.connect(ORDINARY)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        waits.append(0)
+        while True:
+            writer.write(head(f'ACC/retrying/{len(waits)}.mp3', len(BODY)) + BODY)
+            status, text, _ = await answer(reader)
+            if status == 201:
+                break
+            assert status == 503 and b'\r\nretry-after: 1\r\n' in text.lower(), text
+            waits[-1] += 1
+            await asyncio.sleep(1)
+    writer.close()
+    return waits
+
+
+async def hold(server, source, tally):
+    """An upload that brings its kibibyte in time, again and again."""
+    while True:
+        try:
+            reader, writer = await server.connect(source)
+            writer.write(head('ACC/LOCKOUT/a.mp3', 10_000_000))
+            answered = asyncio.create_task(reader.read(4096))
+            while not answered.done():
+                writer.write(bytes(1_100))
+                await asyncio.wait([answered], timeout=20)
+            status = answered.result().split(b' ', 2)[1].decode() if answered.result() else 'closed'
+            writer.close()
+        except OSError:
+            status = 'reset'
+        tally[status] = tally.get(status, 0) + 1
+        await asyncio.sleep(1)
+
+
+async def lockout(server):
+    tally, before = {}, len(os.listdir(server.proc('fd')))
+    holds = [asyncio.create_task(hold(server, source, tally)) for source in LOCKING_OUT for _ in range(SHARE)]
+    while len(os.listdir(server.proc('fd'))) < before + len(holds) * 0.95:
+        await asyncio.sleep(0.1)
+    waits = await retrying(server, 10 if QUICK else 60)
+    for one in holds:
+        one.cancel()
+    await asyncio.gather(*holds, return_exceptions=True)
+    print(f'uploads while {len(holds)} slow ones hold every place: {len(waits)} stored, sent again at most {max(waits)} times; what the '
+          f'slow ones got: {tally}')
+    assert len(waits) > 5 and max(waits) < 10, waits
 
 
 async def drip(server, source, first, rest, tally):
@@ -202,6 +258,7 @@ async def attack(server):
     before = server.figures() | {'threads': 64 + os.cpu_count() + 2}
     slow = await slowloris(server)
     assert slow
+    await lockout(server)
     begun = time.monotonic()
     await aborted(server)
     print(f'aborted uploads: {ABORTED} in {time.monotonic() - begun:.1f} s')
@@ -213,10 +270,12 @@ async def attack(server):
     took = await ordinary(server, 'last', 1)
     assert took
     files = os.listdir(f'{server.root}/ACC')
-    assert 'ABORTED' not in files and 'SLOW' not in files, files
+    assert not {'ABORTED', 'SLOW', 'LOCKOUT'} & set(files), files
 
 
 def main(path):
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory() as directory:
         server = Server(path, f'{directory}/root')
         try:

@@ -16,6 +16,7 @@ use super::{
     source::{self, client, is_in},
 };
 use crate::{
+    client_addr::ClientAddr,
     error::{Error, ErrorKind, Result},
     grant::Grant,
 };
@@ -230,7 +231,11 @@ impl Authorizer for AccessRules {
                 "nobody is let in: there are no access rules",
             ));
         }
-        if !self.networks.is_empty() && !is_in(&self.networks, client(request, &self.trusted_proxies)?) {
+        let client = client(request, &self.trusted_proxies);
+        if let Ok(address) = client {
+            request.extensions.insert(ClientAddr(address));
+        }
+        if !self.networks.is_empty() && !is_in(&self.networks, client?) {
             let message = "requests from this address are not let in; the operator has to name its network";
             return Err(Error::new(ErrorKind::Forbidden, message));
         }

@@ -62,6 +62,7 @@ pub struct KazooStorage {
     stall_timeout: Option<Duration>,
     max_metadata: usize,
     max_concurrent: usize,
+    max_per_client: usize,
     retry_window: Duration,
     authorizer: Option<DynAuthorizer>,
     events: Option<Arc<dyn Events>>,
@@ -76,6 +77,9 @@ impl KazooStorage {
     /// Each holds at most 256 KiB of its body.
     pub const DEFAULT_MAX_CONCURRENT: usize = 2048;
 
+    /// How many requests of one client are answered at once by default: 512, a quarter of all.
+    pub const DEFAULT_MAX_PER_CLIENT: usize = 512;
+
     /// Serves the files of `store`, with every option at its default.
     pub fn new(store: impl BlobStore) -> Self {
         Self {
@@ -86,6 +90,7 @@ impl KazooStorage {
             stall_timeout: None,
             max_metadata: SplitMultipart::DEFAULT_MAX_METADATA,
             max_concurrent: Self::DEFAULT_MAX_CONCURRENT,
+            max_per_client: Self::DEFAULT_MAX_PER_CLIENT,
             retry_window: RetryWindow::DEFAULT,
             authorizer: None,
             events: None,
@@ -119,8 +124,8 @@ impl KazooStorage {
         self
     }
 
-    /// Answers a request whose body brings less than 1 KiB in `timeout` with 408, and closes its connection; by default a
-    /// body may take for ever. See [`LimitBody::stall_timeout`]; it needs tokio's timers.
+    /// Answers a request whose body brings less than 1 KiB in `timeout`, or is too slow on average, with 408, and closes its
+    /// connection; by default a body may take any time. See [`LimitBody::stall_timeout`]; it needs tokio's timers.
     #[must_use]
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.stall_timeout = Some(timeout);
@@ -140,6 +145,14 @@ impl KazooStorage {
     #[must_use]
     pub fn max_concurrent(mut self, requests: usize) -> Self {
         self.max_concurrent = requests;
+        self
+    }
+
+    /// Answers at most `requests` of one client at once, by its [`ClientAddr`](crate::ClientAddr), which whoever accepts
+    /// connections puts among the extensions; by default [`DEFAULT_MAX_PER_CLIENT`](Self::DEFAULT_MAX_PER_CLIENT).
+    #[must_use]
+    pub fn max_per_client(mut self, requests: usize) -> Self {
+        self.max_per_client = requests;
         self
     }
 
@@ -186,7 +199,9 @@ impl KazooStorage {
         let decode = DecodeBase64::new(self.base64);
         let end = AnswerProbe::new(check).layer(ServeBlobs::with_retry_window(self.store, self.retry_window));
         let end = decode.layer(end);
-        let concurrency = LimitConcurrency::new(self.max_concurrent).retry_window(self.retry_window);
+        let concurrency = LimitConcurrency::new(self.max_concurrent)
+            .per_client(self.max_per_client)
+            .retry_window(self.retry_window);
         let observe = self.events.map(Observe::shared);
         let authorize = option_layer(self.authorizer.map(Authorize::new));
         if self.key.reads_metadata() {

@@ -11,6 +11,7 @@ use super::{LimitBody, pace::Pace};
 use crate::{
     body::Body,
     error::{Error, ErrorKind, Result},
+    progress::Progress,
 };
 
 /// The request's body, shared by the inner service, which reads it, and the future, which drains what is left.
@@ -40,7 +41,8 @@ pub(super) fn too_large(max: u64) -> Error {
 }
 
 impl Shared {
-    pub(super) fn new(body: Body, limits: LimitBody, awaited: bool) -> Self {
+    /// `progress` is told how fast the body arrives, if that is limited.
+    pub(super) fn new(body: Body, limits: LimitBody, awaited: bool, progress: Progress) -> Self {
         Self(Arc::new(Mutex::new(Limited {
             body,
             read: 0,
@@ -48,7 +50,7 @@ impl Shared {
             ended: false,
             awaited,
             doubtful: false,
-            pace: limits.stall_timeout.map(Pace::new),
+            pace: limits.stall_timeout.map(|window| Pace::new(window, progress)),
         })))
     }
 
@@ -103,8 +105,10 @@ impl Limited {
         match &frame {
             // hyper takes a line of trailers to end at a bare LF too, and skips what it does not understand.
             Some(Ok(frame)) => self.doubtful |= frame.is_trailers(),
-            // What is late is not over: the rest of it may yet come, and nobody waits for that.
-            Some(Err(error)) if error.kind() == ErrorKind::Timeout => self.awaited = true,
+            // What is late, or gave way, is not over: the rest of it may yet come, and nobody waits for that.
+            Some(Err(error)) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
+                self.awaited = true;
+            }
             Some(Err(_)) | None => self.ended = true,
         }
         Poll::Ready(frame)

@@ -5,12 +5,29 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    progress::{Progress, Wait},
+};
 
 /// What a body has to bring in each window: nothing to a line, and a thousand times what holds a connection open.
 const LEAST: u64 = 1 << 10;
+
+/// What a body must have brought on average per window, for each window that it was waited for: the longer it takes, the
+/// faster it must be. An upload that holds a place for minutes is not cheap.
+const GROWTH: u64 = 2 << 10;
+
+/// The most that a body must bring on average per window: 35 kbit/s with the server's window of 30 seconds, which is
+/// reached after half an hour. A line of 64 kbit/s may take as long as it needs.
+const MOST: u64 = 128 << 10;
+
+/// How many windows pass before the average counts.
+const GRACE: u64 = 2;
+
+/// How long a refused upload is to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Whether a body comes fast enough, as long as somebody waits for it.
 pub(super) struct Pace {
@@ -19,25 +36,24 @@ pub(super) struct Pace {
     left: Duration,
     /// What this window has brought.
     bytes: u64,
-    /// Since when the body is waited for, if it is.
-    waiting: Option<Instant>,
+    progress: Progress,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pace {
-    pub(super) fn new(window: Duration) -> Self {
+    pub(super) fn new(window: Duration, progress: Progress) -> Self {
         Self {
             window,
             left: window,
             bytes: 0,
-            waiting: None,
+            progress,
             timer: None,
         }
     }
 
     /// The wait is over: there are `bytes` more, or the end.
     pub(super) fn brought(&mut self, bytes: u64) {
-        let waited = self.waiting.take().map_or(Duration::ZERO, |since| since.elapsed());
+        let waited = self.progress.arrived(bytes);
         self.left = self.left.saturating_sub(waited);
         self.bytes += bytes;
         if self.bytes >= LEAST {
@@ -46,27 +62,52 @@ impl Pace {
         }
     }
 
-    /// Ready once the wait has taken too long.
+    /// Ready once the wait has taken too long, or the upload has to give way to another request.
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        let timer = match (&mut self.timer, self.waiting) {
-            (Some(timer), Some(_)) => timer,
-            (timer, _) => {
-                let now = Instant::now();
-                self.waiting = Some(now);
-                let deadline = now + self.left;
-                let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-                timer.as_mut().reset(deadline);
-                timer
-            }
-        };
+        let wait = self.progress.wait(cx);
+        if wait.ended {
+            let message = "the storage server is at its limit of concurrent requests, and this upload arrived slowly; nothing \
+                           was stored, send it again";
+            let error = Error::new(ErrorKind::Unavailable, message);
+            return Poll::Ready(error.with_retry_after(Some(RETRY_AFTER)));
+        }
+        let left = allowed(self.window, wait.bytes).saturating_sub(wait.waited);
+        let deadline = wait.since + self.left.min(left);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
         ready!(timer.as_mut().poll(cx));
+        Poll::Ready(self.late(&wait))
+    }
+
+    fn late(&self, wait: &Wait) -> Error {
         let window = self.window.as_secs_f64();
-        Poll::Ready(Error::new(
+        let Wait {
+            bytes, since, waited, ..
+        } = wait;
+        let waited = (*waited + since.elapsed()).as_secs_f64();
+        Error::new(
             ErrorKind::Timeout,
             format!(
-                "the body brought less than {LEAST} bytes in {window} s; nothing was stored. Send it again, or raise the \
-                 server's stall timeout if the line is this slow"
+                "the body arrived too slowly, {bytes} bytes in {waited:.0} s: every {window} s must bring {LEAST} bytes, and \
+                 more on average the longer it takes; nothing was stored. Send it again, or raise the server's stall timeout \
+                 if the line is this slow"
             ),
-        ))
+        )
     }
+}
+
+/// How long a body of `bytes` may have been waited for in all.
+fn allowed(window: Duration, bytes: u64) -> Duration {
+    /// A window, in the unit of what follows.
+    const WINDOW: u64 = 1 << 10;
+    // As long as `GROWTH * windows * windows` is not more than the bytes; a body of `u64::MAX` bytes is not waited for.
+    let growing = (bytes.saturating_mul(WINDOW * WINDOW / GROWTH)).isqrt();
+    let windows = if growing <= MOST / GROWTH * WINDOW {
+        growing.max(GRACE * WINDOW)
+    } else {
+        bytes / (MOST / WINDOW)
+    };
+    window.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX)) / (1 << 10)
 }

@@ -14,6 +14,7 @@ use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind},
     framing::guard,
+    progress::Progress,
 };
 
 /// Service of [`LimitBody`].
@@ -53,12 +54,8 @@ where
             .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if let Some(doubt) = doubt(&parts) {
             let refusal = Error::new(ErrorKind::InvalidRequest, doubt).into_response();
-            return LimitBodyFuture::refused(
-                refusal,
-                Shared::new(Body::new(body), limits, awaited).doubtful(),
-                drain,
-                version,
-            );
+            let unread = Shared::new(Body::new(body), limits, awaited, Progress::default()).doubtful();
+            return LimitBodyFuture::refused(refusal, unread, drain, version);
         }
         let body = guard(&mut parts, body);
         if body.is_end_stream() {
@@ -69,9 +66,13 @@ where
             .get(header::CONTENT_LENGTH)
             .and_then(|len| len.to_str().ok()?.parse().ok())
             .unwrap_or_else(|| body.size_hint().lower());
-        let shared = Shared::new(body, limits, awaited);
+        let progress = Progress::default();
+        let shared = Shared::new(body, limits, awaited, progress.clone());
         if declared > max {
             return LimitBodyFuture::refused(too_large(max).into_response(), shared, drain, version);
+        }
+        if limits.stall_timeout.is_some() {
+            parts.extensions.insert(progress);
         }
         let request = Request::from_parts(parts, shared.lend());
         LimitBodyFuture::limited(self.inner.call(request), shared, drain, version)

@@ -19,9 +19,19 @@ impl LimitConcurrency {
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
-            room: Room::new(max),
+            room: Room::new(max, usize::MAX),
             retry: Arc::default(),
         }
+    }
+
+    /// Lets at most `requests` of one client through at once, by its [`ClientAddr`](crate::ClientAddr); by default as many
+    /// as there may be in all.
+    ///
+    /// A request without that extension counts in all only. Set this before the layer is cloned.
+    #[must_use]
+    pub fn per_client(mut self, requests: usize) -> Self {
+        self.room = self.room.per_client(requests);
+        self
     }
 
     /// Turns a key away with `Retry-After` for at most `window`; by default [`RetryWindow::DEFAULT`].

@@ -8,9 +8,10 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use super::{LimitConcurrency, LimitConcurrencyFuture};
+use super::{LimitConcurrency, LimitConcurrencyFuture, permit::Full};
 use crate::{
     body::Body,
+    client_addr::ClientAddr,
     error::{BoxError, Error, ErrorKind},
     key::BlobKey,
     probe::Probe,
@@ -42,25 +43,38 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let LimitConcurrency { room, retry } = &self.limit;
-        let key = request.extensions().get::<BlobKey>();
-        let permit = room.enter();
-        if permit.is_none() && key.is_none_or(|key| Probe::of(key).is_none()) {
-            #[cfg(feature = "metrics")]
-            crate::metrics::shed();
-            let message =
-                "the storage server answers as many requests as it may at once; nothing was stored, send it again";
-            let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));
-            let error = match key {
-                Some(key) => retry.bound(key, error),
-                None => error,
-            };
-            return LimitConcurrencyFuture::refused(error.into_response());
-        }
+        let extensions = request.extensions();
+        let key = extensions.get::<BlobKey>();
+        let client = extensions.get::<ClientAddr>().map(|client| client.network());
+        let permit = match room.enter(client, extensions.get()) {
+            Ok(permit) => Some(permit),
+            // A credentials probe needs no permit.
+            Err(_) if key.is_some_and(|key| Probe::of(key).is_some()) => None,
+            Err(full) => {
+                let error = match key {
+                    Some(key) => retry.bound(key, refusal(full)),
+                    None => refusal(full),
+                };
+                return LimitConcurrencyFuture::refused(error.into_response());
+            }
+        };
         if let Some(key) = key {
             retry.succeeded(key);
         }
         LimitConcurrencyFuture::admitted(self.inner.call(request), permit)
     }
+}
+
+fn refusal(full: Full) -> Error {
+    #[cfg(feature = "metrics")]
+    crate::metrics::shed();
+    let message = match full {
+        Full::All => "the storage server is at its limit of concurrent requests; nothing was stored, send it again",
+        Full::Client => {
+            "the storage server is at its limit of concurrent requests from this address; nothing was stored, send it again"
+        }
+    };
+    Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER))
 }
 
 #[cfg(test)]

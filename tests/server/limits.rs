@@ -61,13 +61,73 @@ fn burst(server: &Server, clients: usize, len: usize) -> usize {
     waits
 }
 
+/// Half of an upload that is no slow one, though it takes minutes.
+static HALF: [u8; 2 << 20] = [7; 2 << 20];
+
+/// Begins an upload, and waits until it is admitted.
+fn hold(server: &Server, target: &str, header: &str) -> Client {
+    let mut client = server.connect();
+    let expect = format!("{header}expect: 100-continue\r\nconnection:");
+    client.send(put_head(target, 1_000).replace("connection:", &expect));
+    let mut interim = String::new();
+    while !interim.ends_with("\r\n\r\n") {
+        assert_ne!(client.0.read_line(&mut interim).unwrap(), 0);
+    }
+    assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
+    client
+}
+
+#[test]
+fn slow_uploads_give_way_to_others() {
+    let root = TempDir::new().unwrap();
+    let server = Server::start(root.path(), &["--max-requests=2"]);
+    let mut slow: Vec<_> = (0..2)
+        .map(|n| hold(&server, &format!("/some_prefix/ACC/SLOW/{n}.mp3"), ""))
+        .collect();
+    // Long before the stall timeout, which is 30 seconds.
+    let waits = upload(server.address, FILE, b"content");
+    assert!((1..15).contains(&waits), "{waits}");
+    assert_eq!(server.connect().get(FILE).body, b"content");
+    let ended = slow.iter_mut().map(Client::receive).find(|response| response.closes());
+    let ended = ended.unwrap();
+    assert_eq!((ended.status, retry_after(&ended)), (503, Some(Duration::from_secs(1))));
+}
+
+#[test]
+fn an_address_has_a_share_of_the_requests() {
+    let root = TempDir::new().unwrap();
+    let access = root.path().join("access.json");
+    fs::write(&access, r#"{"networks":["0.0.0.0/0"],"trusted_proxies":["127.0.0.1"]}"#).unwrap();
+    let access = format!("--access={}", access.display());
+    let store = root.path().join("store");
+    let server = Server::start(&store, &["--max-requests-per-address=2", &access]);
+    let from = |address: &str| format!("x-forwarded-for: {address}\r\n");
+    let _held = ["1", "2"].map(|n| hold(&server, &format!("/some_prefix/A/B/{n}.mp3"), &from("192.0.2.1")));
+    let ask = |method: &str, target: &str, address: &str, body: &[u8]| {
+        let mut client = server.connect();
+        let (header, len) = (from(address), body.len());
+        client.send(format!(
+            "{method} {target} HTTP/1.1\r\nhost: x\r\n{header}content-length: {len}\r\n\r\n"
+        ));
+        client.send(body);
+        client.receive()
+    };
+    let refused = ask("GET", FILE, "192.0.2.1", b"");
+    assert_eq!(
+        (refused.status, retry_after(&refused)),
+        (503, Some(Duration::from_secs(1)))
+    );
+    assert_eq!(ask("GET", FILE, "192.0.2.2", b"").status, 404);
+    assert_eq!(ask("PUT", PROBE, "192.0.2.1", PROBE_CONTENT).status, 201);
+}
+
 #[test]
 fn a_burst_of_ten_times_the_requests_loses_nothing() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--max-requests=4"]);
     let mut busy: Vec<_> = (0..4).map(|_| server.connect()).collect();
     for (number, client) in busy.iter_mut().enumerate() {
-        let head = put_head(&format!("/some_prefix/ACC/BUSY/{number}.mp3"), 8);
+        let head = put_head(&format!("/some_prefix/ACC/BUSY/{number}.mp3"), 2 * HALF.len());
         client.send(head.replace("connection:", "expect: 100-continue\r\nconnection:"));
         // It has its place before anybody else asks for one.
         let mut interim = String::new();
@@ -75,7 +135,7 @@ fn a_burst_of_ten_times_the_requests_loses_nothing() {
             assert_ne!(client.0.read_line(&mut interim).unwrap(), 0);
         }
         assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
-        client.send("half");
+        client.send(&HALF[..]);
     }
     let refused = eventually("all places are taken", || {
         let response = server.connect().get(FILE);
@@ -91,7 +151,7 @@ fn a_burst_of_ten_times_the_requests_loses_nothing() {
             (server.log().matches("status=503").count() >= 40).then_some(())
         });
         for client in &mut busy {
-            client.send("half");
+            client.send(&HALF[..]);
             assert_eq!(client.receive().status, 201);
         }
         burst.join().unwrap()

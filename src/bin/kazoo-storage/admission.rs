@@ -3,13 +3,13 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
-use kazoo_storage::{BlobKey, Body, Error, ErrorKind, Probe, RetryWindow};
+use kazoo_storage::{BlobKey, Body, ClientAddr, Error, ErrorKind, Probe, RetryWindow};
 
 use crate::{cli::ConnectionOptions, exporter};
 
@@ -59,7 +59,7 @@ impl Admission {
 
     /// A place for a connection of `peer`; none if there are so many over a limit that it is closed unheard.
     pub(crate) fn enter(&self, peer: SocketAddr) -> Option<Place> {
-        let address = network(peer.ip());
+        let address = ClientAddr(peer.ip()).network();
         let mut open = lock(&self.open);
         let of_address = open.by_address.get(&address).copied().unwrap_or_default();
         let address = if open.admitted < self.total && of_address < self.per_address {
@@ -107,14 +107,6 @@ impl Drop for Place {
 
 fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whoever has one address of version 6 has the other 2^64 of its network too.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-        address @ IpAddr::V4(_) => address,
-    }
 }
 
 /// Answers requests on connections over a limit.

@@ -36,6 +36,7 @@ use crate::{
     connection::{Bounds, Handler},
     drain,
     exporter::Exporter,
+    files,
     heads::Fault,
     log,
     mount::Mount,
@@ -168,6 +169,7 @@ fn service(
         .max_body(max_body)
         .max_metadata(usize::try_from(options.limits.max_metadata.0)?)
         .max_concurrent(options.limits.max_requests)
+        .max_per_client(options.limits.max_requests_per_address)
         .stall_timeout(options.limits.stall_timeout)
         .retry_window(options.limits.retry_window);
     let storage = match &access {

@@ -1,0 +1,90 @@
+//! [`Progress`]: how fast the body of a request arrives.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Request extension: what the layer that reads the body tells the layer that limits how many requests are in progress.
+///
+/// Only the time in which somebody waits for the body counts. A clone is the same one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: u64,
+    /// The time of all waits that are over.
+    waited: Duration,
+    /// When the present wait began.
+    since: Option<Instant>,
+    waker: Option<Waker>,
+    ended: bool,
+}
+
+/// A wait for a body.
+pub(crate) struct Wait {
+    pub(crate) since: Instant,
+    /// The bytes that arrived before it.
+    pub(crate) bytes: u64,
+    /// The time of all waits before it.
+    pub(crate) waited: Duration,
+    /// [`Progress::end`] was called.
+    pub(crate) ended: bool,
+}
+
+impl Progress {
+    /// Begins a wait or continues it. [`end`](Self::end) wakes the task.
+    pub(crate) fn wait(&self, cx: &Context<'_>) -> Wait {
+        let mut state = self.lock();
+        let since = *state.since.get_or_insert_with(Instant::now);
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => state.waker = Some(cx.waker().clone()),
+        }
+        Wait {
+            since,
+            bytes: state.bytes,
+            waited: state.waited,
+            ended: state.ended,
+        }
+    }
+
+    /// Adds `bytes` that arrived, and returns how long they were waited for.
+    pub(crate) fn arrived(&self, bytes: u64) -> Duration {
+        let mut state = self.lock();
+        let waited = state.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        state.waited += waited;
+        state.bytes += bytes;
+        waited
+    }
+
+    /// The bytes per 1000 seconds of a body that is waited for now, if that took at least `least` so far.
+    pub(crate) fn rate(&self, least: Duration) -> Option<u64> {
+        let state = self.lock();
+        let waited = state.waited + state.since?.elapsed();
+        if waited < least || state.ended {
+            return None;
+        }
+        let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX).max(1);
+        Some(state.bytes.saturating_mul(1_000_000) / millis)
+    }
+
+    /// Ends the body where it is waited for: its reader gets an error.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
