@@ -1,10 +1,10 @@
 //! Who is let in: the file of `--access`.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path};
 
 use kazoo_storage::{AccessRules, SharedAccessRules};
 
-use crate::{cli::ServeOptions, log, mount::Mount};
+use crate::{cli::ServeOptions, files, log, mount::Mount};
 
 /// The rules of `--access`, which suit the `mount`; none if there is no such file and none is needed.
 pub(crate) fn rules(options: &ServeOptions, mount: &Mount) -> Result<Option<SharedAccessRules>, String> {
@@ -27,7 +27,7 @@ fn is_loopback(address: SocketAddr) -> bool {
 
 fn read(path: &Path, mount: &Mount) -> Result<AccessRules, String> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read --access {shown}: {error}"))?;
+    let text = files::read_text(path).map_err(|error| format!("cannot read --access {shown}: {error}"))?;
     let rules = AccessRules::from_json(&text).map_err(|error| format!("--access {shown}: {}", log::chain(&error)))?;
     mount.suits(&rules)?;
     Ok(rules)

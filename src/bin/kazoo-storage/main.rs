@@ -10,6 +10,7 @@ mod connection;
 mod drain;
 mod duration;
 mod exporter;
+mod files;
 mod heads;
 mod linger;
 mod location;

@@ -1,7 +1,9 @@
 //! SIGHUP: the files that say who is let in, and how connections are encrypted, are read again.
 
+use std::sync::Arc;
+
 use kazoo_storage::SharedAccessRules;
-use tokio::signal::unix::Signal;
+use tokio::{signal::unix::Signal, task::spawn_blocking};
 
 use crate::{access, cli::ServeOptions, mount::Mount, tls::Tls};
 
@@ -14,19 +16,30 @@ pub(crate) async fn on(
     rules: Option<SharedAccessRules>,
     tls: Option<Tls>,
 ) {
+    let options = Arc::new(options);
     while hangups.recv().await.is_some() {
         if rules.is_none() && tls.is_none() {
             tracing::info!("nothing to read again: there is neither --access nor --tls-cert");
         }
-        let access = rules
-            .as_ref()
-            .map(|rules| ("access rules", access::reload(&options, rules, &mount)));
-        let tls = tls.as_ref().map(|tls| ("certificate", tls.reload()));
-        for (what, reloaded) in access.into_iter().chain(tls) {
-            match reloaded {
-                Ok(()) => tracing::info!(what, "read again"),
-                Err(error) => tracing::error!(what, error, "stays as it was"),
+        let (options, mount, rules, tls) = (Arc::clone(&options), mount.clone(), rules.clone(), tls.clone());
+        // File systems may take their time, and requests are answered meanwhile.
+        let read = spawn_blocking(move || {
+            if let Some(rules) = rules {
+                log("access rules", access::reload(&options, &rules, &mount));
             }
+            if let Some(tls) = tls {
+                log("certificate", tls.reload());
+            }
+        });
+        if let Err(error) = read.await {
+            tracing::error!(%error, "the files were not read again");
         }
+    }
+}
+
+fn log(what: &str, reloaded: Result<(), String>) {
+    match reloaded {
+        Ok(()) => tracing::info!(what, "read again"),
+        Err(error) => tracing::error!(what, error, "stays as it was"),
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     error::Error as StdError,
-    fs,
     future::ready,
     io::{self, Write as _},
     net::SocketAddr,
@@ -231,7 +230,7 @@ fn by_flags(store: impl BlobStore, options: &ServeOptions) -> KazooStorage {
 /// The settings in the file of `--settings`; what may fail with them is in the log.
 fn settings(path: &Path) -> Fallible<KazooSettings> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read --settings {shown}: {error}"))?;
+    let text = files::read_text(path).map_err(|error| format!("cannot read --settings {shown}: {error}"))?;
     let settings = KazooSettings::from_json(&text).map_err(|error| format!("--settings {shown}: {error}"))?;
     for warning in settings.warnings() {
         tracing::warn!(settings = %shown, "{warning}");

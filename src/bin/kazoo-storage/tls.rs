@@ -19,6 +19,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use crate::files;
+
 /// How connections are encrypted.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TlsOptions {
@@ -93,7 +95,8 @@ fn acceptor(options: &TlsOptions) -> Result<Option<TlsAcceptor>, String> {
         return Ok(None);
     };
     let chain = certificates("--tls-cert", cert)?;
-    let private = PrivateKeyDer::from_pem_file(key)
+    let pem = files::read(key).map_err(|error| format!("cannot read --tls-key {}: {error}", key.display()))?;
+    let private = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|error| format!("no private key in --tls-key {}: {error}", key.display()))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -126,7 +129,8 @@ fn acceptor(options: &TlsOptions) -> Result<Option<TlsAcceptor>, String> {
 
 /// The certificates in a file; at least one.
 fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let pem = files::read(path).map_err(|error| format!("cannot read {flag} {}: {error}", path.display()))?;
+    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| format!("no certificates in {flag} {}: {error}", path.display()))?;
     if found.is_empty() {
         return Err(format!("no certificates in {flag} {}", path.display()));

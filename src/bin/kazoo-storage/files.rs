@@ -1,0 +1,118 @@
+//! The files that the operator names: settings, access rules and certificates.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::fs::OFlags;
+
+/// The longest such file. Thousands of credentials take less than a mebibyte.
+const MAX_LEN: u64 = 16 << 20;
+
+/// How long a file system has for its answer. A network file system that hangs does so for minutes.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The most threads that may hang in reads. Nothing can end a thread that hangs in the kernel.
+const MAX_HANGING: usize = 4;
+
+static HANGING: AtomicUsize = AtomicUsize::new(0);
+
+/// Reads the file at `path`, which must be a regular one: a pipe would be waited for without an end.
+///
+/// It blocks for ten seconds at most, whatever the file system does.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let path = path.to_owned();
+    within(DEADLINE, move || read_regular(&path))
+}
+
+/// Reads the text of the file at `path`, as [`read`] does.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    // The flag keeps the open of a pipe from waiting for its writer.
+    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    if !file.metadata()?.is_file() {
+        let message = "it is not a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let mut content = Vec::new();
+    if file.take(MAX_LEN + 1).read_to_end(&mut content)? as u64 > MAX_LEN {
+        let message = format!("it is longer than {MAX_LEN} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(content)
+}
+
+/// Runs `work` on a thread of its own, and waits for it until `deadline`.
+fn within<T: Send + 'static>(
+    deadline: Duration,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let late = |message: &str| io::Error::new(io::ErrorKind::TimedOut, message.to_owned());
+    if HANGING.load(Ordering::Relaxed) >= MAX_HANGING {
+        return Err(late("earlier reads still hang; check the file system"));
+    }
+    // Without a buffer: a result is received, or the thread learns that nobody waits any more.
+    let (sender, receiver) = mpsc::sync_channel(0);
+    thread::Builder::new().name("read-file".to_owned()).spawn(move || {
+        if sender.send(work()).is_err() {
+            HANGING.fetch_sub(1, Ordering::Relaxed);
+        }
+    })?;
+    receiver.recv_timeout(deadline).unwrap_or_else(|error| {
+        if matches!(error, mpsc::RecvTimeoutError::Timeout) {
+            HANGING.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(late("the file system did not answer in time"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn reads_regular_files_only() {
+        let directory = TempDir::new().unwrap();
+        let (file, pipe) = (directory.path().join("file"), directory.path().join("pipe"));
+        fs::write(&file, "text").unwrap();
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_eq!(read_text(&file).unwrap(), "text");
+        for irregular in [&*pipe, directory.path(), Path::new("/dev/zero")] {
+            let error = read(irregular).unwrap_err();
+            assert!(error.to_string().contains("not a regular file"), "{error}");
+        }
+        fs::File::create(&file).unwrap().set_len(MAX_LEN + 1).unwrap();
+        assert_eq!(read(&file).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        fs::write(&file, b"\xff").unwrap();
+        assert_eq!(read_text(&file).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn does_not_wait_for_a_file_system_that_hangs() {
+        let (release, hang) = mpsc::channel::<()>();
+        let error = within(Duration::ZERO, move || {
+            let _ = hang.recv();
+            Ok(())
+        })
+        .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(release);
+    }
+}
