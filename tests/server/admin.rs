@@ -1,6 +1,12 @@
 //! The operator's address: what is measured, and whether the server is alive and ready.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use kazoo_storage::metrics::{ALL, Kind};
 use tempfile::TempDir;
@@ -14,6 +20,19 @@ fn start(root: &Path, options: &[&str]) -> (Server, SocketAddr) {
     let line = log.lines().find(|line| line.contains("answers the operator")).unwrap();
     let address = line.split_once("address=").unwrap().1.trim();
     (server, address.parse().unwrap())
+}
+
+#[test]
+fn idle_connections_do_not_delay_a_probe() {
+    let root = TempDir::new().unwrap();
+    let (_server, admin) = start(root.path(), &[]);
+    let begun = Instant::now();
+    let _idle: Vec<_> = (0..200).map(|_| TcpStream::connect(admin).unwrap()).collect();
+    for _ in 0..3 {
+        assert_eq!(ask(admin, "/healthz").status, 200);
+    }
+    // Each 64 of them would be waited for for 5 seconds.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 fn ask(admin: SocketAddr, path: &str) -> Response {

@@ -2,7 +2,14 @@
 //!
 //! It lives for as long as the process does, so it answers while the store is being opened and while the server drains.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -11,13 +18,13 @@ use kazoo_storage::{Body, Error, ErrorKind};
 use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::AbortHandle,
     time::{sleep, timeout},
 };
 
 use crate::{exporter::Exporter, readiness::Readiness};
 
-/// Whoever scrapes and probes is few.
+/// The most connections. One more ends another: one that has not sent its request if there is one, or else the oldest.
 const CONNECTIONS: usize = 64;
 
 /// How long a connection may take for its one request.
@@ -35,35 +42,61 @@ pub(crate) struct Admin {
     pub(crate) readiness: Arc<Readiness>,
 }
 
-/// Answers on `listener`, for ever.
+/// The open connections, the oldest first.
+#[derive(Default)]
+struct Connections(Vec<Connection>);
+
+struct Connection {
+    task: AbortHandle,
+    asked: Arc<AtomicBool>,
+}
+
+impl Connections {
+    /// Makes room for one more. A probe must not wait for connections on which nobody asks anything.
+    fn make_room(&mut self) {
+        self.0.retain(|connection| !connection.task.is_finished());
+        if self.0.len() >= CONNECTIONS {
+            let idle = |connection: &Connection| !connection.asked.load(Ordering::Relaxed);
+            let at = self.0.iter().position(idle).unwrap_or_default();
+            self.0.remove(at).task.abort();
+        }
+    }
+}
+
+/// Answers on `listener` until the process ends.
 pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
     let admin = Arc::new(admin);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = Connections::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let Ok((stream, _)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let admin = Arc::clone(&admin);
-        tokio::spawn(async move {
-            let _place = place;
-            let _ = timeout(PATIENCE, connection(stream, &admin)).await;
+        open.make_room();
+        let (admin, asked) = (Arc::clone(&admin), Arc::<AtomicBool>::default());
+        let task = tokio::spawn({
+            let asked = Arc::clone(&asked);
+            async move {
+                let _ = timeout(PATIENCE, connection(stream, &admin, &asked)).await;
+            }
         });
+        let task = task.abort_handle();
+        open.0.push(Connection { task, asked });
     }
 }
 
 /// One request: who asks for another connects again, and no idle connection takes a place.
-async fn connection(stream: TcpStream, admin: &Admin) -> hyper::Result<()> {
+async fn connection(stream: TcpStream, admin: &Admin, asked: &AtomicBool) -> hyper::Result<()> {
     http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .serve_connection(
             TokioIo::new(stream),
-            service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(admin.answer(&request).await)),
+            service_fn(async |request: Request<Incoming>| {
+                asked.store(true, Ordering::Relaxed);
+                Ok::<_, Infallible>(admin.answer(&request).await)
+            }),
         )
         .await
 }
