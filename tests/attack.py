@@ -121,10 +121,10 @@ async def retrying(server, seconds):
 async def hold(server, source, tally):
     """An upload that brings its kibibyte in time, again and again."""
     while True:
+        reader, writer = await server.connect(source)
+        answered = asyncio.create_task(reader.read(4096))
         try:
-            reader, writer = await server.connect(source)
             writer.write(head('ACC/LOCKOUT/a.mp3', 10_000_000))
-            answered = asyncio.create_task(reader.read(4096))
             while not answered.done():
                 writer.write(bytes(1_100))
                 await asyncio.wait([answered], timeout=20)
@@ -132,6 +132,10 @@ async def hold(server, source, tally):
             writer.close()
         except OSError:
             status = 'reset'
+        except asyncio.CancelledError:
+            answered.cancel()
+            writer.transport.abort()
+            raise
         tally[status] = tally.get(status, 0) + 1
         await asyncio.sleep(1)
 

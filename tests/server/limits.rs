@@ -88,7 +88,7 @@ fn slow_uploads_give_way_to_others() {
     let waits = upload(server.address, FILE, b"content");
     assert!((1..15).contains(&waits), "{waits}");
     assert_eq!(server.connect().get(FILE).body, b"content");
-    let ended = slow.iter_mut().map(Client::receive).find(|response| response.closes());
+    let ended = slow.iter_mut().map(Client::receive).find(Response::closes);
     let ended = ended.unwrap();
     assert_eq!((ended.status, retry_after(&ended)), (503, Some(Duration::from_secs(1))));
 }
