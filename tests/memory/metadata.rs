@@ -147,8 +147,8 @@ impl HttpBody for Unfinished {
 fn unfinished_metadata_is_held_once() {
     let _alone = alone();
     for chunk in [16, 1_000, 64 << 10] {
-        let head = format!("\r\n--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n{{\"");
-        let body = Generated::in_chunks(chunk, b"x", LONGEST as u64).between(head, "");
+        let begun = format!("\r\n--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n{{\"");
+        let body = Generated::in_chunks(chunk, b"x", LONGEST as u64).between(begun, "");
         let request = multipart_of("/ACC/DOC/ATT.wav", body).map(Unfinished);
         let service = KazooStorage::new(Discard::default()).into_service();
         let held = block_on(async {
