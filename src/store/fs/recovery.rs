@@ -128,7 +128,7 @@ mod tests {
     use crate::{
         error::{ErrorKind, Result},
         key::BlobKey,
-        store::{BlobStore as _, Stored, Upload},
+        store::{BlobStore as _, Precondition, Stored, Upload},
     };
 
     fn key(path: &str) -> BlobKey {
@@ -142,7 +142,7 @@ mod tests {
         let media = inner.stage.write(&content)?;
         let whole = (!is_long).then_some(&content);
         let still = AtomicBool::new(false);
-        commit::commit(inner, &key(path), media, whole, &Facts::default(), &still)
+        commit::commit(inner, &key(path), media, whole, &Facts::default(), &Precondition::NONE, &still)
     }
 
     fn content(store: &FsStore, path: &str) -> Result<String> {
