@@ -1,0 +1,162 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+
+fn written(record: &Record) -> Vec<u8> {
+    record.slices().concat()
+}
+
+fn read_all(mut segment: &[u8]) -> Vec<(u64, Logged)> {
+    let mut left = segment.len() as u64;
+    let entries = std::iter::from_fn(|| read(&mut segment, &mut left, Some(7)).unwrap());
+    let changes = entries.filter_map(|(epoch, entry)| match entry {
+        Entry::Change(logged) => Some((epoch, logged)),
+        _ => None,
+    });
+    changes.collect()
+}
+
+fn segment() -> (Vec<u8>, usize) {
+    let key = BlobKey::from_segments(["ACC", "a/b %.mp3"]).unwrap();
+    let modified = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_000);
+    let changes = [
+        (
+            Content::Whole(Bytes::from_static(b"ID3")),
+            Some(Bytes::from_static(b"{}\n")),
+        ),
+        (Content::Deleted, None),
+        (Content::Whole(Bytes::new()), None),
+        (Content::Staged("17".to_owned()), Some(Bytes::new())),
+    ];
+    let mut segment = Vec::new();
+    let mut last = 0;
+    for (content, sidecar) in changes {
+        let change = Change {
+            key: &key,
+            modified,
+            content: content.clone(),
+            sidecar: sidecar.clone(),
+        };
+        let mut record = Record::of(&change).unwrap();
+        record.stamp(7);
+        assert_eq!(written(&record).len() as u64, record.len());
+        last = segment.len();
+        segment.extend(written(&record));
+        let (epoch, logged) = read_all(&segment).pop().unwrap();
+        assert_eq!((epoch, logged.key, logged.modified), (7, key.clone(), modified));
+        assert_eq!((logged.content, logged.sidecar), (content, sidecar));
+    }
+    (segment, last)
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let (segment, _) = segment();
+    assert_eq!(read_all(&segment).len(), 4);
+    assert_eq!(read_all(&[&*segment, &[0; 100]].concat()).len(), 4);
+}
+
+#[test]
+fn what_another_epoch_left_behind_is_not_looked_at() {
+    let (segment, _) = segment();
+    // Uploaded to look like a record, and ended up where one is looked for.
+    let forged = b"no JSON";
+    let checksum = sealed(8, 7, 0, crc32fast::hash(forged));
+    let tail = [&prefix(8, 7, 0, checksum)[..], forged].concat();
+    assert_eq!(read_all(&[&*segment, &*tail].concat()).len(), 4);
+    let (_, entry) = read(&mut &*tail, &mut (tail.len() as u64), None).unwrap().unwrap();
+    assert!(matches!(entry, Entry::Unknown(_)), "{entry:?}");
+}
+
+#[test]
+fn a_record_that_was_not_wholly_written_is_none() {
+    let (segment, last) = segment();
+    for end in last..segment.len() {
+        assert_eq!(read_all(&segment[..end]).len(), 3, "{end}");
+        // The file was extended before its bytes came.
+        let mut zeros = segment.clone();
+        zeros[end..].fill(0);
+        assert_eq!(read_all(&zeros).len(), 3, "{end}");
+    }
+    for at in last..segment.len() {
+        let mut flipped = segment.clone();
+        flipped[at] ^= 1;
+        assert_eq!(read_all(&flipped).len(), 3, "{at}");
+    }
+}
+
+#[test]
+fn skips_a_withdrawn_record_and_reads_those_behind_it() {
+    let (segment, last) = segment();
+    let mut withdrawn = segment.clone();
+    withdrawn[usize::try_from(MARK).unwrap()] ^= 0xff;
+    assert_eq!(read_all(&withdrawn).len(), 3);
+    withdrawn[last + usize::try_from(MARK).unwrap()] ^= 0xff;
+    assert_eq!(read_all(&withdrawn).len(), 2);
+}
+
+#[test]
+fn reads_what_is_behind_a_damaged_record() {
+    let (mut segment, last) = segment();
+    segment[PREFIX + 5] ^= 1;
+    assert_eq!(read_all(&segment).len(), 3);
+    segment[last + PREFIX] ^= 1;
+    assert_eq!(read_all(&segment).len(), 2);
+}
+
+/// A record with a right checksum.
+fn sealed_record(head: &str, rest: &[u8]) -> Vec<u8> {
+    let body = [head.as_bytes(), rest].concat();
+    let (head, rest) = (u32::try_from(head.len()).unwrap(), u32::try_from(rest.len()).unwrap());
+    let checksum = sealed(7, head, rest, crc32fast::hash(&body));
+    [&prefix(7, head, rest, checksum)[..], &body].concat()
+}
+
+#[test]
+fn keeps_all_there_is_of_a_record_that_it_does_not_understand() {
+    let time = r#""modified":{"secs_since_epoch":1,"nanos_since_epoch":0}"#;
+    let long = "x".repeat(2000);
+    for (head, key, content, sidecar) in [
+        ("no JSON".to_owned(), "", Content::Whole("{}ID3".into()), None),
+        (
+            format!(r#"{{"key":"ACC/a.mp3",{time},"sidecar":30,"staged":null}}"#),
+            "ACC/a.mp3",
+            Content::Whole("{}ID3".into()),
+            None,
+        ),
+        (
+            r#"{"key":"ACC/a.mp3","later":1,"staged":"7-1"}"#.to_owned(),
+            "ACC/a.mp3",
+            Content::Staged("7-1".to_owned()),
+            None,
+        ),
+        (
+            format!(r#"{{"key":"ACC/../a.mp3",{time},"sidecar":2,"staged":null}}"#),
+            "ACC/../a.mp3",
+            Content::Whole("ID3".into()),
+            Some(Bytes::from("{}")),
+        ),
+        (
+            format!(r#"{{"key":"{long}",{time},"sidecar":2,"staged":"7-1"}}"#),
+            &long,
+            Content::Staged("7-1".to_owned()),
+            Some(Bytes::from("{}")),
+        ),
+    ] {
+        let segment = sealed_record(&head, b"{}ID3");
+        let entry = read(&mut &*segment, &mut (segment.len() as u64), None)
+            .unwrap()
+            .unwrap()
+            .1;
+        let Entry::Unknown(unknown) = entry else {
+            panic!("{entry:?}")
+        };
+        assert_eq!(unknown.head, head);
+        assert_eq!(
+            (&*unknown.key, unknown.content, unknown.sidecar),
+            (key, content, sidecar)
+        );
+    }
+    let good = sealed_record(&format!(r#"{{"key":"a",{time},"sidecar":2,"staged":null}}"#), b"{}");
+    assert_eq!(read_all(&good).len(), 1);
+}
