@@ -29,8 +29,20 @@ const MAX_LINES: usize = 400;
 /// Which modules of the crate may be imported by `module`; none if it is not a module of the plan.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {
     const VOCABULARY: [&str; 14] = [
-        "error", "key", "encoding", "metadata", "digest", "body", "framing", "probe", "outcome", "grant", "retry", "metrics",
-        "client_addr", "progress",
+        "error",
+        "key",
+        "encoding",
+        "metadata",
+        "digest",
+        "body",
+        "framing",
+        "probe",
+        "outcome",
+        "grant",
+        "retry",
+        "metrics",
+        "client_addr",
+        "progress",
     ];
     let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
     match module {

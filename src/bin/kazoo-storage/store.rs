@@ -32,13 +32,13 @@ const NO_TIMEOUT: &str = "1day";
 pub(crate) async fn open(options: &StoreOptions) -> Result<DynBlobStore, String> {
     let opened = match &options.store {
         Location::Directory(root) => open_directory(root, options),
-        Location::Bucket { cloud, url, prefix } => open_bucket(*cloud, url, prefix, options),
+        Location::Bucket { cloud, url, prefix } => open_bucket(*cloud, url, prefix, options).map(|store| (store, true)),
     };
     let checked = match opened {
-        Ok(store) => match store.check().await {
-            // What is stored can be fetched, and each upload is answered with 507 until there is room.
-            Err(error) if error.kind() == ErrorKind::StorageFull => {
-                tracing::error!(store = %options.store, error = log::chain(&error), "started without room for uploads");
+        Ok((store, recovered)) => match store.check().await {
+            // What is stored can be fetched, and each upload is refused until there is room or the recovery is finished.
+            Err(error) if !recovered || error.kind() == ErrorKind::StorageFull => {
+                tracing::error!(store = %options.store, error = log::chain(&error), "started without uploads");
                 Ok(store)
             }
             checked => checked.map(|()| store),
@@ -59,7 +59,8 @@ pub(crate) async fn open(options: &StoreOptions) -> Result<DynBlobStore, String>
     })
 }
 
-fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<DynBlobStore, Error> {
+/// Opens the store in `root`. The flag is `false` while its recovery is unfinished.
+fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<(DynBlobStore, bool), Error> {
     if options.presign.is_some() || options.s3_endpoint.is_some() || options.s3_region.is_some() {
         let message = "--presign, --s3-endpoint and --s3-region are for an object store, and this is a directory";
         return Err(Error::new(ErrorKind::InvalidRequest, message));
@@ -68,8 +69,9 @@ fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<DynB
         .durable(!options.no_fsync)
         .verify(options.verify_on_read)
         .open(root)?;
-    if let Some(error) = store.unrecovered() {
-        tracing::error!(store = %root.display(), error = log::chain(&error), "recovery unfinished");
+    let unrecovered = store.unrecovered();
+    if let Some(error) = &unrecovered {
+        tracing::error!(store = %root.display(), error = log::chain(error), "recovery unfinished");
     }
     for set_aside in store.set_aside()? {
         tracing::error!(
@@ -80,7 +82,7 @@ fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<DynB
             "set aside after a crash; restore or remove it"
         );
     }
-    Ok(DynBlobStore::new(store))
+    Ok((DynBlobStore::new(store), unrecovered.is_none()))
 }
 
 fn open_bucket(cloud: Cloud, url: &Url, prefix: &Path, options: &StoreOptions) -> Result<DynBlobStore, Error> {

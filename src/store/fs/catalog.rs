@@ -198,7 +198,7 @@ pub(super) fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
         // Of media that was removed by hand, the sidecar may be left.
         Found::Absent => return unlink(&dir, &path),
         Found::Directory(_) => return Ok(()),
-        found => return Err(path.obstacle(&path.relative(&path.file), tree::obstacle(&found))),
+        found => return Err(found.blocks(path.len())),
     };
     let change = Change {
         key,

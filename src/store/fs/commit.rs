@@ -165,12 +165,12 @@ impl Old {
             Found::File(_, stat) => {
                 Some(Version::of(&stat).map_err(|error| failed("look at what is stored already", error))?)
             }
-            found => return Err(path.obstacle(&path.relative(&path.file), tree::obstacle(&found))),
+            found => return Err(found.blocks(path.len())),
         };
         let sidecar = match tree::open(dir, &path.sidecar())? {
             // Everything else gives way.
             found @ Found::Directory(_) => {
-                return Err(path.obstacle(&path.relative(&path.sidecar()), tree::obstacle(&found)));
+                return Err(found.blocks(path.len()));
             }
             found => read::sidecar(found)?,
         };

@@ -66,6 +66,11 @@ impl<'a> KeyPath<'a> {
         Self { key, dirs, file }
     }
 
+    /// The number of names in the path, which is the position of the file's own name.
+    pub(super) fn len(&self) -> usize {
+        self.dirs.len() + 1
+    }
+
     /// The name of the sidecar.
     pub(super) fn sidecar(&self) -> String {
         sidecar(&self.file)
@@ -93,33 +98,6 @@ impl<'a> KeyPath<'a> {
         }
         Ok(())
     }
-
-    /// The error for `obstacle` at the `path` below the root.
-    ///
-    /// It gives the position of a name and no name: the message goes to a log and into an answer, and a name may be that of
-    /// a caller, or a token.
-    pub(super) fn obstacle(&self, path: &str, obstacle: Obstacle) -> Error {
-        let at = path.split('/').count();
-        let message = match obstacle {
-            Obstacle::Symlink => format!(
-                "the file cannot be used: name {at} of its path in the storage root is a symbolic link, and links there are \
-                 never followed; the operator has to replace it by what it points to"
-            ),
-            Obstacle::Foreign(what) => format!(
-                "the file cannot be used: name {at} of its path in the storage root, or of its sidecar's, is {what} that the \
-                 store did not put there; the operator has to move it away"
-            ),
-        };
-        Error::new(ErrorKind::Conflict, message)
-    }
-}
-
-/// What can be in the place of a file or directory of the store.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Obstacle {
-    Symlink,
-    /// Something of another kind, as a message names it.
-    Foreign(&'static str),
 }
 
 /// The path that these names make.

@@ -145,7 +145,7 @@ fn look(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
     let (file, stat) = match tree::open(&dir, &path.file)? {
         Found::File(file, stat) => (file, stat),
         Found::Absent | Found::Directory(_) => return Err(not_found()),
-        found => return Err(path.obstacle(&path.relative(&path.file), tree::obstacle(&found))),
+        found => return Err(found.blocks(path.len())),
     };
     let version = Version::of(&stat).map_err(|error| failed("open a file", error))?;
     let (facts, settled) = match sidecar(tree::open(&dir, &path.sidecar())?)? {

@@ -142,7 +142,15 @@ mod tests {
         let media = inner.stage.write(&content)?;
         let whole = (!is_long).then_some(&content);
         let still = AtomicBool::new(false);
-        commit::commit(inner, &key(path), media, whole, &Facts::default(), &Precondition::NONE, &still)
+        commit::commit(
+            inner,
+            &key(path),
+            media,
+            whole,
+            &Facts::default(),
+            &Precondition::NONE,
+            &still,
+        )
     }
 
     fn content(store: &FsStore, path: &str) -> Result<String> {

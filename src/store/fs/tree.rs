@@ -15,7 +15,7 @@ use rustix::{
 
 use super::{
     error::{broken, failed},
-    name::{self, KeyPath, MAX_ROOT_LEN, Obstacle},
+    name::{self, KeyPath, MAX_ROOT_LEN},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -48,6 +48,27 @@ pub(super) enum Found {
     Directory(File),
     Symlink,
     Other,
+}
+
+impl Found {
+    /// The error for this where something else must be: at the name with this `position` in the path of a file or of its
+    /// sidecar.
+    ///
+    /// The message has no name in it, since it goes to a log and into an answer, and a name may be a caller's or a token.
+    pub(super) fn blocks(&self, position: usize) -> Error {
+        let what = match self {
+            Self::Symlink => "a symbolic link, which is never followed; the operator has to replace it by its target",
+            Self::File(..) => "a file that the store did not put there; the operator has to move it away",
+            Self::Directory(_) => "a directory that the store did not put there; the operator has to move it away",
+            Self::Absent | Self::Other => {
+                "neither a file nor a directory, and the store did not put it there; the operator has to move it away"
+            }
+        };
+        let message = format!(
+            "the file cannot be used: name {position} of its path in the storage root, or of its sidecar's, is {what}"
+        );
+        Error::new(ErrorKind::Conflict, message)
+    }
 }
 
 impl Tree {
@@ -95,7 +116,7 @@ impl Tree {
                 Err(errno) => match in_the_way(&dir, name, errno)? {
                     // Nothing is stored beneath a file.
                     Found::File(..) => return Ok(None),
-                    found => return Err(blocked(path, at, &found)),
+                    found => return Err(found.blocks(at + 1)),
                 },
             };
         }
@@ -110,10 +131,7 @@ impl Tree {
             dir = match open(&dir, name)? {
                 Found::Directory(child) => Arc::new(child),
                 Found::Absent | Found::File(..) => return Ok(None),
-                found => {
-                    let above = name::joined(names.get(..=at).unwrap_or(&names));
-                    return Err(KeyPath::of(prefix).obstacle(&above, obstacle(&found)));
-                }
+                found => return Err(found.blocks(at + 1)),
             };
         }
         Ok(Some((dir, names.into_iter().map(Cow::into_owned).collect())))
@@ -138,7 +156,7 @@ impl Tree {
             };
             dir = match child {
                 Ok(child) => Arc::new(child),
-                Err(errno) => return Err(blocked(path, at, &in_the_way(&dir, name, errno)?)),
+                Err(errno) => return Err(in_the_way(&dir, name, errno)?.blocks(at + 1)),
             };
         }
         Ok((dir, made))
@@ -216,22 +234,6 @@ fn in_the_way(dir: &File, name: &str, errno: Errno) -> Result<Found> {
         // It was something else a moment ago.
         Found::Absent | Found::Directory(_) => Err(gone()),
         found => Ok(found),
-    }
-}
-
-/// The error for what was `found` in the place of directory number `at` of `path`.
-fn blocked(path: &KeyPath<'_>, at: usize, found: &Found) -> Error {
-    let above = path.dirs.get(..=at).unwrap_or(&path.dirs);
-    path.obstacle(&name::joined(above), obstacle(found))
-}
-
-/// What was `found` where something else must be.
-pub(super) fn obstacle(found: &Found) -> Obstacle {
-    match found {
-        Found::Symlink => Obstacle::Symlink,
-        Found::File(..) => Obstacle::Foreign("a file"),
-        Found::Directory(_) => Obstacle::Foreign("a directory"),
-        Found::Absent | Found::Other => Obstacle::Foreign("neither a file nor a directory, and something"),
     }
 }
 
