@@ -233,7 +233,7 @@ fn play_kazoo() {
     };
     let (code, said) = play(&format!("http://{}/some_prefix", server.address));
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(said.matches(": stored and fetched\n").count(), 5, "{said}");
+    assert_eq!(said.matches(": stored and fetched\n").count(), 6, "{said}");
     let (code, said) = play(&format!("http://{}/other", server.address));
     assert_eq!(code, Some(1), "{said}");
     // It answers 200 to everything, which the oldest releases do not look into.
@@ -244,7 +244,7 @@ fn play_kazoo() {
     assert_eq!(
         said.matches(r#"500 {"cause":"invalid_data","message":"datastore_fault"}"#)
             .count(),
-        4,
+        5,
         "{said}"
     );
 }

@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Mount {
     storage: StorageService,
-    /// The normalized segments; none for every path.
+    /// The normalized segments, without slashes around them; none for every path.
     prefix: Arc<[String]>,
 }
 
@@ -36,7 +36,8 @@ impl Mount {
     pub(super) fn new(storage: StorageService, prefix: &str) -> Self {
         let path = format!("/{prefix}");
         let path = normalize_path(&path);
-        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        let path = path.trim_matches('/');
+        let segments = path.split('/').filter(|_| !path.is_empty());
         Self {
             storage,
             prefix: segments.map(str::to_owned).collect(),
@@ -95,13 +96,13 @@ where
 
 /// The part of `uri` below `prefix`; none if it is not below it.
 ///
-/// Older Erlang sends `.` segments of the prefix, which match nothing and end nowhere. A `..` is not followed: a proxy that
-/// guards the prefix may not follow it either.
+/// Older Erlang sends `.` segments of the prefix, which are skipped. A `..` is not followed, and an empty segment is not
+/// skipped: a proxy that guards the prefix may do neither.
 fn strip(uri: &Uri, prefix: &[String]) -> Option<Uri> {
     let mut rest = uri.path();
     for expected in prefix {
         rest = loop {
-            let (segment, behind) = split_segment(rest);
+            let (segment, behind) = split_segment(rest)?;
             match &*escapes(segment) {
                 "." => rest = behind,
                 segment if segment == expected => break behind,
@@ -109,7 +110,7 @@ fn strip(uri: &Uri, prefix: &[String]) -> Option<Uri> {
             }
         };
     }
-    while let (segment, behind) = split_segment(rest)
+    while let Some((segment, behind)) = split_segment(rest)
         && escapes(segment) == "."
     {
         rest = behind;
@@ -122,10 +123,10 @@ fn strip(uri: &Uri, prefix: &[String]) -> Option<Uri> {
     PathAndQuery::try_from(target).ok().map(Uri::from)
 }
 
-/// The first segment of `path` that is not empty, and what follows it.
-fn split_segment(path: &str) -> (&str, &str) {
-    let path = path.trim_start_matches('/');
-    path.split_at(path.find('/').unwrap_or(path.len()))
+/// The first segment of `path`, and the rest of the path behind it.
+fn split_segment(path: &str) -> Option<(&str, &str)> {
+    let path = path.strip_prefix('/')?;
+    Some(path.split_at(path.find('/').unwrap_or(path.len())))
 }
 
 /// Future of [`MountService`].

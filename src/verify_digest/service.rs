@@ -9,6 +9,7 @@ use super::{body::Verified, fields::declared};
 use crate::{
     body::Body,
     error::{BoxError, Result},
+    framing::guard,
     reject::ResponseFuture,
 };
 
@@ -35,10 +36,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let request = request.map(Body::new);
         if !matches!(*request.method(), Method::PUT | Method::POST) {
-            return ResponseFuture::inner(self.inner.call(request));
+            return ResponseFuture::inner(self.inner.call(request.map(Body::new)));
         }
+        let (mut head, body) = request.into_parts();
+        let body = guard(&mut head, body);
+        let request = Request::from_parts(head, body);
         match declared(request.headers()) {
             Ok(checks) if checks.is_empty() => ResponseFuture::inner(self.inner.call(request)),
             Ok(checks) => {

@@ -718,7 +718,7 @@ fn stacks() -> Vec<Subject> {
         .plain(&anything(), ALL)
         .plain(&multipart(), ALL)
         .plain(&put("/some_prefix_of_another/ACC/DOC/ATT", None), ALL)
-        .plain(&put("/some%5Fprefix/ACC", None), ALL)
+        .plain(&put("/some%2Fprefix/ACC", None), ALL)
         .samples(raw_samples("/some_prefix/ACC/DOC/ATT.wav"))
         .samples(base64_in_multipart("/some_prefix/ACC/DOC/ATT.mp3"))
         .samples(probe_samples("/some_prefix", true)),

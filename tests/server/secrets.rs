@@ -78,10 +78,16 @@ fn requests(token: &str, shown: &str, plain: &str) -> Vec<(Vec<u16>, String)> {
             mixed,
             &multipart(&format!(r#"{{"id":"{shown}"}}"#), shown),
         ),
-        // A file in the way, above and below.
+        // Files beneath each other, and something in the way that the store did not make.
         put(201, &format!("{own}/A/f{shown}"), "", "ID3"),
-        put(409, &format!("{own}/A/f{shown}/{shown}/x"), "", "ID3"),
-        put(409, &format!("{own}/A"), "", "ID3"),
+        put(201, &format!("{own}/A/f{shown}/{shown}/x"), "", "ID3"),
+        put(201, &format!("{own}/A"), "", "ID3"),
+        put(
+            409,
+            &format!("{own}/{BLOCKED}/{shown}.mp3?x={shown}"),
+            &everywhere,
+            "ID3",
+        ),
         get(200, &format!("{own}/A/f{shown}"), &everywhere),
         get(404, &format!("{own}/A/{shown}/{shown}.mp3"), ""),
         get(404, &format!("/other/{shown}/{shown}.mp3"), ""),
@@ -174,7 +180,12 @@ fn assert_clean(text: &[u8], about: &str) {
     }
 }
 
+/// A file in the place of an account's directory.
+const BLOCKED: &str = "blocked";
+
 fn server(root: &TempDir, format: &str, options: &[&str]) -> Server {
+    fs::create_dir_all(root.path().join("data")).unwrap();
+    fs::write(root.path().join("data").join(BLOCKED), "by hand").unwrap();
     let rules_file = root.path().join("access.json");
     fs::write(&rules_file, rules()).unwrap();
     let mut command = program();
