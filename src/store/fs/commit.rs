@@ -65,7 +65,7 @@ pub(super) fn commit(
         Err(Error::new(ErrorKind::Unavailable, message))
     });
     if stored.is_err() {
-        // Directories that were made for it. Nobody can be told of a failure.
+        // Empty directories, such as those that were made for it. Nobody can be told of a failure.
         let _ = store.tree.prune(&path);
     }
     stored

@@ -17,6 +17,8 @@ pub(super) enum Point {
     Withdraw,
     /// Setting a record aside.
     SetAside,
+    /// Reading a segment of the journal.
+    ReadJournal,
 }
 
 #[cfg(not(test))]

@@ -135,7 +135,7 @@ const GATHER: usize = 64 << 10;
 /// - symbolic links below the root: they are never followed, and a key that leads through one is
 ///   [`ErrorKind::Conflict`] (the root itself may be one);
 /// - something that somebody put in the place of a file or directory of the store: [`ErrorKind::Conflict`], and the
-///   message has its path;
+///   message has its position in the path;
 /// - a name whose path is too long: [`ErrorKind::InvalidKey`];
 /// - what the file system refuses: [`ErrorKind::StorageFull`] if it has no room, [`ErrorKind::InvalidKey`] if it cannot
 ///   hold the name, and otherwise [`ErrorKind::Unavailable`] with the [`std::io::Error`] as the source.
@@ -314,6 +314,11 @@ impl BlobStore for FsStore {
             precondition,
         } = upload;
         KeyPath::of(&key).check()?;
+        if !self.0.recovery.is_done() {
+            // Before the body takes the room that the recovery waits for.
+            let store = Arc::clone(&self.0);
+            blocking(move || store.ready()).await?;
+        }
         let expected = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(GATHER);
         // Small chunks are copied: kept as they come, each would pin the whole buffer it was cut from.
         let mut gathered = Vec::with_capacity(expected.min(GATHER));
@@ -348,7 +353,6 @@ impl BlobStore for FsStore {
                 content_type,
                 metadata,
             };
-            store.ready()?;
             commit::commit(&store, &key, media, whole, &facts, &precondition, &given_up)
         })
         .await
@@ -381,7 +385,6 @@ impl BlobStore for FsStore {
     async fn check(&self) -> Result<()> {
         let store = Arc::clone(&self.0);
         blocking(move || {
-            store.recover()?;
             store.ready()?;
             match store.journal() {
                 None => store.stage.check(|_| Ok(()))?,

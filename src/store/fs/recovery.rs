@@ -33,6 +33,10 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
     /// Why it is not finished, if it is not.
     pub(super) fn error(&self) -> Option<Error> {
         let unfinished = self.unfinished.read().unwrap_or_else(PoisonError::into_inner);
@@ -62,10 +66,12 @@ fn explained(unfinished: &Unfinished) -> Error {
 }
 
 impl Inner {
-    /// Does again what a crash undid, and begins a new journal; the old one stays if that is not possible. Blocks.
+    /// Redoes the changes that a crash undid, and begins a new journal; keeps the old one if that is not possible. Does
+    /// nothing if the last attempt was a moment ago. Blocks.
     pub(super) fn recover(&self) -> Result<()> {
         let mut tried = self.recovery.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.recovery.done.load(Ordering::Acquire) {
+        let is_recent = tried.is_some_and(|tried| tried.elapsed() < PAUSE);
+        if is_recent || self.recovery.done.load(Ordering::Acquire) {
             return Ok(());
         }
         let unfinished = self.replay();
@@ -99,10 +105,7 @@ impl Inner {
         if self.recovery.done.load(Ordering::Acquire) {
             return Ok(());
         }
-        let tried = *self.recovery.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        if tried.is_none_or(|tried| tried.elapsed() > PAUSE) {
-            self.recover()?;
-        }
+        self.recover()?;
         self.recovery.error().map_or(Ok(()), Err)
     }
 
@@ -123,7 +126,7 @@ mod tests {
         FsStore, catalog, commit,
         fault::{Point, arm, disarm},
         sidecar::Facts,
-        stage::SEGMENTS,
+        stage::{SEGMENTS, Staged},
     };
     use crate::{
         error::{ErrorKind, Result},
@@ -137,20 +140,36 @@ mod tests {
 
     /// Stores `content`, on this thread.
     fn put(store: &FsStore, path: &str, content: &'static str, is_long: bool) -> Result<Stored> {
-        let inner = store.inner();
         let content = Bytes::from(content);
-        let media = inner.stage.write(&content)?;
-        let whole = (!is_long).then_some(&content);
-        let still = AtomicBool::new(false);
+        let media = store.inner().stage.write(&content)?;
+        place(store, path, media, (!is_long).then_some(&content))
+    }
+
+    fn place(store: &FsStore, path: &str, media: Staged, whole: Option<&Bytes>) -> Result<Stored> {
+        let (facts, still) = (Facts::default(), AtomicBool::new(false));
         commit::commit(
-            inner,
+            store.inner(),
             &key(path),
             media,
             whole,
-            &Facts::default(),
+            &facts,
             &Precondition::NONE,
             &still,
         )
+    }
+
+    /// Stores `content` as a long upload, and returns the name that it has while it is staged.
+    fn put_long(store: &FsStore, path: &str, content: &'static str) -> String {
+        let media = store.inner().stage.write(content.as_bytes()).unwrap();
+        let name = media.name().to_owned();
+        place(store, path, media, None).unwrap();
+        name
+    }
+
+    /// Has the store try the recovery again at once.
+    fn retry(store: &FsStore) {
+        *store.inner().recovery.tried.lock().unwrap() = None;
+        store.inner().recover().unwrap();
     }
 
     fn content(store: &FsStore, path: &str) -> Result<String> {
@@ -283,6 +302,7 @@ mod tests {
                     assert!(!error.message().contains("journal"), "{error}");
                 }
                 assert_eq!(journal(root.path()), before, "{faults:?}");
+                retry(&store);
                 store.check().await.unwrap();
                 assert_eq!(store.unrecovered().map(|error| error.kind()), None);
                 store.head(&lost).await.unwrap();
@@ -292,5 +312,61 @@ mod tests {
             assert_eq!(content(&store, "ACC/TWO/long.mp3").unwrap(), "long");
             assert_eq!(store.set_aside().unwrap(), []);
         }
+    }
+
+    #[test]
+    fn keeps_staged_media_while_the_journal_cannot_be_read() {
+        let root = tempfile::tempdir().unwrap();
+        let store = FsStore::open(root.path()).unwrap();
+        let staged = root
+            .path()
+            .join(".stage")
+            .join(put_long(&store, "ACC/DOC/long.mp3", "long"));
+        crash(store, root.path());
+        fs::rename(root.path().join("ACC/DOC/long.mp3"), &staged).unwrap();
+
+        arm(Point::ReadJournal, Errno::IO);
+        let store = FsStore::open(root.path()).unwrap();
+        disarm();
+        assert_eq!(store.unrecovered().unwrap().kind(), ErrorKind::Unavailable);
+        assert!(staged.exists());
+        retry(&store);
+        assert_eq!(content(&store, "ACC/DOC/long.mp3").unwrap(), "long");
+    }
+
+    #[test]
+    fn applies_the_records_behind_a_damaged_length_and_sets_staged_media_aside() {
+        let root = tempfile::tempdir().unwrap();
+        let store = FsStore::open(root.path()).unwrap();
+        put(&store, "ACC/ONE/first.mp3", "first", false).unwrap();
+        let staged = put_long(&store, "ACC/TWO/long.mp3", "long");
+        put(&store, "ACC/THREE/last.mp3", "last", false).unwrap();
+        crash(store, root.path());
+        fs::rename(
+            root.path().join("ACC/TWO/long.mp3"),
+            root.path().join(".stage").join(&staged),
+        )
+        .unwrap();
+        for lost in ["ONE", "TWO", "THREE"] {
+            fs::remove_dir_all(root.path().join("ACC").join(lost)).unwrap();
+        }
+        for name in SEGMENTS {
+            let path = root.path().join(".stage").join(name);
+            let mut segment = fs::read(&path).unwrap();
+            let head = b"{\"key\":\"ACC/TWO";
+            if let Some(at) = segment.windows(head.len()).position(|window| window == head) {
+                // The length of the head, which stands behind the epoch.
+                segment[at - 12] ^= 0x10;
+                fs::write(&path, segment).unwrap();
+            }
+        }
+
+        let store = FsStore::open(root.path()).unwrap();
+        assert_eq!(content(&store, "ACC/ONE/first.mp3").unwrap(), "first");
+        assert_eq!(content(&store, "ACC/THREE/last.mp3").unwrap(), "last");
+        let set_aside = store.set_aside().unwrap();
+        assert_eq!(set_aside.len(), 2, "{set_aside:?}");
+        let media = root.path().join(format!(".set-aside/staged-{staged}/media"));
+        assert_eq!(fs::read(media).unwrap(), b"long");
     }
 }

@@ -42,6 +42,8 @@ pub struct SetAside {
     pub key: String,
     /// Why it could not be put in its place.
     pub reason: String,
+    /// `true` for a deletion, `false` for an upload.
+    pub deleted: bool,
 }
 
 /// `about.json`.
@@ -92,9 +94,10 @@ pub(super) fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, remains: &Remains<
         for name in [ABOUT, RECORD, SIDECAR] {
             let _ = rustix::fs::unlinkat(&*dir, name, AtFlags::empty());
         }
-        for (parent, name) in [(tree.make_dirs([DIRECTORY])?, id), (tree.make_dirs([])?, DIRECTORY)] {
-            tree::remove_empty(&parent, name)?;
+        if let Ok(Found::Directory(parent)) = tree::open(tree.root(), DIRECTORY) {
+            let _ = tree::remove_empty(&parent, id);
         }
+        let _ = tree::remove_empty(tree.root(), DIRECTORY);
     }
     kept
 }
@@ -154,6 +157,7 @@ pub(super) fn list(root: &File) -> Result<Vec<SetAside>> {
             directory: format!("{DIRECTORY}/{name}"),
             key: about.key,
             reason: about.reason,
+            deleted: about.deleted,
         });
     }
     found.sort_by(|a, b| a.directory.cmp(&b.directory));

@@ -82,6 +82,22 @@ impl Stage {
         sweep(&self.dir, stays).map_err(|error| failed("clear its staging directory", error))
     }
 
+    /// The names of the files that an earlier process left, but for those that are `needed`.
+    pub(super) fn left_names(&self, needed: &HashSet<&str>) -> Result<Vec<String>> {
+        let unreadable = |errno: Errno| broken("read its staging directory", errno);
+        let own = format!("{:x}-", self.session);
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.dir).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let mut store = [".", "..", LOCK].iter().chain(&SEGMENTS);
+            if !name.starts_with(&own) && !needed.contains(name) && store.all(|store| *store != name) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     /// A new file without a byte.
     pub(super) fn create(self: &Arc<Self>) -> Result<Staged> {
         let name = format!("{:x}-{}", self.session, self.next.fetch_add(1, Ordering::Relaxed));

@@ -207,7 +207,7 @@ impl Journal {
         }?;
         Ok(Unapplied {
             segment: written.segment.clone(),
-            offset: written.offsets.get(index).copied().unwrap_or_default(),
+            offset: written.offsets.get(index).copied().ok_or_else(unknown)?,
             broken: Arc::clone(&self.broken),
         })
     }

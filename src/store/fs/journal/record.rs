@@ -1,6 +1,6 @@
 //! How the journal writes down what an upload or a deletion changes.
 
-use std::{io::Read, time::SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{BoxError, Error, ErrorKind, Result},
     key::BlobKey,
-    store::fs::error::broken,
 };
 
 /// What one upload or deletion changes.
@@ -165,38 +164,24 @@ fn unwritable(error: impl Into<BoxError>) -> Error {
     Error::new(ErrorKind::Internal, "an upload cannot be written to the journal").with_source(error)
 }
 
-/// Reads what comes next in a segment that has `left` bytes from here on, and its epoch.
+/// Reads the record at `offset` of a segment, and returns its epoch and the offset behind it.
 ///
 /// `None` where there is nothing: behind the last record of its `epoch` (that of the first one, if it is not known), or
 /// where the length of a record was not written out.
-pub(super) fn read(segment: &mut impl Read, left: &mut u64, epoch: Option<u64>) -> Result<Option<(u64, Entry)>> {
-    let mut start = [0; PREFIX];
-    let Some(rest) = left.checked_sub(PREFIX as u64) else {
-        return Ok(None);
-    };
-    let unreadable = |error| broken("read its journal", error);
-    segment.read_exact(&mut start).map_err(unreadable)?;
-    let (found, numbers) = start.split_at(8);
+pub(super) fn read(segment: &[u8], offset: usize, epoch: Option<u64>) -> Option<(u64, Entry, usize)> {
+    let (start, rest) = segment.get(offset..)?.split_at_checked(PREFIX)?;
+    let (found, numbers) = start.split_at_checked(8)?;
     let found = found.first_chunk().copied().map_or(0, u64::from_le_bytes);
     // What is left of an earlier epoch may be the middle of a file, and have any bytes.
     if epoch.is_some_and(|epoch| epoch != found) {
-        return Ok(None);
+        return None;
     }
     let mut numbers = numbers.as_chunks().0.iter().copied().map(u32::from_le_bytes);
-    let mut number = || numbers.next().unwrap_or_default();
-    let (head_len, rest_len, checksum) = (number(), number(), number());
-    let len = u64::from(head_len) + u64::from(rest_len);
-    let (Some(rest), Ok(len)) = (rest.checked_sub(len), usize::try_from(len)) else {
-        return Ok(None);
-    };
-    if len == 0 {
-        return Ok(None);
-    }
-    *left = rest;
-    let mut body = vec![0; len];
-    segment.read_exact(&mut body).map_err(unreadable)?;
-    let mut body = Bytes::from(body);
-    let expected = sealed(found, head_len, rest_len, crc32fast::hash(&body));
+    let (head_len, rest_len, checksum) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    let len = usize::try_from(u64::from(head_len) + u64::from(rest_len)).ok()?;
+    let body = rest.get(..len).filter(|body| !body.is_empty())?;
+    let expected = sealed(found, head_len, rest_len, crc32fast::hash(body));
+    let mut body = Bytes::copy_from_slice(body);
     let entry = if checksum == expected {
         let head = body.split_to(usize::try_from(head_len).unwrap_or(len).min(len));
         entry(head, body)
@@ -205,7 +190,15 @@ pub(super) fn read(segment: &mut impl Read, left: &mut u64, epoch: Option<u64>) 
     } else {
         Entry::Damaged(body)
     };
-    Ok(Some((found, entry)))
+    Some((found, entry, offset + PREFIX + len))
+}
+
+/// Returns the offset of the first whole record of this `epoch` at `from` or behind it.
+pub(super) fn next(segment: &[u8], from: usize, epoch: u64) -> Option<usize> {
+    let mark = epoch.to_le_bytes();
+    let places = segment.get(from..)?.windows(mark.len()).enumerate();
+    let mut places = places.filter(|(_, window)| **window == mark).map(|(at, _)| from + at);
+    places.find(|at| read(segment, *at, Some(epoch)).is_some_and(|(_, entry, _)| !matches!(entry, Entry::Damaged(_))))
 }
 
 /// What a record with this `head` means.

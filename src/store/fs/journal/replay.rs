@@ -3,11 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
-    io::{self, BufReader},
+    io::{self, Read as _},
     os::unix::fs::FileExt as _,
     sync::Arc,
     time::SystemTime,
 };
+
+use bytes::Bytes;
 
 use super::record::{self, Content, Entry, Logged, Unknown};
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
         catalog,
         commit::{self, Old},
         error::{broken, failed},
+        fault::{self, Point},
         locks::Locks,
         name::KeyPath,
         read,
@@ -47,7 +50,7 @@ pub(in crate::store::fs) struct Unfinished {
 #[derive(Debug)]
 struct Found {
     epoch: u64,
-    entries: Vec<(u64, Entry)>,
+    entries: Vec<(usize, Entry)>,
 }
 
 /// Does again what the journal in the staging directory tells. Blocks.
@@ -70,13 +73,26 @@ pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Lock
     segments.sort_by_key(|found| found.epoch);
     let records = || {
         segments.iter().flat_map(|Found { epoch, entries }| {
-            let id = move |offset: &u64| format!("{epoch}-{offset}");
+            // Of equal length, so that a sorted list is in the order of time.
+            let id = move |offset: &usize| format!("{epoch:020}-{offset:010}");
             entries.iter().map(move |(offset, entry)| (id(offset), entry))
         })
     };
-    let needed = records().filter_map(|(_, entry)| entry.staged()).collect();
-    // It may be what fills the disk.
-    stage.sweep(&needed)?;
+    let needed: HashSet<&str> = records().filter_map(|(_, entry)| entry.staged()).collect();
+    let is_damaged = records().any(|(_, entry)| matches!(entry, Entry::Damaged(_)));
+    if is_damaged || unfinished.0.is_some() {
+        // A record that cannot be read may name any of the staged files.
+        if unfinished.0.is_none() {
+            for name in stage.left_names(&needed)? {
+                if let Err(error) = keep_staged(tree, stage, &name) {
+                    unfinished.add(None, error);
+                }
+            }
+        }
+    } else {
+        // It may be what fills the disk.
+        stage.sweep(&needed)?;
+    }
     let changes: Vec<&Logged> = records().filter_map(|(_, entry)| entry.change()).collect();
     let mut stamps: HashMap<&BlobKey, Vec<SystemTime>> = HashMap::new();
     for change in &changes {
@@ -194,6 +210,19 @@ fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, entry: &Entry, reason: &Error
     set_aside::keep(tree, stage, id, &remains)
 }
 
+/// Sets aside a staged file that no readable record names.
+fn keep_staged(tree: &Tree, stage: &Arc<Stage>, name: &str) -> Result<()> {
+    let remains = Remains {
+        key: "",
+        reason: &lost(),
+        modified: None,
+        content: &Content::Staged(name.to_owned()),
+        sidecar: None,
+        record: None,
+    };
+    set_aside::keep(tree, stage, &format!("staged-{name}"), &remains)
+}
+
 fn lost() -> Error {
     Error::new(
         ErrorKind::Damaged,
@@ -207,36 +236,36 @@ fn is_full(error: &Error) -> bool {
     source.is_some_and(|source| source.kind() == io::ErrorKind::StorageFull)
 }
 
-/// The epoch of a segment and what is in it, if there is anything, and how it ends.
-fn read_segment(file: &File) -> (Option<Found>, Result<()>) {
-    let len = match file.metadata() {
-        Ok(stat) => stat.len(),
-        Err(error) => return (None, Err(broken("read its journal", error))),
-    };
-    let mut left = len;
-    let mut reader = BufReader::with_capacity(256 << 10, file);
+/// Reads a segment: its epoch and its records, if it has any, and an error if not all of it could be read.
+fn read_segment(mut file: &File) -> (Option<Found>, Result<()>) {
+    let mut segment = Vec::new();
+    let end = fault::at(Point::ReadJournal).map_err(io::Error::from);
+    let end = end.and_then(|()| file.read_to_end(&mut segment).map(drop));
     let mut found: Option<Found> = None;
-    let end = loop {
-        let offset = len - left;
-        match record::read(&mut reader, &mut left, found.as_ref().map(|found| found.epoch)) {
-            Ok(Some((epoch, entry))) => {
-                let entries = Vec::new();
-                found
-                    .get_or_insert(Found { epoch, entries })
-                    .entries
-                    .push((offset, entry));
+    let mut offset = 0;
+    while offset < segment.len() {
+        let epoch = found.as_ref().map(|found| found.epoch);
+        let (epoch, entry, next) = match record::read(&segment, offset, epoch) {
+            Some((epoch, entry, next)) if !matches!(entry, Entry::Damaged(_)) => (epoch, entry, next),
+            damaged => {
+                // The length may be damaged too, so the next record is looked for byte by byte. If there is none, the
+                // last records were not wholly written when the machine went down, and so were not acknowledged.
+                let Some(epoch) = epoch.or(damaged.map(|(epoch, ..)| epoch)) else {
+                    break;
+                };
+                let Some(next) = record::next(&segment, offset + 1, epoch) else {
+                    break;
+                };
+                let lost = segment.get(offset..next).unwrap_or_default();
+                (epoch, Entry::Damaged(Bytes::copy_from_slice(lost)), next)
             }
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
-        }
-    };
-    // The last ones were not wholly written when the machine went down, and so were not acknowledged.
-    if let Some(Found { entries, .. }) = &mut found {
-        while let Some((_, Entry::Damaged(_))) = entries.last() {
-            entries.pop();
-        }
+        };
+        let entries = Vec::new();
+        let found = found.get_or_insert(Found { epoch, entries });
+        found.entries.push((offset, entry));
+        offset = next;
     }
-    (found, end)
+    (found, end.map_err(|error| broken("read its journal", error)))
 }
 
 /// Of each upload, whether its key is deleted later.

@@ -6,9 +6,13 @@ fn written(record: &Record) -> Vec<u8> {
     record.slices().concat()
 }
 
-fn read_all(mut segment: &[u8]) -> Vec<(u64, Logged)> {
-    let mut left = segment.len() as u64;
-    let entries = std::iter::from_fn(|| read(&mut segment, &mut left, Some(7)).unwrap());
+fn read_all(segment: &[u8]) -> Vec<(u64, Logged)> {
+    let mut offset = 0;
+    let entries = std::iter::from_fn(|| {
+        let (epoch, entry, next) = read(segment, offset, Some(7))?;
+        offset = next;
+        Some((epoch, entry))
+    });
     let changes = entries.filter_map(|(epoch, entry)| match entry {
         Entry::Change(logged) => Some((epoch, logged)),
         _ => None,
@@ -64,7 +68,7 @@ fn what_another_epoch_left_behind_is_not_looked_at() {
     let checksum = sealed(8, 7, 0, crc32fast::hash(forged));
     let tail = [&prefix(8, 7, 0, checksum)[..], forged].concat();
     assert_eq!(read_all(&[&*segment, &*tail].concat()).len(), 4);
-    let (_, entry) = read(&mut &*tail, &mut (tail.len() as u64), None).unwrap().unwrap();
+    let (_, entry, _) = read(&tail, 0, None).unwrap();
     assert!(matches!(entry, Entry::Unknown(_)), "{entry:?}");
 }
 
@@ -102,6 +106,21 @@ fn reads_what_is_behind_a_damaged_record() {
     assert_eq!(read_all(&segment).len(), 3);
     segment[last + PREFIX] ^= 1;
     assert_eq!(read_all(&segment).len(), 2);
+}
+
+#[test]
+fn finds_the_record_behind_a_damaged_length() {
+    let (segment, last) = segment();
+    for at in 8..16 {
+        for damage in [1, 0x80, 0xff] {
+            let mut segment = segment.clone();
+            segment[at] ^= damage;
+            let second = next(&segment, 1, 7).unwrap();
+            assert_eq!(read_all(&segment[second..]).len(), 3);
+            assert_eq!(next(&segment, last + 1, 7), None);
+            assert_eq!(next(&segment, 1, 8), None);
+        }
+    }
 }
 
 /// A record with a right checksum.
@@ -144,10 +163,7 @@ fn keeps_all_there_is_of_a_record_that_it_does_not_understand() {
         ),
     ] {
         let segment = sealed_record(&head, b"{}ID3");
-        let entry = read(&mut &*segment, &mut (segment.len() as u64), None)
-            .unwrap()
-            .unwrap()
-            .1;
+        let (_, entry, _) = read(&segment, 0, None).unwrap();
         let Entry::Unknown(unknown) = entry else {
             panic!("{entry:?}")
         };
