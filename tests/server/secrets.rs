@@ -81,7 +81,6 @@ fn requests(token: &str, shown: &str, plain: &str) -> Vec<(Vec<u16>, String)> {
         // Files beneath each other, and something in the way that the store did not make.
         put(201, &format!("{own}/A/f{shown}"), "", "ID3"),
         put(201, &format!("{own}/A/f{shown}/{shown}/x"), "", "ID3"),
-        put(201, &format!("{own}/A"), "", "ID3"),
         put(
             409,
             &format!("{own}/{BLOCKED}/{shown}.mp3?x={shown}"),

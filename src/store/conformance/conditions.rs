@@ -82,13 +82,10 @@ async fn one_wins<S: BlobStore>(store: &Arc<S>, samples: &[Sample], precondition
         held.push(Held::start(store, sample, precondition).await);
     }
     let tasks: Vec<_> = held.into_iter().map(Held::release).collect();
-    let mut winner = None;
+    let mut winners = Vec::new();
     for (task, sample) in tasks.into_iter().zip(samples) {
         match task.await.expect("`put` does not panic") {
-            Ok(done) => {
-                assert!(winner.replace(sample).is_none(), "{contract}: there are two");
-                assert_eq!(done, stored, "`put` says whether a file gave way");
-            }
+            Ok(done) => winners.push((sample, done)),
             Err(error) => assert_eq!(
                 error.kind(),
                 ErrorKind::PreconditionFailed,
@@ -96,7 +93,13 @@ async fn one_wins<S: BlobStore>(store: &Arc<S>, samples: &[Sample], precondition
             ),
         }
     }
-    let winner = winner.unwrap_or_else(|| panic!("{contract}: there is none"));
+    let [(winner, done)] = &*winners else {
+        panic!(
+            "{contract}: there are {}",
+            if winners.is_empty() { "none" } else { "two" }
+        )
+    };
+    assert_eq!(*done, stored, "`put` says whether a file gave way");
     winner.assert_under(store, &message(), contract).await;
 }
 
