@@ -67,7 +67,7 @@ impl BlobStore for MyStore {
         let metadata = upload.metadata;
         // Content and metadata become visible together. That a file is there already is no conflict: KAZOO repeats itself.
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        // A condition is checked in the step that stores the file, under one lock: two uploads may come at once.
+        // The condition is checked under the same lock that stores the file, because uploads run concurrently.
         let current = files.get(&upload.key).map(|file| &file.info);
         upload.precondition.check(current)?;
         let file = File {

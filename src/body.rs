@@ -53,7 +53,7 @@ impl Body {
         Self::new(Empty::new())
     }
 
-    /// A body that fails with `error` at once.
+    /// A body that fails immediately with `error`.
     pub(crate) fn failed(error: Error) -> Self {
         Self {
             failed: Some(error),

@@ -1,17 +1,18 @@
-//! [`ClientAddr`]: the address whose requests are counted together.
+//! [`ClientAddr`]: the address by which concurrent requests are counted.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Request extension: the address of the client, by which [`LimitConcurrency`](crate::LimitConcurrency) counts requests.
+/// Request extension: the address of the client, by which [`LimitConcurrency`](crate::LimitConcurrency) counts
+/// requests.
 ///
-/// Whoever accepts connections puts it there. [`AccessRules`](crate::AccessRules) replaces it with the address that a
-/// trusted proxy forwards.
+/// The code that accepts connections inserts it. [`AccessRules`](crate::AccessRules) replaces it with the address that
+/// a trusted proxy forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddr(pub IpAddr);
 
 impl ClientAddr {
-    /// What is counted as one client: an address of version 4, or a /64 of version 6, which is the smallest network that
-    /// is handed out.
+    /// Returns the address that counts as one client: an IPv4 address, or an IPv6 /64, the smallest network that
+    /// providers assign.
     ///
     /// ```
     /// use kazoo_storage::ClientAddr;

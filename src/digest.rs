@@ -1,4 +1,4 @@
-//! [`Digest`], the digest a file is stored with, and the [`Algorithm`]s that a client may verify an upload by.
+//! [`Digest`], the digest stored with a file, and the [`Algorithm`]s by which a client can have an upload verified.
 
 use std::fmt;
 
@@ -81,7 +81,7 @@ impl Digester {
     }
 }
 
-/// An algorithm in a header that declares a digest of the body.
+/// A digest algorithm that a request header may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Algorithm {
     Md5,
@@ -92,7 +92,7 @@ pub(crate) enum Algorithm {
 impl Algorithm {
     const ALL: [Self; 3] = [Self::Md5, Self::Sha256, Self::Sha512];
 
-    /// The algorithm with this name in the registries of RFC 3230 and RFC 9530, in any case.
+    /// Returns the algorithm with this name in the registries of RFC 3230 and RFC 9530, case-insensitively.
     pub(crate) fn named(name: &[u8]) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|algorithm| algorithm.as_str().as_bytes().eq_ignore_ascii_case(name))
@@ -106,7 +106,7 @@ impl Algorithm {
         }
     }
 
-    /// The digest that `encoded` is the base64 of; none if it cannot be one of this algorithm.
+    /// Decodes `encoded`, the base64 of a digest; returns `None` if it cannot be one of this algorithm.
     pub(crate) fn decode(self, encoded: &[u8]) -> Option<Vec<u8>> {
         let len = match self {
             Self::Md5 => 16,
@@ -123,7 +123,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// Computes the digest of content that comes in pieces, by one [`Algorithm`].
+/// Computes the digest of content in chunks, with one [`Algorithm`].
 pub(crate) enum Hasher {
     Md5(Md5),
     Sha256(Sha256),

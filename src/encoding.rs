@@ -1,4 +1,4 @@
-//! The encodings that a body or a part declares: [`TransferEncoding`], and those that are refused.
+//! Encodings of a body or a part: [`TransferEncoding`], and the rejection of unsupported ones.
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -8,14 +8,14 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransferEncoding {
-    /// `7bit`, `8bit` or `binary`: the content is as it stands.
+    /// `7bit`, `8bit` or `binary`: the content is not encoded.
     Identity,
-    /// `base64`, which may be broken into lines.
+    /// `base64`, possibly with line breaks.
     Base64,
 }
 
 impl TransferEncoding {
-    /// Reads the value of a `content-transfer-encoding` header; any other encoding is
+    /// Parses the value of a `content-transfer-encoding` header; any other encoding is
     /// [`ErrorKind::UnsupportedEncoding`].
     pub fn parse(value: &HeaderValue) -> Result<Self> {
         let is = |name: &str| value.as_bytes().trim_ascii().eq_ignore_ascii_case(name.as_bytes());
@@ -35,8 +35,8 @@ impl TransferEncoding {
 pub(crate) struct ContentEncoding;
 
 impl ContentEncoding {
-    /// Refuses an upload whose bytes a fetch would not give back: `content-encoding` is not stored, and no fetch of
-    /// KAZOO's undoes one.
+    /// Rejects an upload whose bytes a fetch would not return: `content-encoding` is not stored, and KAZOO's fetches do
+    /// not decode one.
     pub(crate) fn refuse_any(headers: &HeaderMap) -> Result<()> {
         headers
             .get_all(header::CONTENT_ENCODING)
@@ -44,7 +44,7 @@ impl ContentEncoding {
             .try_for_each(Self::refuse)
     }
 
-    /// The same for one header value.
+    /// Rejects a single header value in the same way.
     pub(crate) fn refuse(value: &HeaderValue) -> Result<()> {
         let is_identity = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
         if value

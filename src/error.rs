@@ -51,9 +51,9 @@ pub enum ErrorKind {
     InvalidBase64,
     /// The credentials probe carries another text than its name implies.
     InvalidProbe,
-    /// A header with a digest of the body is malformed, or has no algorithm that is known.
+    /// A header with a digest of the body is malformed, or names no known algorithm.
     InvalidDigest,
-    /// The body does not have the digest that its headers say.
+    /// The body does not match the digest in its headers.
     DigestMismatch,
     /// The body ended early or its framing is broken.
     IncompleteBody,
@@ -73,7 +73,7 @@ pub enum ErrorKind {
     PreconditionFailed,
     /// The body, or one of its parts, is over its limit.
     TooLarge,
-    /// The body or a part of it has an encoding that is not undone.
+    /// The body, or a part of it, has an unsupported encoding.
     UnsupportedEncoding,
     /// No byte of the requested range exists.
     RangeNotSatisfiable,

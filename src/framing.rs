@@ -1,4 +1,5 @@
-//! The end of a request's body: the requests that leave it open, and a guard where a server does not report it.
+//! The end of a request body: detects requests whose end is ambiguous, and guards bodies whose end the server does not
+//! report.
 
 use std::{
     pin::Pin,
@@ -14,20 +15,21 @@ use crate::{
     error::{BoxError, Error, ErrorKind, Result},
 };
 
-/// Marks a request whose body has its guard already.
+/// Marks a request whose body is already guarded.
 ///
-/// A layer further in sees a body that a layer further out made, whose length is no longer the declared one.
+/// An outer layer may have replaced the body that an inner layer sees, and its length may differ from the declared one.
 #[derive(Clone, Copy, Debug)]
 struct Guarded;
 
-/// Takes the body of the request with this `head`, and makes sure that its end can be trusted.
+/// Takes the body of the request with this `head` and ensures that its end is trustworthy.
 ///
-/// Every service that reads a body calls this first. The body that comes out ends cleanly only if all of it has arrived:
+/// Every service that reads a body calls this first. The returned body ends cleanly only if it has arrived completely:
 ///
 /// - over HTTP/1.1, hyper ends a body with an error unless it has seen the declared length or the last chunk;
-/// - over HTTP/1.0, an upload without `content-length` is refused;
-/// - over HTTP/2 and later, hyper ends a body that the client resets with `NO_ERROR` as if it were complete. Here the end
-///   counts if the declared length has arrived, or if [`is_end_stream`](HttpBody::is_end_stream) confirms it.
+/// - over HTTP/1.0, an upload without `content-length` is rejected;
+/// - over HTTP/2 and later, hyper ends a body that the client resets with `NO_ERROR` as if it were complete. The guard
+///   accepts the end only if the declared length has arrived, or if [`is_end_stream`](HttpBody::is_end_stream) confirms
+///   it.
 pub(crate) fn guard<B>(head: &mut Parts, body: B) -> Body
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
@@ -50,9 +52,9 @@ where
     })
 }
 
-/// The reason why the end of this request's body is ambiguous, if it is.
+/// Returns the reason why the end of this request's body is ambiguous, if it is.
 ///
-/// A proxy in front may see the end elsewhere. HTTP/2 frames bodies by itself.
+/// A proxy in front may see a different end. HTTP/2 frames bodies itself.
 pub(crate) fn ambiguity(head: &Parts) -> Option<&'static str> {
     if head.version > Version::HTTP_11 {
         None
@@ -65,29 +67,30 @@ pub(crate) fn ambiguity(head: &Parts) -> Option<&'static str> {
     }
 }
 
-/// Whether this is an upload whose body cannot be told from none.
+/// Returns `true` for an upload whose body is indistinguishable from an empty one.
 ///
-/// A version 1.0 client that leaves `content-length` out ends the body by closing the connection; the server sees an
-/// empty body, and would acknowledge an empty file.
+/// An HTTP/1.0 client that omits `content-length` ends the body by closing the connection. The server sees an empty
+/// body, and would acknowledge an empty file.
 fn lacks_length(head: &Parts) -> bool {
     head.version < Version::HTTP_11
         && matches!(head.method, Method::PUT | Method::POST)
         && !head.headers.contains_key(header::CONTENT_LENGTH)
 }
 
-/// Whether no encoding is left in the body that a server has taken the chunks off.
+/// Returns `true` if no encoding remains once the server has decoded the chunks.
 ///
-/// hyper looks at the last encoding alone: of `gzip, chunked` and `chunked, chunked` it leaves one to be stored.
+/// hyper checks only the last encoding: with `gzip, chunked` and `chunked, chunked`, the body keeps one that would be
+/// stored.
 fn is_at_most_chunked(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let chunked = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
     encodings.next().is_none_or(chunked) && encodings.next().is_none()
 }
 
-/// A body over HTTP/2 or later, which ends cleanly only if its end is confirmed.
+/// A body over HTTP/2 or later that ends cleanly only if its end is confirmed.
 struct Confirmed {
     body: Body,
-    /// The bytes of the declared length that have not arrived yet.
+    /// The number of bytes of the declared length that have not arrived yet.
     left: Option<u64>,
 }
 

@@ -64,10 +64,10 @@ impl Grant {
         self
     }
 
-    /// Marks the grant as one that the request got by its source address alone.
+    /// Marks the grant as based on the source address alone.
     ///
-    /// An [`Authorizer`](crate::Authorizer) sets the mark if the request carries no credential that a cache between client
-    /// and server takes into account, so that the cache must not give the answer to another client.
+    /// An [`Authorizer`](crate::Authorizer) sets the mark if the request carries no credential that a cache between
+    /// client and server takes into account, so that the cache does not serve the response to another client.
     #[must_use]
     pub fn for_address(mut self) -> Self {
         self.by_address = true;
@@ -76,8 +76,8 @@ impl Grant {
 
     /// Returns `true` if the request was authorized by its source address alone.
     ///
-    /// [`AccessRules`](crate::AccessRules) set the mark if they have networks and no credentials. Another client may send
-    /// the same request and be refused, so its answer must not be served from a shared cache.
+    /// [`AccessRules`](crate::AccessRules) set the mark if they have networks and no credentials. Another client may
+    /// send the same request and be refused, so a shared cache must not serve the response.
     #[must_use]
     pub fn by_address(&self) -> bool {
         self.by_address

@@ -51,10 +51,10 @@ impl BlobKey {
     /// More than a file name holds: a `field_list` can make a whole JSON object a segment.
     pub const MAX_SEGMENT_LEN: usize = 1024;
 
-    /// The most bytes a key has: its decoded segments, joined with slashes.
+    /// The maximum length of a key in bytes: its decoded segments, joined with slashes.
     ///
-    /// Half of what a path may have on most systems, so that a file with the longest key can still be copied, backed up
-    /// and removed with the usual tools.
+    /// Half the maximum length of a path on most systems, so that the usual tools can copy, back up and remove a file
+    /// with the longest key.
     pub const MAX_LEN: usize = 2048;
 
     /// The key of a percent-encoded path: split at `/`, empty segments dropped, each of the rest decoded once.
@@ -91,7 +91,7 @@ impl BlobKey {
         })
     }
 
-    /// Whether it holds no other segments than its own.
+    /// Returns `true` if the key's allocation contains only its own segments.
     #[cfg(all(test, feature = "fs"))]
     pub(crate) fn shares_nothing(&self) -> bool {
         self.shared.len() == self.len
@@ -109,10 +109,10 @@ impl BlobKey {
         }
     }
 
-    /// A copy that shares nothing with the request it came from.
+    /// Returns a copy that shares nothing with the request it came from.
     ///
-    /// A key that was found in a fetch shares its segments with the whole target of the request. Keep a detached copy
-    /// wherever a key outlives its request, so that it takes no more memory than its own segments.
+    /// A key found in a fetch shares its segments with the whole target of the request. Keep a detached copy where a
+    /// key outlives its request, so that it takes no more memory than its own segments.
     #[must_use]
     pub fn detached(&self) -> Self {
         Self {
@@ -165,7 +165,7 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidKey, message)
 }
 
-/// Splits `path` and then decodes each segment; together they are at most as long as `keys` keys.
+/// Splits `path`, then decodes each segment; the segments together are at most as long as `keys` keys.
 fn decode(path: &str, keys: usize) -> Result<Vec<Box<str>>> {
     let mut checked = Checked::new(keys);
     for encoded in path.split('/').filter(|segment| !segment.is_empty()) {
@@ -179,12 +179,12 @@ fn decode(path: &str, keys: usize) -> Result<Vec<Box<str>>> {
     Ok(checked.segments)
 }
 
-/// Segments that hold the rules.
+/// Segments that satisfy the rules.
 struct Checked {
     segments: Vec<Box<str>>,
-    /// How many bytes they have, joined with slashes, and a slash behind the last one.
+    /// Their length in bytes, with a slash after each.
     len: usize,
-    /// How many keys they may make.
+    /// The number of keys they may form.
     keys: usize,
 }
 
@@ -197,7 +197,7 @@ impl Checked {
         }
     }
 
-    /// Appends `segment` if it holds the rules.
+    /// Appends `segment` if it satisfies the rules.
     fn push(&mut self, segment: &str) -> Result<()> {
         let position = self.segments.len() + 1;
         if position > self.keys * BlobKey::MAX_SEGMENTS {

@@ -53,9 +53,9 @@ impl Metadata {
         &self.0
     }
 
-    /// The object's fields, as a tree.
+    /// Parses the object's fields into a tree.
     ///
-    /// A tree of many small values takes a hundred times the memory of its text. [`field`](Self::field) builds one value.
+    /// A tree of many small values takes 100 times the memory of its text. [`field`](Self::field) parses one value.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
         // The text was found to be an object when it was taken; an object nested too deep to build is empty.
@@ -72,7 +72,7 @@ impl Metadata {
         serde_json::from_str(own.or(nested)?).ok()
     }
 
-    /// The value of `name`, as [`field`](Self::field) finds it, if it is a text.
+    /// Returns the value of `name`, as [`field`](Self::field) finds it, if it is a string.
     #[cfg(feature = "metrics")]
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         let ([own], [nested]) = self.raw([name]);
@@ -82,7 +82,7 @@ impl Metadata {
         }
     }
 
-    /// The first of `names` whose value is a text or a number: of the nested `metadata` object, or else of the object itself.
+    /// Returns the first of `names` with a string or number: in the nested `metadata` object, or else in this one.
     pub(crate) fn first_scalar(&self, names: &[impl AsRef<str>]) -> Option<String> {
         let mut own = vec![None; names.len()];
         let mut nested = own.clone();
@@ -95,19 +95,19 @@ impl Metadata {
         })
     }
 
-    /// The texts of the values of `names`: of the object itself, and of its nested `metadata` object.
+    /// Returns the raw values of `names` in the object itself and in its nested `metadata` object.
     fn raw<const N: usize>(&self, names: [&str; N]) -> ([Option<&str>; N], [Option<&str>; N]) {
         let mut found = ([None; N], [None; N]);
         self.find(&names, &mut found.0, &mut found.1);
         found
     }
 
-    /// Walks over the text without building a value: a tree of it could take a hundred times its memory.
+    /// Scans the text without building a tree, which could take a hundred times its memory.
     fn find<'a>(&'a self, names: &[impl AsRef<str>], own: &mut [Option<&'a str>], nested: &mut [Option<&'a str>]) {
         let mut metadata = None;
         let take = |found: &mut [Option<&'a str>], name: &str, value: &'a str| {
             let at = names.iter().position(|wanted| wanted.as_ref() == name);
-            // As in a tree, the last of several fields of one name counts.
+            // If a name occurs several times, the last value wins, as in a tree.
             if let Some(slot) = at.and_then(|at| found.get_mut(at)) {
                 *slot = Some(value);
             }
@@ -124,7 +124,7 @@ impl Metadata {
     }
 }
 
-/// The value that `raw` stands for, unless it is an object or an array.
+/// Parses the value in `raw` if it is a string or a number.
 fn scalar(raw: &str) -> Option<Value> {
     match raw.as_bytes().first()? {
         b'"' => serde_json::from_str(raw).ok().map(Value::String),
@@ -133,7 +133,7 @@ fn scalar(raw: &str) -> Option<Value> {
     }
 }
 
-/// Calls `visit` with the name and the text of the value of each field of the object in `json`.
+/// Calls `visit` with the name and the raw value of each field of the object in `json`.
 fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
     struct Fields<F>(F);
 
@@ -152,7 +152,7 @@ fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
         }
     }
 
-    // The text was found to be JSON when it was taken.
+    // The text was validated as JSON on construction.
     let _ = serde_json::Deserializer::from_slice(json).deserialize_map(Fields(visit));
 }
 
@@ -168,9 +168,9 @@ impl fmt::Debug for Metadata {
 
 /// Request extension: the body is the media part of what came as a multipart body.
 ///
-/// KAZOO's `base64_encode_data` encodes that part and nothing else, and does not say so.
-/// [`DecodeBase64`](crate::DecodeBase64) looks for base64 only where it finds this mark, and goes by the part's
-/// `content-transfer-encoding` if there was one.
+/// KAZOO's `base64_encode_data` encodes only that part, and does not declare it.
+/// [`DecodeBase64`](crate::DecodeBase64) detects base64 only in bodies with this mark, and honours the part's
+/// `content-transfer-encoding`, if any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MediaPart {

@@ -1,4 +1,4 @@
-//! [`Progress`]: how fast the body of a request arrives.
+//! [`Progress`]: measures how fast the body of a request arrives.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,36 +8,37 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Request extension: what the layer that reads the body tells the layer that limits how many requests are in progress.
+/// Request extension through which the layer that reads the body reports its progress to the layer that limits
+/// concurrency.
 ///
-/// Only the time in which somebody waits for the body counts. A clone is the same one.
+/// Only time spent waiting for the body counts. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     bytes: u64,
-    /// The time of all waits that are over.
+    /// The total time of all completed waits.
     waited: Duration,
-    /// When the present wait began.
+    /// The start of the current wait.
     since: Option<Instant>,
     waker: Option<Waker>,
     ended: bool,
 }
 
-/// A wait for a body.
+/// A wait for the body.
 pub(crate) struct Wait {
     pub(crate) since: Instant,
-    /// The bytes that arrived before it.
+    /// The bytes that arrived before this wait.
     pub(crate) bytes: u64,
-    /// The time of all waits before it.
+    /// The total time of all waits before this one.
     pub(crate) waited: Duration,
-    /// [`Progress::end`] was called.
+    /// `true` once [`Progress::end`] was called.
     pub(crate) ended: bool,
 }
 
 impl Progress {
-    /// Begins a wait or continues it. [`end`](Self::end) wakes the task.
+    /// Starts or continues a wait. [`end`](Self::end) wakes the task.
     pub(crate) fn wait(&self, cx: &Context<'_>) -> Wait {
         let mut state = self.lock();
         let since = *state.since.get_or_insert_with(Instant::now);
@@ -53,7 +54,7 @@ impl Progress {
         }
     }
 
-    /// Adds `bytes` that arrived, and returns how long they were waited for.
+    /// Records that `bytes` arrived, and returns how long the wait for them took.
     pub(crate) fn arrived(&self, bytes: u64) -> Duration {
         let mut state = self.lock();
         let waited = state.since.take().map_or(Duration::ZERO, |since| since.elapsed());
@@ -62,7 +63,8 @@ impl Progress {
         waited
     }
 
-    /// The bytes per 1000 seconds of a body that is waited for now, if that took at least `least` so far.
+    /// Returns the rate of a body that is currently waited for, in bytes per 1000 seconds, once the waits took at least
+    /// `least`.
     pub(crate) fn rate(&self, least: Duration) -> Option<u64> {
         let state = self.lock();
         let waited = state.waited + state.since?.elapsed();
@@ -73,7 +75,7 @@ impl Progress {
         Some(state.bytes.saturating_mul(1_000_000) / millis)
     }
 
-    /// Ends the body where it is waited for: its reader gets an error.
+    /// Ends a body that is waited for: its reader gets an error.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;

@@ -1,4 +1,4 @@
-//! [`RetryWindow`]: how long a failing key is answered with `Retry-After`.
+//! [`RetryWindow`]: limits how long a failing key is answered with `Retry-After`.
 
 use std::{
     collections::hash_map::RandomState,
@@ -10,22 +10,22 @@ use std::{
 
 use crate::{error::Error, key::BlobKey};
 
-/// The number of groups that keys are hashed into, and of keys that each group remembers.
+/// The number of groups that keys are hashed into, and the number of keys per group.
 ///
-/// A key takes some 40 bytes, whatever its length: a full table takes 1 MiB.
+/// A key takes about 40 bytes, regardless of its length; a full table takes 1 MiB.
 const GROUPS: usize = 2048;
 const KEYS_PER_GROUP: usize = 8;
 
-/// A key that was not requested for this long is no longer retried: KAZOO repeats a request within 99 seconds.
+/// A key without requests for this long is no longer retried: KAZOO repeats a request within 99 seconds.
 const QUIET: Duration = Duration::from_secs(10 * 60);
 
-/// Remembers since when keys have been failing, and bounds how long each is answered with `Retry-After`.
+/// Tracks since when keys have been failing, and limits how long each is answered with `Retry-After`.
 ///
 /// KAZOO's client repeats a request that is answered with `Retry-After` without limit, and its caller waits with it.
 ///
-/// The table has a fixed size. Keys that find no slot in it share one window: they are answered with `Retry-After` until
-/// it ends, then without, until the shared window was unused for ten minutes. A flood of failing keys can therefore make
-/// other keys give up early, but never retry forever.
+/// The table has a fixed size. Keys without a slot share one window: they are answered with `Retry-After` until it
+/// ends, and then without, until the shared window has been unused for ten minutes. A flood of failing keys can
+/// therefore make other keys give up early, but never makes them retry forever.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,17 +43,17 @@ const QUIET: Duration = Duration::from_secs(10 * 60);
 /// ```
 pub struct RetryWindow {
     length: Duration,
-    /// Keyed at random, so that no client can choose keys that share a group or a hash.
+    /// Randomly keyed, so that no client can choose keys that share a group or a hash.
     hasher: RandomState,
     /// Empty until the first failure.
     groups: OnceLock<Box<[Mutex<Group>]>>,
 }
 
-/// The keys of one group, by their hashes.
+/// The keys of one group, identified by hash.
 #[derive(Default)]
 struct Group {
     keys: Vec<(u64, Failing)>,
-    /// The window that all keys without a slot share.
+    /// The window shared by all keys without a slot.
     others: Option<Failing>,
 }
 
@@ -69,9 +69,9 @@ impl Failing {
         Self { first: now, last: now }
     }
 
-    /// Adds a failure, and returns whether it is answered with `Retry-After`.
+    /// Records a failure. Returns `true` if it is answered with `Retry-After`.
     ///
-    /// The series starts anew after `quiet` without a failure.
+    /// A new series starts after `quiet` without a failure.
     fn again(&mut self, now: Instant, length: Duration, quiet: Duration) -> bool {
         if self.is_quiet(now, quiet) {
             *self = Self::since(now);
@@ -87,7 +87,7 @@ impl Failing {
 }
 
 impl Group {
-    /// Adds a failure of the key with this `hash`, and returns whether it is answered with `Retry-After`.
+    /// Records a failure of the key with this `hash`. Returns `true` if it is answered with `Retry-After`.
     fn failed(&mut self, hash: u64, now: Instant, length: Duration) -> bool {
         if let Some((_, failing)) = self.keys.iter_mut().find(|(known, _)| *known == hash) {
             return failing.again(now, length, length.max(QUIET));
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(asked, 59, "until the shared window ends, and never after that");
         assert!(answers[..asked].iter().all(|retried| *retried));
 
-        // Once the flood is over, its slots are free.
+        // The slots are free again after the flood.
         let later = minute * 180 + QUIET + minute;
         assert!(retries("late".to_owned(), later));
         assert!(retries("late".to_owned(), later + Duration::from_secs(59 * 60)));

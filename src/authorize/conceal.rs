@@ -6,30 +6,30 @@ use base64::{
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 
-/// The text that takes the place of a secret.
+/// The replacement for a secret.
 pub(super) const CONCEALED: &str = "***";
 
-/// A secret of fewer bytes is concealed only where it stands as a word: it is part of other words by chance.
+/// A shorter secret, in bytes, is concealed only as a whole word: it occurs within other words by chance.
 const UNMISTAKABLE: usize = 8;
 
-/// Finds secrets in texts, however they are written there.
+/// Finds secrets in text, regardless of how they are escaped.
 ///
-/// Text and secrets are compared in a canonical form, without percent-encoding, whatever its depth and case, and without the
-/// escapes of JSON strings and of Rust's `Debug`. All secrets are searched for in one pass.
+/// Text and secrets are compared in a canonical form: without percent-encoding, of any depth and case, and without
+/// the escapes of JSON strings and of Rust's `Debug`. One pass searches for all secrets.
 #[derive(Clone, Default)]
 pub(super) struct Concealer(Option<Arc<Patterns>>);
 
 struct Patterns {
     automaton: AhoCorasick,
-    /// By the number of the pattern.
+    /// Indexed by pattern.
     kinds: Vec<Kind>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Few letters.
+    /// Shorter than `UNMISTAKABLE`.
     Short,
-    /// Letters of which the program's own words may consist.
+    /// Made of the letters that the program's own words consist of.
     Words,
     Unmistakable,
 }
@@ -54,17 +54,17 @@ impl Concealer {
             .match_kind(MatchKind::Standard)
             .build(&patterns);
         let kinds = patterns.iter().map(|pattern| Kind::of(pattern)).collect();
-        // Building fails only for more patterns than fit into memory.
+        // Fails only if the patterns do not fit into memory.
         Self(automaton.ok().map(|automaton| Arc::new(Patterns { automaton, kinds })))
     }
 
-    /// `text`, a name or another value that came with a request, without secrets; none if there are none in it.
+    /// Conceals the secrets in `text`, a name or another value from a request; returns `None` if it contains none.
     pub(super) fn value(&self, text: &[u8]) -> Option<Vec<u8>> {
         self.replaced(text, |_| true)
     }
 
-    /// `text`, which has words of the program's own in it, without the secrets that cannot be mistaken for those; none if
-    /// there are none in it.
+    /// Conceals the secrets in `text`, which also contains the program's own words, except for those that could be such
+    /// words; returns `None` if there is nothing to conceal.
     pub(super) fn record(&self, text: &[u8]) -> Option<Vec<u8>> {
         self.replaced(text, |kind| kind == Kind::Unmistakable)
     }
@@ -113,7 +113,7 @@ impl fmt::Debug for Concealer {
     }
 }
 
-/// A text as it is read, with the place of each byte in the text as it is written.
+/// A decoded text, with the position of each byte in the original.
 struct Canonical {
     bytes: Vec<u8>,
     places: Vec<Range<usize>>,
@@ -125,7 +125,7 @@ impl Canonical {
         self.places.push(place);
     }
 
-    /// The place of these bytes.
+    /// Returns the position of these bytes in the original text.
     fn place(&self, range: Range<usize>) -> Option<Range<usize>> {
         let (first, last) = (
             self.places.get(range.start)?,
@@ -134,7 +134,7 @@ impl Canonical {
         Some(first.start..last.end)
     }
 
-    /// Whether neither end of these bytes is inside of a word.
+    /// Returns `true` if these bytes begin and end at word boundaries.
     fn is_word(&self, range: Range<usize>) -> bool {
         let is_letter = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
         let before = range.start.checked_sub(1).and_then(|before| self.bytes.get(before));
@@ -147,7 +147,7 @@ fn canonical(text: &[u8]) -> Canonical {
         bytes: Vec::with_capacity(text.len()),
         places: Vec::with_capacity(text.len()),
     };
-    // Where what is read next begins, with the backslashes in front of it.
+    // The start of the next escape, including the backslashes in front of it.
     let mut start = 0;
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
@@ -165,9 +165,9 @@ fn canonical(text: &[u8]) -> Canonical {
         };
         at += len;
         match letter {
-            // How many there are depends on how often the text was escaped.
+            // Their number depends on how often the text was escaped.
             Letter::Byte(b'\\') => continue,
-            // A space, where a form is encoded.
+            // A space in form encoding.
             Letter::Byte(b'+') => read.push(b' ', start..at),
             Letter::Byte(byte) => read.push(byte, start..at),
             Letter::Char(letter) => {
@@ -186,7 +186,7 @@ enum Letter {
     Char(char),
 }
 
-/// The byte that is percent-encoded at the beginning of `text`, behind the `%`, once or several times, and its length.
+/// Decodes the byte after a `%`, percent-encoded once or several times; returns its encoded length and its value.
 fn percent(text: &[u8]) -> Option<(usize, u8)> {
     let escape = |at: usize| {
         let digits = text.get(at..at + 2)?;
@@ -203,7 +203,7 @@ fn percent(text: &[u8]) -> Option<(usize, u8)> {
     Some((at + 2, byte))
 }
 
-/// The character in `text`, behind `\u`: four digits in JSON, any number in braces in Rust.
+/// Decodes the character in `text` after `\u`: four digits in JSON, any number in braces in Rust.
 fn unicode(text: &[u8]) -> Option<(usize, char)> {
     let (len, digits) = match text {
         [b'{', rest @ ..] => {
@@ -246,14 +246,14 @@ mod tests {
             (long, "s3cr%25t%2F%22%C3%A9%2B%5Cx", "***"),
             ("a secret one", "a+secret%20one", "***"),
             ("abcdefgh-1", "abcdefgh-abcdefgh-1", "abcdefgh-***"),
-            // A short one only as a word.
+            // A short secret is concealed only as a whole word.
             ("hush", "/hush/%68ush.mp3 hush", "/***/***.mp3 ***"),
             ("hush", "hushed thush hush_x", "hushed thush hush_x"),
             ("%", "a%25b %25 % 50%", "a%25b *** *** 50%"),
         ] {
             assert_eq!(value(&[secret], text), shown, "{secret} in {text}");
         }
-        // Secrets that overlap leave nothing between them.
+        // Overlapping secrets are concealed as one.
         assert_eq!(value(&["0123-abcd", "abcd-4567", "3-ab"], "x0123-abcd-4567x"), "x***x");
     }
 

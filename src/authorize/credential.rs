@@ -5,7 +5,7 @@ use crate::grant::Grant;
 
 /// What a request shows to be let in, and what that is good for.
 ///
-/// A user, password or token of more than 1024 bytes authorizes nothing. `Debug` shows what it is good for only.
+/// A user, password or token of more than 1024 bytes authorizes nothing. `Debug` shows only what it grants.
 #[derive(Clone)]
 pub struct Credential {
     pub(super) kind: Kind,
@@ -51,7 +51,7 @@ impl Credential {
         self
     }
 
-    /// The reason why it cannot be used, if there is one.
+    /// Returns the reason why the credential cannot be used, if any.
     pub(super) fn fault(&self) -> Option<&'static str> {
         let secrets = match &self.kind {
             Kind::Password { user, password } => [user, password],

@@ -11,18 +11,18 @@ use super::{
 };
 use crate::grant::Grant;
 
-/// The credentials of access rules, found by the text that a request shows.
+/// The credentials of access rules, indexed by the text that a request presents.
 ///
-/// `Debug` shows what they grant.
+/// `Debug` shows only their grants.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Credentials {
     all: Vec<Credential>,
-    /// By user and password with the colon between them, as every request shows them.
+    /// Indexed by user and password, joined by a colon, as every request sends them.
     userinfo: Lookup,
-    /// By user and password as KAZOO mangles them on a fetch.
+    /// Indexed by user and password as KAZOO mangles them on a fetch.
     mangled: Lookup,
     tokens: Lookup,
-    /// Made when it is first needed.
+    /// Built on first use.
     concealer: OnceLock<Concealer>,
 }
 
@@ -46,7 +46,7 @@ impl Credentials {
         self.concealer.take();
     }
 
-    /// Conceals every secret, and in base64 every text by which a credential is found.
+    /// Returns the concealer for every secret and for the base64 of every text that identifies a credential.
     pub(super) fn concealer(&self) -> &Concealer {
         self.concealer.get_or_init(|| {
             let secrets = self.all.iter().flat_map(|credential| match &credential.kind {
@@ -69,12 +69,12 @@ impl Credentials {
         !self.tokens.is_empty()
     }
 
-    /// The grant of the user and password in the `authorization` header.
+    /// Returns the grant of the user and password in the `authorization` header.
     pub(super) fn by_header(&self, headers: &HeaderMap, fetch: bool) -> Option<&Grant> {
         self.by_userinfo(&userinfo(headers)?, fetch)
     }
 
-    /// KAZOO's client sends the userinfo as it stands in the URL, percent-encoded or not.
+    /// KAZOO's client sends the userinfo exactly as it appears in the URL, percent-encoded or not.
     fn by_userinfo(&self, text: &[u8], fetch: bool) -> Option<&Grant> {
         if !text.contains(&b':') {
             return None;
@@ -87,7 +87,7 @@ impl Credentials {
         self.grant(found.max().flatten())
     }
 
-    /// The grant of the token that is percent-encoded in `text`, a segment of a path or the value of a parameter.
+    /// Returns the grant of the percent-encoded token in `text`, a path segment or a parameter value.
     pub(super) fn by_token(&self, text: &str) -> Option<&Grant> {
         self.grant(self.tokens.find(&decoded(text.as_bytes())?))
     }
@@ -97,15 +97,15 @@ impl Credentials {
     }
 }
 
-/// `password` without the zeros at its beginning, which KAZOO's client drops in front of another digit.
+/// Returns `password` without its leading zeros, which KAZOO's client drops in front of another digit.
 pub(super) fn shortened(password: &str) -> Option<&str> {
     let shortened = password.trim_start_matches('0');
     let digit = shortened.starts_with(|first: char| first.is_ascii_digit());
     (digit && shortened != password).then_some(shortened)
 }
 
-/// User, colon and password of the `authorization` header. A request with two of them shows none: a proxy in front may
-/// have looked at the other.
+/// Returns the user, colon and password of the `authorization` header. A request with two such headers has no
+/// credential: a proxy in front may have checked the other one.
 fn userinfo(headers: &HeaderMap) -> Option<Vec<u8>> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -113,7 +113,7 @@ fn userinfo(headers: &HeaderMap) -> Option<Vec<u8>> {
     };
     let (scheme, encoded) = value.as_bytes().split_at_checked("basic ".len())?;
     let encoded = encoded.trim_ascii();
-    // In the URL each byte may be percent-encoded.
+    // Each byte may be percent-encoded in the URL.
     if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > 3 * MAX_SHOWN / 3 * 4 + 4 {
         return None;
     }
@@ -144,7 +144,7 @@ mod tests {
             .collect()
     }
 
-    /// WIRE 4: what KAZOO makes of `user:PASSWORD` on a fetch.
+    /// WIRE 4: KAZOO's spellings of `user:PASSWORD` on a fetch.
     #[test]
     fn knows_a_password_in_the_spellings_of_a_fetch() {
         for (password, stored, fetched) in [
@@ -194,7 +194,7 @@ mod tests {
         }
         let all = of([credential, Credential::token("\u{FFFD}")]);
         assert!(all.by_token("fI6n-3Qc").is_some() && all.by_token("%66I6n%2d3Qc").is_some());
-        // What is not UTF-8 is not taken for the character that stands in for it.
+        // Invalid UTF-8 does not match the replacement character.
         for wrong in ["fI6n-3Q", "", "%FF", "%66%FF"] {
             assert!(all.by_token(wrong).is_none(), "{wrong}");
         }
@@ -206,7 +206,7 @@ mod tests {
         let token = |grant: &Grant| Credential::token("T").grant(grant.clone());
         assert_eq!(of([token(&one), token(&two)]).by_token("T"), Some(&two));
         assert_eq!(of([token(&two), token(&one)]).by_token("T"), Some(&one));
-        // What one means on every request, another may mean on a fetch.
+        // The plain spelling of one credential may be the mangled spelling of another.
         let plain = Credential::password("u", "7").grant(one.clone());
         let mangled = Credential::password("u", "007").grant(two.clone());
         let all = of([plain, mangled]);
@@ -247,7 +247,7 @@ mod tests {
         }
     }
 
-    /// The work for what a request shows does not grow with the credentials, and is bounded whatever it shows.
+    /// The work per request is bounded and does not grow with the number of credentials.
     #[test]
     fn costs_the_same_with_one_credential_and_with_5000() {
         let password = |number: usize| Credential::password("kazoo", format!("secret {number}"));

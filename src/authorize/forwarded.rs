@@ -1,7 +1,7 @@
 //! A strict parser of `forwarded` (RFC 7239) and `x-forwarded-for`.
 //!
-//! A rule about networks rests on these headers, so nothing in them is skipped: a value that is not valid from its first
-//! byte to its last makes the whole chain invalid.
+//! Network rules rely on these headers, so the parser skips nothing: a value that is not valid from its first byte to
+//! its last makes the whole chain invalid.
 
 use std::{
     borrow::Cow,
@@ -12,7 +12,7 @@ use http::{HeaderMap, header};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The most addresses in a chain. A longer one is invalid, so that the work for a request is bounded.
+/// The maximum number of addresses in a chain. A longer chain is invalid, which bounds the work per request.
 const MAX_HOPS: usize = 64;
 
 /// The addresses that proxies have added to a request.
@@ -20,11 +20,11 @@ const MAX_HOPS: usize = 64;
 pub(super) enum Forwarding {
     /// The request has neither header.
     Absent,
-    /// The addresses, in the order of the hops. There is at least one.
+    /// The addresses, in the order of the hops. Never empty.
     Hops(Vec<IpAddr>),
-    /// The request has both headers. A proxy that adds one leaves the client's own other as it is.
+    /// The request has both headers. A proxy that adds one of them forwards the client's own copy of the other.
     Both,
-    /// The header is not a list of addresses throughout.
+    /// The header is not a valid list of addresses.
     Invalid,
 }
 
@@ -54,7 +54,7 @@ fn push(hops: &mut Vec<IpAddr>, hop: IpAddr) -> Option<()> {
     (hops.len() < MAX_HOPS).then(|| hops.push(hop))
 }
 
-/// Reads one line of `x-forwarded-for`: addresses, separated by commas.
+/// Parses one line of `x-forwarded-for`: addresses, separated by commas.
 fn x_forwarded_for(line: &[u8], hops: &mut Vec<IpAddr>) -> Option<()> {
     for element in line.split(|byte| *byte == b',') {
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -70,7 +70,7 @@ fn x_forwarded_for(line: &[u8], hops: &mut Vec<IpAddr>) -> Option<()> {
     Some(())
 }
 
-/// Reads one line of `forwarded`: elements, separated by commas, each with exactly one `for`.
+/// Parses one line of `forwarded`: elements, separated by commas, each with exactly one `for`.
 fn forwarded(line: &[u8], hops: &mut Vec<IpAddr>) -> Option<()> {
     let mut rest = Cursor(line);
     loop {
@@ -83,7 +83,7 @@ fn forwarded(line: &[u8], hops: &mut Vec<IpAddr>) -> Option<()> {
     }
 }
 
-/// Reads the pairs of one element of `forwarded`, up to its comma.
+/// Parses the pairs of one element of `forwarded`, up to its comma.
 fn element(rest: &mut Cursor<'_>) -> Option<IpAddr> {
     let mut hop = None;
     loop {
@@ -109,7 +109,7 @@ fn element(rest: &mut Cursor<'_>) -> Option<IpAddr> {
     }
 }
 
-/// An IPv4 address, or an IPv6 address in brackets, with or without a port.
+/// Parses an IPv4 address, or an IPv6 address in brackets, with or without a port.
 fn node(text: &str) -> Option<IpAddr> {
     let (address, port): (IpAddr, &str) = if let Some(text) = text.strip_prefix('[') {
         let (address, port) = text.split_once(']')?;
@@ -143,7 +143,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A token of RFC 9110, which has one byte at least.
+    /// Reads a token (RFC 9110), which has at least one byte.
     fn token(&mut self) -> Option<&'a [u8]> {
         let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
         let len = self.0.iter().take_while(|byte| is_token(byte)).count();
@@ -152,7 +152,7 @@ impl<'a> Cursor<'a> {
         (len > 0).then_some(token)
     }
 
-    /// A token, or a quoted string of ASCII without its quotes and escapes.
+    /// Reads a token, or an ASCII quoted string without its quotes and escapes.
     fn value(&mut self) -> Option<Cow<'a, [u8]>> {
         if self.peek() != Some(b'"') {
             return self.token().map(Cow::Borrowed);
@@ -270,7 +270,7 @@ mod tests {
         ] {
             assert_eq!(of(&[("forwarded", bad.as_bytes())]), Forwarding::Invalid, "{bad}");
         }
-        // One line that is not valid makes all of them invalid.
+        // One invalid line invalidates all of them.
         let good: (_, &[u8]) = (X_FORWARDED_FOR, b"192.0.2.1");
         for bad in [&b"\xe9"[..], b""] {
             assert_eq!(of(&[good, (X_FORWARDED_FOR, bad)]), Forwarding::Invalid);

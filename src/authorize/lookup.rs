@@ -7,27 +7,27 @@ use std::{
 use percent_encoding::percent_decode;
 use subtle::ConstantTimeEq as _;
 
-/// The most bytes of a secret as it is shown, decoded: user, colon and password, or a token.
+/// The maximum length of a decoded secret, in bytes: user, colon and password, or a token.
 pub(super) const MAX_SHOWN: usize = 2 * MAX_SECRET + 1;
 
-/// The most bytes of a user, a password or a token.
+/// The maximum length of a user, a password or a token, in bytes.
 pub(super) const MAX_SECRET: usize = 1024;
 
-/// Texts, each with the number of the credential it belongs to.
+/// A map from texts to the index of the credential that each belongs to.
 ///
-/// A text is found by its hash under a random key, so the time for it depends neither on how many there are nor on how
-/// much of one is right. Where the hash is the same, the texts are compared in constant time.
+/// The map is keyed by a hash under a random key, so the time of a lookup depends neither on the number of texts nor on
+/// how much of a text is correct. Texts with the same hash are compared in constant time.
 #[derive(Clone, Default)]
 pub(super) struct Lookup {
     key: RandomState,
     by_hash: HashMap<u64, Vec<Entry>>,
 }
 
-/// A text, and the number of its credential.
+/// A text and the index of its credential.
 type Entry = (Box<[u8]>, usize);
 
 impl Lookup {
-    /// Adds `text`; of two credentials with the same text the later one is found.
+    /// Adds `text`. If two credentials share a text, the later one wins.
     pub(super) fn insert(&mut self, text: String, credential: usize) {
         let text = text.into_bytes().into_boxed_slice();
         let entries = self.by_hash.entry(self.key.hash_one(&*text)).or_default();
@@ -65,7 +65,7 @@ impl fmt::Debug for Lookup {
     }
 }
 
-/// Percent-decodes `text` once, unless it is too long to be a secret.
+/// Percent-decodes `text` once, or returns `None` if it is too long to be a secret.
 pub(super) fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     if text.len() > 3 * MAX_SHOWN {
         return None;

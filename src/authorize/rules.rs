@@ -64,8 +64,10 @@ impl AccessRules {
     /// # "#).unwrap();
     /// ```
     ///
-    /// All of it may be left out, but for one network or one credential. `may` is `read`, `write` or `both`, the default;
-    /// without `accounts`, all are meant. A user, password or token has at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] says what is wrong, and where, without a secret.
+    /// Every field is optional, but there must be at least one network or one credential. `may` is `read`, `write` or
+    /// `both`, the default; without `accounts`, the credential is valid for all accounts. A user, password or token has
+    /// at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
+    /// without revealing a secret.
     pub fn from_json(text: &str) -> Result<Self> {
         let wrong = |message: String| Error::new(ErrorKind::InvalidRequest, message);
         let file: File = serde_json::from_str(text).map_err(|error| wrong(fault(&error)))?;
@@ -131,11 +133,11 @@ impl AccessRules {
         self
     }
 
-    /// Returns `path` as it may be logged: without secrets, and without a segment that may be one, if there are tokens.
+    /// Returns `path` for a log: without secrets and, if the rules have tokens, without segments that may be one.
     ///
-    /// The first segment behind `mount` is always concealed, since a secret with a letter too much is nearly one. Of the
-    /// segments behind it, 16 are shown, [without secrets](Self::conceal). Outside of `mount`, where a token may stand
-    /// anywhere, everything is concealed.
+    /// The first segment after `mount` is always concealed, because a mistyped secret is almost a secret. The next 16
+    /// segments are shown [without secrets](Self::conceal). Outside `mount`, where a token may be anywhere, everything
+    /// is concealed.
     #[must_use]
     pub fn redact<'a>(&self, mount: &str, path: &'a str) -> Cow<'a, str> {
         if !self.has_tokens() {
@@ -155,21 +157,22 @@ impl AccessRules {
         format!("{mount}/{CONCEALED}{}{hidden}", self.conceal(shown)).into()
     }
 
-    /// Returns `text` with `***` in place of each secret in it: each token and password, however it is percent-encoded or
-    /// escaped, and what a client sends for it in base64.
+    /// Returns `text` with `***` in place of each secret: each token and password, in any percent-encoding or escaping,
+    /// and the base64 that a client sends for it.
     ///
-    /// `text` is a name or another value from a request. A secret of fewer than 8 bytes is concealed only where it stands
-    /// as a word. The secrets are searched for in one pass, so their number does not matter.
+    /// `text` is a name or another value from a request. A secret of fewer than 8 bytes is concealed only as a whole
+    /// word. One pass searches for all secrets, so their number does not matter.
     #[must_use]
     pub fn conceal<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let concealed = self.credentials.concealer().value(text.as_bytes());
         concealed.map_or(text.into(), |text| String::from_utf8_lossy(&text).into_owned().into())
     }
 
-    /// Returns the whole `record` of a log, as [`conceal`](Self::conceal) does for a value.
+    /// Returns a complete log `record` with its secrets concealed, as [`conceal`](Self::conceal) does for a single
+    /// value.
     ///
-    /// A secret that the record's own words may contain by chance stays in it: one of fewer than 8 bytes, or of small
-    /// letters alone. Conceal those in the values before.
+    /// A secret that may occur in the record's own words by chance is not concealed: one of fewer than 8 bytes, or of
+    /// lowercase letters only. Conceal those in the values first.
     #[must_use]
     pub fn conceal_record<'a>(&self, record: &'a [u8]) -> Cow<'a, [u8]> {
         let concealed = self.credentials.concealer().record(record);
@@ -188,9 +191,9 @@ impl AccessRules {
         self.credentials.has_tokens()
     }
 
-    /// The grant of the credential that the request shows, which is taken out of the request.
+    /// Takes the credential out of the request and returns its grant.
     ///
-    /// Every place is looked at, so that the time does not tell which one is right.
+    /// All locations are checked, so the timing does not reveal which of them holds the credential.
     fn shown(&self, request: &mut Parts) -> Option<&Grant> {
         let fetch = matches!(request.method, Method::GET | Method::HEAD);
         let path = request.uri.path();

@@ -29,7 +29,8 @@ pub struct PeerAddr(pub SocketAddr);
 
 /// The networks of `texts`, such as `10.0.0.0/8` or `192.0.2.7`.
 ///
-/// A network of IPv4 addresses within IPv6 is the network of those IPv4 addresses, since that is how addresses are compared.
+/// A network of IPv4-mapped IPv6 addresses is the network of those IPv4 addresses, because addresses are compared that
+/// way.
 pub(super) fn networks<I>(texts: I) -> Result<Vec<IpNet>>
 where
     I: IntoIterator,

@@ -89,8 +89,8 @@ impl Attachment {
         &self.content
     }
 
-    /// Its media type: that of its name's ending, of which those of voicemail, recordings, faxes, pictures and videos are known here, and
-    /// `application/octet-stream` for any other, unless it was given.
+    /// Its media type: the given one, or else the type for the name's extension. The types of voicemail, recordings,
+    /// faxes, pictures and videos are known; any other file is `application/octet-stream`.
     #[must_use]
     pub fn content_type(&self) -> &str {
         if let Some(given) = &self.content_type {

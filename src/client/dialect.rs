@@ -30,13 +30,14 @@ pub struct Dialect {
     pub multipart: Multipart,
     /// Whether `base64_encode_data` has the media part of a multipart body encoded. A raw body never is.
     pub encodes_base64: bool,
-    /// How a part of a name is escaped.
+    /// The escaping of a part of a name.
     pub escaping: Escaping,
-    /// Whether `[` and `]`, which stand for lists and objects in the query of a fetch, are escaped.
+    /// `true` if `[` and `]`, which mark lists and objects in the query of a fetch, are escaped.
     pub escapes_brackets: bool,
-    /// Whether the HTTP client below KAZOO is that of Erlang since OTP 22. It [normalizes](crate::normalize_path) a URL before
-    /// it sends the request, and sends nothing for one with characters that must be escaped. Any release may run on it; the
-    /// dialects here were captured on the older one, except for [`OPEN_KAZOO`](Self::OPEN_KAZOO), which needs OTP 27.
+    /// `true` for KAZOO on the HTTP client of Erlang since OTP 22. It [normalizes](crate::normalize_path) a URL before
+    /// it sends the request, and sends nothing if the URL has characters that must be escaped. Any release may run on
+    /// it. The dialects here were captured on the older client, except for [`OPEN_KAZOO`](Self::OPEN_KAZOO), which
+    /// needs OTP 27.
     pub normalizes_url: bool,
     /// Whether an upload has its `content-type` a second time, as a header named `content_type`.
     pub repeats_content_type: bool,
@@ -64,12 +65,13 @@ pub enum Multipart {
     FormData,
 }
 
-/// How a part of a name is escaped.
+/// The escaping of a part of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escaping {
-    /// Only characters that have a meaning in a URL: a space is `%20`, a `+` is `%2B`, and nothing outside of ASCII is escaped.
+    /// Escapes only characters with a meaning in a URL: a space is `%20`, a `+` is `%2B`. Nothing outside ASCII is
+    /// escaped.
     Uri,
-    /// Everything but letters, digits and `-._~`: a space is `+`, and a `+` is `%2B`.
+    /// Escapes everything but letters, digits and `-._~`: a space is `+`, and a `+` is `%2B`.
     Form,
 }
 
@@ -154,7 +156,7 @@ impl Dialect {
 
     /// `OpenKazoo`, which continues KAZOO 4.3: [`D3`](Self::D3) with names escaped as in a form.
     ///
-    /// Read in its source, not captured; one stored version of it escapes names as [`D3`](Self::D3) does.
+    /// Taken from its source, not captured. One stored version of the source escapes names as [`D3`](Self::D3) does.
     pub const OPEN_KAZOO: Self = Self {
         name: "OpenKazoo",
         releases: "OpenKazoo",

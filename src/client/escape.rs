@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::dialect::Escaping;
 
-/// A part of a name.
+/// Escapes a part of a name.
 pub(super) fn part(text: &str, escaping: Escaping) -> String {
     match escaping {
         Escaping::Uri => escape(text, |letter| !";:@&=+,/?#[]<>\"{}|\\'^% ".contains(letter)),

@@ -221,7 +221,7 @@ fn outgoing(
     body: Bytes,
 ) -> Result<Outgoing> {
     let again = content_type.clone().filter(|_| dialect.repeats_content_type);
-    // KAZOO keeps the URL as it is: its HTTP client normalizes it for each request.
+    // KAZOO keeps the URL as is; its HTTP client normalizes it for each request.
     let asked = if dialect.normalizes_url {
         url.check_characters()?;
         url.normalized()

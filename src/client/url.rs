@@ -73,13 +73,14 @@ impl StorageUrl {
         self.origin.tls
     }
 
-    /// This URL as KAZOO's HTTP client on Erlang since OTP 22 [normalizes](crate::normalize_path) it for a request.
+    /// Returns this URL as KAZOO's HTTP client on Erlang since OTP 22 [normalizes](crate::normalize_path) it for a
+    /// request.
     #[must_use]
     pub fn normalized(&self) -> Self {
         self.with_text(normalize_url(&self.text))
     }
 
-    /// Refuses characters that must be escaped, on which Erlang's HTTP client since OTP 22 sends nothing.
+    /// Rejects characters that must be escaped: Erlang's HTTP client since OTP 22 sends nothing for them.
     pub(super) fn check_characters(&self) -> Result<()> {
         let (_, target) = self.split_authority();
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);

@@ -25,7 +25,7 @@ pub(super) struct Decoded {
     /// Read from the body, and not decoded yet.
     ahead: Bytes,
     reason: Reason,
-    /// The number of bytes that were read, and that there must be if it was declared.
+    /// The number of bytes read so far, and the declared length, if any.
     read: u64,
     declared: Option<u64>,
 }
@@ -85,7 +85,7 @@ impl HttpBody for Decoded {
     }
 }
 
-/// The lines of `chunk` joined: RFC 2045 breaks base64 into lines of at most 76 letters.
+/// Joins the lines of `chunk`: RFC 2045 breaks base64 into lines of at most 76 letters.
 fn without_space(chunk: Bytes) -> Bytes {
     let is_space = |byte: &u8| matches!(byte, b'\r' | b'\n' | b' ' | b'\t');
     if chunk.iter().any(is_space) {

@@ -1,4 +1,4 @@
-//! Tells a base64 body from any other by what is known before it is read on.
+//! Detects a base64 body by its headers and its first bytes.
 
 use super::{
     Base64,
@@ -7,39 +7,40 @@ use super::{
 };
 use crate::{encoding::TransferEncoding, metadata::MediaPart, probe::Probe};
 
-/// The number of bytes that are looked at.
+/// The number of bytes that are inspected.
 pub(super) const PREFIX: usize = 1024;
 
-/// The least text that its letters alone tell for base64, beside the media type. Random letters have 63 different ones
-/// in it on average.
+/// The minimum text length for which the letters and the media type alone identify base64. Random letters of this
+/// length contain 63 different ones on average.
 const MIN_LETTERS: usize = 256;
 const MIN_DIFFERENT: u32 = 40;
-/// The least different letters beside an MPEG frame. A raw recording of silence has one or two.
+/// The minimum number of different letters if the text decodes to an MPEG frame. A raw recording of silence has one or
+/// two.
 const MIN_DIFFERENT_IN_FRAMES: u32 = 8;
 
 /// What is known of a body before it is read on.
 pub(super) struct Evidence<'a> {
     /// Its first [`PREFIX`] bytes, or all there is.
     pub(super) start: &'a [u8],
-    /// `start` is all there is.
+    /// `true` if `start` is the whole body.
     pub(super) whole: bool,
     /// The mark of the media part of a multipart body.
     pub(super) media_part: Option<MediaPart>,
     pub(super) content_type: Option<&'a [u8]>,
 }
 
-/// The reason to take a body for base64.
+/// The reason to decode a body as base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The `content-transfer-encoding` of its part.
+    /// The part has a `content-transfer-encoding`.
     TransferEncoding,
-    /// The mode [`Base64::Declared`].
+    /// The mode is [`Base64::Declared`].
     Declared,
-    /// Its first bytes.
+    /// The first bytes are certainly base64.
     Start,
 }
 
-/// Why the body is base64; none if it is stored as it came.
+/// Returns the reason to decode the body, or `None` if it is stored as is.
 pub(super) fn reason(mode: Base64, evidence: &Evidence<'_>) -> Option<Reason> {
     let start = || is_certain(evidence).then_some(Reason::Start);
     match (mode, evidence.media_part.map(|part| part.transfer_encoding)) {
@@ -50,16 +51,17 @@ pub(super) fn reason(mode: Base64, evidence: &Evidence<'_>) -> Option<Reason> {
     }
 }
 
-/// The body is base64, and no file that consists of letters by itself.
+/// Returns `true` if the body is base64 and not a file that happens to consist of letters.
 ///
-/// A raw recording may do so: silence in A-law is one letter `U` after the other, a soft tone a few of its neighbours.
-/// It has no more than 26 different ones, as a signal that went on from `Z` to `a` would pass the signs between them.
+/// A raw recording may consist of letters: silence in A-law is a series of the letter `U`, and a soft tone a few
+/// neighbouring letters. It has at most 26 different letters, because a signal that ranged from `Z` to `a` would
+/// include the punctuation between them.
 fn is_certain(evidence: &Evidence<'_>) -> bool {
     if !looks_encoded(evidence) {
         return false;
     }
     let media_type = evidence.content_type.map(media_type).unwrap_or_default();
-    // No multiple of four if it is the start of a longer body; the rest does not matter here.
+    // The start of a longer body need not be a multiple of four bytes; the remainder does not matter here.
     let quads = evidence.start.len() - evidence.start.len() % 4;
     let Ok(decoded) = Decoder::default().decode(evidence.start.get(..quads).unwrap_or_default()) else {
         return false;
@@ -73,7 +75,8 @@ fn is_certain(evidence: &Evidence<'_>) -> bool {
     is_known(&decoded) || (is_media(&media_type) && (by_letters || by_frame))
 }
 
-/// There is nothing but base64 so far: letters, in a whole body a multiple of four bytes, padded at most at its end.
+/// Returns `true` if there is only base64 so far: letters, padded at most at the end. A whole body is a multiple of
+/// four bytes.
 fn looks_encoded(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
     let letters = if *whole {
         let unpadded = start.strip_suffix(b"=").unwrap_or(start);
@@ -86,7 +89,7 @@ fn looks_encoded(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
     !start.is_empty() && whole_quads && letters.iter().fold(true, |all, byte| all & is_letter(byte))
 }
 
-/// The number of different bytes in `text`, which is ASCII.
+/// Returns the number of different bytes in `text`, which is ASCII.
 fn different(text: &[u8]) -> u32 {
     text.iter()
         .fold(0_u128, |seen, byte| seen | 1 << (byte & 0x7f))
@@ -98,7 +101,7 @@ fn media_type(content_type: &[u8]) -> Vec<u8> {
     media_type.trim_ascii().to_ascii_lowercase()
 }
 
-/// A file of this type may well be base64 text by itself.
+/// Returns `true` for media types whose files may be base64 text themselves.
 fn is_textual(media_type: &[u8]) -> bool {
     media_type.starts_with(b"text/")
         || matches!(media_type, b"application/json" | b"application/xml")
@@ -106,7 +109,8 @@ fn is_textual(media_type: &[u8]) -> bool {
         || media_type.ends_with(b"+xml")
 }
 
-/// A file of this type is never base64 text by itself, unlike `application/octet-stream`, which may be anything.
+/// Returns `true` for media types whose files are never base64 text themselves, unlike `application/octet-stream`,
+/// which may be anything.
 fn is_media(media_type: &[u8]) -> bool {
     let kinds: [&[u8]; 4] = [b"audio/", b"image/", b"video/", b"application/pdf"];
     kinds.iter().any(|kind| media_type.starts_with(kind))

@@ -2,16 +2,16 @@ use tower_layer::Layer;
 
 use super::DecodeBase64Service;
 
-/// The bodies that [`DecodeBase64`] takes for base64.
+/// The bodies that [`DecodeBase64`] decodes.
 ///
-/// In every mode a part whose `content-transfer-encoding` is `base64` is decoded, and one that declares `7bit`, `8bit` or
-/// `binary` is stored as it came.
+/// In every mode, a part whose `content-transfer-encoding` is `base64` is decoded, and a part that declares `7bit`,
+/// `8bit` or `binary` is stored as is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Base64 {
-    /// No others.
+    /// No other bodies.
     Off,
-    /// The media part of a multipart body if it is [certainly base64](crate::decode_base64). No raw recording is; when in
-    /// doubt the bytes are kept.
+    /// The media part of a multipart body if it is [certainly base64](crate::decode_base64), which no raw recording is.
+    /// If unsure, the layer does not change the bytes.
     #[default]
     Detect,
     /// The media part of a multipart body, which must be base64: the storage settings have `base64_encode_data`.

@@ -2,7 +2,7 @@
 //!
 //! With `base64_encode_data` KAZOO encodes the media part of a multipart body, marks it in no way, and does not decode
 //! when it fetches the file. So the receiver has to: [`DecodeBase64`] turns the encoded body into the media, streaming,
-//! and drops `content-length`. Any other request passes unchanged. [`Base64`] decides:
+//! and drops `content-length`. Any other request passes unchanged. [`Base64`] selects the mode:
 //!
 //! | mode | media part of a multipart body | plain body |
 //! | --- | --- | --- |
@@ -10,21 +10,23 @@
 //! | [`Declared`](Base64::Declared) | decoded, and 400 if it is not base64 | decoded if it is certainly base64 |
 //! | [`Off`](Base64::Off) | as it came | as it came |
 //!
-//! A `content-transfer-encoding` of the part (see [`MediaPart`](crate::MediaPart)) decides in every mode: `base64` is
-//! decoded, line breaks included, or refused with 400; `7bit`, `8bit` and `binary` are stored as they came. KAZOO never
-//! sends it.
+//! A `content-transfer-encoding` of the part (see [`MediaPart`](crate::MediaPart)) takes precedence in every mode:
+//! `base64` is decoded, including line breaks, or rejected with 400; `7bit`, `8bit` and `binary` are stored as is.
+//! KAZOO never sends it.
 //!
-//! A body is *certainly base64* if its first 1024 bytes are nothing but base64, and
+//! A body is *certainly base64* if its first 1024 bytes contain nothing but base64, and
 //!
-//! - they decode to the signature of a file format: ID3, RIFF/WAVE, Ogg, FLAC, MP4, AMR, CAF, TIFF, PDF, PNG, JPEG, …; or
-//! - the media type is audio, image, video or PDF, and either they decode to an MPEG frame, or there are at least 256 bytes
-//!   with 40 different letters, which no raw recording has; or
+//! - they decode to the signature of a file format: ID3, RIFF/WAVE, Ogg, FLAC, MP4, AMR, CAF, TIFF, PDF, PNG, JPEG, …;
+//!   or
+//! - the media type is audio, image, video or PDF, and either they decode to an MPEG frame, or there are at least 256
+//!   bytes with 40 different letters, which no raw recording has; or
 //! - they decode to the content of a credentials [`Probe`](crate::Probe).
 //!
-//! Of a textual type (`text/*`, JSON, XML) only the probe is decoded. When in doubt the bytes are kept, since an encoded
-//! file can still be decoded and an altered one is lost. So *Detect* keeps an encoded text, a short encoded file of no
-//! known format, and an encoded raw recording as base64; `Declared` decodes them all. It decodes a file that is itself the
-//! base64 text of a media file unless its type is textual; `Off` keeps that.
+//! If the type is textual (`text/*`, JSON, XML), only the probe is decoded. If unsure, the layer does not change the
+//! bytes: an encoded file can still be decoded later, but an altered file is lost. So *Detect* stores as base64 an
+//! encoded text, a short encoded file of no known format, and an encoded raw recording; `Declared` decodes them all.
+//! *Detect* decodes a file that is itself the base64 text of a media file unless its type is textual; `Off` stores it
+//! as is.
 //!
 //! Once a body is taken for base64, a byte that is none ends it with an error naming the offset, and nothing is stored.
 //! At most one chunk of 64 KiB and its decoded form, twice, are held.

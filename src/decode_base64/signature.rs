@@ -1,9 +1,9 @@
-//! The formats that a file's first bytes name.
+//! File signatures.
 
-/// Bytes that every file of a format has, each at its offset.
+/// Bytes that every file of a format contains, each with its offset.
 type Signature = &'static [(usize, &'static [u8])];
 
-/// The formats of recordings, faxes and whatever else KAZOO attaches.
+/// The signatures of recordings, faxes and other files that KAZOO attaches.
 const SIGNATURES: [Signature; 22] = [
     &[(0, b"RIFF"), (8, b"WAVE")],
     &[(0, b"RIFX"), (8, b"WAVE")],
@@ -29,7 +29,7 @@ const SIGNATURES: [Signature; 22] = [
     &[(0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")],
 ];
 
-/// A file that begins with `start` is of a known format.
+/// Returns `true` if a file that begins with `start` has a known format.
 pub(super) fn is_known(start: &[u8]) -> bool {
     let has = |signature: &Signature| {
         let mut parts = signature.iter();
@@ -38,14 +38,14 @@ pub(super) fn is_known(start: &[u8]) -> bool {
     SIGNATURES.iter().any(has) || is_id3(start)
 }
 
-/// An ID3 tag, version 2.2 to 2.4, as an MP3 file begins with it.
+/// Returns `true` for an ID3 tag, version 2.2 to 2.4, the start of an MP3 file.
 fn is_id3(start: &[u8]) -> bool {
     matches!(start, [b'I', b'D', b'3', 2..=4, 0..=0xfe, flags, ..] if flags.trailing_zeros() >= 4)
 }
 
-/// An MPEG audio frame, as an MP3 file without a tag begins with it.
+/// Returns `true` for an MPEG audio frame, the start of an MP3 file without a tag.
 ///
-/// Some 14 bits of the header are fixed: too few to tell a file without a further hint.
+/// Only about 14 bits of the header are fixed, too few to identify a file without further evidence.
 pub(super) fn is_mpeg_frame(start: &[u8]) -> bool {
     let [0xff, second, third, ..] = start else {
         return false;

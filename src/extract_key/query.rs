@@ -35,7 +35,7 @@ impl QueryKey {
             .into_iter()
             .flat_map(|query| query.split('&'))
             .filter_map(|pair| pair.split_once('='))
-            // KAZOO's HTTP client unescapes the name on newer Erlang, and leaves it as it is on older.
+            // KAZOO's HTTP client unescapes the name on newer releases of Erlang, and leaves it as is on older ones.
             .find_map(|(name, value)| percent_decode_str(name).eq(percent_decode_str(&self.name)).then_some(value))
             .ok_or_else(|| {
                 let message = format!(
@@ -72,12 +72,12 @@ const EXTENSIONS: [&str; 16] = [
     ".json", ".bin",
 ];
 
-/// The most bytes that a segment has before it is decoded.
+/// The maximum length of an encoded segment, in bytes.
 const MAX_ENCODED: usize = 3 * BlobKey::MAX_SEGMENT_LEN;
 
-/// The prefixes of `value` that may be a whole stored value, longest first, [`Candidates::MAX`] at most.
+/// Returns the prefixes of `value` that may be a complete stored value, longest first, at most [`Candidates::MAX`].
 ///
-/// The work is linear in the length of `value`, which is the client's choice.
+/// The work is linear in the length of `value`, which the client controls.
 fn cuts(value: &str) -> impl Iterator<Item = &str> {
     let mut next = 0;
     let bounds = value.split('/').map(|segment| {
@@ -85,7 +85,7 @@ fn cuts(value: &str) -> impl Iterator<Item = &str> {
         next += segment.len() + 1;
         (start, start + segment.len())
     });
-    // No key goes beyond these.
+    // A key has no more segments and no longer ones.
     let segments = bounds.filter(|(start, end)| start < end).take(BlobKey::MAX_SEGMENTS);
     let segments: Vec<(usize, usize)> = segments.collect();
     let account = segments.first().and_then(|(start, end)| value.get(*start..*end));
@@ -100,7 +100,8 @@ fn cuts(value: &str) -> impl Iterator<Item = &str> {
         .filter_map(|end| value.get(..end))
 }
 
-/// The lengths at which a stored value may end in its segment `text`, the longest first; `last` if nothing follows it.
+/// Returns the lengths at which a stored value may end in its segment `text`, longest first; `last` if nothing follows
+/// it.
 fn cuts_within(text: &str, account: &str, last: bool) -> Vec<usize> {
     let mut lens = vec![text.len()];
     lens.extend(text.strip_suffix(account).map(str::len));
@@ -123,7 +124,7 @@ fn cuts_within(text: &str, account: &str, last: bool) -> Vec<usize> {
     lens
 }
 
-/// What stands before an account id, or before what stands for one, at the end of `text`: the default settings' first segment.
+/// Returns the part of `text` before a final account id or its placeholder: the default settings' first segment.
 fn without_account(text: &str) -> Option<&str> {
     let named = ["system_data", "unknown_account"]
         .iter()

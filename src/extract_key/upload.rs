@@ -3,10 +3,10 @@ use crate::{
     key::BlobKey,
 };
 
-/// The key that an upload to this percent-encoded `path` is stored under.
+/// Returns the key under which an upload to this percent-encoded `path` is stored.
 ///
-/// httpc since OTP 22 sends a file named `..` to `/ACC/` instead of `/ACC/DOC/..`, and one named `.` to `/ACC/DOC/`. Stored as
-/// `ACC` or `ACC/DOC`, it would stand where the directory of other files has to be.
+/// For a file named `..`, httpc since OTP 22 requests `/ACC/` instead of `/ACC/DOC/..`, and for one named `.`,
+/// `/ACC/DOC/`. Stored as `ACC` or `ACC/DOC`, the file would occupy the place of a directory that other files need.
 pub(super) fn upload_key(path: &str) -> Result<BlobKey> {
     let key = BlobKey::from_path(path)?;
     if path.ends_with('/') {

@@ -77,7 +77,7 @@ impl KazooStorage {
     /// Each holds at most 256 KiB of its body.
     pub const DEFAULT_MAX_CONCURRENT: usize = 2048;
 
-    /// How many requests of one client are answered at once by default: 512, a quarter of all.
+    /// The default limit of concurrent requests of one client: 512, a quarter of the total.
     pub const DEFAULT_MAX_PER_CLIENT: usize = 512;
 
     /// Serves the files of `store`, with every option at its default.
@@ -124,8 +124,8 @@ impl KazooStorage {
         self
     }
 
-    /// Answers a request whose body brings less than 1 KiB in `timeout`, or is too slow on average, with 408, and closes its
-    /// connection; by default a body may take any time. See [`LimitBody::stall_timeout`]; it needs tokio's timers.
+    /// Answers a request whose body delivers less than 1 KiB in `timeout`, or is too slow on average, with 408, and
+    /// closes its connection; by default without limit. See [`LimitBody::stall_timeout`]; needs tokio's timers.
     #[must_use]
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.stall_timeout = Some(timeout);
@@ -148,8 +148,8 @@ impl KazooStorage {
         self
     }
 
-    /// Answers at most `requests` of one client at once, by its [`ClientAddr`](crate::ClientAddr), which whoever accepts
-    /// connections puts among the extensions; by default [`DEFAULT_MAX_PER_CLIENT`](Self::DEFAULT_MAX_PER_CLIENT).
+    /// Limits the concurrent requests of one client to `requests`, by the extension [`ClientAddr`](crate::ClientAddr)
+    /// that the acceptor of connections inserts; by default [`DEFAULT_MAX_PER_CLIENT`](Self::DEFAULT_MAX_PER_CLIENT).
     #[must_use]
     pub fn max_per_client(mut self, requests: usize) -> Self {
         self.max_per_client = requests;
@@ -219,9 +219,9 @@ impl KazooStorage {
 
     /// A layer that serves the requests under `prefix`, and leaves every other to the service behind it.
     ///
-    /// `prefix` is compared segment by segment, as [`normalize_path`] writes it: KAZOO reaches it on every Erlang, whose HTTP
-    /// clients spell the same URL differently. Empty segments count for nothing; a `..` in a request's path never leads to the
-    /// prefix. With `/` every request is served.
+    /// `prefix` is compared segment by segment, in the form of [`normalize_path`]: the HTTP clients of Erlang releases
+    /// spell a URL differently, and KAZOO reaches it with each. Empty segments are ignored; a path with `..` never
+    /// reaches the prefix. With `/` every request is served.
     ///
     /// ```
     /// use http::{Request, Response, StatusCode};

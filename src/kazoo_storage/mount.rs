@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Mount {
     storage: StorageService,
-    /// The normalized segments, without slashes around them; none for every path.
+    /// The normalized segments, without slashes; empty if every path is served.
     prefix: Arc<[String]>,
 }
 
@@ -94,10 +94,10 @@ where
     }
 }
 
-/// The part of `uri` below `prefix`; none if it is not below it.
+/// Returns the part of `uri` below `prefix`, or `None` if it is not below it.
 ///
-/// Older Erlang sends `.` segments of the prefix, which are skipped. A `..` is not followed, and an empty segment is not
-/// skipped: a proxy that guards the prefix may do neither.
+/// Older Erlang sends the `.` segments of the prefix, which are skipped. A `..` is not resolved and an empty segment is
+/// not skipped, because a proxy that guards the prefix may treat them differently.
 fn strip(uri: &Uri, prefix: &[String]) -> Option<Uri> {
     let mut rest = uri.path();
     for expected in prefix {
@@ -123,7 +123,7 @@ fn strip(uri: &Uri, prefix: &[String]) -> Option<Uri> {
     PathAndQuery::try_from(target).ok().map(Uri::from)
 }
 
-/// The first segment of `path`, and the rest of the path behind it.
+/// Splits `path` into its first segment and the rest.
 fn split_segment(path: &str) -> Option<(&str, &str)> {
     let path = path.strip_prefix('/')?;
     Some(path.split_at(path.find('/').unwrap_or(path.len())))
@@ -216,7 +216,7 @@ mod tests {
         ] {
             assert_eq!(stripped(uri, "/pre-fix/x"), None, "{uri}");
         }
-        // Below the prefix a path is passed on as it is written.
+        // The path below the prefix is passed on as is.
         assert_eq!(stripped("/p/%41/./B%2d", "/p").as_deref(), Some("/%41/./B%2d"));
     }
 }

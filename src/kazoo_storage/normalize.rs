@@ -1,12 +1,12 @@
-//! URLs as RFC 3986 normalizes them, and as Erlang's HTTP client sends them since OTP 22.
+//! URL normalization (RFC 3986), as Erlang's HTTP client does it since OTP 22.
 
 use std::borrow::Cow;
 
-/// `path` as KAZOO on Erlang since OTP 22 sends it: letters, digits and `-._~` unescaped, other escapes in upper case, and
-/// without `.` and `..` segments.
+/// Returns `path` as KAZOO on Erlang since OTP 22 sends it: with letters, digits and `-._~` unescaped, other escapes in
+/// upper case, and without `.` and `..` segments.
 ///
-/// KAZOO on older Erlang sends the path of the URL in its settings as it is written. [`KazooStorage::mount`] takes both
-/// spellings; a router that compares paths as they are written needs a route for each.
+/// KAZOO on older Erlang sends the path of the URL in its settings as written. [`KazooStorage::mount`] accepts both
+/// spellings; a router that compares paths literally needs a route for each.
 ///
 /// ```
 /// assert_eq!(kazoo_storage::normalize_path("/pre%2Dfix/./x%2f"), "/pre-fix/x%2F");
@@ -22,7 +22,7 @@ pub fn normalize_path(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// `text` with unreserved characters unescaped, and every other escape in upper case.
+/// Returns `text` with unreserved characters unescaped, and every other escape in upper case.
 pub(crate) fn escapes(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return text.into();
@@ -41,7 +41,7 @@ pub(crate) fn escapes(text: &str) -> Cow<'_, str> {
                     normal.push_str(&digits.to_ascii_uppercase());
                 }
             }
-            // No escape: it stays as it is.
+            // Not an escape: it stays as is.
             _ => {
                 normal.push('%');
                 normal.push_str(digits);
@@ -52,12 +52,12 @@ pub(crate) fn escapes(text: &str) -> Cow<'_, str> {
     if normal == text { text.into() } else { normal.into() }
 }
 
-/// Whether a segment of `path` is `.` or `..`.
+/// Returns `true` if a segment of `path` is `.` or `..`.
 pub(crate) fn has_dot_segment(path: &str) -> bool {
     path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
-/// `url` with all its parts normalized but the port: that alone changes no request's target.
+/// Normalizes all parts of `url` except the port, whose normalization would not change any request target.
 #[cfg(feature = "client")]
 pub(crate) fn normalize_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {

@@ -41,7 +41,7 @@ pub(super) fn too_large(max: u64) -> Error {
 }
 
 impl Shared {
-    /// `progress` is told how fast the body arrives, if that is limited.
+    /// Reports the arrival rate of the body to `progress`, if it is limited.
     pub(super) fn new(body: Body, limits: LimitBody, awaited: bool, progress: Progress) -> Self {
         Self(Arc::new(Mutex::new(Limited {
             body,
@@ -105,7 +105,7 @@ impl Limited {
         match &frame {
             // hyper takes a line of trailers to end at a bare LF too, and skips what it does not understand.
             Some(Ok(frame)) => self.doubtful |= frame.is_trailers(),
-            // What is late, or gave way, is not over: the rest of it may yet come, and nobody waits for that.
+            // A late or evicted body has not ended: the rest may still arrive, and is not waited for.
             Some(Err(error)) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
                 self.awaited = true;
             }

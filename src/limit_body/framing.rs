@@ -2,7 +2,7 @@ use http::{HeaderValue, Version, header, request::Parts, uri::Authority};
 
 use crate::framing::ambiguity;
 
-/// Why it is in doubt where this request ends, or whom it is for, if it is.
+/// Returns the reason why the end of this request, or its host, is ambiguous, if it is.
 ///
 /// A proxy in front may take another place for its end, and then takes a part of what follows for a request of its own
 /// choosing, or leaves it out. HTTP/2 has lengths of its own.
@@ -20,7 +20,7 @@ pub(super) fn doubt(head: &Parts) -> Option<&'static str> {
     })
 }
 
-/// Whether this is `HOST` or `HOST:PORT`, or empty, which a URL without a host is sent with.
+/// Returns `true` for `HOST`, `HOST:PORT` and the empty value that is sent for a URL without a host.
 fn is_host(value: &HeaderValue) -> bool {
     let Ok(authority) = Authority::try_from(value.as_bytes()) else {
         return value.is_empty();

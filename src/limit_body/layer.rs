@@ -35,11 +35,11 @@ impl LimitBody {
         self
     }
 
-    /// Waits at most `timeout` for 1 KiB of the body, or its end; by default without limit.
+    /// Limits the wait for each 1 KiB of the body, or its end, to `timeout`; by default there is no limit.
     ///
-    /// The longer a body takes, the faster it must be: after `n` timeouts, from the second on, it must have brought
-    /// `n` × 2 KiB on average in each, up to 128 KiB. With 30 seconds, that is 1.4 KiB/s after ten minutes, and at most
-    /// 4.3 KiB/s, after half an hour.
+    /// The longer a body takes, the faster it must be: after `n` timeouts, from the second on, it must have delivered
+    /// an average of `n` × 2 KiB per timeout, up to 128 KiB. With 30 seconds, that is 1.4 KiB/s after ten minutes, and
+    /// at most 4.3 KiB/s, after half an hour.
     ///
     /// Only the time in which somebody waits for the body counts: a store that is slow is not the client's fault. A
     /// body that is late ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), and its connection with it.

@@ -11,11 +11,12 @@
 //! - A body that comes too slowly ([`stall_timeout`](LimitBody::stall_timeout), if it is set) is answered with 408, and its
 //!   connection closes. A client that sends a byte a second holds nothing for ever, wherever its body is read or drained.
 //! - A request whose end is in doubt is answered with 400, and its connection is closed, so that nothing behind it is
-//!   taken for a request: a PUT or POST by HTTP/1.0 without `content-length`, whose body cannot be told from none; a
-//!   `transfer-encoding` that is more than one `chunked`; more than one `host`, or one that is invalid. Behind the
-//!   trailers of a chunked body, which may end elsewhere for another reader, the connection is closed too.
-//! - Over HTTP/2, a body ends cleanly only if its `content-length` has arrived or `is_end_stream` confirms its end, as in
-//!   every layer that reads bodies: hyper reports a stream that was reset with `NO_ERROR` as complete.
+//! - A request with ambiguous framing is answered with 400 and its connection is closed, so that nothing after it is
+//!   interpreted as a request: a PUT or POST over HTTP/1.0 without `content-length`, whose body is indistinguishable
+//!   from none; a `transfer-encoding` other than a single `chunked`; more than one `host`, or an invalid one. The
+//!   connection is also closed after the trailers of a chunked body, which another parser may end elsewhere.
+//! - Over HTTP/2, a body ends cleanly only if its `content-length` has arrived or `is_end_stream` confirms its end, as
+//!   in every layer that reads bodies: hyper reports a stream that was reset with `NO_ERROR` as complete.
 //!
 //! It belongs in front of every layer that can refuse. Nothing of a body is held.
 //!

@@ -15,18 +15,18 @@ use crate::{
 /// What a body has to bring in each window: nothing to a line, and a thousand times what holds a connection open.
 const LEAST: u64 = 1 << 10;
 
-/// What a body must have brought on average per window, for each window that it was waited for: the longer it takes, the
-/// faster it must be. An upload that holds a place for minutes is not cheap.
+/// The average that a body must deliver per window, for each window of waiting: the longer it takes, the faster it must
+/// be. An upload that holds a permit for minutes is expensive.
 const GROWTH: u64 = 2 << 10;
 
-/// The most that a body must bring on average per window: 35 kbit/s with the server's window of 30 seconds, which is
-/// reached after half an hour. A line of 64 kbit/s may take as long as it needs.
+/// The maximum average that a body must deliver per window: 35 kbit/s with the server's window of 30 seconds, reached
+/// after half an hour. A line of 64 kbit/s is never too slow.
 const MOST: u64 = 128 << 10;
 
-/// How many windows pass before the average counts.
+/// The number of windows before the average counts.
 const GRACE: u64 = 2;
 
-/// How long a refused upload is to wait.
+/// The delay before a client retries a refused upload.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Whether a body comes fast enough, as long as somebody waits for it.
@@ -62,7 +62,7 @@ impl Pace {
         }
     }
 
-    /// Ready once the wait has taken too long, or the upload has to give way to another request.
+    /// Ready when the wait has taken too long, or when the upload must yield to another request.
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let wait = self.progress.wait(cx);
         if wait.ended {
@@ -98,11 +98,11 @@ impl Pace {
     }
 }
 
-/// How long a body of `bytes` may have been waited for in all.
+/// Returns the total time that a body of `bytes` may be waited for.
 fn allowed(window: Duration, bytes: u64) -> Duration {
-    /// A window, in the unit of what follows.
+    /// One window, in the unit of the calculation below.
     const WINDOW: u64 = 1 << 10;
-    // As long as `GROWTH * windows * windows` is not more than the bytes; a body of `u64::MAX` bytes is not waited for.
+    // While `GROWTH * windows * windows` is not more than the bytes; the product saturates for `u64::MAX` bytes.
     let growing = (bytes.saturating_mul(WINDOW * WINDOW / GROWTH)).isqrt();
     let windows = if growing <= MOST / GROWTH * WINDOW {
         growing.max(GRACE * WINDOW)

@@ -49,7 +49,7 @@ where
             .headers
             .get_all(header::EXPECT)
             .iter()
-            // hyper goes by the last.
+            // hyper uses the last one.
             .next_back()
             .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if let Some(doubt) = doubt(&parts) {

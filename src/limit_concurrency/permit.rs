@@ -10,16 +10,16 @@ use tokio::time::Instant;
 
 use crate::progress::Progress;
 
-/// A body that arrives more slowly, in bytes per 1000 seconds, gives way when there is no room: 4 KiB/s, half of 64 kbit/s.
+/// A slower body, in bytes per 1000 seconds, yields its permit at the limit: 4 KiB/s, half of 64 kbit/s.
 const SLOW: u64 = (4 << 10) * 1000;
 
-/// How long a body must have been waited for before its rate says anything.
+/// The minimum time that a body was waited for before its rate is meaningful.
 const SLOW_AFTER: Duration = Duration::from_secs(3);
 
-/// After a search for a slow request that found none, how long none is searched for.
+/// The pause after a search that found no slow request.
 const SEARCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// The requests in progress, and how many there may be.
+/// The requests in progress, and their limits.
 pub(super) struct Room {
     max: usize,
     per_client: usize,
@@ -31,7 +31,7 @@ struct Taken {
     next: u64,
     requests: HashMap<u64, InProgress>,
     clients: HashMap<IpAddr, Client>,
-    /// When a search of all requests last found no slow one.
+    /// The time of the last search of all requests that found no slow one.
     searched: Option<Instant>,
 }
 
@@ -43,7 +43,7 @@ struct InProgress {
 #[derive(Default)]
 struct Client {
     requests: usize,
-    /// When a search of its requests last found no slow one.
+    /// The time of the last search of its requests that found no slow one.
     searched: Option<Instant>,
 }
 
@@ -53,12 +53,12 @@ pub(super) struct Permit {
     id: u64,
 }
 
-/// Why a request gets no permit.
+/// The reason why a request gets no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// There are as many requests as there may be.
+    /// The overall limit is reached.
     All,
-    /// There are as many of its client.
+    /// The limit of its client is reached.
     Client,
 }
 
@@ -71,12 +71,12 @@ impl Room {
         })
     }
 
-    /// The same limit in all, with another one for each client; nothing has entered yet.
+    /// The same overall limit with another limit per client; no permits are taken yet.
     pub(super) fn per_client(&self, per_client: usize) -> Arc<Self> {
         Self::new(self.max, per_client)
     }
 
-    /// A permit for a request of `client`. If there is no room, the slowest upload gives way, if one is slow.
+    /// Returns a permit for a request of `client`. At the limit, the slowest upload yields its permit, if one is slow.
     pub(super) fn enter(self: &Arc<Self>, client: Option<IpAddr>, progress: Option<&Progress>) -> Result<Permit, Full> {
         let mut taken = self.lock();
         let held = |client| taken.clients.get(&client).map_or(0, |client| client.requests);
@@ -105,7 +105,7 @@ impl Room {
 }
 
 impl Taken {
-    /// Ends the slowest upload of `client`, or of all, and takes its permit. False if none is slow.
+    /// Ends the slowest upload of `client`, or of all, and takes its permit. Returns `false` if none is slow.
     fn end_slowest(&mut self, client: Option<IpAddr>) -> bool {
         let now = Instant::now();
         let searched = match client {
@@ -135,7 +135,7 @@ impl Taken {
         true
     }
 
-    /// Forgets a request, unless it was forgotten before.
+    /// Removes a request, unless it was removed before.
     fn leave(&mut self, id: u64) -> Option<Progress> {
         let InProgress { client, progress } = self.requests.remove(&id)?;
         if let Some(address) = client

@@ -48,7 +48,7 @@ where
         let client = extensions.get::<ClientAddr>().map(|client| client.network());
         let permit = match room.enter(client, extensions.get()) {
             Ok(permit) => Some(permit),
-            // A credentials probe needs no permit.
+            // A credentials probe passes without a permit.
             Err(_) if key.is_some_and(|key| Probe::of(key).is_some()) => None,
             Err(full) => {
                 let error = match key {

@@ -45,7 +45,7 @@ impl<A: Events, B: Events> Events for (A, B) {
 
 /// A request whose head has come.
 ///
-/// `Debug` does not show the path, in which a token may stand.
+/// `Debug` does not show the path, because it may contain a token.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Begun<'a> {
@@ -68,7 +68,7 @@ impl fmt::Debug for Begun<'_> {
 
 /// What became of one request.
 ///
-/// `Debug` does not show the path, in which a token may stand.
+/// `Debug` does not show the path, because it may contain a token.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {

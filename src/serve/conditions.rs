@@ -1,5 +1,5 @@
-//! Conditions of a fetch (RFC 9110, section 13), which browsers and players send and KAZOO never does. Those of an upload
-//! are a [`Precondition`](crate::Precondition).
+//! Conditions of a fetch (RFC 9110, section 13), which browsers and players send and KAZOO never does. For those of an
+//! upload, see [`Precondition`](crate::Precondition).
 
 use std::time::SystemTime;
 
@@ -47,8 +47,8 @@ pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo, now: SystemTime) ->
     if fresh { Verdict::NotModified } else { Verdict::Proceed }
 }
 
-/// Whether `If-Range`, if there is one, lets a part of the file be sent: it names the strong entity tag of the file, or
-/// exactly the date that its answers have.
+/// Returns `true` if `If-Range` is absent or permits a partial response: it names the strong entity tag of the file, or
+/// exactly the date in its responses.
 pub(super) fn range_holds(headers: &HeaderMap, info: &BlobInfo, now: SystemTime) -> bool {
     let mut values = headers.get_all(header::IF_RANGE).iter();
     match (values.next(), values.next()) {
@@ -130,7 +130,7 @@ mod tests {
         assert!(!any(&HeaderMap::new()));
     }
 
-    /// A client's copy of an older content may have the same date, as long as the second lasts.
+    /// A client's copy of an older version may have the same date until the second is over.
     #[test]
     fn a_date_decides_nothing_in_its_own_second() {
         for (name, verdict) in [
@@ -142,8 +142,8 @@ mod tests {
         }
     }
 
-    /// Every validator that a client may have, for each kind of file, at each time: a part is sent only if the validator
-    /// names the bytes of this content and of no other.
+    /// Checks every possible validator, for each kind of file, at each time: a partial response is sent only if the
+    /// validator identifies the bytes of this version and of no other.
     #[test]
     fn a_range_is_sent_only_of_the_file_that_is_meant() {
         let strong = Some("\"v2\"");
@@ -154,7 +154,7 @@ mod tests {
                 (stored() + SECOND / 4, false),
                 (stored() + SECOND / 2, true),
                 (stored() + 9 * SECOND, true),
-                // A clock that was wrong stamped the file.
+                // The file was stamped by a clock that was wrong.
                 (stored() - 9 * SECOND, false),
             ] {
                 let mut info = info();

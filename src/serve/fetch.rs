@@ -137,8 +137,8 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
     Ok(response)
 }
 
-/// Whether the client is KAZOO's, which says neither who it is nor what it takes, and can be sent chunks. An answer to
-/// HTTP/1.0 has no chunks: without its length, a body that breaks off would end as a whole one does.
+/// Returns `true` if the client is KAZOO, which sends neither `user-agent` nor `accept`, and accepts chunks. A response
+/// over HTTP/1.0 has no chunks: without a length, a truncated body would be indistinguishable from a complete one.
 fn takes_chunks(head: &request::Parts) -> bool {
     let is_kazoo = !head.headers.contains_key(header::USER_AGENT) && !head.headers.contains_key(header::ACCEPT);
     is_kazoo && head.version >= Version::HTTP_11
@@ -185,7 +185,7 @@ fn redirect(key: &BlobKey, location: &Uri) -> Result<Response<Body>> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::FOUND;
     response.headers_mut().insert(header::LOCATION, location);
-    // A signed URL lets in whoever has it.
+    // A signed URL grants access to anyone who has it.
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     response.extensions_mut().insert(Outcome::Referred { key: key.clone() });

@@ -1,4 +1,4 @@
-//! The headers of an answer with a stored file.
+//! The headers of a response with a stored file.
 
 use std::time::SystemTime;
 
@@ -10,9 +10,9 @@ use crate::{
     store::{BlobInfo, dates},
 };
 
-/// Whoever uploads decides the media type, so a file must not run in the browser of whoever looks at it. These types are
-/// shown, and every other is saved, as is one of these with parameters or in other letters: what a browser makes of it
-/// need not be what it seems.
+/// The uploader chooses the media type, so a file must not run in the browser of anyone who opens it. Browsers display
+/// files of these types and save all others, including those with parameters or in other letters: a browser may
+/// interpret them differently.
 const SHOWN: [&[u8]; 17] = [
     b"application/pdf",
     b"image/avif",
@@ -33,16 +33,16 @@ const SHOWN: [&[u8]; 17] = [
     b"video/webm",
 ];
 
-/// Whether a browser may show a file of this type.
+/// Returns `true` if a browser may display a file of this type.
 fn is_shown(content_type: &HeaderValue) -> bool {
     let text = content_type.as_bytes();
-    // Without `+`: `audio/x+xml` is a page.
+    // `+` is not allowed: `audio/x+xml` is a page.
     let is_plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
     let is_audio = |subtype: &[u8]| !subtype.is_empty() && subtype.iter().all(is_plain);
     SHOWN.contains(&text) || text.strip_prefix(b"audio/").is_some_and(is_audio)
 }
 
-/// Writes the headers of a fetch of the file, or of a part of it.
+/// Writes the headers of a complete or partial response.
 pub(super) fn file(headers: &mut HeaderMap, info: &BlobInfo, request: &request::Parts) {
     let content_type = info.content_type.clone();
     let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
@@ -53,7 +53,7 @@ pub(super) fn file(headers: &mut HeaderMap, info: &BlobInfo, request: &request::
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.typed_insert(AcceptRanges::bytes());
-    // Of the whole file, also where the answer is a part of it.
+    // The digest is that of the whole file, also in a partial response.
     if let Some(digest) = info.digest.and_then(|digest| digest.repr_digest()) {
         headers.insert(HeaderName::from_static("repr-digest"), digest);
     }
@@ -68,8 +68,9 @@ pub(super) fn version(headers: &mut HeaderMap, info: &BlobInfo, request: &reques
     if let Some(modified) = dates::last_modified(info, SystemTime::now()) {
         headers.typed_insert(LastModified::from(modified));
     }
-    // A credential in the path does not keep a shared cache from storing the answer. A client that is known by its
-    // address alone has none: what a cache on its host stores, others read who are not at that address.
+    // A credential in the path does not prevent a shared cache from storing the response. A client that is authorized
+    // by its address alone sends no credential: a cache on its host could serve the response to clients at other
+    // addresses.
     let by_address = request.extensions.get::<Grant>().is_some_and(Grant::by_address);
     let policy = if by_address { "no-store" } else { "private, no-cache" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(policy));

@@ -13,23 +13,25 @@
 //! KAZOO takes exactly 200 for a fetch and crashes on 206 and 304; it never sends the headers that ask for those.
 //!
 //! A 201 needs two things: the store says that it has stored the file, and [`ServeBlobs`] has itself seen the body's
-//! clean end. Over HTTP/2 that is the declared length or the end of the stream: a body wrapper in front that does not forward
-//! `is_end_stream` makes uploads without `content-length` a 400. A fetch that fails midway does not look whole: files up to 64 KiB are read before the answer starts, and
-//! larger ones go out chunked to KAZOO (which sends neither `user-agent` nor `accept`), since its older HTTP clients
-//! take a body cut short of its `content-length` as whole. A client that speaks HTTP/1.0, such as nginx unless it is told
-//! otherwise, knows no chunks: its answers have a `content-length`.
+//! clean end. Over HTTP/2 that is the declared length or the end of the stream: a body wrapper in front that does not
+//! forward `is_end_stream` makes uploads without `content-length` a 400. A fetch that fails midway never looks
+//! complete: files up to 64 KiB are read before the response starts, and larger ones are sent in chunks to KAZOO (which
+//! sends neither `user-agent` nor `accept`), because its older HTTP clients accept a body shorter than its
+//! `content-length` as complete. A client that uses HTTP/1.0, such as nginx by default, does not support chunks: its
+//! responses have a `content-length`.
 //!
-//! The conditions of an upload are evaluated twice: before the body is read, which spares a client a body that is refused
-//! anyway, and by the store when it commits ([`Precondition`](crate::Precondition)), which decides. Of several uploads with
-//! `If-None-Match: *`, or with the same entity tag in `If-Match`, one is stored.
+//! The conditions of an upload are evaluated twice: before the body is read, so that the client need not send a body
+//! that would be refused, and by the store when it commits ([`Precondition`](crate::Precondition)). The store's result
+//! is decisive. Of several uploads with `If-None-Match: *`, or with the same entity tag in `If-Match`, exactly one is
+//! stored.
 //!
-//! A part of a file is sent to a client that names, in `If-Range`, the strong entity tag or exactly the date of what it
-//! has. A date stands for one content: `Last-Modified` is left out in the second in which the file was stored, while
-//! another may still replace it, and a date in a condition never vouches for a file in that second.
+//! A range is sent to a client whose `If-Range` names the strong entity tag, or exactly the date, of its copy. A date
+//! identifies one version: `Last-Modified` is omitted in the second in which the file was stored, while another upload
+//! may still replace it, and a date in a condition never matches a file in that second.
 //!
-//! A browser shows audio, raster images, video, PDF and plain text; any other file is `content-disposition: attachment`.
-//! A fetch is `cache-control: private, no-cache`, or `no-store` if the [`Grant`](crate::Grant) is by address alone; a redirect
-//! and an error are `no-store`.
+//! A browser displays audio, raster images, video, PDF and plain text; any other file is `content-disposition:
+//! attachment`. A fetch is `cache-control: private, no-cache`, or `no-store` if the [`Grant`](crate::Grant) is by
+//! address alone; a redirect and an error are `no-store`.
 //!
 //! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`, on which KAZOO's client
 //! waits and sends the same request again, so that nothing is lost. It would do so for ever, and its caller waits with

@@ -28,7 +28,7 @@ pub(super) async fn store<S: BlobStore>(
     ContentEncoding::refuse_any(&head.headers)?;
     let precondition = Precondition::from_headers(&head.headers)?;
     if !precondition.is_none() {
-        // Spares the client a body that is refused anyway. The store decides when it commits.
+        // Saves the client from sending a body that would be refused. The store decides when it commits.
         let current = store.head(key).await.map(Some);
         let current = current.or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?;
         precondition.check(current.as_ref())?;

@@ -18,10 +18,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The most bytes of a preamble, of the headers of a part, and of an epilogue.
+/// The maximum length in bytes of a preamble, of the headers of a part, and of an epilogue.
 const MAX_BETWEEN_PARTS: usize = 16 << 10;
 
-/// The capacity of the blocks that a part is collected in, and of the first of them.
+/// The capacity of the blocks that collect a part, and of the first of them.
 const BLOCK: usize = 64 << 10;
 const FIRST_BLOCK: usize = 2 << 10;
 
@@ -30,30 +30,30 @@ pub(super) struct Parts {
     body: Body,
     delimiter: Delimiter,
     unread: Unread,
-    /// The body has no more bytes than are in `unread`.
+    /// `true` if the body has no more bytes than are in `unread`.
     ended: bool,
     stage: Stage,
-    /// The number of parts whose headers were begun.
+    /// The number of parts whose headers have started.
     count: usize,
     /// The number of bytes of the preamble or the epilogue.
     dropped: usize,
 }
 
 enum Stage {
-    /// In front of the first delimiter.
+    /// Before the first delimiter.
     Preamble,
     /// In the headers of a part.
     Headers { end: HeadersEnd, block: BytesMut },
     /// In the content of a part.
     Content,
-    /// Behind the closing delimiter.
+    /// After the closing delimiter.
     Epilogue,
     /// At the end of the body.
     Ended,
 }
 
 impl Parts {
-    /// The parts of `ahead`, which was read from the body already, and the body, whose parts `boundary` separates.
+    /// Splits `ahead`, which was already read from the body, and the body into parts separated by `boundary`.
     pub(super) fn new(ahead: Bytes, body: Body, boundary: &str) -> Self {
         let mut unread = Unread::default();
         unread.begin_line();
@@ -69,16 +69,16 @@ impl Parts {
         }
     }
 
-    /// The headers of the next part; none at the end of the body. The content of the part before it must have been
-    /// read.
+    /// Returns the headers of the next part, or `None` at the end of the body. The content of the previous part must
+    /// have been read.
     pub(super) async fn next(&mut self) -> Result<Option<PartHeaders>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The whole content of the part whose headers were read, if it has at most `limit` bytes.
+    /// Returns the whole content of the current part if it has at most `limit` bytes.
     ///
-    /// Until it is whole, it is held in blocks: a buffer that doubles holds up to twice what arrived, and three times that
-    /// while it grows.
+    /// An incomplete part is held in blocks. A buffer that doubles would hold up to twice what arrived, and three times
+    /// that while it grows.
     pub(super) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
         let (mut blocks, mut len) = (Vec::<Vec<u8>>::new(), 0);
         while let Some(mut data) = poll_fn(|cx| self.poll_content(cx)).await? {
@@ -88,7 +88,7 @@ impl Parts {
             len += data.len();
             while !data.is_empty() {
                 let Some(block) = blocks.last_mut().filter(|block| block.len() < block.capacity()) else {
-                    // The first is small, as most metadata is.
+                    // The first block is small, because most metadata is.
                     let capacity = if blocks.is_empty() { FIRST_BLOCK } else { BLOCK };
                     blocks.push(Vec::with_capacity(capacity.max(data.len().min(BLOCK))));
                     continue;
@@ -104,7 +104,7 @@ impl Parts {
         }))
     }
 
-    /// The content of the part whose headers were read, which must be the last there is, as a body.
+    /// Returns the content of the current part, which must be the last one, as a body.
     pub(super) fn into_media(self) -> Body {
         Body::new(Media(self))
     }
@@ -133,7 +133,7 @@ impl Parts {
                 }
                 Stage::Ended => return Poll::Ready(Ok(None)),
                 Stage::Preamble | Stage::Content | Stage::Epilogue => {
-                    // The content of a part was read; what else is left is of no part.
+                    // The content of the part was read; these bytes belong to no part.
                     if let Some(dropped) = ready!(self.poll_content(cx))? {
                         self.dropped += dropped.len();
                         if self.dropped > MAX_BETWEEN_PARTS {
@@ -145,7 +145,8 @@ impl Parts {
         }
     }
 
-    /// The next bytes in front of a delimiter; none at the delimiter, which is taken, and at the end of the body.
+    /// Returns the next bytes before a delimiter, or `None` at the delimiter, which is consumed, and at the end of the
+    /// body.
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         if matches!(self.stage, Stage::Headers { .. } | Stage::Ended) {
             return Poll::Ready(Ok(None));
@@ -188,7 +189,7 @@ impl Parts {
     }
 }
 
-/// The media part as a body, which ends cleanly only behind the closing delimiter and the end of the request's body.
+/// The media part as a body that ends cleanly only after the closing delimiter and the end of the request body.
 struct Media(Parts);
 
 impl Media {
@@ -203,7 +204,7 @@ impl Media {
                            application/json, and one file";
             return Poll::Ready(Err(Error::new(ErrorKind::InvalidMultipart, message)));
         }
-        // Nothing but the epilogue is left.
+        // Only the epilogue remains.
         self.0.poll_next(cx).map_ok(|_| None)
     }
 }

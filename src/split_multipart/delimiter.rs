@@ -1,11 +1,11 @@
-//! Where the content of a part ends, in a body that arrives in any pieces.
+//! Finds the end of a part's content in a body that arrives in arbitrary chunks.
 
 use std::mem;
 
 use bytes::{Buf as _, Bytes};
 use memchr::{memmem::Finder, memrchr};
 
-/// The most white space taken between a boundary and the end of its line.
+/// The maximum white space between a boundary and the end of its line.
 const MAX_PADDING: usize = 64;
 
 /// The line that separates parts: a line break, two dashes and the boundary.
@@ -14,17 +14,17 @@ pub(super) struct Delimiter(Finder<'static>);
 /// The next piece of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Token {
-    /// Content in front of a delimiter, not empty.
+    /// Content before a delimiter, never empty.
     Content(Bytes),
     /// A delimiter, up to the line break that ends it, which stays unread.
     Delimiter,
-    /// The closing delimiter, up to the line break behind it or the end of the body.
+    /// The closing delimiter, up to the line break after it or the end of the body.
     Close,
-    /// Nothing yet: the bytes at hand may be a delimiter or content.
+    /// More input is needed: the available bytes may be a delimiter or content.
     Unclear,
 }
 
-/// The meaning of bytes that begin with the needle.
+/// The interpretation of bytes that begin with the needle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     Delimiter { len: usize },
@@ -33,14 +33,14 @@ enum Line {
     Unclear,
 }
 
-/// The bytes read from a body and not taken yet.
+/// The bytes that were read from a body and not yet consumed.
 #[derive(Default)]
 pub(super) struct Unread {
-    /// The end of a chunk that may be the beginning of a delimiter; begins with its line break.
+    /// The end of a chunk that may be the start of a delimiter; begins with its line break.
     held: Bytes,
     /// The chunk behind it.
     chunk: Bytes,
-    /// The number of bytes at the start of `held` that are not of the body.
+    /// The number of bytes at the start of `held` that are not part of the body.
     added: usize,
 }
 
@@ -49,7 +49,7 @@ impl Delimiter {
         Self(Finder::new(format!("\r\n--{boundary}").as_bytes()).into_owned())
     }
 
-    /// The delimiter without the line break in front of it.
+    /// Returns the delimiter without the leading line break.
     pub(super) fn dashes_and_boundary(&self) -> &[u8] {
         self.needle().get(2..).unwrap_or_default()
     }
@@ -58,15 +58,15 @@ impl Delimiter {
         self.0.needle()
     }
 
-    /// The most bytes that [`line`](Self::line) needs.
+    /// Returns the maximum number of bytes that [`line`](Self::line) needs.
     fn longest(&self) -> usize {
         self.needle().len() + b"--".len() + MAX_PADDING + b"\r\n".len()
     }
 
-    /// Reads the line at the start of `bytes`, which begin with the needle or with a part of it.
+    /// Interprets the line at the start of `bytes`, which begin with the needle or with a part of it.
     ///
-    /// RFC 2046, 5.1.1: only white space may stand between the boundary and the end of the line. A line with anything
-    /// else there is content: its boundary merely begins with the delimiter's.
+    /// RFC 2046, 5.1.1: only white space may appear between the boundary and the end of the line. A line with anything
+    /// else there is content whose text merely begins like the delimiter.
     fn line(&self, bytes: &[u8], ended: bool) -> Line {
         let unclear = if ended { Line::Content } else { Line::Unclear };
         let Some(tail) = bytes.strip_prefix(self.needle()) else {
@@ -95,11 +95,11 @@ impl Delimiter {
         }
     }
 
-    /// The number of bytes at the end of `chunk`, which has no whole needle, that may be the beginning of one.
+    /// Returns the number of bytes at the end of `chunk`, which contains no whole needle, that may be the start of one.
     fn begun(&self, chunk: &[u8]) -> usize {
         let recent = chunk.len().saturating_sub(self.needle().len());
         let tail = chunk.get(recent..).unwrap_or_default();
-        // A boundary has no line break in it, so a needle can begin with the last one only.
+        // A boundary contains no line break, so a needle can begin only with the last one.
         let begun = memrchr(b'\r', tail).and_then(|at| tail.get(at..)).unwrap_or_default();
         if self.needle().starts_with(begun) {
             begun.len()
@@ -120,14 +120,14 @@ impl Unread {
         self.held.is_empty() && self.chunk.is_empty()
     }
 
-    /// Lets a delimiter stand right here: at the start of the body, or behind the headers of an empty part.
+    /// Allows a delimiter at this position: at the start of the body, or after the headers of an empty part.
     pub(super) fn begin_line(&mut self) {
         debug_assert!(self.held.is_empty());
         self.held = Bytes::from_static(b"\r\n");
         self.added = self.held.len();
     }
 
-    /// Takes the next piece of the body, which has no more bytes than these if it has `ended`.
+    /// Takes the next token of the body, which has no more bytes than these if it has `ended`.
     pub(super) fn next(&mut self, delimiter: &Delimiter, ended: bool) -> Token {
         loop {
             let mut token = self.scan(delimiter, ended);
@@ -170,7 +170,7 @@ impl Unread {
         self.hold(self.chunk.len() - begun)
     }
 
-    /// The same where a delimiter may have begun in an earlier chunk.
+    /// Takes the next token where a delimiter may have begun in an earlier chunk.
     fn scan_held(&mut self, delimiter: &Delimiter, ended: bool) -> Token {
         let missing = delimiter.longest().saturating_sub(self.held.len());
         let missing = self.chunk.get(..missing).unwrap_or(&self.chunk);
@@ -198,10 +198,10 @@ impl Unread {
         token
     }
 
-    /// Takes the first `len` bytes of the chunk as content, and keeps the rest until the next chunk.
+    /// Returns the first `len` bytes of the chunk as content, and holds the rest until the next chunk.
     fn hold(&mut self, len: usize) -> Token {
         let content = self.chunk.split_to(len);
-        // Copied, so that a few bytes do not keep a chunk in memory.
+        // Copied, so that a few bytes do not keep a whole chunk in memory.
         self.held = Bytes::copy_from_slice(&mem::take(&mut self.chunk));
         if content.is_empty() {
             Token::Unclear
@@ -210,7 +210,7 @@ impl Unread {
         }
     }
 
-    /// Takes at most `limit` bytes, and none behind the empty line that ends the headers of a part.
+    /// Takes at most `limit` bytes, and none after the empty line that ends the headers of a part.
     pub(super) fn headers(&mut self, end: &mut HeadersEnd, limit: usize) -> Bytes {
         let next = if self.held.is_empty() {
             &mut self.chunk
@@ -224,21 +224,21 @@ impl Unread {
 
 /// Finds the empty line that ends the headers of a part.
 ///
-/// The line break that ends the delimiter is the first of the two that it looks for, so a part without headers ends
-/// them at once.
+/// The line break that ends the delimiter is the first of the two that this state machine expects, so a part without
+/// headers ends them immediately.
 #[derive(Default)]
 pub(super) struct HeadersEnd {
-    /// The number of bytes of `CR LF CR LF` that the body has just ended with.
+    /// The number of bytes of `CR LF CR LF` that the input so far ends with.
     seen: u8,
 }
 
 impl HeadersEnd {
-    /// The empty line has been found.
+    /// Returns `true` once the empty line has been found.
     pub(super) fn is_found(&self) -> bool {
         self.seen == 4
     }
 
-    /// The number of bytes of `next` up to the end of the empty line, or all of them.
+    /// Returns the number of bytes of `next` up to the end of the empty line, or all of them.
     fn find(&mut self, next: &[u8]) -> usize {
         for (at, byte) in next.iter().enumerate() {
             self.seen = match (byte, self.seen) {
@@ -262,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    /// Every token of a body in these chunks; neighbouring content is joined.
+    /// Returns all tokens of a body in these chunks, with adjacent content joined.
     fn tokens(chunks: &[Vec<u8>], begin_line: bool) -> Vec<(&'static str, Vec<u8>)> {
         let delimiter = Delimiter::new("B-");
         let (mut tokens, mut unread) = (Vec::<(&'static str, Vec<u8>)>::new(), Unread::default());
@@ -293,7 +293,7 @@ mod tests {
         tokens
     }
 
-    /// The same, by looking at every position of the whole.
+    /// Returns the same by checking every position of the whole body.
     fn naive(body: &[u8], begin_line: bool) -> Vec<(&'static str, Vec<u8>)> {
         if begin_line {
             let mut tokens = naive(&[b"\r\n", body].concat(), false);

@@ -9,7 +9,7 @@ use crate::{
 
 const CONTENT_TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
 
-/// The headers of a part that describe its content. Any other is checked and dropped.
+/// The headers of a part that describe its content. All others are validated and dropped.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct PartHeaders {
     pub(super) content_type: Option<HeaderValue>,
@@ -17,7 +17,7 @@ pub(super) struct PartHeaders {
 }
 
 impl PartHeaders {
-    /// Parses the headers of part `number`: the lines between two delimiters up to and with the empty one.
+    /// Parses the headers of part `number`: the lines between two delimiters up to and including the empty one.
     ///
     /// `block` begins with the line break of the delimiter and ends with that of the empty line. A part may have no
     /// headers, and a header may be folded (RFC 2046, RFC 822). `delimiter` in a line means that the empty line is
@@ -47,7 +47,7 @@ impl PartHeaders {
         Ok(headers)
     }
 
-    /// Takes one header, unfolded; nothing stands for none.
+    /// Takes one unfolded header; an empty line is ignored.
     fn take(&mut self, number: usize, line: &[u8]) -> Result<()> {
         if line.is_empty() {
             return Ok(());
@@ -58,7 +58,7 @@ impl PartHeaders {
             .ok_or_else(|| malformed(number, "a header line has no colon"))?;
         let name = HeaderName::from_bytes(name).map_err(|_| malformed(number, "the name of a header is invalid"))?;
         let value = value.strip_prefix(b":").unwrap_or_default();
-        // A control character at an end is not white space.
+        // A control character at either end is not white space.
         let value = HeaderValue::from_bytes(value)
             .and_then(|value| HeaderValue::from_bytes(value.as_bytes().trim_ascii()))
             .map_err(|_| malformed(number, &format!("the value of its header {name} is invalid")))?;
@@ -75,7 +75,7 @@ impl PartHeaders {
     }
 }
 
-/// The lines of a header block, without its first line break and its empty line.
+/// Returns the lines of a header block, without its first line break and its empty line.
 fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = block.strip_prefix(b"\r\n").unwrap_or(block);
     std::iter::from_fn(move || {
@@ -86,7 +86,7 @@ fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Sets a header that must not say two things.
+/// Sets a header that must not have two different values.
 fn once<T: PartialEq>(number: usize, name: &HeaderName, slot: &mut Option<T>, value: T) -> Result<()> {
     match slot {
         Some(other) if *other != value => Err(malformed(number, &format!("it has two different headers {name}"))),

@@ -12,10 +12,10 @@
 //! quoted or not, or from the first line of the body where there is none: releases 4.3.17 to 4.3.20 send
 //! `multipart/mixed` without it.
 //!
-//! Bodies are read as RFC 2046 defines them. A part may have no headers, and they may be folded. A delimiter is a whole line:
-//! at most 64 bytes of white space may follow the boundary, and a line with anything else there is content. Line breaks
-//! are CR LF. Whatever else a sender may have meant is refused with 400, so the media is stored whole or not at all. A
-//! part with a `content-encoding`, or a `content-transfer-encoding` that is unknown, is refused with 415.
+//! Bodies are parsed according to RFC 2046. A part may have no headers, and they may be folded. A delimiter is a whole
+//! line: at most 64 bytes of white space may follow the boundary, and a line with anything else there is content. Line
+//! breaks are CR LF. Any other format is rejected with 400, so the media is stored complete or not at all. A part with
+//! a `content-encoding`, or with an unknown `content-transfer-encoding`, is rejected with 415.
 //!
 //! The body ends cleanly only after the closing delimiter and the end of the request's own body have been seen. At most
 //! one chunk of the request's body, 16 KiB of the headers of a part and the JSON (1 MiB by default) are held, whatever the peer

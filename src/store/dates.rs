@@ -1,21 +1,22 @@
-//! The date of a stored file as a validator (RFC 9110, section 8.8.2).
+//! The modification date of a stored file as a validator (RFC 9110, section 8.8.2).
 //!
-//! An HTTP date has whole seconds, and a file can be replaced within the second in which it was stored. So a date is
-//! given to clients, and compared, only once that second is over: from then on it belongs to one content, the last one
-//! of its second. This also keeps `Last-Modified` from being later than `Date`, whatever clock stamped the file.
+//! An HTTP date has whole seconds, and a file can be replaced within the second in which it was stored. A date is
+//! therefore sent to clients, and compared, only once that second is over: from then on it identifies one content, the
+//! last one of its second. This also keeps `Last-Modified` from being later than `Date`, whatever clock stamped the
+//! file.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::BlobInfo;
 
-/// The second in which the file was stored, if HTTP has a date for it: from 1970 to the end of 9999.
+/// Returns the second in which the file was stored, if HTTP has a date for it: from 1970 to the end of 9999.
 fn stored(info: &BlobInfo) -> Option<SystemTime> {
     const END: u64 = 253_402_300_800;
     let secs = info.modified?.duration_since(UNIX_EPOCH).ok()?.as_secs();
     (secs < END).then(|| UNIX_EPOCH + Duration::from_secs(secs))
 }
 
-/// The date of the file, once the second in which it was stored is over.
+/// Returns the date of the file, once the second in which it was stored is over.
 pub(crate) fn last_modified(info: &BlobInfo, now: SystemTime) -> Option<SystemTime> {
     stored(info).filter(|stored| {
         now.duration_since(*stored)
@@ -23,12 +24,12 @@ pub(crate) fn last_modified(info: &BlobInfo, now: SystemTime) -> Option<SystemTi
     })
 }
 
-/// Whether a client's copy with this date is the file. A date in the future says nothing.
+/// Returns `true` if a client's copy with this date is current. A date in the future never matches.
 pub(crate) fn is_fresh(info: &BlobInfo, date: SystemTime, now: SystemTime) -> bool {
     date <= now && last_modified(info, now).is_some_and(|modified| modified <= date)
 }
 
-/// Whether the file is not known to have changed since `date`. One that has no date is not.
+/// Returns `true` if the file has not changed since `date`, or has no date.
 pub(crate) fn is_unmodified_since(info: &BlobInfo, date: SystemTime, now: SystemTime) -> bool {
     stored(info).is_none_or(|stored| stored < date || last_modified(info, now).is_some_and(|modified| modified <= date))
 }
@@ -58,7 +59,7 @@ mod tests {
             (20_700, 99_000, Some(20_000)),
             (20_000, 20_000, None),
             (20_000, 21_000, Some(20_000)),
-            // A clock that was wrong, or a file that was restored from elsewhere.
+            // The clock was wrong, or the file was restored from elsewhere.
             (99_000, 20_000, None),
         ] {
             let found = last_modified(&info(at(modified)), at(now));
@@ -81,8 +82,8 @@ mod tests {
         }
     }
 
-    /// Two contents, stored at any two times, and a client that has fetched the first at any time before the second
-    /// came: its date never vouches for the second one.
+    /// For two contents, stored at any two times, and a client that fetches the first at any time before the second is
+    /// stored: the client's date never matches the second content.
     #[test]
     fn a_date_never_stands_for_two_contents() {
         let times = || (20_000..23_000).step_by(250);
@@ -110,7 +111,7 @@ mod tests {
             (19_000, 30_000, false, false),
             (20_000, 30_000, true, true),
             (21_000, 30_000, true, true),
-            // It has no date yet.
+            // The file has no date yet.
             (20_000, 20_800, false, false),
             // The client's clock is ahead.
             (40_000, 30_000, false, true),

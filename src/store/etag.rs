@@ -1,6 +1,6 @@
 //! Entity tags (RFC 9110, section 8.8.3), and lists of them.
 //!
-//! The tags of the crate `headers` panic, in a debug build, at a blank in what a client sends; these do not.
+//! In debug builds, the crate `headers` panics at white space in a client's tag; this parser does not.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -23,37 +23,37 @@ impl Tag {
         })
     }
 
-    /// The tag of the file.
+    /// Returns the tag of the file.
     pub(crate) fn of(info: &BlobInfo) -> Option<Self> {
         Self::parse(info.etag.as_ref()?.as_bytes())
     }
 
-    /// Whether both stand for the same file.
+    /// Returns `true` if both tags match under this comparison.
     pub(crate) fn is(&self, other: &Self, comparison: Comparison) -> bool {
         let weak = self.weak || other.weak;
         self.opaque == other.opaque && (comparison == Comparison::Weak || !weak)
     }
 }
 
-/// How alike two files with the same tag have to be.
+/// The comparison of two tags (RFC 9110, section 8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Comparison {
-    /// To the byte.
+    /// The contents are equal byte for byte.
     Strong,
-    /// As good as the same.
+    /// The contents are equivalent.
     Weak,
 }
 
 /// The value of `If-Match` or `If-None-Match`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tags {
-    /// `*`: every file that there is.
+    /// `*`: every existing file.
     Any,
     List(Vec<Tag>),
 }
 
 impl Tags {
-    /// The tags under `name`, if the header is there. Elements that are no tags match nothing.
+    /// Parses the header `name`, if present. Elements that are not entity tags match nothing.
     pub(crate) fn under(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
         Some(match values(headers, name)?.as_slice() {
             [b"*"] => Self::Any,
@@ -67,7 +67,7 @@ impl Tags {
         })
     }
 
-    /// The tags under `name`, if the header is there; an error if an element is no tag, or if there is none.
+    /// Parses the header `name`, if present; an element that is not an entity tag, or an empty list, is an error.
     pub(crate) fn strictly_under(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Malformed> {
         let Some(values) = values(headers, name) else {
             return Ok(None);
@@ -81,7 +81,7 @@ impl Tags {
         Ok(Some(Self::List(tags)))
     }
 
-    /// Whether the file is among them.
+    /// Returns `true` if the file's tag is in the list.
     pub(crate) fn have(&self, info: &BlobInfo, comparison: Comparison) -> bool {
         match self {
             Self::Any => true,
@@ -92,7 +92,7 @@ impl Tags {
     }
 }
 
-/// A header that should hold entity tags holds something else.
+/// The value of the header is not a list of entity tags.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -101,7 +101,7 @@ fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Vec<&'h [u8]>
     (!values.is_empty()).then_some(values)
 }
 
-/// The elements of a list: its commas separate them, except those within quotes.
+/// Returns the elements of a list, separated by commas outside quotes.
 fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     let separates = move |byte: &u8| {

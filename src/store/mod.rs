@@ -56,10 +56,10 @@ pub trait BlobStore: Send + Sync + 'static {
     /// The same file comes again, even while it is still being stored: that is no conflict, and one of them wins
     /// whole.
     ///
-    /// If the upload has a [`Precondition`], `put` [checks](Precondition::check) it against what is stored under the key
-    /// in the same atomic step that makes the upload visible. A check before the end of the body decides nothing:
+    /// If the upload has a [`Precondition`], `put` [checks](Precondition::check) it against the file stored under the
+    /// key in the same atomic step that makes the upload visible. A check before the end of the body is not sufficient:
     /// another upload may be stored meanwhile. If the condition fails, nothing is stored. A store that cannot check it
-    /// atomically refuses every upload that has one, with [`ErrorKind::InvalidRequest`].
+    /// atomically refuses every conditional upload with [`ErrorKind::InvalidRequest`].
     fn put(&self, upload: Upload) -> impl Future<Output = Result<Stored>> + Send;
 
     /// The file under `key`, or the bytes of it that `range` names; [`ErrorKind::NotFound`] if there is none.
@@ -132,7 +132,7 @@ pub struct Upload {
     pub metadata: Option<Metadata>,
     /// How many bytes the body will have, if that is known beforehand.
     pub len: Option<u64>,
-    /// What must be true of the key when the upload is committed.
+    /// The condition that must hold when the upload is committed.
     pub precondition: Precondition,
 }
 
@@ -163,7 +163,7 @@ impl Upload {
         self
     }
 
-    /// The same upload, to be stored only under this condition.
+    /// Returns the same upload, to be stored only under this condition.
     #[must_use]
     pub fn with_precondition(mut self, precondition: Precondition) -> Self {
         self.precondition = precondition;
@@ -240,9 +240,9 @@ pub struct BlobInfo {
     pub len: u64,
     /// The media type it was stored with; `None` is answered as `application/octet-stream`.
     pub content_type: Option<HeaderValue>,
-    /// An entity tag with its quotes, such as `"5f3c"`, that differs for every content the key has had. It is about the
-    /// bytes that a fetch returns: no two contents share a tag, and a content that is stored again, with another media
-    /// type or other metadata too, may keep its tag.
+    /// An entity tag with its quotes, such as `"5f3c"`. It differs for every content the key has had, and identifies
+    /// the bytes that a fetch returns: no two contents share a tag. A content that is stored again may keep its tag,
+    /// even with another media type or other metadata.
     pub etag: Option<HeaderValue>,
     /// When it was stored.
     pub modified: Option<SystemTime>,

@@ -1,4 +1,4 @@
-//! [`Precondition`]: what must be true of a key for an upload to be stored under it.
+//! [`Precondition`]: the condition for an upload to be stored.
 
 use std::time::SystemTime;
 
@@ -11,11 +11,11 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// The condition under which an [`Upload`](super::Upload) may be stored, as in the headers `If-Match`, `If-None-Match` and
+/// The condition under which an [`Upload`](super::Upload) is stored, as in the headers `If-Match`, `If-None-Match` and
 /// `If-Unmodified-Since` (RFC 9110, section 13). By default there is none.
 ///
-/// A store [checks](Self::check) it in the same atomic step that makes the upload visible, so that of several uploads
-/// that must not replace each other one is stored.
+/// A store [checks](Self::check) it in the same atomic step that makes the upload visible. Of several uploads that must
+/// not replace each other, exactly one is therefore stored.
 ///
 /// ```
 /// use http::HeaderValue;
@@ -47,7 +47,7 @@ impl Precondition {
         unmodified_since: None,
     };
 
-    /// Only if nothing is stored under the key: `If-None-Match: *`.
+    /// Requires that nothing is stored under the key: `If-None-Match: *`.
     #[must_use]
     pub fn if_absent() -> Self {
         Self {
@@ -56,8 +56,8 @@ impl Precondition {
         }
     }
 
-    /// Only if the stored file has this strong [entity tag](BlobInfo::etag): `If-Match: "…"`. A tag that is weak or
-    /// malformed matches no file.
+    /// Requires that the stored file has this strong [entity tag](BlobInfo::etag): `If-Match: "…"`. A weak or malformed
+    /// tag matches no file.
     #[must_use]
     pub fn if_match(etag: &HeaderValue) -> Self {
         Self {
@@ -66,8 +66,8 @@ impl Precondition {
         }
     }
 
-    /// The conditions in `headers`. A malformed list of entity tags is [`ErrorKind::InvalidRequest`]: read as an empty
-    /// list, it could let an upload replace a file that the client means to keep.
+    /// Parses the conditions in `headers`. A malformed list of entity tags is [`ErrorKind::InvalidRequest`]:
+    /// interpreted as an empty list, it could let an upload replace a file that the client wants to keep.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self> {
         let tags = |name: &HeaderName| {
             Tags::strictly_under(headers, name).map_err(|Malformed| {
@@ -83,13 +83,13 @@ impl Precondition {
         })
     }
 
-    /// Whether there is no condition.
+    /// Returns `true` if there is no condition.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::NONE
     }
 
-    /// Whether an upload may be stored where there is this file, or none.
+    /// Returns `true` if the condition permits an upload that replaces `current`, or nothing.
     #[must_use]
     pub fn allows(&self, current: Option<&BlobInfo>) -> bool {
         let is_listed = |tags: &Tags| current.is_some_and(|info| tags.have(info, Comparison::Weak));
@@ -97,7 +97,8 @@ impl Precondition {
             && !self.none_of.as_ref().is_some_and(is_listed)
     }
 
-    /// [`ErrorKind::PreconditionFailed`] if an upload may not be stored where there is this file, or none.
+    /// Returns [`ErrorKind::PreconditionFailed`] if the condition does not permit an upload that replaces `current`, or
+    /// nothing.
     pub fn check(&self, current: Option<&BlobInfo>) -> Result<()> {
         if self.allows(current) {
             return Ok(());
@@ -107,7 +108,7 @@ impl Precondition {
     }
 }
 
-/// The date in `If-Unmodified-Since`; none if it is malformed, as the standard has it.
+/// Returns the date in `If-Unmodified-Since`, or `None` if it is malformed, as RFC 9110 requires.
 pub(crate) fn if_unmodified_since(headers: &HeaderMap) -> Option<SystemTime> {
     headers.typed_get::<IfUnmodifiedSince>().map(SystemTime::from)
 }
@@ -157,10 +158,10 @@ mod tests {
             (&[("if-unmodified-since", at)], true, true),
             (&[("if-unmodified-since", before)], false, true),
             (&[("if-unmodified-since", "rubbish")], true, true),
-            // The tag is the better witness.
+            // The tag takes precedence.
             (&[("if-match", "\"v2\""), ("if-unmodified-since", before)], true, false),
             (&[("if-match", "\"v2\""), ("if-none-match", "*")], false, false),
-            // This one is about fetches.
+            // This condition applies to fetches only.
             (&[("if-modified-since", at)], true, true),
         ] {
             let precondition = precondition(pairs);

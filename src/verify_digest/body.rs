@@ -13,7 +13,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// A body that ends cleanly only if it has the digests that its head declares.
+/// A body that ends cleanly only if it matches the digests in its headers.
 pub(super) struct Verified {
     body: Body,
     checks: Vec<Check>,
@@ -79,7 +79,7 @@ impl HttpBody for Verified {
         Poll::Ready(frame.map(Ok))
     }
 
-    /// Not before the digests were compared: a reader may leave out the last poll.
+    /// `false` until the digests were compared, because a reader may skip the last poll.
     fn is_end_stream(&self) -> bool {
         self.matches
     }

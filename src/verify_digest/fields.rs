@@ -7,21 +7,21 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// A digest that the body must have.
+/// A digest that the body must match.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Check {
     pub(super) algorithm: Algorithm,
     pub(super) digest: Vec<u8>,
-    /// The name of the header that declares it.
+    /// The header that declares it.
     pub(super) header: &'static str,
 }
 
-/// The most digests taken from one head. Each algorithm is computed once, however many there are.
+/// The maximum number of digests in a request. Each algorithm is computed once, however many there are.
 const MAX_CHECKS: usize = 16;
 
-/// The digests that `headers` declare.
+/// Parses the digests in `headers`.
 ///
-/// A malformed header is an error, and so is one that names no algorithm we know: its sender wants the body verified.
+/// A malformed header is an error, and so is one without a supported algorithm: its sender asks for verification.
 pub(super) fn declared(headers: &HeaderMap) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for value in headers.get_all("content-md5") {
@@ -62,7 +62,7 @@ pub(super) fn declared(headers: &HeaderMap) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// Reads the members of one header value, which commas separate.
+/// Parses the comma-separated members of a header value.
 fn read(value: &HeaderValue, header: &'static str, member: Member, checks: &mut Vec<Check>) -> Result<()> {
     for text in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
         let (key, encoded) = member(text).ok_or_else(|| malformed(header))?;
@@ -78,10 +78,10 @@ fn read(value: &HeaderValue, header: &'static str, member: Member, checks: &mut 
     Ok(())
 }
 
-/// Splits a member of a field into its algorithm and the base64 of the digest; none if it is malformed.
+/// Splits a member of a field into its algorithm and the base64 of the digest; returns `None` if it is malformed.
 type Member = fn(&[u8]) -> Option<(&[u8], &[u8])>;
 
-/// `sha-256=:…:`, a member of a dictionary (RFC 8941) whose value is a byte sequence (RFC 9530), and its parameters.
+/// `sha-256=:…:`: a dictionary member (RFC 8941) with a byte sequence as its value (RFC 9530), and its parameters.
 fn structured_member(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, value) = split_once(text, b'=')?;
     let starts = matches!(key, [b'a'..=b'z' | b'*', ..]);

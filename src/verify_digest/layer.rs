@@ -2,14 +2,14 @@ use tower_layer::Layer;
 
 use super::VerifyDigestService;
 
-/// Layer that holds an upload to the digests in its headers.
+/// Layer that verifies the digests of uploads.
 ///
 /// See the [module](crate::verify_digest).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VerifyDigest;
 
 impl VerifyDigest {
-    /// Verifies the digests of uploads.
+    /// Creates the layer.
     #[must_use]
     pub fn new() -> Self {
         Self

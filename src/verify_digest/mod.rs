@@ -1,7 +1,7 @@
-//! Refuses an upload that does not have the digest in its headers.
+//! Rejects an upload that does not match the digest in its headers.
 //!
-//! A client that sends one asks for the body to be verified. [`VerifyDigest`] computes it while the body passes; the body
-//! ends with an error instead of its clean end if it differs, so nothing is stored, and the answer is 400. A body without
+//! A client that sends a digest asks for the body to be verified. [`VerifyDigest`] computes the digest while the body
+//! passes. If it differs, the body ends with an error, so nothing is stored, and the response is 400. A body without
 //! such a header passes unchanged. KAZOO never sends one.
 //!
 //! | header | covers | algorithms |
@@ -11,16 +11,17 @@
 //! | `Repr-Digest` (RFC 9530) | the body | `sha-256`, `sha-512`, `md5` |
 //! | `Digest` (RFC 3230, obsolete) | the body | `SHA-256`, `SHA-512`, `MD5` |
 //!
-//! *The body* is what was sent, without its chunk framing: of a multipart upload all of the multipart body, as base64 as it
-//! came. An upload has no content coding and is a whole representation, so `Repr-Digest` covers the same bytes as
-//! `Content-Digest`. The layer therefore belongs in front of [`SplitMultipart`](crate::SplitMultipart) and
-//! [`DecodeBase64`](crate::DecodeBase64). A digest among the headers of a part, and one in a trailer, are ignored.
+//! *The body* is everything that was sent, without its chunk framing: the complete multipart body of a multipart
+//! upload, and base64 before decoding. An upload has no content coding and is a whole representation, so `Repr-Digest`
+//! covers the same bytes as `Content-Digest`. The layer therefore belongs in front of
+//! [`SplitMultipart`](crate::SplitMultipart) and [`DecodeBase64`](crate::DecodeBase64). A digest in the headers of a
+//! part, or in a trailer, is ignored.
 //!
-//! Every digest with a known algorithm must match. An unknown algorithm beside a known one is ignored, as RFC 9530 says; a
-//! header with no known algorithm, and a malformed one, are 400 before the body is read: to answer 201 would say that it
-//! was verified.
+//! Every digest with a supported algorithm must match. An unsupported algorithm beside a supported one is ignored, as
+//! RFC 9530 says. A header without a supported algorithm, and a malformed one, are answered with 400 before the body is
+//! read: a 201 would claim that the body was verified.
 //!
-//! Nothing of the body is held.
+//! The layer does not buffer the body.
 //!
 //! ```
 //! use http::{Request, Response};

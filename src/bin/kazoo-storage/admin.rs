@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{exporter::Exporter, readiness::Readiness};
 
-/// The most connections. One more ends another: one that has not sent its request if there is one, or else the oldest.
+/// The maximum number of connections. Another one closes the oldest that has not sent a request, or else the oldest.
 const CONNECTIONS: usize = 64;
 
 /// How long a connection may take for its one request.
@@ -42,7 +42,7 @@ pub(crate) struct Admin {
     pub(crate) readiness: Arc<Readiness>,
 }
 
-/// The open connections, the oldest first.
+/// The open connections, oldest first.
 #[derive(Default)]
 struct Connections(Vec<Connection>);
 
@@ -52,7 +52,7 @@ struct Connection {
 }
 
 impl Connections {
-    /// Makes room for one more. A probe must not wait for connections on which nobody asks anything.
+    /// Frees a slot for a new connection. A probe must not wait for idle connections.
     fn make_room(&mut self) {
         self.0.retain(|connection| !connection.task.is_finished());
         if self.0.len() >= CONNECTIONS {
@@ -63,7 +63,7 @@ impl Connections {
     }
 }
 
-/// Answers on `listener` until the process ends.
+/// Serves `listener` until the process ends.
 pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
     let admin = Arc::new(admin);
     let mut open = Connections::default();

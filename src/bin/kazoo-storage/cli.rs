@@ -195,10 +195,10 @@ pub(crate) struct LimitOptions {
     #[arg(long, env = "KAZOO_STORAGE_MAX_REQUESTS", value_name = "NUMBER", default_value_t = KazooStorage::DEFAULT_MAX_CONCURRENT)]
     pub(crate) max_requests: usize,
 
-    /// Most requests of one address, or of one /64 of IPv6, to answer at once; more are answered with 503 and a Retry-After
+    /// Maximum concurrent requests of one address, or of one /64 of IPv6; more are answered with 503 and a Retry-After
     ///
-    /// Behind a proxy, that is the address it forwards if `--access` names it among the `trusted_proxies`, and otherwise the
-    /// proxy's own: raise it to `--max-requests` then.
+    /// Behind a proxy, the address is the one that the proxy forwards if `--access` lists the proxy in
+    /// `trusted_proxies`. Otherwise it is the proxy's own: raise this limit to `--max-requests` then.
     #[arg(
         long,
         env = "KAZOO_STORAGE_MAX_REQUESTS_PER_ADDRESS",
@@ -220,7 +220,8 @@ pub(crate) struct LimitOptions {
     /// How many seconds a body may take for 1 KiB, or a client to read any of its answer; a slower body is answered with
     /// 408, a client that does not read is closed on
     ///
-    /// The longer a body takes, the faster it must be on average, up to 128 KiB in that time (35 kbit/s with 30 seconds).
+    /// The required average rate grows with the age of the upload, up to 128 KiB in that time (35 kbit/s with 30
+    /// seconds).
     #[arg(long, env = "KAZOO_STORAGE_STALL_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = waiting)]
     pub(crate) stall_timeout: Duration,
 

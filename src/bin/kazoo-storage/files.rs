@@ -1,4 +1,4 @@
-//! The files that the operator names: settings, access rules and certificates.
+//! Reads the operator's files: settings, access rules and certificates.
 
 use std::{
     fs::OpenOptions,
@@ -15,20 +15,20 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// The longest such file. Thousands of credentials take less than a mebibyte.
+/// The maximum length of such a file. Thousands of credentials take less than a mebibyte.
 const MAX_LEN: u64 = 16 << 20;
 
-/// How long a file system has for its answer. A network file system that hangs does so for minutes.
+/// The time limit for a read. A hanging network file system blocks for minutes.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The most threads that may hang in reads. Nothing can end a thread that hangs in the kernel.
+/// The maximum number of threads that may hang in reads. A thread that hangs in the kernel cannot be ended.
 const MAX_HANGING: usize = 4;
 
 static HANGING: AtomicUsize = AtomicUsize::new(0);
 
-/// Reads the file at `path`, which must be a regular one: a pipe would be waited for without an end.
+/// Reads the file at `path`, which must be a regular file: reading a pipe could block forever.
 ///
-/// It blocks for ten seconds at most, whatever the file system does.
+/// Blocks for at most ten seconds, even if the file system hangs.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let path = path.to_owned();
     within(DEADLINE, move || read_regular(&path))
@@ -40,7 +40,7 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 }
 
 fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    // The flag keeps the open of a pipe from waiting for its writer.
+    // With this flag, opening a pipe does not wait for its writer.
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
     if !file.metadata()?.is_file() {
@@ -55,7 +55,7 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Runs `work` on a thread of its own, and waits for it until `deadline`.
+/// Runs `work` on a thread of its own and waits for it until `deadline`.
 fn within<T: Send + 'static>(
     deadline: Duration,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -64,7 +64,7 @@ fn within<T: Send + 'static>(
     if HANGING.load(Ordering::Relaxed) >= MAX_HANGING {
         return Err(late("earlier reads still hang; check the file system"));
     }
-    // Without a buffer: a result is received, or the thread learns that nobody waits any more.
+    // Unbuffered: either the result is received, or the thread learns that the receiver is gone.
     let (sender, receiver) = mpsc::sync_channel(0);
     thread::Builder::new().name("read-file".to_owned()).spawn(move || {
         if sender.send(work()).is_err() {

@@ -1,7 +1,7 @@
-//! [`Heads`]: the parts of a request's head that hyper does not pass on.
+//! [`Heads`]: checks the parts of a request head that hyper does not expose.
 //!
-//! hyper drops a `#` and everything behind it from the request target, so that `call#1.mp3` and `call#2.mp3` would be stored as
-//! one file. [`HeadsIo`] reads along with hyper, and refuses such a request.
+//! hyper drops a `#` and everything after it from the request target, so `call#1.mp3` and `call#2.mp3` would be stored
+//! as one file. [`HeadsIo`] parses the same bytes and rejects such a request.
 
 use std::{
     collections::VecDeque,
@@ -15,11 +15,11 @@ use http::{HeaderValue, Request, Response, Version, header};
 use kazoo_storage::{Body, Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The least bound for a line: hyper takes none in a chunked body that is longer, and none in a head that is longer than the head
-/// may be.
+/// The minimum line limit: hyper accepts no longer line in a chunked body, and limits a line in a head by the length of
+/// the head.
 const MAX_LINE: usize = 64 << 10;
 
-/// A fault of a request's head: an extension of the request.
+/// A fault in a request head, as a request extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault(&'static str);
 
@@ -31,7 +31,7 @@ impl Fault {
     const UNKNOWN: Self =
         Self("the request target cannot be told from what was sent before it; send it on a connection of its own");
 
-    /// The answer to `request` if its head has a fault: 400, and the connection closes.
+    /// Returns the response to `request` if its head has a fault: 400, and the connection closes.
     pub(crate) fn answer<B>(request: &Request<B>) -> Option<Response<Body>> {
         let Self(message) = request.extensions().get()?;
         let mut response = Error::new(ErrorKind::InvalidRequest, *message).into_response();
@@ -41,12 +41,12 @@ impl Fault {
     }
 }
 
-/// The heads that were read on a connection and not answered yet; a clone is of the same connection.
+/// The heads that were read on a connection and not answered yet. Clones share the connection.
 #[derive(Clone)]
 pub(crate) struct Heads(Arc<Mutex<Scanner>>);
 
 impl Heads {
-    /// Of a connection whose heads are `max_head` bytes long at most.
+    /// Creates the state of a connection whose heads are at most `max_head` bytes long.
     pub(crate) fn new(max_head: usize) -> Self {
         Self(Arc::new(Mutex::new(Scanner {
             max_line: max_head.max(MAX_LINE),
@@ -54,7 +54,7 @@ impl Heads {
         })))
     }
 
-    /// The fault in the head of `request`, which is the next that hyper took from the connection.
+    /// Returns the fault in the head of `request`, the next one that hyper took from the connection.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Option<Fault> {
         match self.lock().heads.pop_front() {
             Some(true) => Some(Fault::FRAGMENT),
@@ -71,16 +71,17 @@ impl Heads {
     }
 }
 
-/// Follows the requests in the bytes of a connection, as far as it takes to find their request lines.
+/// Parses the bytes of a connection as far as needed to find the request lines.
 ///
-/// It is more lenient than hyper, which refuses whatever the two could understand differently and closes the connection.
+/// The scanner is more lenient than hyper, which rejects everything that the two could interpret differently and closes
+/// the connection.
 #[derive(Default)]
 struct Scanner {
     state: State,
-    /// The beginning of a line whose end has not come yet.
+    /// The start of an incomplete line.
     line: Vec<u8>,
     max_line: usize,
-    /// Whether the target has a fragment, of each request whose head has ended.
+    /// For each request whose head is complete: `true` if its target has a fragment.
     heads: VecDeque<bool>,
 }
 
@@ -89,13 +90,13 @@ enum State {
     #[default]
     RequestLine,
     Fields(Head),
-    /// As many bytes until the next request line.
+    /// The number of bytes until the next request line.
     Body(u64),
     ChunkSize,
-    /// As many bytes until the next size.
+    /// The number of bytes until the next chunk size.
     Chunk(u64),
     Trailers,
-    /// Nothing here is HTTP.
+    /// The bytes are not HTTP.
     Lost,
 }
 
@@ -118,7 +119,7 @@ impl Scanner {
         }
     }
 
-    /// Skips what of `bytes` belongs to the `left` bytes of a body.
+    /// Skips those `bytes` that belong to the remaining `left` bytes of a body.
     fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, more: fn(u64) -> State, then: State) -> &'a [u8] {
         let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let left = left - here as u64;
@@ -126,7 +127,7 @@ impl Scanner {
         bytes.get(here..).unwrap_or_default()
     }
 
-    /// Reads to the end of the line, and returns what is behind it.
+    /// Reads to the end of the line and returns the bytes after it.
     fn scan_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
             self.line.extend_from_slice(bytes);
@@ -150,10 +151,10 @@ impl Scanner {
 
     fn end_line(&mut self, line: &[u8]) {
         self.state = match self.state {
-            // Empty lines before a request mean nothing.
+            // Empty lines before a request are ignored.
             State::RequestLine | State::Trailers if line.is_empty() => State::RequestLine,
             State::RequestLine => State::Fields(Head {
-                // A method may have a `#`.
+                // A method may contain a `#`.
                 fragment: line.iter().skip_while(|byte| **byte != b' ').any(|byte| *byte == b'#'),
                 chunked: false,
                 len: 0,
@@ -169,7 +170,7 @@ impl Scanner {
             State::Fields(head) => State::Fields(head.with(line)),
             State::ChunkSize => match chunk_size(line) {
                 Some(0) => State::Trailers,
-                // The line's end behind a chunk's data is two bytes.
+                // The line break after the data of a chunk has two bytes.
                 Some(size) => State::Chunk(size.saturating_add(2)),
                 None => State::Lost,
             },
@@ -184,12 +185,12 @@ impl Scanner {
 }
 
 impl Head {
-    /// This head with one more line.
+    /// Returns this head with one more line.
     fn with(mut self, line: &[u8]) -> Self {
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let (name, value) = line.split_at_checked(colon).unwrap_or_default();
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            // hyper takes no other.
+            // hyper accepts no other encoding.
             self.chunked = true;
         } else if name.eq_ignore_ascii_case(b"content-length") {
             let digits = value.get(1..).unwrap_or_default().trim_ascii();
@@ -205,7 +206,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// An IO whose requests are followed by [`Heads`].
+/// An IO whose requests [`Heads`] parses.
 pub(crate) struct HeadsIo<T> {
     io: T,
     heads: Heads,
@@ -257,7 +258,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for HeadsIo<T> {
 mod tests {
     use super::*;
 
-    /// Whether the target has a fragment, of each request in `bytes`, read in pieces of `size`.
+    /// Returns, for each request in `bytes` read in pieces of `size`, `true` if its target has a fragment.
     fn fragments(bytes: &[u8], size: usize) -> Vec<bool> {
         let heads = Heads::new(0);
         let mut scanner = heads.lock();

@@ -35,16 +35,16 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// The access rules whose secrets are in no record.
+/// The access rules whose secrets the log conceals.
 static RULES: OnceLock<SharedAccessRules> = OnceLock::new();
 
-/// Keeps the secrets of `rules` out of every record from now on.
+/// Conceals the secrets of `rules` in every record from now on.
 pub(crate) fn conceal(rules: &SharedAccessRules) {
-    // The process has one set of rules.
+    // The process has a single set of rules.
     let _ = RULES.set(rules.clone());
 }
 
-/// Writes whole records, without secrets.
+/// Writes complete records with their secrets concealed.
 struct Concealing<W>(W);
 
 impl<W: io::Write> io::Write for Concealing<W> {
@@ -75,7 +75,7 @@ pub(crate) fn init(format: LogFormat) {
         path.is_some_and(|path| path.is_empty() || path.starts_with("::"))
     });
     let lines = fmt::layer()
-        // Each record comes in one piece.
+        // Each record is written in one call.
         .with_writer(|| Concealing(io::stderr()))
         .with_ansi(io::stderr().is_terminal());
     let lines = match format {
@@ -118,7 +118,7 @@ impl Requests {
         account.filter(|account| mask::is_account(&self.hide(account)))
     }
 
-    /// `text`, such as a key or a part of one, without what may be a secret.
+    /// Returns `text`, such as a key or a part of one, without anything that may be a secret.
     fn hide(&self, text: &str) -> String {
         let shown = self.mount.hide(text);
         match &self.access {

@@ -30,14 +30,14 @@ mod tls;
 
 use std::process::ExitCode;
 
-/// A request allocates some 75 times, small and short-lived.
+/// A request makes about 75 allocations, all small and short-lived.
 ///
-/// Built without huge pages (`no_thp`): each takes 2 MiB as soon as a byte of it is used.
+/// Built without huge pages (`no_thp`): each takes 2 MiB as soon as one byte of it is used.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // As the allocator is built, and for systems that give huge pages to every process.
+    // Matches the allocator's build, on systems that give huge pages to every process.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli::Cli { command } = cli::Cli::read();

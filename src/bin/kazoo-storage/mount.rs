@@ -11,7 +11,7 @@ use crate::mask;
 
 #[derive(Clone)]
 pub(crate) struct Mount {
-    /// Normalized, as are the secrets: KAZOO may send another spelling.
+    /// Normalized, like the secrets, because KAZOO may send another spelling.
     path: String,
     /// Whether the operator has said it, so that it ends before a token.
     said: bool,
@@ -57,7 +57,7 @@ impl Mount {
         self.shown() != self.path
     }
 
-    /// The path of a request, [`spelled`] as the mount is, as it may be logged.
+    /// Returns the path of a request for the log, [`spelled`] as the mount is.
     pub(crate) fn mask(&self, path: &str) -> String {
         mask::below(&self.shown(), &self.hide(path))
     }
@@ -88,7 +88,8 @@ impl Mount {
     }
 }
 
-/// `path`, of a request, in the spelling of the mount. One with `..` leads nowhere and stays as it was sent.
+/// Returns the `path` of a request in the spelling of the mount. A path with `..` never reaches the mount and stays as
+/// sent.
 pub(crate) fn spelled(path: &str) -> Cow<'_, str> {
     if path.split('/').any(|segment| normalize_path(segment) == "..") {
         return path.into();

@@ -23,7 +23,7 @@ pub(crate) struct PlanOptions {
     #[arg(long, env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
 
-    /// What KAZOO shall store there: `voicemail`, `call_recording`, `fax`, `media`, or any type of documents that KAZOO 5 has
+    /// Documents to store there: `voicemail`, `call_recording`, `fax`, `media`, or any document type of KAZOO 5
     #[arg(
         long,
         env = "KAZOO_STORAGE_TYPES",
@@ -57,10 +57,10 @@ pub(crate) struct PlanOptions {
     name: String,
 }
 
-/// The types of documents with files that every KAZOO has.
+/// The document types with attachments in every KAZOO release.
 const TYPES: [&str; 4] = ["mailbox_message", "call_recording", "fax", "media"];
 
-/// The type of documents that `text` is or stands for.
+/// Returns the document type that `text` names or abbreviates.
 fn document_type(text: &str) -> Result<String, String> {
     match text {
         "voicemail" => Ok("mailbox_message".to_owned()),
@@ -130,7 +130,7 @@ struct Planned {
     document: String,
     settings: KazooSettings,
     url: StorageUrl,
-    /// Whether the URL in the document is another than was given.
+    /// `true` if the URL in the document differs from the given one.
     rewritten: bool,
 }
 

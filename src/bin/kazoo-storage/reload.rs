@@ -22,7 +22,7 @@ pub(crate) async fn on(
             tracing::info!("nothing to read again: there is neither --access nor --tls-cert");
         }
         let (options, mount, rules, tls) = (Arc::clone(&options), mount.clone(), rules.clone(), tls.clone());
-        // File systems may take their time, and requests are answered meanwhile.
+        // Reading may take long; the runtime serves requests meanwhile.
         let read = spawn_blocking(move || {
             if let Some(rules) = rules {
                 log("access rules", access::reload(&options, &rules, &mount));

@@ -36,7 +36,7 @@ pub(crate) async fn open(options: &StoreOptions) -> Result<DynBlobStore, String>
     };
     let checked = match opened {
         Ok((store, recovered)) => match store.check().await {
-            // What is stored can be fetched, and each upload is refused until there is room or the recovery is finished.
+            // Fetches work; uploads are refused until there is room or the recovery is finished.
             Err(error) if !recovered || error.kind() == ErrorKind::StorageFull => {
                 tracing::error!(store = %options.store, error = log::chain(&error), "started without uploads");
                 Ok(store)

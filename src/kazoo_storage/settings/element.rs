@@ -38,7 +38,8 @@ impl Element {
         }
     }
 
-    /// Whether every name has something of it, whichever fields the document has. The name ends where one of `ends` stands.
+    /// Returns `true` if this element adds to every name, whichever fields the document has. The name ends at the first
+    /// of `ends`.
     pub(super) fn is_certain(&self, ends: &[char]) -> bool {
         match self {
             Element::Text(text) | Element::Named(Named::Const(text)) => !until(text, ends).is_empty(),
@@ -57,7 +58,7 @@ impl Element {
     }
 }
 
-/// What stands in `text` before the first of `ends`.
+/// Returns the part of `text` before the first of `ends`.
 pub(super) fn until<'a>(text: &'a str, ends: &[char]) -> &'a str {
     text.split(ends).next().unwrap_or_default()
 }

@@ -17,7 +17,7 @@ pub(super) struct Template {
     folders: Vec<String>,
     parts: Vec<Part>,
     separator: Separator,
-    /// The fewest segments that a name has, the folders' among them.
+    /// The minimum number of segments in a name, including the folders.
     least: usize,
     warning: Option<&'static str>,
 }
@@ -113,7 +113,7 @@ impl Template {
         })
     }
 
-    /// The fewest segments of a key that KAZOO makes.
+    /// Returns the minimum number of segments in a key that KAZOO makes.
     pub(super) fn least(&self) -> usize {
         self.least
     }
@@ -143,7 +143,7 @@ struct Name<'a> {
     /// All that is in the name, in groups too.
     seen: Vec<Part>,
     ends: &'a [char],
-    /// Whether what has been read so far does.
+    /// `true` if the name read so far ends with a slash.
     ends_with_slash: bool,
 }
 

@@ -8,15 +8,15 @@ use crate::{
     key::{BlobKey, Candidates},
 };
 
-/// The extractor for the keys that KAZOO makes by its settings: of the path behind the mount, of a parameter of the query, or,
-/// where the URL is the same for every file, of the metadata.
+/// The extractor for the keys that KAZOO makes with its settings: from the path after the mount, from a query
+/// parameter, or, if every file has the same URL, from the metadata.
 ///
-/// An upload with fewer segments than KAZOO makes by these settings is refused, but for a direct recording
+/// An upload with fewer segments than KAZOO makes with these settings is rejected, except for a direct recording
 /// (`call_recording_ID.mp3`), which has settings of its own.
 #[derive(Clone)]
 pub struct SettingsKey {
     source: Source,
-    /// The fewest segments that a key has.
+    /// The minimum number of segments in a key.
     least: usize,
 }
 

@@ -155,8 +155,8 @@ impl KazooSettings {
         })
     }
 
-    /// The path of the URL, [normalized](crate::normalize_path): what the service is to be mounted under. Without a slash at its
-    /// end, but for `/` alone.
+    /// Returns the path of the URL, [normalized](crate::normalize_path), under which the service is to be mounted. It
+    /// has no slash at its end, unless it is `/`.
     ///
     /// If a segment of it is a token, mount at what stands before that: [`AccessRules`](crate::AccessRules) look for one
     /// behind the mount.

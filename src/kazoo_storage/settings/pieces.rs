@@ -40,7 +40,8 @@ impl Part {
         matches!(self, Self::Attachment | Self::Database | Self::Other | Self::Mixed)
     }
 
-    /// The most bytes it has where it is known by its look: no longer piece of a name is looked at.
+    /// Returns the maximum length, in bytes, of a piece that is recognized by its form. Longer pieces of a name are not
+    /// checked.
     fn longest(&self) -> usize {
         match self {
             Self::Account | Self::Owner => 32,

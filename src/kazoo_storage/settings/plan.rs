@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-/// The databases that a plan has a part for: those of a month, of an account, of the whole system and, since KAZOO 5, of a year.
+/// The databases for which a plan has a part: per month, per account, system-wide and, since KAZOO 5, per year.
 const DATABASES: [&str; 5] = ["modb", "account", "system", "aggregate", "yodb"];
 
-/// Names that are mistaken for types of documents, each with the type that is meant.
+/// Names that are mistaken for document types, each with the correct type.
 const NO_TYPES: [(&str, &str); 6] = [
     ("voicemail", "mailbox_message"),
     ("voicemails", "mailbox_message"),
@@ -15,8 +15,8 @@ const NO_TYPES: [(&str, &str); 6] = [
     ("faxes", "fax"),
 ];
 
-/// The parts of a database's plan, beside `types`, that have attachments of their own since KAZOO 5: for a span of months, and for
-/// databases by name.
+/// The parts of a database's plan, beside `types`, that have attachments of their own since KAZOO 5: for a range of
+/// months, and for databases by name.
 const SELECTIONS: [&str; 2] = ["range", "regex"];
 
 /// What else a document may have.
@@ -167,7 +167,7 @@ mod tests {
             json!({"system": {"types": {"system_media": to("US")}}}),
             json!({"modb": {"attachments": {"handler": "US"}, "types": {"fax": {"connection": "c"}}}}),
             json!({"modb": {"attachments": {"handler": "US"}, "types": {"fax": {"attachments": {"params": {}}}}}}),
-            // As KAZOO 5 takes it.
+            // A plan that KAZOO 5 accepts.
             json!({"yodb": {"types": {"conference_recording": to("US")}, "secondary_connections": ["c"]}}),
             json!({"modb": {"range": {"202401-202412": to("US")}, "connection": "c"}}),
             json!({"aggregate": {"regex": {"^faxes$": to("US")}, "database": {"names": ["faxes"]}}}),

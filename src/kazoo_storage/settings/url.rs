@@ -101,7 +101,7 @@ impl SettingsUrl {
         self.query.as_ref()
     }
 
-    /// The path, normalized.
+    /// Returns the normalized path.
     pub(super) fn into_path(self) -> String {
         match normalize_path(&self.path).trim_end_matches('/') {
             "" => "/".to_owned(),

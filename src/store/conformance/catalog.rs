@@ -137,7 +137,7 @@ pub async fn a_deleted_file_is_gone(store: impl BlobCatalog) {
     assert_eq!(found, None, "{contract}: the old metadata is left");
 }
 
-/// A file and files beneath it are listed each, and deleting one leaves the other.
+/// A file and the files beneath it are listed separately, and deleting one leaves the others.
 pub async fn a_file_and_files_beneath_it_are_listed_and_deleted_apart(store: impl BlobCatalog) {
     let paths = ["ACC/a", "ACC/a/b", "ACC/v1.2", "ACC/v1.2/c.mp3"];
     for (first, second) in [(0, 1), (1, 0), (2, 3), (3, 2)] {

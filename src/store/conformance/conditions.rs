@@ -1,4 +1,4 @@
-//! An upload with a condition is stored only if the condition holds when the upload is committed.
+//! A conditional upload is stored only if the condition holds at the commit.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use crate::{
     store::{BlobStore, Precondition, Stored, Upload},
 };
 
-/// How long the contents are: a little, and more than a store gathers before it writes.
+/// The lengths of the contents: small, and more than a store buffers before it writes.
 const LENS: [usize; 2] = [300, 300_000];
 
-/// How many uploads overlap.
+/// The number of overlapping uploads.
 const UPLOADS: u64 = 8;
 
-/// An upload whose body has been read to its end, but for the end itself.
+/// An upload whose body was read except for its end.
 struct Held {
     open: oneshot::Sender<()>,
     task: JoinHandle<Result<Stored>>,
 }
 
 impl Held {
-    /// Starts an upload and waits until `put` asks for the end of its body, or has returned without it.
+    /// Starts an upload and waits until `put` polls for the end of the body, or has returned early.
     async fn start<S: BlobStore>(store: &Arc<S>, sample: &Sample, precondition: &Precondition) -> Self {
         let reached = Arc::new(Notify::new());
         let (open, go_on) = oneshot::channel();
@@ -50,15 +50,16 @@ impl Held {
         Self { open, task }
     }
 
-    /// Lets the body end.
+    /// Ends the body.
     fn release(self) -> JoinHandle<Result<Stored>> {
-        // A store that has refused the upload does not read on.
+        // A store that has refused the upload no longer reads.
         let _ = self.open.send(());
         self.task
     }
 }
 
-/// Whether the store refuses uploads of this length under any condition, as one must that cannot check it atomically.
+/// Returns `true` if the store refuses all conditional uploads of this length, as a store must that cannot check
+/// atomically.
 async fn refuses_conditions(store: &impl BlobStore, len: usize) -> bool {
     let failing = match store.head(&message()).await {
         Ok(_) => Precondition::if_absent(),
@@ -74,7 +75,7 @@ async fn refuses_conditions(store: &impl BlobStore, len: usize) -> bool {
     }
 }
 
-/// Runs overlapping uploads of `samples`, and asserts that exactly one is stored, and is what there is then.
+/// Runs overlapping uploads of `samples`, and asserts that exactly one is stored and is the content afterwards.
 async fn one_wins<S: BlobStore>(store: &Arc<S>, samples: &[Sample], precondition: &Precondition, stored: Stored) {
     let contract = "of several uploads that must not replace each other, exactly one is stored";
     let mut held = Vec::new();
@@ -103,7 +104,7 @@ async fn one_wins<S: BlobStore>(store: &Arc<S>, samples: &[Sample], precondition
     winner.assert_under(store, &message(), contract).await;
 }
 
-/// Of several uploads at the same time that are to be stored only where there is nothing, one is stored.
+/// Of several concurrent uploads that require the key to be absent, exactly one is stored.
 pub async fn one_of_several_creations_is_stored(store: impl BlobStore) {
     let store = Arc::new(store);
     let samples: Vec<_> = (0..UPLOADS).map(|number| Sample::new(number, LENS[0])).collect();
@@ -114,7 +115,7 @@ pub async fn one_of_several_creations_is_stored(store: impl BlobStore) {
     one_wins(&store, &samples, &Precondition::if_absent(), Stored::Created).await;
 }
 
-/// Of several uploads at the same time that are to replace one content, known by its entity tag, one is stored.
+/// Of several concurrent uploads that replace the same content, identified by its entity tag, exactly one is stored.
 pub async fn one_of_several_updates_is_stored(store: impl BlobStore) {
     let store = Arc::new(store);
     for (round, len) in (1..).zip(LENS) {
@@ -132,7 +133,7 @@ pub async fn one_of_several_updates_is_stored(store: impl BlobStore) {
     }
 }
 
-/// A condition that holds before the body is read, and no longer when it has ended, keeps the upload from being stored.
+/// An upload is not stored if its condition holds before the body is read but no longer at its end.
 pub async fn a_condition_is_checked_at_the_commit(store: impl BlobStore) {
     let contract = "a condition is checked when the upload is committed";
     let store = Arc::new(store);
@@ -164,7 +165,7 @@ pub async fn a_condition_is_checked_at_the_commit(store: impl BlobStore) {
     }
 }
 
-/// An upload whose condition fails is refused and changes nothing; one whose condition holds is stored.
+/// An upload is refused and changes nothing if its condition fails, and is stored if it holds.
 pub async fn an_upload_whose_condition_fails_changes_nothing(store: impl BlobStore) {
     let contract = "an upload whose condition fails changes nothing";
     let headers = |name: &'static str, value: &HeaderValue| {
@@ -181,7 +182,7 @@ pub async fn an_upload_whose_condition_fails_changes_nothing(store: impl BlobSto
                 .map_err(|error| error.kind())
         };
         if refuses_conditions(&store, len).await {
-            // Then it refuses those too that hold.
+            // In that case it also refuses uploads whose condition holds.
             let stored = attempt(1, headers("if-none-match", &other)).await;
             assert_eq!(
                 stored,
@@ -234,7 +235,7 @@ pub async fn an_upload_whose_condition_fails_changes_nothing(store: impl BlobSto
     }
 }
 
-/// Two contents never have one strong entity tag, even if one is the other with its metadata behind it.
+/// No two contents share a strong entity tag, even if one consists of the other and its metadata.
 pub async fn two_contents_never_share_a_tag(store: impl BlobStore) {
     let json = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
     let metadata = Metadata::from_json(json.clone()).expect("an object");

@@ -112,7 +112,7 @@ pub async fn different_keys_are_different_files(store: impl BlobStore) {
     }
 }
 
-/// A key that begins with all of another's segments is another file, stored beside it in either order.
+/// A key that begins with all segments of another key is a separate file, stored beside it in either order.
 pub async fn a_key_beneath_another_is_stored_beside_it(store: impl BlobStore) {
     let contract = "a file and files beneath it are different files";
     let mut stored = Vec::new();

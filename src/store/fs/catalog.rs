@@ -214,7 +214,7 @@ pub(super) fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
             None => error,
         });
     }
-    // It is gone.
+    // The media is gone.
     unlink_one(&dir, &path.sidecar())?;
     store.tree.prune(&path)
 }

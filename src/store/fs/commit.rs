@@ -42,8 +42,8 @@ const ATTEMPTS: usize = 16;
 
 /// Makes `media` the content of `key`, with these `facts`. Blocks.
 ///
-/// `whole` is all of the content, if it is short enough to be written to the journal too. Nothing happens unless the
-/// file that is replaced, or its absence, meets the `precondition`: no other commit comes in between. Nor does it once
+/// `whole` is the complete content if it is short enough for the journal too. The commit has no effect unless the
+/// replaced file, or its absence, meets the `precondition`: no other commit comes in between. It has none either once
 /// `given_up` is set: whoever sets it can store something else under the key at once, and this does not replace it
 /// later.
 pub(super) fn commit(
@@ -146,7 +146,7 @@ pub(super) fn put_media(dir: &File, path: &KeyPath<'_>, media: &mut Staged) -> R
 
 fn unplaced(do_what: &'static str, errno: Errno) -> Error {
     match errno {
-        // A directory came into being after the look at what is there; the next attempt says so.
+        // A directory was created after the check; the next attempt reports it.
         Errno::ISDIR => tree::gone(),
         errno => failed(do_what, errno),
     }
@@ -168,7 +168,7 @@ impl Old {
             found => return Err(found.blocks(path.len())),
         };
         let sidecar = match tree::open(dir, &path.sidecar())? {
-            // Everything else gives way.
+            // Everything else is replaced.
             found @ Found::Directory(_) => {
                 return Err(found.blocks(path.len()));
             }

@@ -1,19 +1,19 @@
-//! Points at which a test has the file system fail. They do nothing in a program.
+//! Injects file system errors in tests. Does nothing in a release build.
 
 use rustix::io::Errno;
 
-/// What fails.
+/// A point at which an error can be injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Point {
     /// Writing bytes to a staged file.
     Write,
-    /// Moving a sidecar to its place.
+    /// Moving a sidecar to its final path.
     PutSidecar,
-    /// Moving media to its place.
+    /// Moving media to its final path.
     PutMedia,
     /// Removing media.
     Unlink,
-    /// Taking a record back.
+    /// Withdrawing a record.
     Withdraw,
     /// Setting a record aside.
     SetAside,
@@ -40,12 +40,12 @@ mod armed {
         static ARMED: RefCell<Vec<(Point, Errno)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Has `point` fail with `errno` on this thread from now on.
+    /// Injects `errno` at `point` on this thread from now on.
     pub(in crate::store::fs) fn arm(point: Point, errno: Errno) {
         ARMED.with_borrow_mut(|armed| armed.push((point, errno)));
     }
 
-    /// Has nothing fail any more.
+    /// Stops the injection of errors.
     pub(in crate::store::fs) fn disarm() {
         ARMED.with_borrow_mut(Vec::clear);
     }

@@ -23,10 +23,10 @@ use crate::{
 /// How many bytes are kept, of all files together.
 const CAPACITY: u64 = 32 << 20;
 
-/// About how many bytes a file takes besides what it holds on the heap.
+/// The approximate memory of a file, in bytes, apart from its heap allocations.
 const OVERHEAD: usize = 512;
 
-/// About how many bytes the allocator takes besides each thing on the heap.
+/// The approximate overhead of a heap allocation, in bytes.
 const ALLOCATION: usize = 16;
 
 /// What is known to be at a relative path.
@@ -145,7 +145,7 @@ mod tests {
         store.put(Upload::new(key(), content)).await.unwrap();
     }
 
-    /// A cache full of files that are each fetched as part of a long target holds no more than it may.
+    /// A cache full of files that were each fetched as part of a long target stays within its capacity.
     #[test]
     fn holds_no_more_than_its_capacity_however_long_the_targets_were() {
         let file = tempfile::tempfile().unwrap();
@@ -159,7 +159,7 @@ mod tests {
             let candidates = Candidates::from_path(&target).unwrap();
             let key = candidates.iter().find(|key| key.segments().len() == 2).unwrap();
             hot.keep(key, Stamps { media, sidecar: None }, &info, &Bytes::from_static(b"x"));
-            // The key, and the two paths.
+            // The key and the two paths.
             let weight = hot.0.weight() / (number + 1);
             assert!((3 * 900..3 * 900 + 1500).contains(&weight), "{weight}");
             let (kept, _) = hot.0.iter().find(|(kept, _)| kept == key).unwrap();

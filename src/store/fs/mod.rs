@@ -78,9 +78,9 @@ const GATHER: usize = 64 << 10;
 /// **The media** is a directory for each segment of the key but the last, and a file for that. A segment is its file
 /// name, but for `%` → `%25`, `/` → `%2F`, a leading `.` → `%2E`, and `lost+found` → `%6Cost+found`; every name with a
 /// leading dot is the store's own, and `lost+found` the file system's.
-/// The name of a file has a dot: one that has none gets `%file` at its end, as in `ACC/DOC/message%file`. The name of a
-/// directory has no dot: one that has one gets `%dir`, as in `v1.2%dir/message.mp3`. So a file `a` and files beneath `a`
-/// are stored side by side.
+/// A file name contains a dot: a name without one gets the suffix `%file`, as in `ACC/DOC/message%file`. A directory
+/// name contains no dot: a name with one gets the suffix `%dir`, as in `v1.2%dir/message.mp3`. So a file `a` and files
+/// beneath `a` are stored side by side.
 /// A segment whose name is over 240 bytes is cut into several, nested, each but the last of which ends in a bare `%`.
 /// A path below the root has at most 2560 bytes, and that of the root at most 1024, so that every program can use them.
 /// On a file system that ignores case, names that differ in case only are one file.
@@ -122,10 +122,10 @@ const GATHER: usize = 64 << 10;
 /// kernel still has to write can no longer be known. An upload that failed because the disk did, and was not sent again,
 /// may be there then, whole.
 ///
-/// An upload or a deletion that is refused is not done again after a crash. What was acknowledged and cannot be put in its
-/// place when the root is opened, because of something that somebody put there for example, is
-/// [set aside](Self::set_aside) as plain files, and the rest is served. If there is no room for either, the journal
-/// is kept, the store is [unrecovered](Self::unrecovered) and takes no uploads until there is.
+/// A recovery does not redo a refused upload or deletion. An acknowledged one that cannot be applied when the root is
+/// opened, for example because someone has put something else in its place, is [set aside](Self::set_aside) as plain
+/// files, and the store serves everything else. If there is no space for that either, the journal is kept, and the
+/// store is [unrecovered](Self::unrecovered): it refuses uploads until there is space.
 ///
 /// [`FsOptions::durable`] gives all of that up, for tests and for data that may be lost.
 ///
@@ -155,7 +155,7 @@ struct Inner {
     stage: Arc<stage::Stage>,
     locks: Locks,
     hot: HotFiles,
-    /// Unset in a store that is not durable, and until what a crash undid is done again.
+    /// Unset in a store that is not durable, and until the recovery is finished.
     journal: OnceLock<Journal>,
     recovery: Recovery,
     durable: bool,
@@ -181,14 +181,14 @@ impl FsStore {
         }
     }
 
-    /// What this store or an earlier one in its root could not do again after a crash, and has set aside. It stays there
-    /// until the operator has restored or removed it. Blocks.
+    /// Returns the changes that this store, or an earlier one in its root, set aside because a recovery could not apply
+    /// them. They stay there until the operator restores or removes them. Blocks.
     pub fn set_aside(&self) -> Result<Vec<SetAside>> {
         set_aside::list(self.0.tree.root())
     }
 
-    /// Why the store takes no uploads and no deletions, and fetches of some files fail: what a crash undid is still to be
-    /// done again, and the disk has no room for it. The store does it once there is room.
+    /// Returns the reason why the store refuses uploads and deletions, and some fetches fail: recovery after a crash
+    /// is unfinished because the disk is full. The store finishes it once there is space.
     #[must_use]
     pub fn unrecovered(&self) -> Option<Error> {
         self.0.recovery.error()
@@ -332,7 +332,7 @@ impl BlobStore for FsStore {
                 continue;
             }
             let store = Arc::clone(&self.0);
-            // The chunk comes back to be freed here: allocators reuse at once what the thread that allocated it frees.
+            // The allocating thread frees the chunk: only then do allocators reuse its memory at once.
             (staged, gathered, digester, _) = blocking(move || {
                 digester.update(&data);
                 let staged = store.write(staged, &gathered, &data)?;

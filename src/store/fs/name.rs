@@ -1,8 +1,8 @@
-//! From a [`BlobKey`] to file names, and back.
+//! Converts a [`BlobKey`] to file names, and back.
 //!
-//! In every directory the names of files and the names of directories are disjoint: a file's name has a dot, a
-//! directory's name has none, and a mark at the end makes up for what a segment lacks or has. So a file `a` and files
-//! beneath `a` never compete for a name, and no look at the disk is needed to know that.
+//! The names of files and directories in a directory are disjoint: a file name contains a dot, a directory name does
+//! not, and a suffix, the mark, is added to names that break this rule. A file `a` and files beneath `a` therefore
+//! never compete for a name, which needs no disk access to know.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,23 +13,23 @@ use crate::{
     key::BlobKey,
 };
 
-/// The longest file name made of a segment, in bytes and without its mark.
+/// The maximum length of a file name made of a segment, in bytes and without its mark.
 ///
-/// A file name holds 255; the rest is for the mark, the dot and the `.json` of a sidecar.
+/// A file name may have 255 bytes; the rest is for the mark, the dot and the `.json` of a sidecar.
 const MAX_NAME_LEN: usize = 240;
 
-/// The longest path below the root, in bytes: that of the sidecar.
+/// The maximum length of a path below the root, in bytes: that of the sidecar.
 ///
-/// With the [longest root](MAX_ROOT_LEN) it leaves 512 bytes of the 4096 of a path for the directory that a backup is in.
+/// With the [longest root](MAX_ROOT_LEN), 512 of the 4096 bytes of a path remain for the directory of a backup.
 const MAX_PATH_LEN: usize = 2560;
 
-/// The longest absolute path of a root, in bytes.
+/// The maximum length of the absolute path of a root, in bytes.
 pub(super) const MAX_ROOT_LEN: usize = 1024;
 
 /// What a file system has at its top, closed to everybody.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// What a name is for.
+/// The kind of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     File,
@@ -37,9 +37,9 @@ enum Kind {
 }
 
 impl Kind {
-    /// What is appended to `name` to make it a name of this kind.
+    /// Returns the suffix that makes `name` a name of this kind.
     ///
-    /// A `%` in a name is followed by two hexadecimal digits or by nothing, so no name ends with a mark by itself.
+    /// A `%` in a name is followed by two hexadecimal digits or by nothing, so no unmarked name ends with a mark.
     fn mark(self, name: &str) -> &'static str {
         match (self, name.contains('.')) {
             (Self::File, false) => "%file",
@@ -71,7 +71,7 @@ impl<'a> KeyPath<'a> {
         self.dirs.len() + 1
     }
 
-    /// The name of the sidecar.
+    /// Returns the name of the sidecar.
     pub(super) fn sidecar(&self) -> String {
         sidecar(&self.file)
     }
@@ -86,7 +86,7 @@ impl<'a> KeyPath<'a> {
         path
     }
 
-    /// [`ErrorKind::InvalidKey`] if the path is longer than one that every tool can use.
+    /// Returns [`ErrorKind::InvalidKey`] if the path is longer than every tool supports.
     pub(super) fn check(&self) -> Result<()> {
         let len = self.relative(&self.sidecar()).len();
         if len > MAX_PATH_LEN {
@@ -100,7 +100,7 @@ impl<'a> KeyPath<'a> {
     }
 }
 
-/// The path that these names make.
+/// Joins the names to a path.
 pub(super) fn joined(names: &[Cow<'_, str>]) -> String {
     let mut path = String::with_capacity(names.iter().map(|name| name.len() + 1).sum());
     for name in names {
@@ -117,12 +117,12 @@ pub(super) fn sidecar(name: &str) -> String {
     format!(".{name}.json")
 }
 
-/// The directories that the files beneath `prefix` are in, outermost first.
+/// Returns the directories of the files beneath `prefix`, outermost first.
 pub(super) fn directories(prefix: &BlobKey) -> Vec<Cow<'_, str>> {
     names(prefix, Kind::Directory)
 }
 
-/// The names of all segments of `key`, the last of them being of this `kind`.
+/// Returns the names of all segments of `key`, the last of them of this `kind`.
 fn names(key: &BlobKey, kind: Kind) -> Vec<Cow<'_, str>> {
     let count = key.segments().len();
     let mut names = Vec::with_capacity(count);
@@ -137,7 +137,7 @@ fn names(key: &BlobKey, kind: Kind) -> Vec<Cow<'_, str>> {
     names
 }
 
-/// Whether a segment is its file name, but for the mark, as nearly all are.
+/// Returns `true` if a segment is its own file name, apart from the mark, as almost all are.
 fn is_plain(segment: &str) -> bool {
     (1..=MAX_NAME_LEN).contains(&segment.len())
         && !segment.starts_with('.')
@@ -145,11 +145,11 @@ fn is_plain(segment: &str) -> bool {
         && segment != LOST_AND_FOUND
 }
 
-/// The file names of one segment: one, or several to nest if it is too long for one. The last of them is of this `kind`.
+/// Returns the file names of a segment: one, or several nested ones if it is too long. The last is of this `kind`.
 ///
-/// `%`, `/` and a leading `.` are percent-encoded and nothing else is, so a `%` is followed by two digits, or begins a
+/// Only `%`, `/` and a leading `.` are percent-encoded, so a `%` is followed by two digits, or begins a
 /// mark, or is the last byte of a directory's name whose segment continues in the next name. The `l` of `lost+found` is
-/// encoded too. No two lists of segments have the same names.
+/// also encoded. No two lists of segments have the same names.
 fn encode(segment: &str, kind: Kind) -> Vec<String> {
     let mut names = Vec::with_capacity(1);
     let mut name = String::with_capacity(segment.len());
@@ -166,7 +166,7 @@ fn encode(segment: &str, kind: Kind) -> Vec<String> {
             _ => plain,
         };
         let mut next = written(name.is_empty());
-        // One byte stays free for the `%` that continues the segment, unless nothing follows.
+        // Reserve one byte for the `%` that continues the segment, unless it ends here.
         let room = MAX_NAME_LEN - usize::from(rest.peek().is_some());
         if name.len() + next.len() > room {
             name.push('%');
@@ -185,14 +185,14 @@ pub(super) fn key(names: &[String]) -> Option<BlobKey> {
     decode(names, Kind::File)
 }
 
-/// The key with these names, of which the last is of this `kind`. It is exact: `names` of the key are these.
+/// Returns the key with these names, the last of this `kind`. The result is exact: its `names` are these.
 fn decode(names: &[String], kind: Kind) -> Option<BlobKey> {
     let key = BlobKey::from_segments(segments(names)?).ok()?;
     let of_key = self::names(&key, kind);
     of_key.iter().eq(names).then_some(key)
 }
 
-/// The segments that these names stand for, whatever marks they have.
+/// Returns the segments for these names, with any marks.
 fn segments(names: &[String]) -> Option<Vec<String>> {
     let mut segments = Vec::with_capacity(names.len());
     let mut segment = String::new();
@@ -215,7 +215,7 @@ fn segments(names: &[String]) -> Option<Vec<String>> {
     segment.is_empty().then_some(segments)
 }
 
-/// The key whose file or directory has these names below the root, as a message shows it.
+/// Displays the key whose file or directory has these names below the root.
 pub(super) struct Decoded<'a>(pub(super) &'a [String]);
 
 impl fmt::Display for Decoded<'_> {

@@ -167,7 +167,7 @@ pub(super) fn is_deleted(media: &File) -> Result<bool> {
     Ok(stat.nlink() == 0)
 }
 
-/// The text of the sidecar that was `found`, if there is one.
+/// Returns the text of the sidecar that was `found`, if there is one.
 pub(super) fn sidecar(found: Found) -> Result<Option<Vec<u8>>> {
     match found {
         Found::Absent => Ok(None),
@@ -183,12 +183,12 @@ pub(super) fn sidecar(found: Found) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// What there is to know about the content with this `version` and these `facts`.
+/// Describes the content with this `version` and these `facts`.
 pub(super) fn info(key: &BlobKey, version: Version, facts: &Facts) -> BlobInfo {
     let implied = || HeaderValue::from_static(media_type::of_name(key.attachment()));
     let mut info = BlobInfo::new(version.len);
     info.content_type = Some(facts.content_type.clone().unwrap_or_else(implied));
-    // The digest, or what else tells one content from the next.
+    // The digest, or another value that is unique to the content.
     let tag = facts
         .digest
         .map_or_else(|| version.to_string(), |digest| digest.to_string());

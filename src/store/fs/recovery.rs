@@ -1,4 +1,4 @@
-//! What a crash left to do, and what becomes of the store until it is done.
+//! Recovery after a crash, and the state of the store until it is finished.
 
 use std::{
     collections::HashSet,
@@ -20,7 +20,7 @@ use crate::{
     key::BlobKey,
 };
 
-/// How long uploads are refused without another look whether there is room now.
+/// The minimum time between two attempts to finish the recovery.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The state of the recovery.
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Recovery {
     done: AtomicBool,
     unfinished: RwLock<Option<Unfinished>>,
-    /// When it was last tried; locked meanwhile.
+    /// The time of the last attempt; locked during an attempt.
     tried: Mutex<Option<Instant>>,
 }
 
@@ -43,7 +43,7 @@ impl Recovery {
         unfinished.as_ref().map(explained)
     }
 
-    /// An error if what is stored under `key` is not what was acknowledged, because the recovery is not finished.
+    /// Returns an error if the recovery is unfinished and the content of `key` is not the acknowledged one.
     pub(super) fn settled(&self, key: &BlobKey) -> Result<()> {
         if self.done.load(Ordering::Acquire) {
             return Ok(());
@@ -90,7 +90,7 @@ impl Inner {
         if replayed.unfinished.is_some() {
             return Ok(replayed.unfinished);
         }
-        // What was replayed is needed no longer, and is discarded.
+        // The replayed records are no longer needed and are discarded.
         let journal = (self.durable || replayed.any).then(|| Journal::create(self.tree.root(), &self.stage));
         if let Some(journal) = journal.transpose()?.filter(|_| self.durable) {
             let _ = self.journal.set(journal);
@@ -99,8 +99,8 @@ impl Inner {
         Ok(None)
     }
 
-    /// An error if no upload can be taken because the recovery is not finished. Looks again whether it can be, now and
-    /// then. Blocks.
+    /// Returns an error if the recovery is unfinished, so no upload can be accepted. Retries the recovery from time to
+    /// time. Blocks.
     pub(super) fn ready(&self) -> Result<()> {
         if self.recovery.done.load(Ordering::Acquire) {
             return Ok(());
@@ -109,7 +109,7 @@ impl Inner {
         self.recovery.error().map_or(Ok(()), Err)
     }
 
-    /// None in a store that is not durable.
+    /// `None` in a store that is not durable.
     pub(super) fn journal(&self) -> Option<&Journal> {
         self.journal.get()
     }
@@ -138,7 +138,7 @@ mod tests {
         BlobKey::from_path(path).unwrap()
     }
 
-    /// Stores `content`, on this thread.
+    /// Stores `content` on this thread.
     fn put(store: &FsStore, path: &str, content: &'static str, is_long: bool) -> Result<Stored> {
         let content = Bytes::from(content);
         let media = store.inner().stage.write(&content)?;
@@ -183,7 +183,7 @@ mod tests {
             .into()
     }
 
-    /// Closes the store, and leaves the journal as it was before.
+    /// Closes the store and restores the journal to its earlier state.
     fn crash(store: FsStore, root: &Path) {
         let journal = journal(root);
         drop(store);
@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    /// The journal stays as it is while there is no room, and the store does what it says once there is.
+    /// While the disk is full, the journal stays unchanged; once there is space, the store replays it.
     #[test]
     fn a_full_disk_delays_the_recovery_and_loses_nothing() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -114,7 +114,7 @@ pub enum Damage {
     Detached,
     /// There is a sidecar, and no file that it is about.
     Missing,
-    /// It could not be put in its place again after a crash, and is [set aside](FsStore::set_aside).
+    /// A recovery after a crash could not apply it, and it is [set aside](FsStore::set_aside).
     SetAside(SetAside),
     /// The file, or all that is below the directory, cannot be read.
     Unreadable(Error),

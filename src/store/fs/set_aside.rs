@@ -1,4 +1,4 @@
-//! `.set-aside/`: what the journal has and cannot be put in its place, as plain files that an operator can restore.
+//! `.set-aside/`: journal records that cannot be applied, as plain files that an operator can restore.
 
 use std::{fs::File, io::Read as _, sync::Arc, time::SystemTime};
 
@@ -25,22 +25,22 @@ const SIDECAR: &str = "sidecar.json";
 const RECORD: &str = "record";
 const ABOUT: &str = "about.json";
 
-/// The longest `about.json` that is read.
+/// The maximum length of an `about.json` that is read.
 const MAX_ABOUT: u64 = 64 << 10;
 
-/// An upload or a deletion that was acknowledged before a crash, and that the store could not do again when it was opened.
+/// An upload or a deletion that was acknowledged before a crash and could not be applied when the store was opened.
 ///
-/// What there is of it is in a [directory](Self::directory) of its own: `media` and `sidecar.json`, or `record` where the
-/// store could not tell the two apart, and `about.json`, which says where they belong and why they are not there. To
+/// Its files are in a [directory](Self::directory) of their own: `media` and `sidecar.json`, or `record` if the store
+/// could not separate the two, and `about.json`, which says where they belong and why they are not there. To
 /// restore it, move the two to the paths that `about.json` names, and remove the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SetAside {
     /// The directory below the root.
     pub directory: String,
-    /// The name it was stored under, as far as it is known.
+    /// The key it was stored under, as far as known.
     pub key: String,
-    /// Why it could not be put in its place.
+    /// The reason why it could not be applied.
     pub reason: String,
     /// `true` for a deletion, `false` for an upload.
     pub deleted: bool,
@@ -53,29 +53,29 @@ struct About {
     key: String,
     #[serde(default)]
     reason: String,
-    /// Where `media` belongs, below the root.
+    /// The path of `media` below the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     media: Option<String>,
-    /// Where `sidecar.json` belongs, below the root.
+    /// The path of `sidecar.json` below the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sidecar: Option<String>,
-    /// Whether the file was to be deleted.
+    /// `true` if the file was to be deleted.
     #[serde(default)]
     deleted: bool,
 }
 
-/// What there is of a record.
+/// The content of a record.
 pub(super) struct Remains<'a> {
     pub(super) key: &'a str,
     pub(super) reason: &'a Error,
     pub(super) modified: Option<SystemTime>,
     pub(super) content: &'a Content,
     pub(super) sidecar: Option<&'a Bytes>,
-    /// What the store did not understand.
+    /// The part that the store could not interpret.
     pub(super) record: Option<&'a Bytes>,
 }
 
-/// Sets `remains` aside as `id`. It may be done again. Blocks; it is durable once the file system was written out.
+/// Sets `remains` aside as `id`. Repeatable. Blocks; durable only once the file system is synced.
 pub(super) fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, remains: &Remains<'_>) -> Result<()> {
     fault::at(Point::SetAside).map_err(|errno| failed("set an upload aside", errno))?;
     let dir = tree.make_dirs([DIRECTORY, id])?;
@@ -90,7 +90,7 @@ pub(super) fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, remains: &Remains<
     };
     let kept = put_all(&dir, stage, &about, remains);
     if kept.is_err() {
-        // Nobody can be told of a failure, and the next attempt writes over them.
+        // There is nobody to report a failure to, and the next attempt overwrites them.
         for name in [ABOUT, RECORD, SIDECAR] {
             let _ = rustix::fs::unlinkat(&*dir, name, AtFlags::empty());
         }
@@ -119,12 +119,12 @@ fn put_all(dir: &File, stage: &Arc<Stage>, about: &About, remains: &Remains<'_>)
             put(stage.write(text)?, name)?;
         }
     }
-    // Last, so that a failure leaves what is staged where the journal has it.
+    // Last, so that after a failure the staged file is still where the journal expects it.
     match remains.content {
         Content::Whole(content) => put(with_time(stage.write(content)?, remains.modified)?, MEDIA),
         Content::Staged(name) => match stage.left(name, remains.modified)? {
             Some(media) => put(media, MEDIA),
-            // It is set aside already, or in its place.
+            // It is already set aside, or applied.
             None => Ok(()),
         },
         Content::Deleted => Ok(()),
@@ -139,7 +139,7 @@ fn with_time(media: Staged, modified: Option<SystemTime>) -> Result<Staged> {
     Ok(media)
 }
 
-/// Everything that is set aside below `root`, oldest first.
+/// Returns everything that is set aside below `root`, oldest first.
 pub(super) fn list(root: &File) -> Result<Vec<SetAside>> {
     let Found::Directory(dir) = tree::open(root, DIRECTORY)? else {
         return Ok(Vec::new());
@@ -164,7 +164,7 @@ pub(super) fn list(root: &File) -> Result<Vec<SetAside>> {
     Ok(found)
 }
 
-/// The `about.json` of what is set aside as `id`, if it can be read.
+/// Reads the `about.json` of the entry `id`, if possible.
 fn about(dir: &File, id: &str) -> Option<About> {
     let Ok(Found::Directory(dir)) = tree::open(dir, id) else {
         return None;

@@ -75,7 +75,7 @@ impl Stage {
         })
     }
 
-    /// Removes what a process that ended in the middle of an upload left, but for the files called `needed`.
+    /// Removes the leftovers of a process that ended during an upload, except for the files named in `needed`.
     pub(super) fn sweep(&self, needed: &HashSet<&str>) -> Result<()> {
         let own = format!("{:x}-", self.session);
         let stays = |name: &str| name.starts_with(&own) || needed.contains(name);
@@ -119,7 +119,7 @@ impl Stage {
         })
     }
 
-    /// A new file with these bytes.
+    /// Creates a file with these bytes.
     pub(super) fn write(self: &Arc<Self>, bytes: &[u8]) -> Result<Staged> {
         let mut staged = self.create()?;
         staged.write(bytes)?;
@@ -127,9 +127,9 @@ impl Stage {
     }
 
     /// The file called `name` that a process left which ended before it had moved it, if there is one that was `modified`
-    /// then, if that is known. It is not removed when it is dropped.
+    /// then, if that is known. Dropping it does not remove the file.
     pub(super) fn left(self: &Arc<Self>, name: &str, modified: Option<SystemTime>) -> Result<Option<Staged>> {
-        // The names that the store gives have no slash.
+        // The store's own names contain no slash.
         if name.contains('/') {
             return Ok(None);
         }
@@ -196,7 +196,7 @@ impl Stage {
     }
 }
 
-/// Removes every file but the lock, the journal, and those whose name `stays`.
+/// Removes every file except the lock, the journal, and those for whose name `stays` is true.
 fn sweep(dir: &File, stays: impl Fn(&str) -> bool) -> io::Result<()> {
     for entry in Dir::read_from(dir)? {
         let entry = entry?;

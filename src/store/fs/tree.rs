@@ -51,10 +51,10 @@ pub(super) enum Found {
 }
 
 impl Found {
-    /// The error for this where something else must be: at the name with this `position` in the path of a file or of its
+    /// Returns the error for an obstacle: this is at the name with this `position` in the path of a file or of its
     /// sidecar.
     ///
-    /// The message has no name in it, since it goes to a log and into an answer, and a name may be a caller's or a token.
+    /// The message contains no names, because it goes to a log and a response, and a name may be a caller's or a token.
     pub(super) fn blocks(&self, position: usize) -> Error {
         let what = match self {
             Self::Symlink => "a symbolic link, which is never followed; the operator has to replace it by its target",
@@ -123,7 +123,7 @@ impl Tree {
         Ok(Some(dir))
     }
 
-    /// The directory that the files beneath `prefix` are in, and its names below the root; `None` if there is none.
+    /// Returns the directory of the files beneath `prefix`, and its names below the root; `None` if there is none.
     pub(super) fn find_beneath(&self, prefix: &BlobKey) -> Result<Option<(Arc<File>, Vec<String>)>> {
         let names = name::directories(prefix);
         let mut dir = Arc::clone(&self.root);

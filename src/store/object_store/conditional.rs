@@ -1,5 +1,5 @@
-//! Storing under a [`Precondition`]: the engine decides, by a conditional PUT on the version that the condition was
-//! evaluated for.
+//! Stores an upload under a [`Precondition`]: a conditional PUT on the version for which the condition was evaluated
+//! leaves the decision to the engine.
 
 use std::{
     borrow::Cow,
@@ -23,17 +23,17 @@ use crate::{
     store::{BlobInfo, Precondition, Stored},
 };
 
-/// The attribute that tells an upload from every other, so that one whose answer got lost is found again.
+/// The attribute that identifies an upload, to find it again if its response was lost.
 pub(super) const UPLOAD: Attribute = Attribute::Metadata(Cow::Borrowed("kazooupload"));
 
-/// How often an upload is evaluated anew because the object was replaced meanwhile.
+/// The maximum number of new evaluations because the object was replaced meanwhile.
 const MAX_RESTARTS: usize = 8;
 
-/// Whether the engine refuses a PUT whose condition fails, once that is known.
+/// `true` if the engine enforces conditions on a PUT, once that is known.
 #[derive(Debug, Default)]
 pub(super) struct Conditions(OnceCell<bool>);
 
-/// Stores an upload of one part if the `precondition` is met when the engine stores it.
+/// Stores an upload of one part if the `precondition` holds when the engine stores it.
 pub(super) async fn put(
     store: &ObjectStoreBlobs,
     name: &Path,
@@ -70,7 +70,7 @@ pub(super) async fn put(
             Ok(_) => return Ok(stored),
             Err(error) if is_refusal(&error) => {}
             Err(error) => {
-                // It may have been stored, and the answer lost.
+                // The upload may have been stored although the response was lost.
                 let found = look(store, name).await.ok().flatten();
                 return match found {
                     Some(object) if object.upload.as_ref() == Some(&upload) => Ok(stored),
@@ -85,7 +85,7 @@ pub(super) async fn put(
     ))
 }
 
-/// The error for an upload that is too long for one request: no engine completes a longer one under a condition.
+/// The error for an upload that is too long for one request: no engine completes a longer one conditionally.
 pub(super) fn too_long(store: &ObjectStoreBlobs) -> Error {
     unsupported(format!(
         "an upload with a condition is stored in the object store by one request, so it may have at most {} bytes, its \
@@ -114,7 +114,7 @@ async fn look(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Object>> {
     }
 }
 
-/// What the engine makes of a call, within the deadline.
+/// Calls the engine within the deadline.
 async fn call<T>(
     store: &ObjectStoreBlobs,
     call: impl Future<Output = object_store::Result<T>>,
@@ -122,7 +122,7 @@ async fn call<T>(
     store.deadline.over(Task::Store, async { Ok(call.await) }).await
 }
 
-/// Whether the engine says that another version is stored.
+/// Returns `true` if the engine reports that another version is stored.
 fn is_refusal(error: &EngineError) -> bool {
     matches!(
         error,
@@ -130,8 +130,8 @@ fn is_refusal(error: &EngineError) -> bool {
     )
 }
 
-/// Whether the engine refuses a PUT whose condition fails. Some ignore conditions that they do not know, so it is tried
-/// once for each store, on an object of its own.
+/// Returns `true` if the engine refuses a PUT whose condition fails. Some engines ignore conditions that they do not
+/// support, so each store tries it once, on an object of its own.
 async fn are_enforced(store: &ObjectStoreBlobs) -> Result<bool> {
     let known = store.conditions.0.get_or_try_init(|| async {
         let name = store.reserved_name(&format!("%check-{}", unique()));
@@ -176,13 +176,13 @@ async fn try_out(store: &ObjectStoreBlobs, name: &Path) -> Result<bool> {
 enum Answer {
     Stored(PutResult),
     Refused,
-    /// The engine has no such condition.
+    /// The engine does not support such a condition.
     Unknown,
 }
 
-/// A text that no other upload has, of this process or of another.
+/// Returns an identifier that no other upload has, of this process or of another.
 fn unique() -> String {
-    // The keys of a `RandomState` are the standard library's source of what no two processes have.
+    // The keys of a `RandomState` are the standard library's source of randomness across processes.
     let random = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", random(), random())
 }

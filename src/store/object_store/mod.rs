@@ -50,8 +50,8 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 ///   percent-encoded where it holds anything but visible ASCII. One that takes more than 2000 bytes there (engines take
 ///   2 KiB) stands in the object, behind the content, and the attribute `kazootrailer` has its length in bytes.
 ///
-/// The **entity tag** is the engine's with the length of the content: the engine's is about the whole object, whose end
-/// may be a document or content.
+/// The **entity tag** is the engine's tag together with the length of the content. The engine's tag identifies the
+/// whole object, the end of which may be a document or content.
 ///
 /// An object that another program has put into the bucket is a file like any other, if its name is that of a key. The
 /// engine must keep attributes:
@@ -84,12 +84,13 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 ///
 /// # Uploads with a condition
 ///
-/// An upload with a [`Precondition`](crate::Precondition) is stored by one conditional PUT (`PutMode`), on the version for
-/// which the condition was evaluated, so the engine decides. It has at most one [part](Self::part_size): no engine
-/// completes a longer upload under a condition. A longer one is [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest),
-/// and so is every one if the engine cannot do it. Some engines ignore conditions that they do not know, so the first
-/// such upload stores an object of its own (`%check-…`) to find out. The attribute `kazooupload` identifies the upload,
-/// whose answer may get lost.
+/// An upload with a [`Precondition`](crate::Precondition) is stored by one conditional PUT (`PutMode`), on the version
+/// for which the condition was evaluated, so the engine decides. It has at most one [part](Self::part_size): no engine
+/// completes a longer upload conditionally. A longer one is
+/// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest), and so is every conditional upload if the engine
+/// does not support conditions. Some engines ignore conditions that they do not support, so the first conditional
+/// upload stores an object of its own (`%check-…`) to find out. The attribute `kazooupload` identifies an upload whose
+/// response was lost.
 ///
 /// What an engine's client repeats by itself is configured there (`RetryConfig`); writing the same object again is always
 /// safe. This store repeats a write once, without its condition, when the engine refuses the condition or the answer to

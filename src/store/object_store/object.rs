@@ -74,9 +74,9 @@ pub(super) struct Object {
     pub(super) info: BlobInfo,
     /// The engine's own spelling of the entity tag, for conditions.
     pub(super) e_tag: Option<String>,
-    /// The version, for a PUT that replaces only this one.
+    /// The version, for a PUT that replaces only this version.
     pub(super) version: UpdateVersion,
-    /// Identifies the upload, if it had a condition.
+    /// The identifier of the upload, if it was conditional.
     pub(super) upload: Option<String>,
     pub(super) document: Document,
 }
@@ -146,10 +146,11 @@ pub(super) fn decode(encoded: &str) -> Result<Metadata> {
     })
 }
 
-/// The entity tag of a content of `len` bytes, in an object for which the engine has this `e_tag`, maybe without quotes.
+/// Returns the entity tag of a content of `len` bytes; `e_tag` is the engine's tag of its object, possibly without
+/// quotes.
 ///
-/// The engine's tag may be a digest of the object, which two contents share if what is a document in one object is
-/// content in the other. With the length, which says where the content ends, they do not.
+/// The engine's tag may be a digest of the object. Two contents share it if the document in one object is content in
+/// the other. The length determines where the content ends, so the combination is unique.
 fn etag(e_tag: &str, len: u64) -> Option<HeaderValue> {
     let (weak, tag) = e_tag.strip_prefix("W/").map_or(("", e_tag), |tag| ("W/", tag));
     let opaque = tag

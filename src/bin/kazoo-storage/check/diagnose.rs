@@ -25,7 +25,7 @@ pub(crate) struct Context {
     pub(crate) by_query: bool,
     /// Whether the URL has a user whom this release writes in another way when it fetches.
     pub(crate) mangles: bool,
-    /// Whether this release sends another spelling of the URL than is written, which works.
+    /// `true` if this release rewrites the URL and the rewritten URL works.
     pub(crate) rewritten: bool,
     pub(crate) host: Host,
     /// Whether the same file was stored just before.

@@ -1,4 +1,4 @@
-//! [`Leftovers`]: the files that a check stored, and `--clean`, which removes them.
+//! [`Leftovers`]: the files that a check stored, and their removal with `--clean`.
 
 use std::{collections::BTreeMap, mem};
 
@@ -11,35 +11,35 @@ use kazoo_storage::{
 
 use super::{answer::describe, sample::DOCUMENT, secrets::Secrets, way::Way};
 
-/// The most files that are named in the report for people.
+/// The maximum number of files listed in the text report.
 const NAMED: usize = 12;
 
-/// The files that are left behind, by their keys.
+/// The files that the check leaves behind, indexed by key.
 #[derive(Debug, Default)]
 pub(crate) struct Leftovers {
     files: BTreeMap<String, Option<Outgoing>>,
-    /// The tests of the credentials, which kazoo-storage answers and keeps nothing of.
+    /// The credentials probes, which kazoo-storage answers without storing anything.
     probes: BTreeMap<String, Option<Outgoing>>,
-    /// How many files `--clean` removed, if it was asked for.
+    /// The number of files that `--clean` removed, or `None` without that flag.
     removed: Option<usize>,
-    /// The answer to the first file that was not removed.
+    /// The response for the first file that was not removed.
     refused: Option<String>,
 }
 
 impl Leftovers {
-    /// Notes that `file` was stored at `url`.
+    /// Records that `file` was stored at `url`.
     pub(crate) fn stored(&mut self, way: &Way, url: &StorageUrl, file: &Attachment) {
         let (key, removal) = entry(&way.handler, way.dialect, url, file);
         self.files.entry(key).or_insert(removal);
     }
 
-    /// Notes that the test of the credentials was stored at `url`.
+    /// Records that the credentials probe was sent to `url`.
     pub(crate) fn probed(&mut self, way: &Way, url: &StorageUrl, file: &Attachment) {
         let (key, removal) = entry(&way.handler, way.dialect, url, file);
         self.probes.entry(key).or_insert(removal);
     }
 
-    /// Drops the tests of the credentials if kazoo-storage answered them, and counts them as files otherwise.
+    /// Drops the credentials probes if kazoo-storage answered them, and counts them as files otherwise.
     pub(crate) fn settle(&mut self, by_kazoo_storage: bool) {
         let probes = mem::take(&mut self.probes);
         if !by_kazoo_storage {
@@ -75,7 +75,7 @@ impl Leftovers {
         self.removed
     }
 
-    /// The files that there are now and were not before, and how to remove them.
+    /// Describes the files that remain and how to remove them.
     pub(crate) fn text(&self, account: &str) -> String {
         let mut lines = Vec::new();
         if let Some(removed) = self.removed.filter(|removed| *removed > 0) {
@@ -105,21 +105,22 @@ impl Leftovers {
     }
 }
 
-/// The key of `file` below the URL of the settings, and the request that removes it, if its URL is its own.
+/// Returns the key of `file` below the URL of the settings and, if the file has a URL of its own, the request that
+/// removes it.
 fn entry(handler: &Handler, dialect: &Dialect, url: &StorageUrl, file: &Attachment) -> (String, Option<Outgoing>) {
     let base = handler.url().as_str();
     let own = handler.url_of(dialect, file);
     let name = own.as_str().get(base.trim_end_matches('/').len()..).unwrap_or_default();
-    // In the query of the settings, a name ends at `&`; in the path, at the query that a `field_list` makes.
+    // A name ends at `&` if the settings put it into the query, and otherwise at the query that a `field_list` adds.
     let ends: &[char] = if base.contains('?') { &['&', '#'] } else { &['?', '#'] };
     let name = name.split(ends).next().unwrap_or_default();
     let id = file.document().id().unwrap_or_default();
     let key = match BlobKey::from_path(name) {
         Ok(key) => key.to_string(),
-        // Every file has this URL: the document tells them apart.
+        // Every file has this URL; only the document distinguishes them.
         Err(_) => id.to_owned(),
     };
-    // A URL without the id of the document in its path may stand for more than this file.
+    // A URL without the document id in its path may address other files too.
     let path = url.as_str().split(['?', '#']).next().unwrap_or_default();
     let is_own = !id.is_empty() && path.split('/').any(|segment| segment.contains(id)) && !path.ends_with('/');
     let removal = is_own.then(|| handler.fetch(&Dialect::D0, url, file).ok()).flatten();
@@ -130,13 +131,13 @@ fn entry(handler: &Handler, dialect: &Dialect, url: &StorageUrl, file: &Attachme
     (key, removal)
 }
 
-/// Removes a file; the answer if it is there still.
+/// Removes a file; returns the response if the file still exists.
 async fn remove(client: &mut Client, removal: &Outgoing) -> Result<(), Option<Response<Bytes>>> {
     let answer = client.send(removal).await.map_err(|_| None)?;
     if !answer.status().is_success() && !matches!(answer.status().as_u16(), 404 | 410) {
         return Err(Some(answer));
     }
-    // Some answer 200 to whatever they do not know.
+    // Some servers answer 200 to any unknown request.
     let mut fetch = removal.clone();
     *fetch.request.method_mut() = Method::GET;
     match client.send(&fetch).await {

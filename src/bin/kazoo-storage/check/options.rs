@@ -45,7 +45,7 @@ pub(crate) struct CheckOptions {
     #[arg(long, env = "KAZOO_STORAGE_IDLE", value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(crate) idle: Duration,
 
-    /// Remove the files of the check by DELETE at its end; what a server does not remove is listed
+    /// Remove the files of the check with DELETE when it ends, and list those that the server does not remove
     #[arg(long, env = "KAZOO_STORAGE_CLEAN", value_parser = BoolishValueParser::new())]
     pub(crate) clean: bool,
 

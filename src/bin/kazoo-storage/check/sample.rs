@@ -77,7 +77,7 @@ pub(crate) fn attachment(sample: &Sample, account: &str, large: usize, token: u6
     Ok(Attachment::new(account, document, sample.name, content(len, token)))
 }
 
-/// How the ids of the check's documents begin.
+/// The prefix of the check's document ids.
 pub(crate) const DOCUMENT: &str = "202001-c4ec";
 
 /// A document as that of a message, with an id of its own.

@@ -11,9 +11,9 @@ impl Secrets {
     const SHORTEST: usize = 3;
 
     pub(crate) fn of(url: &StorageUrl) -> Self {
-        // A page may repeat either of the spellings that are sent.
+        // A response may repeat either spelling of the URL.
         let mut secrets = [Self::parts(url), Self::parts(&url.normalized())].concat();
-        // The longest first: it may have another in it.
+        // Longest first, because a secret may contain a shorter one.
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         secrets.dedup();
         Self(secrets)

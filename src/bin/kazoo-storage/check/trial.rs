@@ -72,11 +72,11 @@ pub(crate) struct Trials<'a> {
     pub(crate) by_query: bool,
     /// Digests of what was stored under each name.
     pub(crate) sent: HashSet<u64>,
-    /// What was taken.
+    /// The files that the server stored.
     pub(crate) leftovers: Leftovers,
-    /// Whether kazoo-storage itself answers.
+    /// `true` if the server is kazoo-storage.
     pub(crate) is_ours: bool,
-    /// Whether the URL works as it is written.
+    /// `true` if the URL works as written.
     pub(crate) works_as_written: bool,
     /// Of which the next content is made.
     pub(crate) token: u64,

@@ -116,7 +116,7 @@ impl Way {
         self.dialect.mangles_credentials && self.handler.url().as_str().contains('@')
     }
 
-    /// Whether this release sends another spelling of the URL than is written.
+    /// Returns `true` if this release sends the URL in a different spelling.
     pub(crate) fn is_rewritten(&self) -> bool {
         let url = self.handler.url();
         self.dialect.normalizes_url && url.normalized() != *url

@@ -9,8 +9,8 @@
 //! share: 0.6 of the uploads per second that are possible without any sync, where an fsync of each file and each
 //! directory leaves 0.3. Half of what is lost is the write to the journal, the other half that the disk keeps up.
 //!
-//! An upload that fails after its record was written takes the record back: one byte of it is overwritten, in place, and
-//! synced before the failure is answered. That needs no room, and no turn at the end of the journal.
+//! An upload that fails after its record was written withdraws the record: one byte of it is overwritten in place and
+//! synced before the failure is reported. That needs neither space nor a turn at the end of the journal.
 //!
 //! There are two segments of the journal. While one is written, a *checkpoint* has all of the file system written out,
 //! with what the other one tells, and so makes that one free to be written over.
@@ -66,7 +66,7 @@ pub(super) struct Journal {
     _stage: Arc<Stage>,
 }
 
-/// A record that is durable, of a change that is not in its place yet. Its segment is kept for as long as this lives.
+/// A durable record of a change that is not applied yet. Its segment is kept while this value lives.
 #[derive(Debug)]
 pub(super) struct Unapplied {
     segment: Live,
@@ -75,9 +75,9 @@ pub(super) struct Unapplied {
 }
 
 impl Unapplied {
-    /// Takes the record back, durably, because the change failed with `error`: it is not done again after a crash.
+    /// Withdraws the record durably, because the change failed with `error`, so that a recovery does not redo it.
     ///
-    /// If that fails too, nothing is made durable any more until the store is opened again, and this is the error.
+    /// If that fails too, this is the error, and nothing is made durable until the store is opened again.
     pub(super) fn withdraw(self, error: Error) -> Error {
         let withdrawn = measured(Target::Journal, || {
             fault::at(Point::Withdraw)?;
@@ -94,14 +94,14 @@ impl Unapplied {
     }
 }
 
-/// A segment that is not free to be written over while this lives.
+/// A segment that must not be overwritten while this value lives.
 #[derive(Clone, Debug)]
 struct Live {
     file: Arc<File>,
     _live: Sender<Infallible>,
 }
 
-/// Where the records of a batch are.
+/// The positions of the records of a batch.
 #[derive(Debug)]
 struct Written {
     segment: Live,

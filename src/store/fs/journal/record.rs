@@ -56,15 +56,15 @@ struct Head {
     deleted: bool,
 }
 
-/// What a segment has at one place.
+/// An entry of a segment.
 #[derive(Debug)]
 pub(super) enum Entry {
     Change(Logged),
-    /// Its upload failed.
+    /// The upload failed.
     Withdrawn,
-    /// Its checksum is right, and this version cannot tell what it means.
+    /// The checksum is correct, but this version cannot interpret the record.
     Unknown(Unknown),
-    /// Its checksum is wrong: it was not wholly written, or the disk has lost it since.
+    /// The checksum is wrong: the record was not completely written, or the disk has corrupted it since.
     Damaged(Bytes),
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Logged {
     pub(super) sidecar: Option<Bytes>,
 }
 
-/// A record that was written by another version.
+/// A record written by another version.
 #[derive(Debug)]
 pub(super) struct Unknown {
     pub(super) key: String,
@@ -88,7 +88,7 @@ pub(super) struct Unknown {
     pub(super) reason: Error,
 }
 
-/// Where in a record the byte is that is inverted to withdraw it: the first one of the checksum.
+/// The offset in a record of the byte that is inverted to withdraw it: the first one of the checksum.
 pub(super) const MARK: u64 = 8 + 4 + 4;
 
 /// The epoch of the segment, the length of the head and that of the rest, the checksum of all.
@@ -201,7 +201,7 @@ pub(super) fn next(segment: &[u8], from: usize, epoch: u64) -> Option<usize> {
     places.find(|at| read(segment, *at, Some(epoch)).is_some_and(|(_, entry, _)| !matches!(entry, Entry::Damaged(_))))
 }
 
-/// What a record with this `head` means.
+/// Interprets a record with this `head`.
 fn entry(head: Bytes, mut rest: Bytes) -> Entry {
     let parsed: serde_json::Result<Head> = serde_json::from_slice(&head);
     let other = || Error::new(ErrorKind::Conflict, "it was written by another version of this program");

@@ -29,34 +29,34 @@ use crate::{
     },
 };
 
-/// What a replay did.
+/// The result of a replay.
 #[derive(Debug, Default)]
 pub(in crate::store::fs) struct Replayed {
-    /// Whether the journal told anything.
+    /// `true` if the journal had any entries.
     pub(in crate::store::fs) any: bool,
-    /// What could be neither put in its place nor set aside, if anything: the journal is still needed.
+    /// The entries that could be neither applied nor set aside, if any: the journal is still needed.
     pub(in crate::store::fs) unfinished: Option<Unfinished>,
 }
 
-/// What is left to do of a replay.
+/// The unfinished part of a replay.
 #[derive(Debug)]
 pub(in crate::store::fs) struct Unfinished {
     pub(in crate::store::fs) keys: HashSet<BlobKey>,
-    /// Why, of the first of them.
+    /// The error of the first of them.
     pub(in crate::store::fs) error: Error,
 }
 
-/// What there is in a segment.
+/// The entries of a segment.
 #[derive(Debug)]
 struct Found {
     epoch: u64,
     entries: Vec<(usize, Entry)>,
 }
 
-/// Does again what the journal in the staging directory tells. Blocks.
+/// Replays the journal in the staging directory. Blocks.
 ///
-/// What cannot be put in its place is set aside, and the journal stays as it is. A replay may be done any number of times.
-/// What somebody else has put in a file's place since stays, unless it has an older modification time.
+/// Changes that cannot be applied are set aside, and the journal stays unchanged. A replay can be repeated.
+/// A file that someone has replaced since is kept, unless its modification time is older.
 pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Locks) -> Result<Replayed> {
     let mut segments = Vec::new();
     let mut unfinished = Rest::default();
@@ -118,7 +118,7 @@ pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Lock
                 drop(turn);
                 match redone {
                     Ok(()) => continue,
-                    // There is no room to set it aside either, or if there is, for its place there will be too.
+                    // Either the disk has no space to set it aside, or once it does, it can be applied instead.
                     Err(error) if is_full(&error) => Err(error),
                     Err(error) => keep(tree, stage, &id, entry, &error),
                 }
@@ -136,7 +136,7 @@ pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Lock
     })
 }
 
-/// Gathers what is left to do.
+/// Collects the unfinished changes.
 #[derive(Default)]
 struct Rest(Option<Unfinished>);
 
@@ -158,7 +158,7 @@ impl Entry {
         }
     }
 
-    /// The name of its content in the staging directory.
+    /// Returns the name of its content in the staging directory.
     fn staged(&self) -> Option<&str> {
         match self {
             Self::Change(Logged {
@@ -174,7 +174,7 @@ impl Entry {
     }
 }
 
-/// Sets the record aside that is called `id`, for this `reason`.
+/// Sets the record with this `id` aside, for this `reason`.
 fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, entry: &Entry, reason: &Error) -> Result<()> {
     let key;
     let remains = match entry {
@@ -230,7 +230,7 @@ fn lost() -> Error {
     )
 }
 
-/// Whether the disk has no room, as opposed to a quota, which may be that of one directory.
+/// Returns `true` if the disk is full, as opposed to a quota, which may apply to a single directory.
 fn is_full(error: &Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|source| source.kind() == io::ErrorKind::StorageFull)
@@ -268,7 +268,7 @@ fn read_segment(mut file: &File) -> (Option<Found>, Result<()>) {
     (found, end.map_err(|error| broken("read its journal", error)))
 }
 
-/// Of each upload, whether its key is deleted later.
+/// For each upload, `true` if its key is deleted later.
 fn overtaken(changes: &[&Logged]) -> Vec<bool> {
     let mut deleted = HashSet::new();
     let mut overtaken: Vec<bool> = changes

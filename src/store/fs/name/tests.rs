@@ -106,7 +106,7 @@ fn gives_every_key_a_path_of_its_own() {
 #[test]
 fn bounds_the_path_of_the_longest_key() {
     let of = |segments: &[String]| BlobKey::from_segments(segments).unwrap();
-    // As long as a key may be, and with as many marks as possible: those that are stored.
+    // The longest possible keys with as many marks as possible: they are stored.
     let plain = [
         vec!["x".repeat(1024), "x".repeat(1023)],
         vec!["x.".repeat(31) + "x"; 32],
@@ -147,7 +147,7 @@ fn segment() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Names lead back to their key, and no name is that of a file and that of a directory.
+    /// Names map back to their key, and no name is both that of a file and that of a directory.
     #[test]
     fn names_are_exact_and_files_and_directories_apart(keys in vec(vec(segment(), 1..4), 1..6)) {
         let keys = keys.iter().filter_map(|segments| BlobKey::from_segments(segments).ok());

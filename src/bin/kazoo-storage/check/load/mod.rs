@@ -186,7 +186,7 @@ impl Connection {
     }
 }
 
-/// The file of that name, of whatever connection.
+/// Creates the file with this name, for any connection.
 pub(crate) fn file(account: &str, name: usize, content: Bytes) -> Outcome<Attachment> {
     let document = document(FIRST + name, "")?;
     Ok(Attachment::new(account, document, "load.mp3", content))

@@ -26,7 +26,7 @@ pub(crate) struct Tally {
     bytes_stored: u64,
     bytes_fetched: u64,
     errors: BTreeMap<Cause, u64>,
-    /// The names that files were stored under.
+    /// The names of the stored files.
     pub(crate) names: BTreeSet<usize>,
     /// How many files that were acknowledged are not what was fetched.
     pub(crate) lost: u64,

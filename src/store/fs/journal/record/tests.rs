@@ -63,7 +63,7 @@ fn what_is_written_is_read_back() {
 #[test]
 fn what_another_epoch_left_behind_is_not_looked_at() {
     let (segment, _) = segment();
-    // Uploaded to look like a record, and ended up where one is looked for.
+    // Uploaded content that imitates a record, at a position where one is expected.
     let forged = b"no JSON";
     let checksum = sealed(8, 7, 0, crc32fast::hash(forged));
     let tail = [&prefix(8, 7, 0, checksum)[..], forged].concat();
@@ -77,7 +77,7 @@ fn a_record_that_was_not_wholly_written_is_none() {
     let (segment, last) = segment();
     for end in last..segment.len() {
         assert_eq!(read_all(&segment[..end]).len(), 3, "{end}");
-        // The file was extended before its bytes came.
+        // The file was extended before its data was written.
         let mut zeros = segment.clone();
         zeros[end..].fill(0);
         assert_eq!(read_all(&zeros).len(), 3, "{end}");
