@@ -9,8 +9,7 @@
 //!   closed under it loses the status of some refused uploads of 1 to 20 MiB (6 of 18 runs). A client that waits for `100
 //!   Continue` is answered without.
 //! - A body that comes too slowly ([`stall_timeout`](LimitBody::stall_timeout), if it is set) is answered with 408, and its
-//!   connection closes. A client that sends a byte a second holds nothing for ever, wherever its body is read or drained.
-//! - A request whose end is in doubt is answered with 400, and its connection is closed, so that nothing behind it is
+//!   connection closes. A client that sends one byte per second cannot hold it forever, read or drained.
 //! - A request with ambiguous framing is answered with 400 and its connection is closed, so that nothing after it is
 //!   interpreted as a request: a PUT or POST over HTTP/1.0 without `content-length`, whose body is indistinguishable
 //!   from none; a `transfer-encoding` other than a single `chunked`; more than one `host`, or an invalid one. The

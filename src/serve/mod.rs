@@ -29,9 +29,9 @@
 //! identifies one version: `Last-Modified` is omitted in the second in which the file was stored, while another upload
 //! may still replace it, and a date in a condition never matches a file in that second.
 //!
-//! A browser displays audio, raster images, video, PDF and plain text; any other file is `content-disposition:
-//! attachment`. A fetch is `cache-control: private, no-cache`, or `no-store` if the [`Grant`](crate::Grant) is by
-//! address alone; a redirect and an error are `no-store`.
+//! A browser displays audio, raster images, video, PDF and plain text; any other file has
+//! `content-disposition: attachment`. A fetch is `cache-control: private, no-cache`, or `no-store` if the
+//! [`Grant`](crate::Grant) is by address alone; a redirect and an error are `no-store`.
 //!
 //! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`, on which KAZOO's client
 //! waits and sends the same request again, so that nothing is lost. It would do so for ever, and its caller waits with

@@ -1,8 +1,8 @@
 //! The log: structured lines on stderr.
 //!
-//! A request's query is never in it: KAZOO's fetches carry callers' names and numbers there. Of names that come with a
-//! request, only what [`mask`] lets through is. Secrets of the access rules are concealed in those names, and in each record as
-//! a whole.
+//! It never contains a request's query: KAZOO's fetches carry callers' names and numbers there. Names from a request
+//! are logged only as far as [`mask`] permits. Secrets of the access rules are concealed in those names and in each
+//! complete record.
 
 use std::{
     error::Error,
