@@ -92,7 +92,7 @@ impl Service<Request<Body>> for Inner {
             let content_type = head
                 .headers
                 .get("content-type")
-                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+                .map(|value| value.as_bytes().iter().copied().map(char::from).collect());
             Ok(match body.collect().await {
                 Ok(media) => {
                     *came.lock().unwrap() = Some((json, content_type, media.to_bytes()));
@@ -135,6 +135,10 @@ fn naive(body: &[u8], boundary: &str) -> Option<Vec<Part>> {
     let lines = delimiters(body, boundary);
     let (last, others) = lines.split_last()?;
     if !last.2 || others.iter().any(|(_, _, closes)| *closes) {
+        return None;
+    }
+    let (preamble, dashes) = (&body[..lines[0].0], format!("--{boundary}"));
+    if preamble.windows(dashes.len()).any(|window| window == dashes.as_bytes()) {
         return None;
     }
     let parts = lines.windows(2).map(|pair| {

@@ -97,6 +97,10 @@ pub fn parts(body: &[u8], boundary: &str) -> Option<Vec<Part>> {
     if !last.2 || others.iter().any(|(_, _, closes)| *closes) {
         return None;
     }
+    let (preamble, dashes) = (&body[..lines[0].0], format!("--{boundary}"));
+    if preamble.windows(dashes.len()).any(|window| window == dashes.as_bytes()) {
+        return None;
+    }
     let parts = lines.windows(2).map(|pair| {
         // From the line break that ends one delimiter to the one that begins the next.
         let text = body.get(pair[0].1..pair[1].0)?;

@@ -40,6 +40,8 @@ pub struct AccessRules {
     networks: Vec<IpNet>,
     trusted_proxies: Vec<IpNet>,
     credentials: Credentials,
+    /// `true` if rules that these replaced had tokens.
+    had_tokens: bool,
 }
 
 impl AccessRules {
@@ -140,7 +142,7 @@ impl AccessRules {
     /// is concealed.
     #[must_use]
     pub fn redact<'a>(&self, mount: &str, path: &'a str) -> Cow<'a, str> {
-        if !self.has_tokens() {
+        if !self.has_tokens() && !self.had_tokens {
             return self.conceal(path);
         }
         let below = path.strip_prefix(mount.trim_end_matches('/'));
@@ -185,7 +187,13 @@ impl AccessRules {
         self.credentials.by_token(segment).is_some()
     }
 
-    /// Whether a credential is a token, which may stand in a path.
+    /// Returns these rules in place of `earlier` ones, whose tokens clients may still send.
+    pub(super) fn after(mut self, earlier: &Self) -> Self {
+        self.had_tokens = earlier.had_tokens || earlier.has_tokens();
+        self
+    }
+
+    /// Returns `true` if a credential is a token, which may stand in a path.
     #[must_use]
     pub fn has_tokens(&self) -> bool {
         self.credentials.has_tokens()

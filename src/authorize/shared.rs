@@ -17,8 +17,12 @@ impl SharedAccessRules {
     }
 
     /// Asks `rules` from now on. A request that is under way goes on.
+    ///
+    /// If the replaced rules had tokens, [`redact`](AccessRules::redact) still conceals the segment of a path that may be
+    /// one.
     pub fn replace(&self, rules: AccessRules) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(rules.after(&current));
     }
 
     /// The rules as they are now.

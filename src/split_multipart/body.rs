@@ -8,6 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame};
+use memchr::memmem;
 
 use super::{
     delimiter::{Delimiter, HeadersEnd, Token, Unread},
@@ -35,8 +36,8 @@ pub(super) struct Parts {
     stage: Stage,
     /// The number of parts whose headers have started.
     count: usize,
-    /// The number of bytes of the preamble or the epilogue.
-    dropped: usize,
+    /// The preamble or the epilogue.
+    dropped: Vec<u8>,
 }
 
 enum Stage {
@@ -65,7 +66,7 @@ impl Parts {
             ended: false,
             stage: Stage::Preamble,
             count: 0,
-            dropped: 0,
+            dropped: Vec::new(),
         }
     }
 
@@ -133,12 +134,17 @@ impl Parts {
                 }
                 Stage::Ended => return Poll::Ready(Ok(None)),
                 Stage::Preamble | Stage::Content | Stage::Epilogue => {
+                    let in_preamble = matches!(self.stage, Stage::Preamble);
                     // The content of the part was read; these bytes belong to no part.
                     if let Some(dropped) = ready!(self.poll_content(cx))? {
-                        self.dropped += dropped.len();
-                        if self.dropped > MAX_BETWEEN_PARTS {
+                        if dropped.len() > MAX_BETWEEN_PARTS - self.dropped.len() {
                             return Poll::Ready(Err(too_long("a preamble or an epilogue")));
                         }
+                        self.dropped.extend_from_slice(&dropped);
+                    } else if in_preamble && memmem::find(&self.dropped, self.delimiter.dashes_and_boundary()).is_some()
+                    {
+                        // Nothing of the part behind it may be dropped.
+                        return Poll::Ready(Err(hidden_delimiter()));
                     }
                 }
             }
@@ -166,7 +172,7 @@ impl Parts {
                 }
                 Token::Close => {
                     self.stage = Stage::Epilogue;
-                    self.dropped = 0;
+                    self.dropped.clear();
                     return Poll::Ready(Ok(None));
                 }
                 Token::Unclear if !self.ended => ready!(self.poll_more(cx))?,
@@ -230,6 +236,14 @@ fn goes_on() -> Error {
     Error::new(
         ErrorKind::InvalidMultipart,
         "the multipart body has a delimiter behind its closing delimiter; nothing was stored",
+    )
+}
+
+fn hidden_delimiter() -> Error {
+    Error::new(
+        ErrorKind::InvalidMultipart,
+        "the boundary of the multipart body stands in front of its first delimiter; nothing was stored: a delimiter begins \
+         the body, or follows CR LF",
     )
 }
 

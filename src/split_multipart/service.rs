@@ -54,8 +54,15 @@ where
         let (mut head, body) = request.into_parts();
         let body = guard(&mut head, body);
         let request = Request::from_parts(head, body);
-        let content_type = match (request.method(), request.headers().get(header::CONTENT_TYPE)) {
-            (&Method::PUT | &Method::POST, Some(value)) => of_content_type(value.as_bytes()),
+        let mut types = request.headers().get_all(header::CONTENT_TYPE).iter();
+        let content_type = match (request.method(), types.next()) {
+            (&Method::PUT | &Method::POST, Some(value)) if types.all(|other| other == value) => {
+                of_content_type(value.as_bytes())
+            }
+            (&Method::PUT | &Method::POST, Some(_)) => {
+                let message = "the request has more than one content-type; nothing was stored: send one";
+                return ResponseFuture::ready(Error::new(ErrorKind::InvalidRequest, message).into_response());
+            }
             _ => ContentType::Plain,
         };
         let boundary = match content_type {

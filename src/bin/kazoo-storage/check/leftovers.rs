@@ -141,7 +141,7 @@ async fn remove(client: &mut Client, removal: &Outgoing) -> Result<(), Option<Re
     let mut fetch = removal.clone();
     *fetch.request.method_mut() = Method::GET;
     match client.send(&fetch).await {
-        Ok(fetched) if fetched.status().is_success() => Err(Some(answer)),
-        _ => Ok(()),
+        Ok(fetched) if matches!(fetched.status().as_u16(), 404 | 410) => Ok(()),
+        _ => Err(Some(answer)),
     }
 }

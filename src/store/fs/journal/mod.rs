@@ -22,7 +22,7 @@ use std::{
     convert::Infallible,
     fs::File,
     io::{self, IoSlice, Seek as _, SeekFrom, Write as _},
-    mem,
+    iter, mem,
     os::unix::fs::FileExt as _,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -33,7 +33,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use self::record::Record;
+use self::record::{BATCH_MARK, PREFIX, Record};
 pub(super) use self::{
     record::{Change, Content},
     replay::{Unfinished, replay},
@@ -262,19 +262,21 @@ impl Log {
         if self.broken.load(Ordering::Relaxed) {
             return Err(unknown());
         }
-        let len: u64 = records.iter().map(Record::len).sum();
+        let len: u64 = BATCH_MARK as u64 + records.iter().map(Record::len).sum::<u64>();
         if self.segment.len > 0 && self.segment.len + len > SEGMENT {
             self.rotate()?;
         }
         let mut offsets = Vec::with_capacity(records.len());
-        let mut end = self.segment.len;
+        let mark = record::batch_mark(self.epoch);
+        let mut end = self.segment.len + BATCH_MARK as u64;
         for record in &mut *records {
             record.stamp(self.epoch);
             offsets.push(end);
             end += record.len();
         }
         let file = &*self.segment.live.file;
-        let mut slices: Vec<IoSlice<'_>> = records.iter().flat_map(Record::slices).map(IoSlice::new).collect();
+        let slices = records.iter().flat_map(Record::slices);
+        let mut slices: Vec<IoSlice<'_>> = iter::once(&mark[..]).chain(slices).map(IoSlice::new).collect();
         if let Err(error) = write_all(file, &mut slices, self.segment.len) {
             // The next batch is written over what of this one was written.
             let _ = file.set_len(self.segment.len);
@@ -319,6 +321,12 @@ impl Disk {
             // Nothing is ever sent: this is over when all of its uploads are in their place.
             let _ = applied.recv();
             if measured(Target::FileSystem, || super::sync_all(&self.root)).is_err() {
+                self.broken.store(true, Ordering::Relaxed);
+                return;
+            }
+            // Its first record must not be read again if the next one, which is written over it, is lost.
+            let cleared = file.write_all_at(&[0; PREFIX], 0).and_then(|()| file.sync_data());
+            if cleared.is_err() {
                 self.broken.store(true, Ordering::Relaxed);
                 return;
             }

@@ -66,6 +66,8 @@ pub(super) enum Entry {
     Unknown(Unknown),
     /// The checksum is wrong: the record was not completely written, or the disk has corrupted it since.
     Damaged(Bytes),
+    /// The start of a batch, which is written only when the batch before it is durable.
+    Batch,
 }
 
 /// A change read back.
@@ -92,7 +94,10 @@ pub(super) struct Unknown {
 pub(super) const MARK: u64 = 8 + 4 + 4;
 
 /// The epoch of the segment, the length of the head and that of the rest, the checksum of all.
-const PREFIX: usize = 8 + 4 + 4 + 4;
+pub(super) const PREFIX: usize = 8 + 4 + 4 + 4;
+
+/// The length of the mark of a batch: a prefix without a head, and one byte.
+pub(super) const BATCH_MARK: usize = PREFIX + 1;
 
 fn prefix(epoch: u64, head: u32, rest: u32, checksum: u32) -> [u8; PREFIX] {
     let mut prefix = [0; PREFIX];
@@ -160,6 +165,17 @@ impl Record {
     }
 }
 
+/// Returns the mark of the start of a batch.
+pub(super) fn batch_mark(epoch: u64) -> [u8; BATCH_MARK] {
+    let body = [0];
+    let mut mark = [0; BATCH_MARK];
+    let prefix = prefix(epoch, 0, 1, sealed(epoch, 0, 1, crc32fast::hash(&body)));
+    for (place, byte) in mark.iter_mut().zip(prefix.into_iter().chain(body)) {
+        *place = byte;
+    }
+    mark
+}
+
 fn unwritable(error: impl Into<BoxError>) -> Error {
     Error::new(ErrorKind::Internal, "an upload cannot be written to the journal").with_source(error)
 }
@@ -182,7 +198,9 @@ pub(super) fn read(segment: &[u8], offset: usize, epoch: Option<u64>) -> Option<
     let body = rest.get(..len).filter(|body| !body.is_empty())?;
     let expected = sealed(found, head_len, rest_len, crc32fast::hash(body));
     let mut body = Bytes::copy_from_slice(body);
-    let entry = if checksum == expected {
+    let entry = if checksum == expected && head_len == 0 {
+        Entry::Batch
+    } else if checksum == expected {
         let head = body.split_to(usize::try_from(head_len).unwrap_or(len).min(len));
         entry(head, body)
     } else if checksum == expected ^ 0xff {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 use super::record::{self, Content, Entry, Logged, Unknown};
 use crate::{
@@ -71,6 +72,9 @@ pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Lock
     }
     // The older one first.
     segments.sort_by_key(|found| found.epoch);
+    if let Some(newest) = segments.last_mut() {
+        newest.drop_unsynced();
+    }
     let records = || {
         segments.iter().flat_map(|Found { epoch, entries }| {
             // Of equal length, so that a sorted list is in the order of time.
@@ -102,7 +106,7 @@ pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Lock
     let mut done: HashMap<&BlobKey, usize> = HashMap::new();
     for (id, entry) in records() {
         let set_aside = match entry {
-            Entry::Withdrawn => continue,
+            Entry::Withdrawn | Entry::Batch => continue,
             Entry::Change(change) => {
                 let done = done.entry(&change.key).or_default();
                 *done += 1;
@@ -119,7 +123,7 @@ pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Lock
                 match redone {
                     Ok(()) => continue,
                     // Either the disk has no space to set it aside, or once it does, it can be applied instead.
-                    Err(error) if is_full(&error) => Err(error),
+                    Err(error) if is_passing(&error) => Err(error),
                     Err(error) => keep(tree, stage, &id, entry, &error),
                 }
             }
@@ -134,6 +138,25 @@ pub(in crate::store::fs) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Lock
         any: segments.iter().any(|found| !found.entries.is_empty()),
         unfinished: unfinished.0,
     })
+}
+
+impl Found {
+    /// Drops the damage behind the start of the last batch: it never became durable, so no upload in it was acknowledged.
+    ///
+    /// A journal of an older version has no marks of batches, and all of its damage stays.
+    fn drop_unsynced(&mut self) {
+        let last = self
+            .entries
+            .iter()
+            .rposition(|(_, entry)| matches!(entry, Entry::Batch));
+        if let Some(last) = last {
+            let last = self.entries.split_off(last);
+            let kept = last
+                .into_iter()
+                .filter(|(_, entry)| !matches!(entry, Entry::Damaged(_)));
+            self.entries.extend(kept);
+        }
+    }
 }
 
 /// Collects the unfinished changes.
@@ -178,7 +201,7 @@ impl Entry {
 fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, entry: &Entry, reason: &Error) -> Result<()> {
     let key;
     let remains = match entry {
-        Entry::Withdrawn => return Ok(()),
+        Entry::Withdrawn | Entry::Batch => return Ok(()),
         Entry::Change(change) => {
             key = change.key.to_string();
             Remains {
@@ -230,10 +253,15 @@ fn lost() -> Error {
     )
 }
 
-/// Returns `true` if the disk is full, as opposed to a quota, which may apply to a single directory.
-fn is_full(error: &Error) -> bool {
+/// Returns `true` for a fault of the whole system rather than of one file: a full disk (a quota may apply to a single
+/// directory), a file system that is read-only, or no descriptors or memory left.
+fn is_passing(error: &Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|source| source.kind() == io::ErrorKind::StorageFull)
+    let errno = source.and_then(Errno::from_io_error);
+    matches!(
+        errno,
+        Some(Errno::NOSPC | Errno::ROFS | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+    )
 }
 
 /// Reads a segment: its epoch and its records, if it has any, and an error if not all of it could be read.
