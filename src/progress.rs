@@ -42,16 +42,22 @@ impl Progress {
     pub(crate) fn wait(&self, cx: &Context<'_>) -> Wait {
         let mut state = self.lock();
         let since = *state.since.get_or_insert_with(Instant::now);
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => state.waker = Some(cx.waker().clone()),
-        }
-        Wait {
+        let is_same = state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        let former = if is_same {
+            None
+        } else {
+            state.waker.replace(cx.waker().clone())
+        };
+        let wait = Wait {
             since,
             bytes: state.bytes,
             waited: state.waited,
             ended: state.ended,
-        }
+        };
+        drop(state);
+        // Without the lock: the last waker of a task drops it, and what it holds.
+        drop(former);
+        wait
     }
 
     /// Records that `bytes` arrived, and returns how long the wait for them took.

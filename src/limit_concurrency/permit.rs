@@ -78,24 +78,15 @@ impl Room {
 
     /// Returns a permit for a request of `client`. At the limit, the slowest upload yields its permit, if one is slow.
     pub(super) fn enter(self: &Arc<Self>, client: Option<IpAddr>, progress: Option<&Progress>) -> Result<Permit, Full> {
-        let mut taken = self.lock();
-        let held = |client| taken.clients.get(&client).map_or(0, |client| client.requests);
-        if client.is_some_and(|client| held(client) >= self.per_client) && !taken.end_slowest(client) {
-            return Err(Full::Client);
+        let mut slow = Vec::new();
+        let entered = self.lock().enter(self, client, progress, &mut slow);
+        // Without the lock: a waker may drop another permit of this room.
+        for progress in slow {
+            progress.end();
         }
-        if taken.requests.len() >= self.max && !taken.end_slowest(None) {
-            return Err(Full::All);
-        }
-        let id = taken.next;
-        taken.next += 1;
-        if let Some(client) = client {
-            taken.clients.entry(client).or_default().requests += 1;
-        }
-        let progress = progress.cloned();
-        taken.requests.insert(id, InProgress { client, progress });
         Ok(Permit {
             room: Arc::clone(self),
-            id,
+            id: entered?,
         })
     }
 
@@ -105,18 +96,43 @@ impl Room {
 }
 
 impl Taken {
-    /// Ends the slowest upload of `client`, or of all, and takes its permit. Returns `false` if none is slow.
-    fn end_slowest(&mut self, client: Option<IpAddr>) -> bool {
+    /// Takes a permit and returns its id. The uploads that lose theirs for it are added to `slow`; the caller ends them.
+    fn enter(
+        &mut self,
+        room: &Room,
+        client: Option<IpAddr>,
+        progress: Option<&Progress>,
+        slow: &mut Vec<Progress>,
+    ) -> Result<u64, Full> {
+        let held = |client| self.clients.get(&client).map_or(0, |client| client.requests);
+        if client.is_some_and(|client| held(client) >= room.per_client) {
+            slow.push(self.take_slowest(client).ok_or(Full::Client)?);
+        }
+        if self.requests.len() >= room.max {
+            slow.push(self.take_slowest(None).ok_or(Full::All)?);
+        }
+        let id = self.next;
+        self.next += 1;
+        if let Some(client) = client {
+            self.clients.entry(client).or_default().requests += 1;
+        }
+        let progress = progress.cloned();
+        self.requests.insert(id, InProgress { client, progress });
+        Ok(id)
+    }
+
+    /// Takes the permit of the slowest upload of `client`, or of all; none if no upload is slow.
+    fn take_slowest(&mut self, client: Option<IpAddr>) -> Option<Progress> {
         let now = Instant::now();
         let searched = match client {
             Some(client) => match self.clients.get_mut(&client) {
                 Some(client) => &mut client.searched,
-                None => return false,
+                None => return None,
             },
             None => &mut self.searched,
         };
         if searched.is_some_and(|at| now.duration_since(at) < SEARCH_PAUSE) {
-            return false;
+            return None;
         }
         let slowest = self
             .requests
@@ -127,15 +143,13 @@ impl Taken {
             .min();
         let Some((_, id)) = slowest else {
             *searched = Some(now);
-            return false;
+            return None;
         };
-        if let Some(progress) = self.leave(id) {
-            progress.end();
-        }
-        true
+        self.leave(id)
     }
 
-    /// Removes a request, unless it was removed before.
+    /// Forgets a request, unless it was forgotten before. Its [`Progress`] must not be dropped under the room's lock: the
+    /// waker in it may own another permit of the room.
     fn leave(&mut self, id: u64) -> Option<Progress> {
         let InProgress { client, progress } = self.requests.remove(&id)?;
         if let Some(address) = client
@@ -152,12 +166,76 @@ impl Taken {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.room.lock().leave(self.id);
+        let left = self.room.lock().leave(self.id);
+        drop(left);
     }
 }
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.lock().requests.len(), self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc,
+        task::{Context, Wake, Waker},
+        thread,
+    };
+
+    use super::*;
+
+    /// A task that nothing but its waker keeps, with a permit in it.
+    struct Task(#[expect(dead_code, reason = "is dropped")] Permit);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    fn waits(progress: &Progress, permit: Permit) {
+        let waker = Waker::from(Arc::new(Task(permit)));
+        progress.wait(&Context::from_waker(&waker));
+    }
+
+    /// Runs `act` on a thread of its own, where a deadlock does not hold up the test.
+    fn assert_ends(act: impl AsyncFnOnce() + Send + 'static) {
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(act());
+            ended.send(()).unwrap();
+        });
+        assert_eq!(end.recv_timeout(Duration::from_secs(60)), Ok(()));
+    }
+
+    #[test]
+    fn a_waker_may_drop_a_permit_of_the_same_room() {
+        assert_ends(async || {
+            let room = Room::new(2, usize::MAX);
+            let progress = Progress::default();
+            let other = room.enter(None, None).ok().unwrap();
+            let _slow = room.enter(None, Some(&progress)).ok().unwrap();
+            waits(&progress, other);
+            tokio::time::advance(SLOW_AFTER).await;
+            let _entered = room.enter(None, None).ok().unwrap();
+            assert_eq!(room.lock().requests.len(), 1);
+        });
+    }
+
+    #[test]
+    fn the_end_of_a_permit_may_drop_another_one_of_the_same_room() {
+        assert_ends(async || {
+            let room = Room::new(2, usize::MAX);
+            let progress = Progress::default();
+            let other = room.enter(None, None).ok().unwrap();
+            let permit = room.enter(None, Some(&progress)).ok().unwrap();
+            waits(&progress, other);
+            drop(progress);
+            drop(permit);
+            assert!(room.lock().requests.is_empty());
+        });
     }
 }
