@@ -131,6 +131,10 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
+        // A body that fails is no body of a known length, least of all an empty one.
+        if self.failed.is_some() {
+            return SizeHint::default();
+        }
         self.inner.size_hint()
     }
 }
@@ -149,6 +153,25 @@ where
             }
             Some(Err(error)) => return Poll::Ready(Some(Err(error))),
             None => return Poll::Ready(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[tokio::test]
+    async fn a_failed_body_does_not_look_empty() {
+        let mut body = Body::failed(Error::new(ErrorKind::IncompleteBody, "cut off"));
+        for _ in 0..2 {
+            assert!(!body.is_end_stream());
+            assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (0, None));
+            assert_eq!(
+                body.frame().await.unwrap().unwrap_err().kind(),
+                ErrorKind::IncompleteBody
+            );
         }
     }
 }
