@@ -66,18 +66,18 @@ pub(super) async fn put(
             ..PutOptions::default()
         };
         is_sent = true;
-        match call(store, store.engine.put_opts(name, payload.clone(), options)).await? {
-            Ok(_) => return Ok(stored),
-            Err(error) if is_refusal(&error) => {}
-            Err(error) => {
-                // The upload may have been stored although the response was lost.
-                let found = look(store, name).await.ok().flatten();
-                return match found {
-                    Some(object) if object.upload.as_ref() == Some(&upload) => Ok(stored),
-                    _ => Err(failed(Task::Store, &error)),
-                };
-            }
-        }
+        let error = match call(store, store.engine.put_opts(name, payload.clone(), options)).await {
+            Ok(Ok(_)) => return Ok(stored),
+            Ok(Err(error)) if is_refusal(&error) => continue,
+            Ok(Err(error)) => failed(Task::Store, &error),
+            Err(late) => late,
+        };
+        // It may have been stored, and the answer be lost or late.
+        let found = look(store, name).await.ok().flatten();
+        return match found {
+            Some(object) if object.upload.as_ref() == Some(&upload) => Ok(stored),
+            _ => Err(error),
+        };
     }
     Err(Error::new(
         ErrorKind::Unavailable,

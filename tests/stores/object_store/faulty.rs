@@ -65,6 +65,8 @@ pub(crate) enum Fault {
     Rival,
     /// As `LostAnswer`, but only under a name that a key has.
     LostAnswerToUpload,
+    /// It stores an object under a name that a key has, and never answers.
+    StoresAndHangs,
     /// Its client sends a request again whose answer got lost, and passes on the second answer.
     Repeats,
     /// Behind each HEAD, the object is replaced by that called `next`, if there is one.
@@ -241,6 +243,9 @@ impl ObjectStore for Faulty {
             _ => false,
         };
         let stored = self.engine.put_opts(location, payload, options).await;
+        if self.fault == Fault::StoresAndHangs && !location.as_ref().starts_with('%') {
+            pending::<()>().await;
+        }
         if lost { Err(broken()) } else { stored }
     }
 

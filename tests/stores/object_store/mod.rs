@@ -462,9 +462,13 @@ async fn refuses_a_condition_of_an_upload_that_is_longer_than_a_part() {
 /// An upload that is stored is not called refused because its own object is in the way of its repetition.
 #[tokio::test]
 async fn a_lost_answer_to_a_conditional_put_is_found_again() {
-    for fault in [Fault::LostAnswerToUpload, Fault::Repeats] {
+    for fault in [Fault::LostAnswerToUpload, Fault::StoresAndHangs, Fault::Repeats] {
         let engine = Faulty::new(fault);
         let store = ObjectStoreBlobs::new(engine.clone());
+        let store = match fault {
+            Fault::StoresAndHangs => store.deadline(Duration::from_millis(50)),
+            _ => store,
+        };
         assert_eq!(
             store.put(creation("content")).await.unwrap(),
             Stored::Created,
