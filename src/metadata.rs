@@ -53,13 +53,19 @@ impl Metadata {
         &self.0
     }
 
-    /// Parses the object's fields into a tree.
+    /// The object's fields, as a tree, without those whose value no tree can hold: one that is nested too deep, or a text
+    /// with half of a surrogate pair (`"\ud800"`) in it.
     ///
     /// A tree of many small values takes 100 times the memory of its text. [`field`](Self::field) parses one value.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
-        // The text was found to be an object when it was taken; an object nested too deep to build is empty.
-        serde_json::from_slice(&self.0).unwrap_or_default()
+        let mut map = Map::new();
+        each_field(&self.0, |name, value| match serde_json::from_str(value) {
+            Ok(value) => drop(map.insert(name.to_owned(), value)),
+            // The last of several fields of one name counts, here too.
+            Err(_) => drop(map.remove(name)),
+        });
+        map
     }
 
     /// The value of `name`: of the object itself, or else of its nested `metadata` object.
@@ -133,7 +139,8 @@ fn scalar(raw: &str) -> Option<Value> {
     }
 }
 
-/// Calls `visit` with the name and the raw value of each field of the object in `json`.
+/// Calls `visit` with the name and the text of the value of each field of the object in `json`. A name that is no text, for
+/// it has half of a surrogate pair in it, is skipped.
 fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
     struct Fields<F>(F);
 
@@ -145,8 +152,11 @@ fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
         }
 
         fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-            while let Some((Name(name), value)) = map.next_entry::<Name<'a>, &'a RawValue>()? {
-                (self.0)(&name, value.get());
+            // By its own text too: an error in a name would end the walk in front of all fields behind it.
+            while let Some((name, value)) = map.next_entry::<&'a RawValue, &'a RawValue>()? {
+                if let Ok(Name(name)) = serde_json::from_str(name.get()) {
+                    (self.0)(&name, value.get());
+                }
             }
             Ok(())
         }
@@ -211,10 +221,32 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_refused_without_a_crash() {
-        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        if let Ok(metadata) = Metadata::from_json(deep) {
-            assert!(metadata.to_map().is_empty());
+    fn deep_nesting_is_kept_and_never_built() {
+        let deep = format!("{{\"a\":{}{},\"id\":1}}", "[".repeat(100_000), "]".repeat(100_000));
+        let metadata = Metadata::from_json(deep).unwrap();
+        assert_eq!(metadata.field("a"), None);
+        assert_eq!(metadata.to_map(), Map::from_iter([("id".to_owned(), 1.into())]));
+    }
+
+    #[test]
+    fn a_lone_surrogate_hides_no_other_field() {
+        for json in [
+            r#"{"\ud800":1,"id":"x"}"#,
+            r#"{"id":"x","\udc00\ud800":1}"#,
+            r#"{"a":"\ud800","id":"x"}"#,
+            r#"{"a":{"\ud800":1},"id":"x"}"#,
+            r#"{"id":"x","a":1,"a":"\ud800"}"#,
+        ] {
+            let metadata = Metadata::from_json(json).unwrap();
+            assert_eq!(metadata.field("id").unwrap(), "x", "{json}");
+            assert_eq!(metadata.first_scalar(&["a", "id"]).unwrap(), "x", "{json}");
+            assert_eq!(
+                metadata.to_map(),
+                Map::from_iter([("id".to_owned(), "x".into())]),
+                "{json}"
+            );
+            let nested = Metadata::from_json(format!(r#"{{"\udfff":0,"metadata":{json}}}"#)).unwrap();
+            assert_eq!(nested.field("id").unwrap(), "x", "{json}");
         }
     }
 
