@@ -20,8 +20,9 @@ const UNMISTAKABLE: usize = 8;
 pub(super) struct Concealer(Option<Arc<Patterns>>);
 
 struct Patterns {
-    automaton: AhoCorasick,
-    /// Indexed by pattern.
+    /// None if it could not be built: then every text is concealed as a whole.
+    automaton: Option<AhoCorasick>,
+    /// By the number of the pattern.
     kinds: Vec<Kind>,
 }
 
@@ -52,10 +53,10 @@ impl Concealer {
         let automaton = AhoCorasick::builder()
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .match_kind(MatchKind::Standard)
-            .build(&patterns);
+            .build(&patterns)
+            .ok();
         let kinds = patterns.iter().map(|pattern| Kind::of(pattern)).collect();
-        // Fails only if the patterns do not fit into memory.
-        Self(automaton.ok().map(|automaton| Arc::new(Patterns { automaton, kinds })))
+        Self(Some(Arc::new(Patterns { automaton, kinds })))
     }
 
     /// Conceals the secrets in `text`, a name or another value from a request; returns `None` if it contains none.
@@ -71,6 +72,9 @@ impl Concealer {
 
     fn replaced(&self, text: &[u8], counts: impl Fn(Kind) -> bool) -> Option<Vec<u8>> {
         let Patterns { automaton, kinds } = &**self.0.as_ref()?;
+        let Some(automaton) = automaton else {
+            return Some(CONCEALED.into());
+        };
         let read = canonical(text);
         let mut found: Vec<Range<usize>> = Vec::new();
         for secret in automaton.find_overlapping_iter(&read.bytes) {
@@ -265,6 +269,19 @@ mod tests {
         assert_eq!(shown("INFO kazoo_storage::request: hush"), None);
         assert_eq!(shown("hush fI6n-3Qc").unwrap(), b"hush ***");
         assert_eq!(Concealer::default().record(b"fI6n-3Qc"), None);
+    }
+
+    #[test]
+    fn conceals_every_text_if_the_secrets_cannot_be_searched_for() {
+        let patterns = Patterns {
+            automaton: None,
+            kinds: Vec::new(),
+        };
+        let concealer = Concealer(Some(Arc::new(patterns)));
+        for text in ["", "fI6n-3Qc", "a word"] {
+            assert_eq!(concealer.value(text.as_bytes()).unwrap(), b"***", "{text}");
+            assert_eq!(concealer.record(text.as_bytes()).unwrap(), b"***", "{text}");
+        }
     }
 
     #[test]
