@@ -23,12 +23,23 @@ struct Limited {
     body: Body,
     read: u64,
     max: u64,
-    ended: bool,
-    /// Whether the client sends the body only once somebody reads it.
-    awaited: bool,
+    rest: Rest,
     /// Whether another reader may see the body's end elsewhere.
     doubtful: bool,
     pace: Option<Pace>,
+}
+
+/// What is known of the part of a body that was not read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It is on its way.
+    Coming,
+    /// The client sends it only once somebody reads it.
+    Awaited,
+    /// It arrived too slowly, or gave way to another request. It may yet come, and nobody waits for it.
+    Late,
+    /// There is none.
+    Ended,
 }
 
 pub(super) fn too_large(max: u64) -> Error {
@@ -47,8 +58,7 @@ impl Shared {
             body,
             read: 0,
             max: limits.max,
-            ended: false,
-            awaited,
+            rest: if awaited { Rest::Awaited } else { Rest::Coming },
             doubtful: false,
             pace: limits.stall_timeout.map(|window| Pace::new(window, progress)),
         })))
@@ -73,20 +83,16 @@ impl Shared {
             return Poll::Ready(true);
         };
         let limited = limited.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if limited.awaited {
-            return Poll::Ready(false);
-        }
-        while !limited.ended && !limited.body.is_end_stream() {
-            match ready!(limited.poll_frame(cx)) {
-                Some(Ok(frame)) => match bound.checked_sub(len(&frame)) {
-                    Some(left) => *bound = left,
-                    None => return Poll::Ready(false),
-                },
-                Some(Err(_)) if limited.awaited => return Poll::Ready(false),
-                Some(Err(_)) | None => {}
+        while limited.rest == Rest::Coming && !limited.body.is_end_stream() {
+            let Some(Ok(frame)) = ready!(limited.poll_frame(cx)) else {
+                continue;
+            };
+            match bound.checked_sub(len(&frame)) {
+                Some(left) => *bound = left,
+                None => return Poll::Ready(false),
             }
         }
-        Poll::Ready(!limited.doubtful)
+        Poll::Ready(!limited.doubtful && !matches!(limited.rest, Rest::Awaited | Rest::Late))
     }
 }
 
@@ -99,17 +105,17 @@ impl Limited {
                 pace.brought(frame.as_ref().and_then(|frame| frame.as_ref().ok()).map_or(0, len));
                 frame
             }
-            (Poll::Pending, Some(pace)) => Some(Err(ready!(pace.poll_late(cx)))),
+            (Poll::Pending, Some(pace)) => {
+                let error = ready!(pace.poll_late(cx));
+                self.rest = Rest::Late;
+                return Poll::Ready(Some(Err(error)));
+            }
             (Poll::Pending, None) => return Poll::Pending,
         };
         match &frame {
             // hyper takes a line of trailers to end at a bare LF too, and skips what it does not understand.
             Some(Ok(frame)) => self.doubtful |= frame.is_trailers(),
-            // A late or evicted body has not ended: the rest may still arrive, and is not waited for.
-            Some(Err(error)) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
-                self.awaited = true;
-            }
-            Some(Err(_)) | None => self.ended = true,
+            Some(Err(_)) | None => self.rest = Rest::Ended,
         }
         Poll::Ready(frame)
     }
@@ -155,7 +161,9 @@ impl HttpBody for Lent {
         if limited.read > limited.max {
             return Poll::Ready(Some(Err(too_large(limited.max))));
         }
-        limited.awaited = false;
+        if limited.rest == Rest::Awaited {
+            limited.rest = Rest::Coming;
+        }
         Poll::Ready(match ready!(limited.poll_frame(cx)) {
             Some(Ok(frame)) => Some(limited.within(frame)),
             end => end,
