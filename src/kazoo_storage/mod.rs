@@ -142,14 +142,19 @@ impl KazooStorage {
     /// Answers at most `requests` at once, and every other with 503 and a `Retry-After` of a second, on which KAZOO waits
     /// and repeats it; by default [`DEFAULT_MAX_CONCURRENT`](Self::DEFAULT_MAX_CONCURRENT). A request counts until its
     /// answer has gone out.
+    ///
+    /// With a key that [reads the metadata](KeyExtractor::reads_metadata), a multipart upload counts only once its JSON part
+    /// is there: until then it is under no limit of requests, and holds up to [`max_metadata`](Self::max_metadata) bytes.
+    /// Bound the connections, or set a [`stall_timeout`](Self::stall_timeout) and a smaller `max_metadata`.
     #[must_use]
     pub fn max_concurrent(mut self, requests: usize) -> Self {
         self.max_concurrent = requests;
         self
     }
 
-    /// Limits the concurrent requests of one client to `requests`, by the extension [`ClientAddr`](crate::ClientAddr)
-    /// that the acceptor of connections inserts; by default [`DEFAULT_MAX_PER_CLIENT`](Self::DEFAULT_MAX_PER_CLIENT).
+    /// Answers at most `requests` of one client at once, by its [`PeerAddr`](crate::PeerAddr), which whoever accepts
+    /// connections puts among the extensions, or by its [`ClientAddr`](crate::ClientAddr) behind a trusted proxy; by default
+    /// [`DEFAULT_MAX_PER_CLIENT`](Self::DEFAULT_MAX_PER_CLIENT). Requests with neither count in all only.
     #[must_use]
     pub fn max_per_client(mut self, requests: usize) -> Self {
         self.max_per_client = requests;
