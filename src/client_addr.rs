@@ -1,18 +1,49 @@
-//! [`ClientAddr`]: the address by which concurrent requests are counted.
+//! Where a request comes from: [`PeerAddr`], whoever has connected, and [`ClientAddr`], whose requests are counted together.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use http::Extensions;
+
+/// Request extension: the address that the connection comes from. Whoever accepts connections puts it there.
+///
+/// [`AccessRules`](crate::AccessRules) and [`LimitConcurrency`](crate::LimitConcurrency) go by it.
+///
+/// With axum, `ConnectInfo` has it:
+///
+/// ```
+/// use axum::extract::ConnectInfo;
+/// use http::Request;
+/// use kazoo_storage::PeerAddr;
+/// use std::net::SocketAddr;
+///
+/// fn with_peer<B>(mut request: Request<B>) -> Request<B> {
+///     if let Some(&ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+///         request.extensions_mut().insert(PeerAddr(peer));
+///     }
+///     request
+/// }
+/// # let _ = with_peer::<()>;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddr(pub SocketAddr);
 
 /// Request extension: the address of the client, by which [`LimitConcurrency`](crate::LimitConcurrency) counts
 /// requests.
 ///
-/// The code that accepts connections inserts it. [`AccessRules`](crate::AccessRules) replaces it with the address that
+/// Without it, the address of the [`PeerAddr`] counts. [`AccessRules`](crate::AccessRules) puts it there: the peer, or what
 /// a trusted proxy forwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddr(pub IpAddr);
 
 impl ClientAddr {
-    /// Returns the address that counts as one client: an IPv4 address, or an IPv6 /64, the smallest network that
-    /// providers assign.
+    /// The client of a request with these `extensions`, if they say who it is.
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        let peer = || extensions.get().map(|PeerAddr(peer)| Self(peer.ip()));
+        extensions.get().copied().or_else(peer)
+    }
+
+    /// What is counted as one client: an address of version 4, or a /64 of version 6, which is the smallest network that
+    /// is handed out.
     ///
     /// ```
     /// use kazoo_storage::ClientAddr;

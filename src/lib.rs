@@ -105,9 +105,9 @@ pub use self::store::ObjectStoreBlobs;
 #[doc(inline)]
 pub use self::{
     answer_probe::AnswerProbe,
-    authorize::{AccessRules, Authorize, Authorizer, Credential, PeerAddr, SharedAccessRules},
+    authorize::{AccessRules, Authorize, Authorizer, Credential, SharedAccessRules},
     body::Body,
-    client_addr::ClientAddr,
+    client_addr::{ClientAddr, PeerAddr},
     decode_base64::{Base64, DecodeBase64},
     digest::{Digest, Digester},
     encoding::TransferEncoding,

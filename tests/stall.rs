@@ -10,7 +10,7 @@ use futures_util::stream;
 use http::{Request, Response, StatusCode, Version, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use kazoo_storage::{BlobKey, Body, ClientAddr, ErrorKind, LimitBody, LimitConcurrency};
+use kazoo_storage::{BlobKey, Body, ClientAddr, ErrorKind, LimitBody, LimitConcurrency, PeerAddr};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
@@ -197,6 +197,27 @@ async fn a_client_has_a_share_of_the_requests() {
     assert_eq!(service.quick("10.0.0.1", "B").await, StatusCode::OK);
     let finished = held.iter().filter(|upload| upload.is_finished()).count();
     assert_eq!((finished, other.is_finished()), (1, false));
+}
+
+#[tokio::test]
+async fn a_client_is_the_peer_unless_a_proxy_forwards_another() {
+    let limit = LimitConcurrency::new(9).per_client(1);
+    let answer = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from("a file"))));
+    let service = limit.layer(answer);
+    let ask = async |peer: [u8; 4], client: Option<[u8; 4]>| {
+        let mut request = Request::get("/").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(PeerAddr((peer, 4711).into()));
+        if let Some(client) = client {
+            request.extensions_mut().insert(ClientAddr(client.into()));
+        }
+        service.clone().oneshot(request).await.unwrap()
+    };
+    let (one, other) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let _held = ask(one, None).await;
+    assert_eq!(ask(one, None).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ask(other, None).await.status(), StatusCode::OK);
+    assert_eq!(ask(one, Some(other)).await.status(), StatusCode::OK);
+    assert_eq!(ask(other, Some(one)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,5 +45,5 @@ mod source;
 pub(crate) use self::authorizer::DynAuthorizer;
 pub use self::{
     authorizer::Authorizer, credential::Credential, layer::Authorize, rules::AccessRules, service::AuthorizeService,
-    shared::SharedAccessRules, source::PeerAddr,
+    shared::SharedAccessRules,
 };

@@ -1,31 +1,13 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::request::Parts;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::forwarded::Forwarding;
-use crate::error::{BoxError, Error, ErrorKind, Result};
-
-/// Request extension: the address that the connection comes from. Whoever accepts connections puts it there.
-///
-/// With axum, `ConnectInfo` has it:
-///
-/// ```
-/// use axum::extract::ConnectInfo;
-/// use http::Request;
-/// use kazoo_storage::PeerAddr;
-/// use std::net::SocketAddr;
-///
-/// fn with_peer<B>(mut request: Request<B>) -> Request<B> {
-///     if let Some(&ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-///         request.extensions_mut().insert(PeerAddr(peer));
-///     }
-///     request
-/// }
-/// # let _ = with_peer::<()>;
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
+use crate::{
+    client_addr::PeerAddr,
+    error::{BoxError, Error, ErrorKind, Result},
+};
 
 /// The networks of `texts`, such as `10.0.0.0/8` or `192.0.2.7`.
 ///
@@ -105,6 +87,8 @@ pub(super) fn client(request: &Parts, proxies: &[IpNet]) -> Result<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use http::Request;
 
     use super::*;

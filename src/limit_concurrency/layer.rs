@@ -24,10 +24,10 @@ impl LimitConcurrency {
         }
     }
 
-    /// Limits the concurrent requests of one client to `requests`, by its [`ClientAddr`](crate::ClientAddr); by default
-    /// to the overall limit.
+    /// Lets at most `requests` of one client through at once, by its [`ClientAddr`](crate::ClientAddr) or else its
+    /// [`PeerAddr`](crate::PeerAddr); by default as many as there may be in all.
     ///
-    /// A request without that extension counts only towards the overall limit. Set this before the layer is cloned.
+    /// A request with neither extension counts in all only. Set this before the layer is cloned.
     #[must_use]
     pub fn per_client(mut self, requests: usize) -> Self {
         self.room = self.room.per_client(requests);

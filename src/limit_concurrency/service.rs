@@ -45,7 +45,7 @@ where
         let LimitConcurrency { room, retry } = &self.limit;
         let extensions = request.extensions();
         let key = extensions.get::<BlobKey>();
-        let client = extensions.get::<ClientAddr>().map(|client| client.network());
+        let client = ClientAddr::of(extensions).map(ClientAddr::network);
         let permit = match room.enter(client, extensions.get()) {
             Ok(permit) => Some(permit),
             // A credentials probe passes without a permit.

@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::Future, net::SocketAddr};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use kazoo_storage::{Body, ClientAddr, PeerAddr};
+use kazoo_storage::{Body, PeerAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
@@ -71,7 +71,6 @@ where
             service_fn(move |mut request: Request<Incoming>| {
                 let answering = busy.begin();
                 request.extensions_mut().insert(PeerAddr(peer));
-                request.extensions_mut().insert(ClientAddr(peer.ip()));
                 if let Some(fault) = heads.check(&request) {
                     request.extensions_mut().insert(fault);
                 }
