@@ -1,8 +1,17 @@
-//! Encodings of a body or a part: [`TransferEncoding`], and the rejection of unsupported ones.
+//! What a body or a part declares of its content: its media type, its [`TransferEncoding`], and the encodings that are refused.
 
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// The media type in the value of a `content-type` header, without parameters, as it is written.
+pub(crate) fn media_type(content_type: &[u8]) -> &[u8] {
+    content_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii()
+}
 
 /// The `content-transfer-encoding` of a part of a multipart body (RFC 2045).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +73,18 @@ impl ContentEncoding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_media_type_is_what_stands_before_the_parameters() {
+        for (value, expected) in [
+            ("audio/mpeg", "audio/mpeg"),
+            (" Audio/MPEG ; rate=8000", "Audio/MPEG"),
+            (";audio/mpeg", ""),
+            ("", ""),
+        ] {
+            assert_eq!(media_type(value.as_bytes()), expected.as_bytes(), "{value}");
+        }
+    }
 
     #[test]
     fn reads_transfer_encodings() {

@@ -45,14 +45,21 @@ where
     if head.version <= Version::HTTP_11 || body.is_end_stream() {
         return body;
     }
-    let declared = head.headers.get(header::CONTENT_LENGTH);
     Body::new(Confirmed {
         body,
-        left: declared.and_then(|len| len.to_str().ok()?.parse().ok()),
+        left: declared_len(&head.headers),
     })
 }
 
-/// Returns the reason why the end of this request's body is ambiguous, if it is.
+/// The length that `content-length` declares. A value that is not of digits alone declares none.
+pub(crate) fn declared_len(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    // `parse` takes a sign too.
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_digits)
+}
+
+/// The reason why the end of this request's body is ambiguous, if it is.
 ///
 /// A proxy in front may see a different end. HTTP/2 frames bodies itself.
 pub(crate) fn ambiguity(head: &Parts) -> Option<&'static str> {
@@ -171,6 +178,26 @@ mod tests {
         ] {
             assert_eq!(is_ambiguous("PUT", Version::HTTP_11, headers), ambiguous, "{headers:?}");
             assert!(!is_ambiguous("PUT", Version::HTTP_2, headers), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_declared_length_is_of_digits() {
+        assert_eq!(declared_len(&HeaderMap::new()), None);
+        for (value, len) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("+7", None),
+            ("-7", None),
+            (" 7", None),
+            ("7, 7", None),
+            ("0x7", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from_static(value))]);
+            assert_eq!(declared_len(&headers), len, "{value}");
         }
     }
 

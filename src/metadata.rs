@@ -191,7 +191,7 @@ pub struct MediaPart {
 impl MediaPart {
     /// A part with this `content-transfer-encoding`, or without one.
     #[must_use]
-    pub fn encoded(transfer_encoding: impl Into<Option<TransferEncoding>>) -> Self {
+    pub fn new(transfer_encoding: impl Into<Option<TransferEncoding>>) -> Self {
         Self {
             transfer_encoding: transfer_encoding.into(),
         }

@@ -46,7 +46,7 @@ fuzz_target!(|input: &[u8]| {
         3 => Some(false),
         _ => None,
     };
-    let part = MediaPart::encoded(said.map(|base64| match base64 {
+    let part = MediaPart::new(said.map(|base64| match base64 {
         true => TransferEncoding::Base64,
         false => TransferEncoding::Identity,
     }));

@@ -67,6 +67,7 @@ pub enum Multipart {
 
 /// The escaping of a part of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Escaping {
     /// Escapes only characters with a meaning in a URL: a space is `%20`, a `+` is `%2B`. Nothing outside ASCII is
     /// escaped.

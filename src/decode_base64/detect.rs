@@ -5,7 +5,11 @@ use super::{
     decoder::Decoder,
     signature::{is_known, is_mpeg_frame},
 };
-use crate::{encoding::TransferEncoding, metadata::MediaPart, probe::Probe};
+use crate::{
+    encoding::{TransferEncoding, media_type},
+    metadata::MediaPart,
+    probe::Probe,
+};
 
 /// The number of bytes that are inspected.
 pub(super) const PREFIX: usize = 1024;
@@ -60,8 +64,8 @@ fn is_certain(evidence: &Evidence<'_>) -> bool {
     if !looks_encoded(evidence) {
         return false;
     }
-    let media_type = evidence.content_type.map(media_type).unwrap_or_default();
-    // The start of a longer body need not be a multiple of four bytes; the remainder does not matter here.
+    let media_type = media_type(evidence.content_type.unwrap_or_default()).to_ascii_lowercase();
+    // No multiple of four if it is the start of a longer body; the rest does not matter here.
     let quads = evidence.start.len() - evidence.start.len() % 4;
     let Ok(decoded) = Decoder::default().decode(evidence.start.get(..quads).unwrap_or_default()) else {
         return false;
@@ -96,12 +100,7 @@ fn different(text: &[u8]) -> u32 {
         .count_ones()
 }
 
-fn media_type(content_type: &[u8]) -> Vec<u8> {
-    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    media_type.trim_ascii().to_ascii_lowercase()
-}
-
-/// Returns `true` for media types whose files may be base64 text themselves.
+/// A file of this type may well be base64 text by itself.
 fn is_textual(media_type: &[u8]) -> bool {
     media_type.starts_with(b"text/")
         || matches!(media_type, b"application/json" | b"application/xml")
@@ -212,7 +211,7 @@ mod tests {
                 (TransferEncoding::Base64, Some(Reason::TransferEncoding)),
                 (TransferEncoding::Identity, None),
             ] {
-                let media_part = Some(MediaPart::encoded(encoding));
+                let media_part = Some(MediaPart::new(encoding));
                 let tag = encode(TAG);
                 let evidence = Evidence {
                     media_part,

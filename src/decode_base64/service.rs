@@ -18,7 +18,7 @@ use crate::{
     body::{Body, poll_data},
     encoding::TransferEncoding,
     error::{BoxError, Error, Result},
-    framing::guard,
+    framing::{declared_len, guard},
     metadata::MediaPart,
     reject::{ResponseFuture, take_ready},
 };
@@ -104,8 +104,8 @@ async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
         return Ok(Request::from_parts(head, Body::new(Restored { start, body })));
     };
     // Gone from the head, so that nobody behind this layer could miss what is missing.
-    let declared = head.headers.remove(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|len| len.to_str().ok()?.parse().ok());
+    let declared = declared_len(&head.headers);
+    head.headers.remove(header::CONTENT_LENGTH);
     head.headers.remove(header::TRANSFER_ENCODING);
     Ok(Request::from_parts(
         head,

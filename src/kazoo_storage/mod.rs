@@ -51,8 +51,8 @@ use crate::{
 ///
 /// The layers stand in this order, outermost first: [`Observe`], [`LimitBody`], [`Authorize`], [`ExtractKey`],
 /// [`LimitConcurrency`], [`VerifyDigest`], [`SplitMultipart`], [`DecodeBase64`], [`AnswerProbe`], and [`ServeBlobs`] at the
-/// end. An extractor that
-/// [reads the metadata](KeyExtractor::reads_metadata) is asked behind [`SplitMultipart`], and [`LimitConcurrency`] behind it.
+/// end. An extractor that [reads the metadata](KeyExtractor::reads_metadata) is asked behind [`SplitMultipart`], and
+/// [`LimitConcurrency`] behind it.
 #[derive(Clone)]
 pub struct KazooStorage {
     store: DynBlobStore,
@@ -97,7 +97,7 @@ impl KazooStorage {
         }
     }
 
-    /// Serves what KAZOO sends by these `settings`, and no more than that: base64 is declared and not detected.
+    /// Serves what KAZOO sends by these `settings`, and no more than that: base64 is taken from the settings.
     pub fn from_settings(store: impl BlobStore, settings: &KazooSettings) -> Self {
         Self::new(store).key(settings.key().clone()).base64(settings.base64())
     }
@@ -258,8 +258,10 @@ impl fmt::Debug for KazooStorage {
         f.debug_struct("KazooStorage")
             .field("base64", &self.base64)
             .field("max_body", &self.max_body)
+            .field("stall_timeout", &self.stall_timeout)
             .field("max_metadata", &self.max_metadata)
             .field("max_concurrent", &self.max_concurrent)
+            .field("max_per_client", &self.max_per_client)
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind},
-    framing::guard,
+    framing::{declared_len, guard},
     progress::Progress,
 };
 
@@ -61,11 +61,7 @@ where
         if body.is_end_stream() {
             return LimitBodyFuture::inner(self.inner.call(Request::from_parts(parts, body)));
         }
-        let declared = parts
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|len| len.to_str().ok()?.parse().ok())
-            .unwrap_or_else(|| body.size_hint().lower());
+        let declared = declared_len(&parts.headers).unwrap_or_else(|| body.size_hint().lower());
         let progress = Progress::default();
         let shared = Shared::new(body, limits, awaited, progress.clone());
         if declared > max {

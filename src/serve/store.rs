@@ -8,6 +8,7 @@ use crate::{
     body::Body,
     encoding::ContentEncoding,
     error::{Error, ErrorKind, Result},
+    framing::declared_len,
     key::BlobKey,
     metadata::Metadata,
     outcome::Outcome,
@@ -27,15 +28,13 @@ pub(super) async fn store<S: BlobStore>(
     }
     ContentEncoding::refuse_any(&head.headers)?;
     let precondition = Precondition::from_headers(&head.headers)?;
-    if !precondition.is_none() {
-        // Saves the client from sending a body that would be refused. The store decides when it commits.
+    if !precondition.is_unconditional() {
+        // Spares the client a body that is refused anyway. The store decides when it commits.
         let current = store.head(key).await.map(Some);
         let current = current.or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?;
         precondition.check(current.as_ref())?;
     }
-    let declared = head.headers.get(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|len| len.to_str().ok()?.parse().ok());
-    let len = declared.or_else(|| body.size_hint().exact());
+    let len = declared_len(&head.headers).or_else(|| body.size_hint().exact());
     let (watch, body) = Watch::over(body, len);
     let metadata = head.extensions.remove::<Metadata>();
     let upload = Upload {

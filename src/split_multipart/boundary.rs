@@ -1,5 +1,7 @@
 //! Where a body's boundary is found.
 
+use crate::encoding::media_type;
+
 /// The longest boundary taken. KAZOO's are 64 characters; the standard allows 70.
 const MAX_LEN: usize = 200;
 
@@ -21,14 +23,14 @@ pub(super) enum ContentType {
 /// A parser of media types by the letter would refuse KAZOO's: the boundary stands unquoted even with `/` and `+` in
 /// it.
 pub(super) fn of_content_type(value: &[u8]) -> ContentType {
-    let mut params = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    let media_type = params.next().unwrap_or_default();
+    let media_type = media_type(value);
     if ![&b"multipart/form-data"[..], b"multipart/mixed"]
         .iter()
         .any(|multipart| media_type.eq_ignore_ascii_case(multipart))
     {
         return ContentType::Plain;
     }
+    let mut params = value.split(|byte| *byte == b';').skip(1).map(<[u8]>::trim_ascii);
     let boundary = params.find_map(|param| {
         let (name, value) = param.split_at_checked(b"boundary=".len())?;
         name.eq_ignore_ascii_case(b"boundary=").then_some(value)

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, Method, Request, Response, header, request};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header, request};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     body::{Body, poll_data},
-    encoding::ContentEncoding,
+    encoding::{ContentEncoding, media_type},
     error::{BoxError, Error, ErrorKind, Result},
     framing::guard,
     metadata::{MediaPart, Metadata},
@@ -138,16 +138,13 @@ async fn read_boundary(body: &mut Body) -> Result<(Bytes, String)> {
 }
 
 fn is_json(part: &PartHeaders) -> bool {
-    let media_type = part
-        .content_type
-        .as_ref()
-        .and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
-    media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+    let content_type = part.content_type.as_ref().map(HeaderValue::as_bytes);
+    content_type.is_some_and(|value| media_type(value).eq_ignore_ascii_case(b"application/json"))
 }
 
 /// Makes `head` that of a plain upload of `media`.
 fn describe(head: &mut request::Parts, media: PartHeaders) {
-    head.extensions.insert(MediaPart::encoded(media.transfer_encoding));
+    head.extensions.insert(MediaPart::new(media.transfer_encoding));
     let headers = &mut head.headers;
     for of_the_whole in [
         header::CONTENT_TYPE,

@@ -15,10 +15,10 @@ pub(crate) struct Tag {
 
 impl Tag {
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let strong = text.strip_prefix(b"W/");
-        let opaque = strong.unwrap_or(text).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let weak = text.strip_prefix(b"W/");
+        let opaque = weak.unwrap_or(text).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
         (!opaque.contains(&b'"')).then(|| Self {
-            weak: strong.is_some(),
+            weak: weak.is_some(),
             opaque: opaque.into(),
         })
     }

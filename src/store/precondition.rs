@@ -83,13 +83,19 @@ impl Precondition {
         })
     }
 
-    /// Returns `true` if there is no condition.
+    /// Whether every upload may be stored.
     #[must_use]
-    pub fn is_none(&self) -> bool {
+    pub fn is_unconditional(&self) -> bool {
         *self == Self::NONE
     }
 
-    /// Returns `true` if the condition permits an upload that replaces `current`, or nothing.
+    /// The name that [`is_unconditional`](Self::is_unconditional) has in `FsStore` so far.
+    #[cfg(all(feature = "fs", unix))]
+    pub(crate) fn is_none(&self) -> bool {
+        self.is_unconditional()
+    }
+
+    /// Whether an upload may be stored where there is this file, or none.
     #[must_use]
     pub fn allows(&self, current: Option<&BlobInfo>) -> bool {
         let is_listed = |tags: &Tags| current.is_some_and(|info| tags.have(info, Comparison::Weak));
@@ -170,7 +176,7 @@ mod tests {
             let applies = pairs
                 .iter()
                 .any(|(name, value)| *name != "if-modified-since" && *value != "rubbish");
-            assert_eq!(precondition.is_none(), !applies, "{pairs:?}");
+            assert_eq!(precondition.is_unconditional(), !applies, "{pairs:?}");
         }
         assert_eq!(precondition(&[("if-none-match", "*")]), Precondition::if_absent());
         let tag = HeaderValue::from_static("\"v2\"");

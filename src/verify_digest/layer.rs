@@ -6,6 +6,7 @@ use super::VerifyDigestService;
 ///
 /// See the [module](crate::verify_digest).
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct VerifyDigest;
 
 impl VerifyDigest {

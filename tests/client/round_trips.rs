@@ -146,10 +146,8 @@ async fn the_key_is_in_the_query_or_in_the_metadata() {
         for handler in handlers(&url) {
             let attachment = Attachment::new(ACCOUNT, document("202401-1"), "my voice.mp3", noise(100));
             let kept = round_trip(&mut client, dialect, &handler, &attachment).await;
-            let name = match dialect.escaping {
-                Escaping::Uri => "my%20voice.mp3",
-                Escaping::Form => "my+voice.mp3",
-            };
+            let is_uri = dialect.escaping == Escaping::Uri;
+            let name = if is_uri { "my%20voice.mp3" } else { "my+voice.mp3" };
             assert!(kept.as_str().ends_with(&format!("recording={ACCOUNT}/202401-1/{name}")));
         }
     }

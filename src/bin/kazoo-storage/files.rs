@@ -71,12 +71,16 @@ fn within<T: Send + 'static>(
             HANGING.fetch_sub(1, Ordering::Relaxed);
         }
     })?;
-    receiver.recv_timeout(deadline).unwrap_or_else(|error| {
-        if matches!(error, mpsc::RecvTimeoutError::Timeout) {
+    match receiver.recv_timeout(deadline) {
+        Ok(result) => result,
+        Err(mpsc::RecvTimeoutError::Timeout) => {
             HANGING.fetch_add(1, Ordering::Relaxed);
+            Err(late("the file system did not answer in time"))
         }
-        Err(late("the file system did not answer in time"))
-    })
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(io::Error::other(
+            "the thread that reads it has panicked; this is a defect of the program",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +106,12 @@ mod tests {
         assert_eq!(read(&file).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         fs::write(&file, b"\xff").unwrap();
         assert_eq!(read_text(&file).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_panic_is_not_taken_for_a_file_system_that_hangs() {
+        let error = within(Duration::from_secs(60), || -> io::Result<()> { panic!("a defect") }).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) async fn put(store: &ObjectStoreBlobs, upload: Upload) -> Result<Stor
     let name = store.name(&upload.key)?;
     let Description { attributes, trailer } = Description::new(upload.content_type.as_ref(), upload.metadata.as_ref())?;
     let precondition = upload.precondition;
-    let is_conditional = !precondition.is_none();
+    let is_conditional = !precondition.is_unconditional();
     if is_conditional && upload.len.is_some_and(|len| len > store.part_size as u64) {
         return Err(conditional::too_long(store));
     }
