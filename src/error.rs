@@ -67,7 +67,7 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// The client took longer to send the request than it may.
     Timeout,
-    /// The store cannot hold this key beside one that it holds already.
+    /// Something that the store did not put there is in the place of the file.
     Conflict,
     /// A condition in the request's headers does not hold.
     PreconditionFailed,

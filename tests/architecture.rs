@@ -1,6 +1,6 @@
 //! The dependency direction between the crate's modules, read from its sources:
 //!
-//! `bin → client → kazoo_storage → {layers, serve} → {reject, store} → {outcome, probe, grant, retry, framing, body, metadata, encoding, digest, metrics, key} → error`
+//! `bin → client → kazoo_storage → {layers, serve} → {reject, store} → {outcome, probe, grant, retry, framing, body, metadata, encoding, digest, metrics, client_addr, progress, key} → error`
 
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

@@ -5,8 +5,9 @@ use crate::{
 
 /// Returns the key under which an upload to this percent-encoded `path` is stored.
 ///
-/// For a file named `..`, httpc since OTP 22 requests `/ACC/` instead of `/ACC/DOC/..`, and for one named `.`,
-/// `/ACC/DOC/`. Stored as `ACC` or `ACC/DOC`, the file would occupy the place of a directory that other files need.
+/// httpc since OTP 22 sends a file named `..` to `/ACC/` instead of `/ACC/DOC/..`, and one named `.` to `/ACC/DOC/`. Stored as
+/// `ACC` or `ACC/DOC`, each such file of the account or document would replace the one before, and no fetch would find it by
+/// its name.
 pub(super) fn upload_key(path: &str) -> Result<BlobKey> {
     let key = BlobKey::from_path(path)?;
     if path.ends_with('/') {

@@ -10,13 +10,14 @@
 //! - A key that is turned away for longer than an hour ([`retry_window`](LimitConcurrency::retry_window)) gets 503 without
 //!   `Retry-After`, so that no KAZOO process waits for ever.
 //!
-//! - [`per_client`](LimitConcurrency::per_client) limits the requests of one client, so that a few clients cannot take
-//!   all permits.
-//! - At the limit, a waiting upload that arrives at less than 4 KiB/s yields its permit to the new request and is
-//!   answered with 503 and `Retry-After` too. This requires a [`LimitBody`](crate::LimitBody) with a
-//!   [`stall_timeout`](crate::LimitBody::stall_timeout) in front.
-//!
 //! A request without a key is turned away like any other, without such a bound.
+//!
+//! Two more rules apply:
+//!
+//! - [`per_client`](LimitConcurrency::per_client) bounds the requests of one client, so that a few cannot take all permits.
+//! - When there is no room, an upload that is waited for and arrives at less than 4 KiB/s gives way to the new request: it
+//!   is answered with 503 and `Retry-After` too. That needs [`LimitBody`](crate::LimitBody) with a
+//!   [`stall_timeout`](crate::LimitBody::stall_timeout) in front.
 //!
 //! ```
 //! use http::{Request, Response, StatusCode};

@@ -42,7 +42,7 @@ pub(super) async fn fetch<S: BlobStore>(store: &S, head: &request::Parts) -> Res
     };
     for key in candidates.iter() {
         match fetch_one(store, key, head).await {
-            // A key under a file (`a` is one, so `a/b` cannot be) is absent as well.
+            // The path may mean another key.
             Err(error) if error.is_not_found() => {}
             answered => return answered,
         }

@@ -42,9 +42,9 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 /// One upload is one object: content, media type and JSON document are written at once, so a pair is never of two
 /// uploads, and nothing has to be swept up when one is replaced.
 ///
-/// - Its **name** is the prefix and the key's segments, joined by `/`. What object stores advise against in names is
-///   percent-encoded in them, `%`, all that is not ASCII and a dot at a segment's end too: `PREFIX/ACCOUNT_ID/DOCUMENT_ID/voice mail.mp3`. A name
-///   over 1024 bytes is [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey).
+/// - Its **name** is the prefix and the key's segments, joined by `/`: `PREFIX/ACCOUNT_ID/DOCUMENT_ID/voice mail.mp3`.
+///   What object stores advise against in names is percent-encoded in them, `%`, all that is not ASCII and a dot at a
+///   segment's end too. A name over 1024 bytes is [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey).
 /// - Its **content type** is the upload's.
 /// - The **JSON document** is the user-defined attribute `kazoometadata` (on S3 the header `x-amz-meta-kazoometadata`),
 ///   percent-encoded where it holds anything but visible ASCII. One that takes more than 2000 bytes there (engines take
