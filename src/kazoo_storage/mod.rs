@@ -224,9 +224,9 @@ impl KazooStorage {
 
     /// A layer that serves the requests under `prefix`, and leaves every other to the service behind it.
     ///
-    /// `prefix` is compared segment by segment, in the form of [`normalize_path`]: the HTTP clients of Erlang releases
-    /// spell a URL differently, and KAZOO reaches it with each. Empty segments are ignored; a path with `..` never
-    /// reaches the prefix. With `/` every request is served.
+    /// `prefix` is compared segment by segment, as [`normalize_path`] writes it: KAZOO reaches it on every Erlang, whose HTTP
+    /// clients spell the same URL differently. An empty segment or a `..` in a request's path never leads to the prefix.
+    /// With `/` every request is served.
     ///
     /// ```
     /// use http::{Request, Response, StatusCode};

@@ -200,13 +200,14 @@ mod tests {
             "/pre-fix/x/A/B",
             "/pre%2Dfix/./x/A/B",
             "/pre%2dfix/%78/A/B",
-            "//pre-fix//x/A/B",
             "/%2E/pre-fix/x/./A/B",
         ] {
             assert_eq!(stripped(uri, "/pre-fix/x").as_deref(), Some("/A/B"), "{uri}");
         }
         for uri in [
             "/pre-fix%2Fx/A/B",
+            "//pre-fix/x/A/B",
+            "/pre-fix//x/A/B",
             "/a/../pre-fix/x/A/B",
             "/pre-fix/../pre-fix/x/A/B",
             "/%2E%2E/pre-fix/x/A",
