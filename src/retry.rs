@@ -127,15 +127,23 @@ impl RetryWindow {
     }
 
     fn bound_at(&self, key: &BlobKey, error: Error, now: Instant) -> Error {
-        if error.retry_after().is_none() {
+        if error.retry_after().is_none() || self.failed_at(key, now) {
             return error;
         }
+        error.with_retry_after(None)
+    }
+
+    /// Adds a failure of `key`, and returns `true` if the answer may have `Retry-After`.
+    pub(crate) fn failed(&self, key: &BlobKey) -> bool {
+        self.failed_at(key, Instant::now())
+    }
+
+    fn failed_at(&self, key: &BlobKey, now: Instant) -> bool {
         let groups = self
             .groups
             .get_or_init(|| (0..GROUPS).map(|_| Mutex::default()).collect());
         let hash = self.hasher.hash_one(key);
-        let retried = group(groups, hash).is_none_or(|mut group| group.failed(hash, now, self.length));
-        if retried { error } else { error.with_retry_after(None) }
+        group(groups, hash).is_none_or(|mut group| group.failed(hash, now, self.length))
     }
 
     /// Forgets the failures of `key`.

@@ -128,6 +128,43 @@ async fn stores_the_whole_media_of_every_layout_or_refuses_it() {
     }
 }
 
+/// A first delimiter that is not a line of its own would take the part behind it for a preamble.
+#[tokio::test]
+async fn refuses_a_delimiter_that_is_hidden_in_the_preamble() {
+    let body = multipart(&[b"\r\n\r\n", MEDIA, b"\r\n--B--"].concat());
+    for front in ["\n", " ", "x\n", "--B\n"] {
+        let body = [front.as_bytes(), &body].concat();
+        send(
+            Base64::Detect,
+            front,
+            &[MULTIPART],
+            &body,
+            Err((400, "first delimiter")),
+        )
+        .await;
+    }
+    let body = [b"a preamble\r\n", &body[..]].concat();
+    send(Base64::Detect, "a preamble", &[MULTIPART], &body, Ok(MEDIA)).await;
+}
+
+#[tokio::test]
+async fn refuses_two_content_types() {
+    let body = multipart(&[b"\r\n\r\n", MEDIA, b"\r\n--B--"].concat());
+    let other = ("content-type", "audio/mpeg");
+    for headers in [[MULTIPART, other], [other, MULTIPART]] {
+        let refused = Err((400, "more than one content-type"));
+        send(Base64::Detect, "two types", &headers, &body, refused).await;
+    }
+    send(
+        Base64::Detect,
+        "one type, twice",
+        &[MULTIPART, MULTIPART],
+        &body,
+        Ok(MEDIA),
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn keeps_lines_that_only_begin_like_a_delimiter() {
     for line in [

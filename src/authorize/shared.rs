@@ -38,3 +38,23 @@ impl Authorizer for SharedAccessRules {
         rules.authorize(request).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authorize::Credential;
+
+    #[test]
+    fn conceals_the_tokens_of_replaced_rules() {
+        const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
+        let with_token = AccessRules::new().credential(Credential::token(TOKEN));
+        let with_password = || AccessRules::new().credential(Credential::password("kazoo", "a long secret"));
+        let rules = SharedAccessRules::new(with_token);
+        for _ in 0..2 {
+            rules.replace(with_password());
+            let path = format!("/p/{TOKEN}/ACC/DOC/x.mp3");
+            let shown = rules.current().redact("/p", &path).into_owned();
+            assert!(!shown.contains(TOKEN), "{shown}");
+        }
+    }
+}

@@ -1,4 +1,5 @@
 use std::{
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -58,10 +59,8 @@ where
                 return LimitConcurrencyFuture::refused(error.into_response());
             }
         };
-        if let Some(key) = key {
-            retry.succeeded(key);
-        }
-        LimitConcurrencyFuture::admitted(self.inner.call(request), permit)
+        let bound = key.map(|key| (key.clone(), Arc::clone(retry)));
+        LimitConcurrencyFuture::admitted(self.inner.call(request), permit, bound)
     }
 }
 
@@ -119,6 +118,20 @@ mod tests {
         assert_eq!(ask(&service, "A").await.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(dropped);
         assert_eq!(ask(&service, "A").await.status(), StatusCode::OK);
+    }
+
+    /// An upload that loses its permit may be answered by a layer in between, which knows no window.
+    #[tokio::test]
+    async fn bounds_the_retries_that_an_inner_service_asks_for() {
+        let unavailable = service_fn(async |_: Request<Body>| {
+            let error = Error::new(ErrorKind::Unavailable, "slow").with_retry_after(Some(RETRY_AFTER));
+            Ok::<_, Infallible>(error.into_response())
+        });
+        let service = LimitConcurrency::new(1).retry_window(Duration::ZERO).layer(unavailable);
+        let retry = async |key| ask(&service, key).await.headers().contains_key(header::RETRY_AFTER);
+        assert!(retry("A").await);
+        assert!(!retry("A").await);
+        assert!(!retry("A/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt").await);
     }
 
     #[tokio::test]
