@@ -89,12 +89,6 @@ impl Precondition {
         *self == Self::NONE
     }
 
-    /// The name that [`is_unconditional`](Self::is_unconditional) has in `FsStore` so far.
-    #[cfg(all(feature = "fs", unix))]
-    pub(crate) fn is_none(&self) -> bool {
-        self.is_unconditional()
-    }
-
     /// Whether an upload may be stored where there is this file, or none.
     #[must_use]
     pub fn allows(&self, current: Option<&BlobInfo>) -> bool {

@@ -82,7 +82,7 @@ fn replace(
 ) -> Result<Stored> {
     let (dir, made) = store.tree.make(path)?;
     let old = if made { Old::default() } else { Old::look(path, &dir)? };
-    if !precondition.is_none() {
+    if !precondition.is_unconditional() {
         let current = old.content.as_ref();
         let current = current.map(|(version, facts)| super::read::info(path.key, *version, facts));
         precondition.check(current.as_ref())?;
