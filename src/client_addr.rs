@@ -1,12 +1,12 @@
-//! Where a request comes from: [`PeerAddr`], whoever has connected, and [`ClientAddr`], whose requests are counted together.
+//! The source of a request: [`PeerAddr`], the other end of the connection, and [`ClientAddr`], the client it is counted for.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::Extensions;
 
-/// Request extension: the address that the connection comes from. Whoever accepts connections puts it there.
+/// Request extension: the address that the connection comes from. The code that accepts connections inserts it.
 ///
-/// [`AccessRules`](crate::AccessRules) and [`LimitConcurrency`](crate::LimitConcurrency) go by it.
+/// [`AccessRules`](crate::AccessRules) and [`LimitConcurrency`](crate::LimitConcurrency) use it.
 ///
 /// With axum, `ConnectInfo` has it:
 ///
@@ -30,20 +30,20 @@ pub struct PeerAddr(pub SocketAddr);
 /// Request extension: the address of the client, by which [`LimitConcurrency`](crate::LimitConcurrency) counts
 /// requests.
 ///
-/// Without it, the address of the [`PeerAddr`] counts. [`AccessRules`](crate::AccessRules) puts it there: the peer, or what
-/// a trusted proxy forwards.
+/// [`AccessRules`](crate::AccessRules) inserts it: the peer, or the address that a trusted proxy forwards. Without it, the
+/// address of the [`PeerAddr`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddr(pub IpAddr);
 
 impl ClientAddr {
-    /// The client of a request with these `extensions`, if they say who it is.
+    /// Returns the client of a request with these `extensions`, if they contain its address.
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
         let peer = || extensions.get().map(|PeerAddr(peer)| Self(peer.ip()));
         extensions.get().copied().or_else(peer)
     }
 
-    /// What is counted as one client: an address of version 4, or a /64 of version 6, which is the smallest network that
-    /// is handed out.
+    /// Returns the address that counts as one client: an IPv4 address, or an IPv6 /64, the smallest network that
+    /// providers assign.
     ///
     /// ```
     /// use kazoo_storage::ClientAddr;

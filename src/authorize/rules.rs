@@ -66,9 +66,10 @@ impl AccessRules {
     /// # "#).unwrap();
     /// ```
     ///
-    /// All of it may be left out, but for one network or one credential. `may` is `read`, `write` or `both`, the default;
-    /// without `accounts`, all are meant. A user, password or token has at most 1024 bytes and no control
-    /// characters. [`ErrorKind::InvalidRequest`] says what is wrong, and where, without a secret.
+    /// Every field is optional, but there must be at least one network or one credential. `may` is `read`, `write` or
+    /// `both`, the default; without `accounts`, the credential is valid for all accounts. A user, password or token has
+    /// at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
+    /// without revealing a secret.
     pub fn from_json(text: &str) -> Result<Self> {
         let wrong = |message: String| Error::new(ErrorKind::InvalidRequest, message);
         let file: File = serde_json::from_str(text).map_err(|error| wrong(fault(&error)))?;

@@ -25,10 +25,10 @@
 //! [`Fetched`], or the [`Failure`] that it sees. [`Client::probe`] is what happens when an administrator saves the settings,
 //! and [`Shown`] what he is shown.
 //!
-//! The releases of KAZOO itself send what was captured of them on Erlang up to OTP 21, which puts names outside of ASCII and the
-//! path of the URL into the request line as they are. [`Dialect::normalizes_url`] makes any of them send what it does on later
-//! ones: nothing for the former, and the normalized form of the latter. What hyper takes for no
-//! target is not sent: a space in a folder, and a backtick in a name, which KAZOO does not escape.
+//! The dialects of the KAZOO releases send what was captured on Erlang up to OTP 21, which puts names outside ASCII and
+//! the path of the URL into the request line unchanged. With [`Dialect::normalizes_url`] a dialect behaves as on later
+//! releases of Erlang: it sends nothing for such a name, and sends the path of the URL normalized. The client cannot
+//! send request targets that hyper rejects: a space in a folder, and a backtick in a name, which KAZOO does not escape.
 
 mod attachment;
 #[expect(clippy::module_inception, reason = "the file of `Client`")]

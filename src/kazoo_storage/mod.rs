@@ -143,18 +143,20 @@ impl KazooStorage {
     /// and repeats it; by default [`DEFAULT_MAX_CONCURRENT`](Self::DEFAULT_MAX_CONCURRENT). A request counts until its
     /// answer has gone out.
     ///
-    /// With a key that [reads the metadata](KeyExtractor::reads_metadata), a multipart upload counts only once its JSON part
-    /// is there: until then it is under no limit of requests, and holds up to [`max_metadata`](Self::max_metadata) bytes.
-    /// Bound the connections, or set a [`stall_timeout`](Self::stall_timeout) and a smaller `max_metadata`.
+    /// With a key that [reads the metadata](KeyExtractor::reads_metadata), a multipart upload counts only after its JSON part
+    /// has arrived. Until then no limit of requests applies, and it holds up to [`max_metadata`](Self::max_metadata) bytes.
+    /// Limit the connections, or set a [`stall_timeout`](Self::stall_timeout) and a smaller `max_metadata`.
     #[must_use]
     pub fn max_concurrent(mut self, requests: usize) -> Self {
         self.max_concurrent = requests;
         self
     }
 
-    /// Answers at most `requests` of one client at once, by its [`PeerAddr`](crate::PeerAddr), which whoever accepts
-    /// connections puts among the extensions, or by its [`ClientAddr`](crate::ClientAddr) behind a trusted proxy; by default
-    /// [`DEFAULT_MAX_PER_CLIENT`](Self::DEFAULT_MAX_PER_CLIENT). Requests with neither count in all only.
+    /// Limits the concurrent requests of one client to `requests`; by default
+    /// [`DEFAULT_MAX_PER_CLIENT`](Self::DEFAULT_MAX_PER_CLIENT).
+    ///
+    /// The client is the extension [`ClientAddr`](crate::ClientAddr), or else [`PeerAddr`](crate::PeerAddr), which the code
+    /// that accepts connections inserts. A request with neither counts only toward [`max_concurrent`](Self::max_concurrent).
     #[must_use]
     pub fn max_per_client(mut self, requests: usize) -> Self {
         self.max_per_client = requests;
@@ -224,8 +226,9 @@ impl KazooStorage {
 
     /// A layer that serves the requests under `prefix`, and leaves every other to the service behind it.
     ///
-    /// `prefix` is compared segment by segment, as [`normalize_path`] writes it: KAZOO reaches it on every Erlang, whose HTTP
-    /// clients spell the same URL differently. An empty segment or a `..` in a request's path never leads to the prefix.
+    /// `prefix` is compared segment by segment, in the form of [`normalize_path`]: the HTTP clients of Erlang releases
+    /// spell a URL differently, and KAZOO reaches it with each. A path with an empty segment or a `..` in front of it does
+    /// not match.
     /// With `/` every request is served.
     ///
     /// ```

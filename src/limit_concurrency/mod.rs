@@ -14,9 +14,10 @@
 //!
 //! Two more rules apply:
 //!
-//! - [`per_client`](LimitConcurrency::per_client) bounds the requests of one client, so that a few cannot take all permits.
-//! - When there is no room, an upload that is waited for and arrives at less than 4 KiB/s gives way to the new request: it
-//!   is answered with 503 and `Retry-After` too. That needs [`LimitBody`](crate::LimitBody) with a
+//! - [`per_client`](LimitConcurrency::per_client) limits the requests of one client, so that a few clients cannot take
+//!   all permits.
+//! - At the limit, a waiting upload that arrives at less than 4 KiB/s yields its permit to the new request and is
+//!   answered with 503 and `Retry-After` too. This requires a [`LimitBody`](crate::LimitBody) with a
 //!   [`stall_timeout`](crate::LimitBody::stall_timeout) in front.
 //!
 //! ```

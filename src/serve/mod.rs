@@ -14,10 +14,11 @@
 //!
 //! A 201 needs two things: the store says that it has stored the file, and [`ServeBlobs`] has itself seen the body's
 //! clean end. Over HTTP/2 that is the declared length or the end of the stream: a body wrapper in front that does not
-//! forward `is_end_stream` makes uploads without `content-length` a 400. A fetch that fails midway does not look whole:
-//! files up to 64 KiB are read before the answer starts, and larger ones go out chunked to KAZOO (which sends neither
-//! `user-agent` nor `accept`), since its older HTTP clients take a body cut short of its `content-length` as whole. A client
-//! that speaks HTTP/1.0, such as nginx unless it is told otherwise, knows no chunks: its answers have a `content-length`.
+//! forward `is_end_stream` makes uploads without `content-length` a 400. A fetch that fails midway never looks
+//! complete: files up to 64 KiB are read before the response starts, and larger ones are sent in chunks to KAZOO (which
+//! sends neither `user-agent` nor `accept`), because its older HTTP clients accept a body shorter than its
+//! `content-length` as complete. A client that uses HTTP/1.0, such as nginx by default, does not support chunks: its
+//! responses have a `content-length`.
 //!
 //! The conditions of an upload are evaluated twice: before the body is read, so that the client need not send a body
 //! that would be refused, and by the store when it commits ([`Precondition`](crate::Precondition)). The store's result
