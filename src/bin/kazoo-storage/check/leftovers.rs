@@ -17,9 +17,9 @@ const NAMED: usize = 12;
 /// The files that the check leaves behind, indexed by key.
 #[derive(Debug, Default)]
 pub(crate) struct Leftovers {
-    files: BTreeMap<String, Option<Outgoing>>,
+    files: BTreeMap<String, Vec<Outgoing>>,
     /// The credentials probes, which kazoo-storage answers without storing anything.
-    probes: BTreeMap<String, Option<Outgoing>>,
+    probes: BTreeMap<String, Vec<Outgoing>>,
     /// The number of files that `--clean` removed, or `None` without that flag.
     removed: Option<usize>,
     /// The response for the first file that was not removed.
@@ -29,14 +29,12 @@ pub(crate) struct Leftovers {
 impl Leftovers {
     /// Records that `file` was stored at `url`.
     pub(crate) fn stored(&mut self, way: &Way, url: &StorageUrl, file: &Attachment) {
-        let (key, removal) = entry(&way.handler, way.dialect, url, file);
-        self.files.entry(key).or_insert(removal);
+        add(&mut self.files, entry(&way.handler, way.dialect, url, file));
     }
 
     /// Records that the credentials probe was sent to `url`.
     pub(crate) fn probed(&mut self, way: &Way, url: &StorageUrl, file: &Attachment) {
-        let (key, removal) = entry(&way.handler, way.dialect, url, file);
-        self.probes.entry(key).or_insert(removal);
+        add(&mut self.probes, entry(&way.handler, way.dialect, url, file));
     }
 
     /// Drops the credentials probes if kazoo-storage answered them, and counts them as files otherwise.
@@ -50,18 +48,19 @@ impl Leftovers {
     /// Sends a DELETE for each file that has a URL of its own.
     pub(crate) async fn clean(&mut self, client: &mut Client, secrets: &Secrets) {
         let mut removed = 0;
-        for (key, removal) in mem::take(&mut self.files) {
-            let answer = match &removal {
-                Some(removal) => remove(client, removal).await,
-                None => Err(None),
-            };
-            match answer {
-                Ok(()) => removed += 1,
-                Err(answer) => {
+        for (key, removals) in mem::take(&mut self.files) {
+            let mut is_left = removals.is_empty();
+            for removal in &removals {
+                if let Err(answer) = remove(client, removal).await {
                     let answer = answer.map(|answer| describe(&answer, secrets));
                     self.refused = self.refused.take().or(answer);
-                    self.files.insert(key, removal);
+                    is_left = true;
                 }
+            }
+            if is_left {
+                self.files.insert(key, removals);
+            } else {
+                removed += 1;
             }
         }
         self.removed = Some(removed);
@@ -102,6 +101,18 @@ impl Leftovers {
             ));
         }
         lines.iter().fold(String::new(), |text, line| text + line + "\n")
+    }
+}
+
+/// Adds a file. Two URLs with one key are two files on a server that does not decode its targets.
+fn add(files: &mut BTreeMap<String, Vec<Outgoing>>, (key, removal): (String, Option<Outgoing>)) {
+    let removals = files.entry(key).or_default();
+    let is_new = |removal: &Outgoing| {
+        let target = removal.request.uri();
+        removals.iter().all(|known| known.request.uri() != target)
+    };
+    if let Some(removal) = removal.filter(is_new) {
+        removals.push(removal);
     }
 }
 
