@@ -3,7 +3,7 @@ use std::{fs, path::Path, sync::atomic::AtomicBool};
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use super::super::{
+use crate::store::fs::{
     FsStore, catalog, commit,
     fault::{Point, arm, disarm},
     sidecar::Facts,
@@ -54,7 +54,7 @@ fn retry(store: &FsStore) {
 }
 
 fn content(store: &FsStore, path: &str) -> Result<String> {
-    let found = super::super::read::find(store.inner(), &key(path))?;
+    let found = crate::store::fs::read::find(store.inner(), &key(path))?;
     Ok(std::io::read_to_string(found.file).unwrap())
 }
 
