@@ -367,10 +367,11 @@ async fn a_record_that_cannot_be_read_is_set_aside_and_those_around_it_are_appli
             .find(|text| !text.is_empty())
             .unwrap();
         let mut records = records(segment);
-        assert_eq!(records.len(), 3);
+        // Each in a batch of its own, which has a mark in front.
+        assert_eq!(records.len(), 6);
         let broken = rewritten.is_none();
-        records[1].0 = rewritten.unwrap_or_else(|| records[1].0.clone());
-        *segment = sealed(segment, &records, broken.then_some(1));
+        records[3].0 = rewritten.unwrap_or_else(|| records[3].0.clone());
+        *segment = sealed(segment, &records, broken.then_some(3));
         power_cut(store, &journal);
         fs::remove_dir_all(root.path().join("ACC")).unwrap();
         let store = FsStore::open(root.path()).unwrap();
