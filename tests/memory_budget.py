@@ -141,7 +141,8 @@ def unfinished(arguments: argparse.Namespace) -> None:
 
 
 def refused(arguments: argparse.Namespace) -> None:
-    filler = '/'.join(['x' * 1000] * 29) + '?' + 'q' * 30_000
+    # A key is short; the query may be as long as the head.
+    filler = 'x' * 1000 + '?' + 'q' * 58_000
 
     def refuse(first: int) -> None:
         with server.client() as client:
