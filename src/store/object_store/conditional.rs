@@ -29,9 +29,28 @@ pub(super) const UPLOAD: Attribute = Attribute::Metadata(Cow::Borrowed("kazooupl
 /// The maximum number of new evaluations because the object was replaced meanwhile.
 const MAX_RESTARTS: usize = 8;
 
-/// `true` if the engine enforces conditions on a PUT, once that is known.
+/// The conditions on a PUT that the engine enforces, once they are known.
 #[derive(Debug, Default)]
-pub(super) struct Conditions(OnceCell<bool>);
+pub(super) struct Conditions(OnceCell<Enforced>);
+
+#[derive(Clone, Copy, Debug)]
+enum Enforced {
+    Nothing,
+    /// Absence, and a version by its entity tag as the engine writes it.
+    Tags,
+    /// Absence, and a version by its entity tag without the quotes: Ceph 16.2 compares `If-Match` with the bare tag.
+    BareTags,
+}
+
+impl Enforced {
+    /// Returns the mode of a PUT that replaces `version`.
+    fn update(self, mut version: UpdateVersion) -> PutMode {
+        if matches!(self, Self::BareTags) {
+            version.e_tag = version.e_tag.map(|tag| tag.trim_matches('"').to_owned());
+        }
+        PutMode::Update(version)
+    }
+}
 
 /// Stores an upload of one part if the `precondition` holds when the engine stores it.
 pub(super) async fn put(
@@ -41,7 +60,8 @@ pub(super) async fn put(
     mut attributes: Attributes,
     precondition: &Precondition,
 ) -> Result<Stored> {
-    if !are_enforced(store).await? {
+    let enforced = enforced(store).await?;
+    if matches!(enforced, Enforced::Nothing) {
         return Err(unsupported("the object store cannot store a file under a condition"));
     }
     let upload = unique();
@@ -59,7 +79,7 @@ pub(super) async fn put(
         }
         precondition.check(current.as_ref().map(info))?;
         stored = current.as_ref().map_or(Stored::Created, |_| Stored::Replaced);
-        let mode = current.map_or(PutMode::Create, |object| PutMode::Update(object.version));
+        let mode = current.map_or(PutMode::Create, |object| enforced.update(object.version));
         let options = PutOptions {
             mode,
             attributes: attributes.clone(),
@@ -130,9 +150,9 @@ fn is_refusal(error: &EngineError) -> bool {
     )
 }
 
-/// Returns `true` if the engine refuses a PUT whose condition fails. Some engines ignore conditions that they do not
-/// support, so each store tries it once, on an object of its own.
-async fn are_enforced(store: &ObjectStoreBlobs) -> Result<bool> {
+/// Returns the conditions that the engine enforces. Some engines ignore conditions that they do not support, or compare
+/// entity tags in their own way, so each store tries it once, on an object of its own.
+async fn enforced(store: &ObjectStoreBlobs) -> Result<Enforced> {
     let known = store.conditions.0.get_or_try_init(|| async {
         let name = store.reserved_name(&format!("%check-{}", unique()));
         let name = name.ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is no object's name"))?;
@@ -143,7 +163,7 @@ async fn are_enforced(store: &ObjectStoreBlobs) -> Result<bool> {
     known.await.copied()
 }
 
-async fn try_out(store: &ObjectStoreBlobs, name: &Path) -> Result<bool> {
+async fn try_out(store: &ObjectStoreBlobs, name: &Path) -> Result<Enforced> {
     let put = async |content: &'static str, mode| {
         let options = PutOptions::from(mode);
         let put = store
@@ -153,24 +173,33 @@ async fn try_out(store: &ObjectStoreBlobs, name: &Path) -> Result<bool> {
             Ok(result) => Ok(Answer::Stored(result)),
             Err(error) if is_refusal(&error) => Ok(Answer::Refused),
             Err(EngineError::NotImplemented { .. } | EngineError::NotSupported { .. }) => Ok(Answer::Unknown),
+            // Google's client asks for the version that the engine has to give; the type of this error is private.
+            Err(error) if error.to_string().contains("Version required") => Ok(Answer::Unknown),
             Err(error) => Err(failed(Task::Store, &error)),
         }
     };
     let Answer::Stored(first) = put("first", PutMode::Create).await? else {
-        return Ok(false);
+        return Ok(Enforced::Nothing);
     };
     if !matches!(put("second", PutMode::Create).await?, Answer::Refused) {
-        return Ok(false);
+        return Ok(Enforced::Nothing);
     }
-    put("third", PutMode::Overwrite).await?;
-    let version = UpdateVersion::from(first);
-    if version.e_tag.is_none() && version.version.is_none() {
-        return Ok(false);
+    let Answer::Stored(second) = put("third", PutMode::Overwrite).await? else {
+        return Ok(Enforced::Nothing);
+    };
+    let (old, current) = (UpdateVersion::from(first), UpdateVersion::from(second));
+    if old.e_tag.is_none() && old.version.is_none() {
+        return Ok(Enforced::Nothing);
     }
-    Ok(matches!(
-        put("fourth", PutMode::Update(version)).await?,
-        Answer::Refused
-    ))
+    for enforced in [Enforced::Tags, Enforced::BareTags] {
+        if !matches!(put("fourth", enforced.update(old.clone())).await?, Answer::Refused) {
+            break;
+        }
+        if matches!(put("fifth", enforced.update(current.clone())).await?, Answer::Stored(_)) {
+            return Ok(enforced);
+        }
+    }
+    Ok(Enforced::Nothing)
 }
 
 enum Answer {

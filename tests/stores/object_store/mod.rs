@@ -397,7 +397,7 @@ async fn an_upload_with_a_condition_is_one_conditional_put() {
     // Only the first one finds out what the engine can do.
     assert_eq!(
         engine.calls(),
-        ["put", "put", "put", "put", "delete", "head", "get", "put"]
+        ["put", "put", "put", "put", "put", "delete", "head", "get", "put"]
     );
     assert_eq!(engine.objects().await, [name().to_string()]);
     let etag = store.head(&key()).await.unwrap().etag.unwrap();
