@@ -80,11 +80,12 @@ fn body(boundary: &str, media: &[u8]) -> Vec<u8> {
 /// The media come out unless the delimiter is in them.
 fn expect(boundary: &str, media: &[u8], came: Result<Came, StatusCode>) {
     let delimiter = format!("\r\n--{boundary}");
-    let followed = [media, delimiter.as_bytes()].concat();
+    // The line break that ends the headers may begin a delimiter too.
+    let followed = [&b"\r\n"[..], media, delimiter.as_bytes()].concat();
     let first = followed
         .windows(delimiter.len())
         .position(|window| window == delimiter.as_bytes());
-    if first != Some(media.len())
+    if first != Some(media.len() + 2)
         || JSON
             .windows(delimiter.len())
             .any(|window| window == delimiter.as_bytes())
