@@ -121,7 +121,9 @@ fn headers(block: &[u8], boundary: &str) -> Option<Vec<(String, String)>> {
             return None;
         }
         if line.starts_with([' ', '\t']) {
-            let (_, value) = headers.last_mut().filter(|_| !line.trim_matches([' ', '\t']).is_empty())?;
+            let (_, value) = headers
+                .last_mut()
+                .filter(|_| !line.trim_matches([' ', '\t']).is_empty())?;
             *value = format!("{value}{line}").trim_matches([' ', '\t']).to_owned();
         } else {
             let (name, value) = line.split_once(':')?;
@@ -139,7 +141,10 @@ fn latin(text: &str) -> Vec<u8> {
 
 /// The value of the header `name` of a part; an error if it has two.
 fn only(headers: &[(String, String)], name: &str) -> Result<Option<String>, StatusCode> {
-    let mut values = headers.iter().filter(|(other, _)| other == name).map(|(_, value)| value);
+    let mut values = headers
+        .iter()
+        .filter(|(other, _)| other == name)
+        .map(|(_, value)| value);
     let first = values.next();
     match values.all(|value| Some(value) == first) {
         true => Ok(first.cloned()),
@@ -223,7 +228,11 @@ pub fn decode(
 ) -> Option<Bytes> {
     if let Some(base64) = said.filter(|_| media_part) {
         let joined: Vec<u8> = body.iter().copied().filter(|byte| !b" \t\r\n".contains(byte)).collect();
-        return if base64 { STANDARD.decode(joined).ok().map(Bytes::from) } else { Some(body.clone()) };
+        return if base64 {
+            STANDARD.decode(joined).ok().map(Bytes::from)
+        } else {
+            Some(body.clone())
+        };
     }
     let encoded = match (mode, media_part) {
         (Base64::Off, _) | (Base64::Detect, false) => false,
@@ -241,7 +250,12 @@ pub fn decode(
 fn is_certain(content_type: Option<&HeaderValue>, body: &[u8]) -> bool {
     let start = &body[..body.len().min(1024)];
     let whole = body.len() <= 1024;
-    let padding = start.iter().rev().take_while(|byte| whole && **byte == b'=').count().min(2);
+    let padding = start
+        .iter()
+        .rev()
+        .take_while(|byte| whole && **byte == b'=')
+        .count()
+        .min(2);
     let letters = &start[..start.len() - padding];
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
     let Ok(decoded) = STANDARD.decode(start) else {
@@ -255,18 +269,47 @@ fn is_certain(content_type: Option<&HeaderValue>, body: &[u8]) -> bool {
     }
     let at = |from: usize, text: &[u8]| decoded.get(from..).is_some_and(|rest| rest.starts_with(text));
     let known: [&[u8]; 15] = [
-        b"OggS\0", b"fLaC", b"caff\0\x01", b"#!AMR", b".snd", b"\x1a\x45\xdf\xa3", b"II*\0", b"MM\0*", b"%PDF-", b"%!PS",
-        b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        b"OggS\0",
+        b"fLaC",
+        b"caff\0\x01",
+        b"#!AMR",
+        b".snd",
+        b"\x1a\x45\xdf\xa3",
+        b"II*\0",
+        b"MM\0*",
+        b"%PDF-",
+        b"%!PS",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"GIF8",
+        b"PK\x03\x04",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
     ];
-    let boxed = [("RIFF", "WAVE"), ("RIFX", "WAVE"), ("RF64", "WAVE"), ("RIFF", "AVI "), ("RIFF", "WEBP"), ("FORM", "AIF")];
+    let boxed = [
+        ("RIFF", "WAVE"),
+        ("RIFX", "WAVE"),
+        ("RF64", "WAVE"),
+        ("RIFF", "AVI "),
+        ("RIFF", "WEBP"),
+        ("FORM", "AIF"),
+    ];
     if known.iter().any(|text| at(0, text))
         || at(4, b"ftyp")
-        || boxed.iter().any(|(outer, inner)| at(0, outer.as_bytes()) && at(8, inner.as_bytes()))
-        || (at(0, b"ID3") && decoded.len() > 5 && (2..=4).contains(&decoded[3]) && decoded[4] != 255 && decoded[5] % 16 == 0)
+        || boxed
+            .iter()
+            .any(|(outer, inner)| at(0, outer.as_bytes()) && at(8, inner.as_bytes()))
+        || (at(0, b"ID3")
+            && decoded.len() > 5
+            && (2..=4).contains(&decoded[3])
+            && decoded[4] != 255
+            && decoded[5] % 16 == 0)
     {
         return true;
     }
-    let value = content_type.map_or(&b""[..], HeaderValue::as_bytes).trim_ascii_start().to_ascii_lowercase();
+    let value = content_type
+        .map_or(&b""[..], HeaderValue::as_bytes)
+        .trim_ascii_start()
+        .to_ascii_lowercase();
     let essence = value.split(|byte| *byte == b';').next().unwrap();
     let media: [&[u8]; 4] = [b"audio/", b"image/", b"video/", b"application/pdf"];
     let different = start.iter().collect::<HashSet<_>>().len();
@@ -275,7 +318,8 @@ fn is_certain(content_type: Option<&HeaderValue>, body: &[u8]) -> bool {
         let (version, layer, bitrate, rate) = (second >> 3 & 3, second >> 1 & 3, third >> 4, third >> 2 & 3);
         first == 255 && second >= 0xe0 && version != 1 && layer != 0 && bitrate != 0 && bitrate != 15 && rate != 3
     };
-    media.iter().any(|kind| essence.starts_with(kind)) && ((start.len() >= 256 && different >= 40) || (frame && different >= 8))
+    media.iter().any(|kind| essence.starts_with(kind))
+        && ((start.len() >= 256 && different >= 40) || (frame && different >= 8))
 }
 
 fn is_textual(content_type: &HeaderValue) -> bool {
@@ -326,7 +370,10 @@ pub fn unescape(text: &[u8]) -> Vec<u8> {
 /// Every segment of `key` is one that cannot name another place.
 pub fn assert_safe(key: &BlobKey) {
     assert!((1..=BlobKey::MAX_SEGMENTS).contains(&key.segments().count()), "{key}");
-    assert!(key.segments().map(|segment| segment.len() + 1).sum::<usize>() <= BlobKey::MAX_LEN + 1, "{key}");
+    assert!(
+        key.segments().map(|segment| segment.len() + 1).sum::<usize>() <= BlobKey::MAX_LEN + 1,
+        "{key}"
+    );
     for segment in key.segments() {
         assert!(!segment.is_empty() && is_segment(segment), "{key}");
     }
@@ -347,7 +394,9 @@ pub fn is_doubtful(head: &Parts) -> bool {
 }
 
 fn is_host(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else { return false };
+    let Ok(host) = std::str::from_utf8(host) else {
+        return false;
+    };
     let uri: Result<http::Uri, _> = format!("http://{host}/").parse();
     let port = host.rsplit_once(']').map_or(host, |(_, port)| port).split_once(':');
     let numeric = port.is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
@@ -366,9 +415,18 @@ pub fn upload(headers: &HeaderMap, body: &Bytes, mode: Base64, max_metadata: usi
         ContentType::Undelimited => (Some(first_line(body)?), false),
     };
     // No fuzzer finds the digest of anything.
-    let codings = headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let coded = codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
-    if coded || ["content-md5", "content-digest", "repr-digest", "digest"].iter().any(|name| headers.contains_key(*name)) {
+    let codings = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let coded = codings
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+    if coded
+        || ["content-md5", "content-digest", "repr-digest", "digest"]
+            .iter()
+            .any(|name| headers.contains_key(*name))
+    {
         return None;
     }
     let mut upload = match boundary {
@@ -380,7 +438,13 @@ pub fn upload(headers: &HeaderMap, body: &Bytes, mode: Base64, max_metadata: usi
         },
         Some(boundary) => split(body, &boundary, max_metadata).ok()?,
     };
-    upload.content = decode(mode, !plain, upload.base64, upload.content_type.as_ref(), &upload.content)?;
+    upload.content = decode(
+        mode,
+        !plain,
+        upload.base64,
+        upload.content_type.as_ref(),
+        &upload.content,
+    )?;
     upload.base64 = None;
     Some(upload)
 }
