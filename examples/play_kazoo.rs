@@ -1,15 +1,15 @@
 //! Plays KAZOO: stores a file and fetches it, as each of its releases does, and says what an administrator would be shown.
 //!
 //! ```console
-//! cargo run --example play_kazoo --features client -- http://127.0.0.1:8080/some_prefix message.mp3
-//! cargo run --example play_kazoo --features client -- settings.json message.mp3
+//! cargo run --example play_kazoo -- http://127.0.0.1:8080/some_prefix message.mp3
+//! cargo run --example play_kazoo -- settings.json message.mp3
 //! ```
 //!
 //! The first argument is the URL of KAZOO's storage settings, or a file with the settings themselves.
 
 use std::{env, error::Error, fs, path::Path, process::ExitCode};
 
-use kazoo_storage::client::{Attachment, Client, Dialect, Document, Handler, Shown};
+use kazoo_storage_client::{Attachment, Client, Dialect, Document, Handler, Shown};
 
 const ACCOUNT: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
 const DOCUMENT: &str = r#"{"_id":"202401-9f86d081884c7d659a2feaa0c55ad015","metadata":{"folder":"new"}}"#;

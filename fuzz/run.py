@@ -34,14 +34,14 @@ def build(sanitizer):
     return target / re.search(r"host: (.*)", version)[1] / "release"
 
 
-def run(binary, seconds):
-    """What the fuzzer printed, and whether it found nothing."""
+def run(binary, seconds, seed):
+    """Returns the fuzzer's log, and whether it found nothing."""
     name = binary.name
     artifacts = HERE / "artifacts" / name
     artifacts.mkdir(parents=True, exist_ok=True)
     command = [
         binary, HERE / "corpus" / name, f"-artifact_prefix={artifacts}/", f"-max_total_time={seconds}",
-        f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}", "-print_final_stats=1", "-use_value_profile=1",
+        f"-seed={seed}", f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}", "-print_final_stats=1", "-use_value_profile=1",
     ]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, errors="replace")
     return done.stderr, done.returncode == 0
@@ -62,6 +62,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", nargs="*", help="the targets to run; all without any")
     parser.add_argument("--seconds", type=int, default=15, help="how long each of them runs (default: 15)")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the mutations; 0 picks one at random (default: 0)")
     parser.add_argument("--sanitizer", choices=["address", "none"], default="address")
     options = parser.parse_args()
     unknown = set(options.target) - set(targets())
@@ -72,7 +73,7 @@ def main():
     folder = build(options.sanitizer)
     found = []
     for name in options.target or targets():
-        log, clean = run(folder / name, options.seconds)
+        log, clean = run(folder / name, options.seconds, options.seed)
         print(summary(name, log), flush=True)
         if not clean:
             print(log, file=sys.stderr)

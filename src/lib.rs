@@ -61,15 +61,12 @@
 //! - `object-store`: `ObjectStoreBlobs`. Which engines there are is a matter of the features of the crate `object_store`.
 //! - `conformance`: `conformance_tests!` and `catalog_conformance_tests!`, the contracts of [`BlobStore`] and
 //!   [`BlobCatalog`] as test suites.
-//! - `client`: KAZOO's storage handler as a client, in every dialect (module `client`).
 //! - `metrics`: `Metrics` and `MeasuredStore`, what the crate measures of itself, by the crate `metrics`.
-//! - `server`: the program `kazoo-storage`.
 
 pub mod answer_probe;
 pub mod authorize;
 mod body;
-#[cfg(feature = "client")]
-pub mod client;
+mod builder;
 mod client_addr;
 pub mod decode_base64;
 mod digest;
@@ -78,13 +75,13 @@ mod error;
 pub mod extract_key;
 mod framing;
 mod grant;
-mod kazoo_storage;
 mod key;
 pub mod limit_body;
 pub mod limit_concurrency;
 mod metadata;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+mod normalize;
 pub mod observe;
 mod outcome;
 mod probe;
@@ -92,6 +89,7 @@ mod progress;
 mod reject;
 mod retry;
 pub mod serve;
+pub mod settings;
 pub mod split_multipart;
 pub mod store;
 pub mod verify_digest;
@@ -107,6 +105,7 @@ pub use self::{
     answer_probe::AnswerProbe,
     authorize::{AccessRules, Authorize, Authorizer, Credential, SharedAccessRules},
     body::Body,
+    builder::{KazooStorage, Mount, MountFuture, MountService, StorageService},
     client_addr::{ClientAddr, PeerAddr},
     decode_base64::{Base64, DecodeBase64},
     digest::{Digest, Digester},
@@ -114,20 +113,18 @@ pub use self::{
     error::{BoxError, Error, ErrorKind, Result},
     extract_key::{ExtractKey, KeyExtractor, MetadataKey, PathKey, QueryKey},
     grant::Grant,
-    kazoo_storage::{
-        Fields, KazooSettings, KazooStorage, Mount, MountFuture, MountService, SettingsKey, StorageService,
-        normalize_path,
-    },
     key::{BlobKey, Candidates},
     limit_body::LimitBody,
     limit_concurrency::LimitConcurrency,
     metadata::{MediaPart, Metadata},
+    normalize::normalize_path,
     observe::{Begun, End, Event, Events, Observe},
     outcome::Outcome,
     probe::Probe,
     reject::ResponseFuture,
     retry::RetryWindow,
     serve::ServeBlobs,
+    settings::{Fields, KazooSettings, SettingsKey},
     split_multipart::SplitMultipart,
     store::{
         Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, DynBlobStore, Fetched, MemoryStore, Precondition,

@@ -64,16 +64,16 @@ impl Probe {
     }
 
     /// The probe that a client makes up.
-    #[cfg(feature = "client")]
-    pub(crate) fn from_token(token: u128) -> Self {
+    #[must_use]
+    pub fn from_token(token: u128) -> Self {
         Self {
             token: format!("{token:032x}").into(),
         }
     }
 
     /// Its name.
-    #[cfg(feature = "client")]
-    pub(crate) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         format!("{}{SUFFIX}", self.token)
     }
 

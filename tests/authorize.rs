@@ -3,8 +3,6 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::net::SocketAddr;
 
 use http::{HeaderMap, Request, request::Parts};
@@ -12,7 +10,7 @@ use kazoo_storage::{
     AccessRules, BlobKey, Credential, Error, ErrorKind, Grant, KazooStorage, MemoryStore, PeerAddr, QueryKey,
     SharedAccessRules,
 };
-use support::{
+use kazoo_storage_test_support::{
     client::{Connection, Pace},
     fixture::{FIXTURES, Fixture},
     server::{Front, Server},

@@ -3,8 +3,6 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 
 use axum::{
@@ -16,7 +14,7 @@ use axum::{
 };
 use http_body_util::{BodyExt as _, Limited};
 use kazoo_storage::{KazooStorage, MemoryStore, Outcome};
-use support::{
+use kazoo_storage_test_support::{
     client::{Connection, Pace, chunked, request},
     fixture::kazoo_fetch,
     server::Server,

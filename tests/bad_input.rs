@@ -3,13 +3,11 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{
     Base64, BlobKey, ErrorKind, ExtractKey, KazooSettings, KazooStorage, MemoryStore, PathKey, QueryKey, ServeBlobs,
 };
-use support::{
+use kazoo_storage_test_support::{
     client::{Answer, Connection, PATIENCE, Pace, Shown, chunked, find, request},
     fixture::kazoo_fetch,
     server::{Front, Server},

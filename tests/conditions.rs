@@ -3,10 +3,8 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use kazoo_storage::{Base64, KazooStorage};
-use support::{
+use kazoo_storage_test_support::{
     client::{Connection, Pace, request},
     server::{Front, Server},
     stores::{Kind, Spy},

@@ -1,9 +1,7 @@
 //! `ObjectStoreBlobs` keeps its contracts on an engine that runs: Ceph, and the emulators of Google's and Azure's.
-#![cfg(all(feature = "conformance", feature = "server"))]
+#![cfg(all(feature = "conformance", feature = "object-store"))]
 // A failed assertion is what a test is for.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -13,7 +11,7 @@ use kazoo_storage::{
     BlobKey, BlobStore as _, Body, ByteRange, Error, ErrorKind, Metadata, ObjectStoreBlobs, Stored, Upload,
     catalog_conformance_tests, conformance_tests,
 };
-use support::engine;
+use kazoo_storage_test_support::engine;
 
 conformance_tests!(
     #[ignore = "needs an object store: see tests/cluster"]

@@ -117,18 +117,24 @@ fn directory() -> &'static PathBuf {
         let this_test = env::current_exe().unwrap();
         let profile = this_test.ancestors().nth(2).unwrap();
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--examples", "--no-default-features", "--features"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--package",
+            "kazoo-storage",
+            "--examples",
+            "--no-default-features",
+            "--features",
+        ]);
         // With the features of this test nothing that it was built with is built again.
         let conformance = cfg!(feature = "conformance").then_some("conformance");
         let object_store = cfg!(feature = "object-store").then_some("object-store");
-        let client = cfg!(feature = "client").then_some("client");
-        let server = cfg!(feature = "server").then_some("server");
+        let metrics = cfg!(feature = "metrics").then_some("metrics");
         let features: Vec<_> = ["fs"]
             .into_iter()
             .chain(conformance)
             .chain(object_store)
-            .chain(client)
-            .chain(server)
+            .chain(metrics)
             .collect();
         cargo.arg(features.join(","));
         match profile.file_name().unwrap().to_str().unwrap() {
@@ -219,7 +225,6 @@ fn only_multipart() {
     assert!(said.contains("closing delimiter"), "{said}");
 }
 
-#[cfg(feature = "client")]
 #[test]
 fn play_kazoo() {
     let server = Example::start("hyper", &[]);

@@ -3,15 +3,13 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::time::{Duration, SystemTime};
 
 use kazoo_storage::{
     AccessRules, BlobInfo, BlobKey, BlobStore, ByteRange, Credential, Fetched, KazooStorage, MemoryStore, Metadata,
     PeerAddr, Result, Stored, Upload,
 };
-use support::{
+use kazoo_storage_test_support::{
     client::{Answer, Connection, Framing, Pace, request},
     fixture::kazoo_fetch,
     server::{Front, Server},

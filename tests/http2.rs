@@ -6,8 +6,6 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::{
     convert::Infallible,
     future::Future,
@@ -29,7 +27,7 @@ use hyper_util::{
 use kazoo_storage::{
     Body, BoxError, DecodeBase64, ExtractKey, KazooStorage, LimitBody, PathKey, ServeBlobs, SplitMultipart,
 };
-use support::{
+use kazoo_storage_test_support::{
     client::PATIENCE,
     stores::{Kind, Spy},
 };

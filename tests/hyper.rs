@@ -3,15 +3,13 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::convert::Infallible;
 
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use kazoo_storage::{Body, KazooStorage, MemoryStore};
-use support::{
+use kazoo_storage_test_support::{
     client::{Connection, Framing, Pace, chunked, request},
     fixture::kazoo_fetch,
     server::{Counted, Front, Server},

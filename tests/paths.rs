@@ -8,8 +8,6 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     ffi::OsStr,
@@ -26,11 +24,11 @@ use kazoo_storage::{
     BlobCatalog as _, BlobKey, BlobStore as _, Body, FsStore, KazooStorage, MetadataKey, PathKey, QueryKey,
     StorageService, Upload,
 };
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
-use support::{
+use kazoo_storage_test_support::{
     client::{Answer, Connection, Framing, Pace, request},
     server::{Front, Server},
 };
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 

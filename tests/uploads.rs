@@ -4,18 +4,16 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{Base64, KazooStorage};
-use md5::Md5;
-use sha2::{Digest as _, Sha256, Sha512};
-use support::{
+use kazoo_storage_test_support::{
     client::{Connection, Pace, Shown, chunked, request},
     fixture::kazoo_fetch,
     server::{Front, Server},
     stores::Spy,
 };
+use md5::Md5;
+use sha2::{Digest as _, Sha256, Sha512};
 
 const FRONTS: [Front; 2] = [Front::Hyper, Front::Axum];
 const TARGET: &str = "/prefix/ACC/DOC/message.mp3";

@@ -4,14 +4,12 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{
     Base64, BlobKey, BlobStore, KazooSettings, KazooStorage, KeyExtractor as _, MemoryStore, Metadata, MetadataKey,
     QueryKey,
 };
-use support::{
+use kazoo_storage_test_support::{
     client::{Answer, Connection, Framing, Pace, find},
     fixture::{Encoding, FIXTURES, Fixture, KeyPlace, body, kazoo_fetch, manifest, rebuild, target},
     server::{Front, Server},
@@ -306,7 +304,7 @@ async fn whole_onto_objects() {
     whole(Front::Hyper, Kind::Objects).await;
 }
 
-#[cfg(feature = "server")]
+#[cfg(feature = "object-store")]
 #[tokio::test]
 #[ignore = "needs an object store: see tests/cluster"]
 async fn whole_onto_an_engine() {

@@ -90,8 +90,8 @@ class Bench:
     # -- the servers
 
     def build(self):
-        cargo = ['cargo', 'build', '--release', '--quiet', '--features', 'server']
-        subprocess.run(cargo + ['--bin', 'kazoo-storage', '--example', 'peer_axum'], cwd=REPO, check=True)
+        cargo = ['cargo', 'build', '--release', '--quiet', '--bin', 'kazoo-storage', '--example', 'peer_axum']
+        subprocess.run(cargo, cwd=REPO, check=True)
         target = pathlib.Path(os.environ.get('CARGO_TARGET_DIR', REPO / 'target')) / 'release'
         self.binary, self.axum = target / 'kazoo-storage', target / 'examples' / 'peer_axum'
 

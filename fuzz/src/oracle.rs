@@ -408,6 +408,10 @@ fn is_host(host: &[u8]) -> bool {
 #[must_use]
 pub fn upload(headers: &HeaderMap, body: &Bytes, mode: Base64, max_metadata: usize) -> Option<Upload> {
     let outer = headers.get(header::CONTENT_TYPE);
+    // Two types that differ contradict each other.
+    if headers.get_all(header::CONTENT_TYPE).iter().any(|other| Some(other) != outer) {
+        return None;
+    }
     let (boundary, plain) = match content_type(outer) {
         ContentType::Invalid => return None,
         ContentType::Plain => (None, true),

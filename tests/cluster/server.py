@@ -1,6 +1,6 @@
 """The server on a cluster, a client that speaks as KAZOO does, and files that can be told from their names.
 
-Proves nothing by itself; the scripts beside it use it. It needs the release program, `cargo build --release --features server`.
+Proves nothing by itself; the scripts beside it use it. It needs the release program, `cargo build --release`.
 """
 from __future__ import annotations
 

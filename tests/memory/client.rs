@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kazoo_storage::client::{Attachment, Client, Dialect, Document, Handler};
+use kazoo_storage_client::{Attachment, Client, Dialect, Document, Handler};
 
 use super::{BOUND, alone, assert_held, block_on, measured};
 

@@ -6,7 +6,6 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[cfg(feature = "client")]
 mod client;
 mod metadata;
 #[cfg(feature = "object-store")]

@@ -1,0 +1,347 @@
+//! A client that puts exact bytes on a socket and reads an HTTP/1.1 answer with no HTTP library, so that nothing is
+//! repaired on either way.
+
+use std::{
+    fmt::{self, Write as _},
+    io,
+    net::SocketAddr,
+    time::Duration,
+};
+
+use serde_json::{Map, Value};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task,
+    time::timeout,
+};
+
+/// How long a test waits for an answer before it fails. Only a broken server is ever waited for this long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a request's bytes are handed to the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// In one write.
+    Whole,
+    /// In writes of this many bytes, each on its way before the next begins.
+    Pieces(usize),
+}
+
+/// One connection to a server, kept open between requests.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+/// How the length of an answer's body was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body: the answer to HEAD, or a status that has none.
+    Bodiless,
+    /// `content-length`.
+    Length,
+    /// `transfer-encoding: chunked`, its last chunk seen.
+    Chunked,
+    /// The end of the connection.
+    Close,
+}
+
+/// One answer, whole.
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub framing: Framing,
+    /// The statuses of the interim answers that came before it.
+    pub interim: Vec<u16>,
+}
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the server listens");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        Self {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// Sends `bytes`; panics if the server does not take them.
+    pub async fn send(&mut self, bytes: &[u8], pace: Pace) {
+        self.try_send(bytes, pace)
+            .await
+            .expect("the server takes the whole request");
+    }
+
+    /// Sends `bytes`, or says why the server took only a part of them.
+    pub async fn try_send(&mut self, bytes: &[u8], pace: Pace) -> io::Result<()> {
+        let size = match pace {
+            Pace::Whole => bytes.len().max(1),
+            Pace::Pieces(size) => size,
+        };
+        let all = async {
+            for piece in bytes.chunks(size) {
+                self.stream.write_all(piece).await?;
+                // The server's task, on the same thread, reads this piece before the next is written.
+                task::yield_now().await;
+            }
+            Ok(())
+        };
+        timeout(PATIENCE, all).await.expect("the server reads on")
+    }
+
+    /// Says that nothing more will come, and keeps listening for the answer.
+    pub async fn finish(&mut self) {
+        // A server that has closed already needs not to be told.
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Breaks the connection so that the server sees a reset instead of an end.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().expect("SO_LINGER");
+    }
+
+    /// Sends a request and reads its answer.
+    pub async fn exchange(&mut self, request: &[u8], pace: Pace) -> Answer {
+        self.send(request, pace).await;
+        self.receive_for(request).await
+    }
+
+    /// Reads the answer to `request`; panics if none comes, or not all of it.
+    pub async fn receive_for(&mut self, request: &[u8]) -> Answer {
+        self.try_receive(request.starts_with(b"HEAD "))
+            .await
+            .unwrap_or_else(|error| panic!("no whole answer: {error}; request: {}", Shown(request)))
+    }
+
+    /// Reads the answer to anything but HEAD; panics if none comes, or not all of it.
+    pub async fn receive(&mut self) -> Answer {
+        self.try_receive(false)
+            .await
+            .unwrap_or_else(|error| panic!("no whole answer: {error}"))
+    }
+
+    /// Reads one answer. A body that ends before its framing says so is an error.
+    pub async fn try_receive(&mut self, to_head: bool) -> io::Result<Answer> {
+        let mut interim = Vec::new();
+        loop {
+            let (status, headers) = self.receive_head().await?;
+            if (100..200).contains(&status) && status != 101 {
+                interim.push(status);
+                continue;
+            }
+            let (body, framing) = self.receive_body(status, &headers, to_head).await?;
+            return Ok(Answer {
+                status,
+                headers,
+                body,
+                framing,
+                interim,
+            });
+        }
+    }
+
+    /// Reads an interim answer, and nothing behind it.
+    pub async fn receive_interim(&mut self) -> u16 {
+        let (status, _) = self.receive_head().await.expect("an interim answer");
+        assert!((100..200).contains(&status), "{status}");
+        status
+    }
+
+    /// Whether the server closes the connection without sending another byte.
+    pub async fn is_closed(&mut self) -> bool {
+        self.received.is_empty() && matches!(self.fill().await, Ok(0) | Err(_))
+    }
+
+    /// Reads whatever comes, to the end of the connection.
+    pub async fn drain(&mut self) {
+        while self.fill().await.is_ok_and(|len| len > 0) {}
+    }
+
+    async fn fill(&mut self) -> io::Result<usize> {
+        timeout(PATIENCE, self.stream.read_buf(&mut self.received))
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the server neither answers nor closes"))?
+    }
+
+    async fn need(&mut self) -> io::Result<()> {
+        match self.fill().await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn receive_head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
+        let end = loop {
+            if let Some(end) = find(&self.received, b"\r\n\r\n") {
+                break end;
+            }
+            self.need().await?;
+        };
+        let head: Vec<u8> = self.received.drain(..end + 4).collect();
+        let head = String::from_utf8(head).expect("an answer's head is text");
+        let mut lines = head.split("\r\n");
+        let status_line = lines.next().unwrap();
+        let (version, rest) = status_line.split_once(' ').expect(status_line);
+        assert!(version == "HTTP/1.1" || version == "HTTP/1.0", "{status_line}");
+        let status = rest[..3].parse().expect(status_line);
+        let headers = lines
+            .filter(|line| !line.is_empty())
+            .map(|line| {
+                let (name, value) = line.split_once(':').expect(line);
+                (name.to_ascii_lowercase(), value.trim().to_owned())
+            })
+            .collect();
+        Ok((status, headers))
+    }
+
+    async fn receive_body(
+        &mut self,
+        status: u16,
+        headers: &[(String, String)],
+        to_head: bool,
+    ) -> io::Result<(Vec<u8>, Framing)> {
+        let header = |name: &str| headers.iter().find(|(have, _)| have == name).map(|(_, value)| value);
+        if to_head || status == 204 || status == 304 {
+            return Ok((Vec::new(), Framing::Bodiless));
+        }
+        if let Some(coding) = header("transfer-encoding") {
+            assert_eq!(coding, "chunked");
+            assert!(header("content-length").is_none(), "both lengths at once");
+            return Ok((self.receive_chunks().await?, Framing::Chunked));
+        }
+        if let Some(len) = header("content-length") {
+            let len = len.parse().expect("content-length");
+            while self.received.len() < len {
+                self.need().await?;
+            }
+            return Ok((self.received.drain(..len).collect(), Framing::Length));
+        }
+        while self.fill().await? > 0 {}
+        Ok((std::mem::take(&mut self.received), Framing::Close))
+    }
+
+    async fn receive_chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.receive_line().await?;
+            let size = line.split(';').next().unwrap().trim();
+            let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("chunk size {line:?}"));
+            if size == 0 {
+                // Trailers, if any, end with an empty line.
+                while !self.receive_line().await?.is_empty() {}
+                return Ok(body);
+            }
+            while self.received.len() < size + 2 {
+                self.need().await?;
+            }
+            assert_eq!(&self.received[size..size + 2], b"\r\n", "a chunk ends with CRLF");
+            body.extend_from_slice(&self.received[..size]);
+            self.received.drain(..size + 2);
+        }
+    }
+
+    async fn receive_line(&mut self) -> io::Result<String> {
+        let end = loop {
+            if let Some(end) = find(&self.received, b"\r\n") {
+                break end;
+            }
+            self.need().await?;
+        };
+        let line: Vec<u8> = self.received.drain(..end + 2).collect();
+        Ok(String::from_utf8_lossy(&line[..end]).into_owned())
+    }
+}
+
+impl Answer {
+    /// The value of header `name`; panics if it stands there twice.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(have, _)| have == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} twice in {self:?}");
+        value
+    }
+
+    /// Whether the body is text that contains `words`.
+    pub fn says(&self, words: &str) -> bool {
+        String::from_utf8_lossy(&self.body).contains(words)
+    }
+
+    /// Checks that this is a refusal with `status` in the shape that KAZOO shows to its administrator, and returns
+    /// its message.
+    #[track_caller]
+    pub fn refusal(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        let survived = matches!(
+            status,
+            400..=418 | 421..=424 | 426 | 428 | 429 | 431 | 444 | 451 | 500..=508 | 510 | 511
+        );
+        assert!(survived, "KAZOO's client crashes on {status}");
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
+        let object: Map<String, Value> = serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{self:?}"));
+        assert!(object.values().all(|value| !value.is_object() && !value.is_array()));
+        assert_eq!(object["status"], status);
+        assert!(object["error"].as_str().is_some_and(|error| !error.is_empty()));
+        let message = object["message"].as_str().expect("a message").to_owned();
+        assert!(!message.is_empty());
+        message
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} {}", self.status, self.headers, Shown(&self.body))
+    }
+}
+
+/// A request with `headers`, and `body` with its length unless a header says how long it is.
+pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n");
+    for (name, value) in headers {
+        writeln!(head, "{name}: {value}\r").unwrap();
+    }
+    let framed = headers
+        .iter()
+        .any(|(name, _)| matches!(*name, "content-length" | "transfer-encoding"));
+    if !framed && matches!(method, "PUT" | "POST") {
+        writeln!(head, "content-length: {}\r", body.len()).unwrap();
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+/// `body` as chunks of `size` bytes, the last chunk among them.
+pub fn chunked(body: &[u8], size: usize) -> Vec<u8> {
+    let mut chunks = Vec::new();
+    for chunk in body.chunks(size) {
+        chunks.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        chunks.extend_from_slice(chunk);
+        chunks.extend_from_slice(b"\r\n");
+    }
+    chunks.extend_from_slice(b"0\r\n\r\n");
+    chunks
+}
+
+/// The beginning of `bytes`, readable.
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0[..self.0.len().min(400)];
+        let tail = &self.0[shown.len().max(self.0.len().saturating_sub(100))..];
+        write!(
+            f,
+            "{} bytes: {}…{}",
+            self.0.len(),
+            shown.escape_ascii(),
+            tail.escape_ascii()
+        )
+    }
+}
+
+pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}

@@ -1,0 +1,288 @@
+//! Stores that watch, and stores that fail.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use kazoo_storage::FsStore;
+use kazoo_storage::{
+    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, DynBlobStore, Error, ErrorKind, Fetched, MemoryStore,
+    Metadata, Result, Stored, Upload,
+};
+
+/// Which of the ready stores a test uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Memory,
+    Files,
+    /// Objects in memory, in parts so small that most uploads take several.
+    Objects,
+    /// Objects in the engine that the environment names.
+    Engine,
+}
+
+impl Kind {
+    /// Those that need nothing from outside.
+    pub const ALL: &[Self] = &[Self::Memory, Self::Files, Self::Objects];
+}
+
+/// A ready store that remembers which keys were stored, and how often.
+#[derive(Clone, Debug)]
+pub struct Spy {
+    inner: DynBlobStore,
+    stored: Arc<Mutex<Vec<BlobKey>>>,
+    /// Removed with the last clone.
+    root: Option<Arc<tempfile::TempDir>>,
+}
+
+impl Spy {
+    pub fn memory() -> Self {
+        Self::new(MemoryStore::new(), None)
+    }
+
+    /// A new store, in a place of its own.
+    pub fn open(kind: Kind) -> Self {
+        match kind {
+            Kind::Memory => Self::memory(),
+            Kind::Files => {
+                let root = tempfile::tempdir().unwrap();
+                // What a power cut would leave is another test's business.
+                let store = FsStore::options().durable(false).open(root.path()).unwrap();
+                Self::new(store, Some(Arc::new(root)))
+            }
+            Kind::Objects => {
+                let engine = object_store::memory::InMemory::new();
+                Self::new(kazoo_storage::ObjectStoreBlobs::new(engine).part_size(16), None)
+            }
+            Kind::Engine => Self::new(super::engine::store(), None),
+        }
+    }
+
+    pub fn new(inner: impl BlobStore, root: Option<Arc<tempfile::TempDir>>) -> Self {
+        Self {
+            inner: DynBlobStore::new(inner),
+            stored: Arc::default(),
+            root,
+        }
+    }
+
+    /// Every file below the store's directory, whatever it is for; none where there is no directory.
+    pub fn files(&self) -> Vec<PathBuf> {
+        fn visit(directory: &Path, files: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    visit(&path, files);
+                } else {
+                    files.push(path);
+                }
+            }
+        }
+        let mut files = Vec::new();
+        if let Some(root) = &self.root {
+            visit(root.path(), &mut files);
+        }
+        files.sort();
+        files
+    }
+
+    /// The key of every upload that the store said it has, in order.
+    pub fn stored(&self) -> Vec<BlobKey> {
+        self.stored.lock().unwrap().clone()
+    }
+
+    /// The content under `path`, if there is any.
+    pub async fn content(&self, path: &str) -> Option<Vec<u8>> {
+        self.content_of(&BlobKey::from_path(path).unwrap()).await
+    }
+
+    pub async fn content_of(&self, key: &BlobKey) -> Option<Vec<u8>> {
+        match self.inner.get(key, None).await {
+            Ok(fetched) => {
+                let blob = fetched.into_blob().expect("no redirect");
+                Some(blob.body.collect().await.unwrap().to_bytes().to_vec())
+            }
+            Err(error) => {
+                assert!(error.is_not_found(), "{error:?}");
+                None
+            }
+        }
+    }
+
+    /// The metadata under `key`, as text.
+    pub async fn metadata_of(&self, key: &BlobKey) -> Option<String> {
+        let metadata = self.inner.metadata(key).await.expect("the file is there")?;
+        Some(String::from_utf8(metadata.as_json().to_vec()).unwrap())
+    }
+}
+
+impl BlobStore for Spy {
+    async fn put(&self, upload: Upload) -> Result<Stored> {
+        let key = upload.key.clone();
+        let stored = self.inner.put(upload).await?;
+        self.stored.lock().unwrap().push(key);
+        Ok(stored)
+    }
+
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        self.inner.get(key, range).await
+    }
+
+    async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
+        self.inner.head(key).await
+    }
+
+    async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        self.inner.metadata(key).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.inner.check().await
+    }
+}
+
+/// When a [`Failing`] store says that it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before it reads a byte of the upload.
+    AtOnce,
+    /// After it has read all of it.
+    AtTheEnd,
+}
+
+/// A store that fails whatever is asked of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Failing {
+    pub kind: ErrorKind,
+    pub when: When,
+}
+
+impl Failing {
+    fn error(self) -> Error {
+        Error::new(self.kind, "the disk behind the store has a problem")
+    }
+}
+
+impl BlobStore for Failing {
+    async fn put(&self, mut upload: Upload) -> Result<Stored> {
+        if self.when == When::AtTheEnd {
+            while let Some(frame) = upload.body.frame().await {
+                frame?;
+            }
+        }
+        Err(self.error())
+    }
+
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
+        Err(self.error())
+    }
+
+    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
+        Err(self.error())
+    }
+
+    async fn check(&self) -> Result<()> {
+        Err(self.error())
+    }
+}
+
+/// A store that breaks its contract: it says that everything is stored, whatever became of the body.
+#[derive(Clone, Copy, Debug)]
+pub struct Sloppy {
+    /// Whether it reads the body before it says so.
+    pub reads: bool,
+}
+
+impl BlobStore for Sloppy {
+    async fn put(&self, mut upload: Upload) -> Result<Stored> {
+        while self.reads && matches!(upload.body.frame().await, Some(Ok(_))) {}
+        Ok(Stored::Created)
+    }
+
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
+        Err(Error::new(ErrorKind::NotFound, "never stored"))
+    }
+
+    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
+        Err(Error::new(ErrorKind::NotFound, "never stored"))
+    }
+}
+
+/// A store whose files are elsewhere.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    pub location: http::Uri,
+}
+
+impl BlobStore for Elsewhere {
+    async fn put(&self, mut upload: Upload) -> Result<Stored> {
+        while let Some(frame) = upload.body.frame().await {
+            frame?;
+        }
+        Ok(Stored::Replaced)
+    }
+
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
+        Ok(Fetched::Redirect(self.location.clone()))
+    }
+
+    async fn head(&self, _: &BlobKey) -> Result<BlobInfo> {
+        Ok(BlobInfo::new(3))
+    }
+
+    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
+        Ok(None)
+    }
+}
+
+/// A store that holds one file of `len` zeros under every key and fails after `intact` of them are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Torn {
+    pub len: u64,
+    pub intact: u64,
+}
+
+impl BlobStore for Torn {
+    async fn put(&self, _: Upload) -> Result<Stored> {
+        Err(Error::new(ErrorKind::StorageFull, "read only"))
+    }
+
+    async fn get(&self, _: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+        let info = BlobInfo::new(self.len);
+        let range = range.map_or(Ok(0..self.len), |range| range.of(self.len))?;
+        let body = TornBody {
+            left: self.intact.min(range.end).saturating_sub(range.start),
+        };
+        Ok(Fetched::Blob(Blob::partial(info, range, Body::new(body))))
+    }
+
+    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
+        Ok(None)
+    }
+}
+
+struct TornBody {
+    left: u64,
+}
+
+impl http_body::Body for TornBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>>>> {
+        const CHUNK: u64 = 8 * 1024;
+        if self.left == 0 {
+            return Poll::Ready(Some(Err(Error::new(ErrorKind::Unavailable, "the disk went away"))));
+        }
+        let len = self.left.min(CHUNK);
+        self.left -= len;
+        let zeros = Bytes::from(vec![0; usize::try_from(len).unwrap()]);
+        Poll::Ready(Some(Ok(http_body::Frame::data(zeros))))
+    }
+}
