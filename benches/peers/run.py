@@ -244,7 +244,7 @@ class Bench:
 
     def memory(self):
         count, size = (8, 8 * KIB * KIB) if self.quick else (64, 64 * KIB * KIB)
-        # Cold: nothing has grown its heap yet. tests/memory_budget.py has the other forms of an upload.
+        # Cold: nothing has grown its heap yet. tests/system/memory_budget.py has the other forms of an upload.
         server = self.ours('--no-fsync')
         idle, chunk = server.memory('VmRSS'), os.urandom(64 * KIB)
 

@@ -13,8 +13,10 @@
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod base64_rates;
 mod body;
 mod laws;
+mod properties;
 mod seen;
 mod table;
 mod toys;

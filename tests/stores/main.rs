@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod broken;
+#[cfg(feature = "object-store")]
+mod engine;
 mod fs;
 mod fs_crash;
 mod fs_scrub;

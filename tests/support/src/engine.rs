@@ -1,5 +1,5 @@
 //! The object store that `KAZOO_STORAGE_TEST_STORE` names, such as `s3://bucket`, with settings and credentials in the
-//! environment. Tests that need it are `#[ignore]`d; the programs in `tests/cluster/` start one for them.
+//! environment. Tests that need it are `#[ignore]`d; the programs in `tests/system/cluster/` start one for them.
 
 use std::{
     env,

@@ -1,0 +1,174 @@
+//! The files that a check stores: all are listed, and `--clean` removes them where the server does.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use kazoo_storage::{KazooStorage, MemoryStore, MetadataKey, QueryKey};
+use tempfile::TempDir;
+
+use super::{
+    Report, SECRET, check,
+    front::{Front, Running, Turn::Pass, page, start},
+    green::{told, written},
+};
+
+fn left(report: &Report) -> Vec<&str> {
+    let left = report.json["left_behind"].as_array().unwrap();
+    left.iter().map(|key| key.as_str().unwrap()).collect()
+}
+
+/// A server that takes DELETE, and that answers it with success whether it removes or not.
+fn takes_delete(removes: bool) -> (Front, Arc<Mutex<HashMap<String, Bytes>>>) {
+    let files = Arc::<Mutex<HashMap<String, Bytes>>>::default();
+    let held = Arc::clone(&files);
+    let front = Front::answering(move |request| {
+        let path = request.uri().path().to_owned();
+        let mut files = held.lock().unwrap();
+        match *request.method() {
+            Method::GET => match files.get(&path) {
+                Some(file) => Response::new(file.clone()),
+                None => page(StatusCode::NOT_FOUND, "404"),
+            },
+            Method::DELETE => {
+                if removes {
+                    files.remove(&path);
+                }
+                Response::new(Bytes::new())
+            }
+            _ => {
+                files.insert(path, request.body().clone());
+                Response::builder().status(201).body(Bytes::new()).unwrap()
+            }
+        }
+    });
+    (front, files)
+}
+
+fn storage() -> KazooStorage {
+    KazooStorage::new(MemoryStore::new())
+}
+
+#[tokio::test]
+async fn removes_all_files_where_the_server_takes_delete() {
+    let (front, files) = takes_delete(true);
+    let running = start(front, storage(), "/some_prefix").await;
+    let report = check(&[&running.url()]).await;
+    // Each test of the credentials is a file here.
+    assert!(left(&report).len() > 20, "{:#}", report.json);
+    // One name outside of ASCII is stored under two spellings here, which are one key.
+    assert!(left(&report).len() >= files.lock().unwrap().len() - 1);
+    files.lock().unwrap().clear();
+
+    let report = check(&[&running.url(), "--clean"]).await;
+    assert_eq!(left(&report), [""; 0]);
+    assert!(report.json["removed"].as_u64().unwrap() > 20, "{:#}", report.json);
+    let files = files.lock().unwrap();
+    assert!(files.is_empty(), "{:?}", files.keys());
+}
+
+#[tokio::test]
+async fn lists_what_a_server_does_not_remove() {
+    let (front, _) = takes_delete(false);
+    let keeps = start(front, storage(), "/some_prefix").await;
+    let report = check(&[&keeps.url(), "--clean"]).await;
+    assert!(
+        !left(&report).is_empty() && report.json["removed"] == 0,
+        "{:#}",
+        report.json
+    );
+
+    let ours = start(Front::default(), storage(), &format!("/some_prefix/{SECRET}")).await;
+    let url = format!("http://{}/some_prefix/{SECRET}", ours.address);
+    for options in [&[&*url][..], &[&url, "--clean"]] {
+        let report = check(options).await;
+        assert_eq!(report.exit, 0, "{:#}", report.json);
+        let left = left(&report);
+        // kazoo-storage keeps no test of the credentials; a name with a space has another key in OpenKazoo.
+        assert_eq!(left.len(), 11, "{left:?}");
+        let account = "c4ecc4ecc4ecc4ecc4ecc4ecc4ecc4ec";
+        let document = "202001-c4ec0000000000000000000000000000";
+        assert!(
+            left.contains(&&*format!("{account}/{document}/message.mp3")),
+            "{left:?}"
+        );
+    }
+    let (_, said) = told(&[&url]).await;
+    assert!(
+        said.contains("11 files that the check stored are left behind:\n  c4ecc4ec"),
+        "{said}"
+    );
+    assert!(
+        said.contains("run `check --clean`") && said.contains("find DIRECTORY"),
+        "{said}"
+    );
+    let (_, said) = told(&[&url, "--clean"]).await;
+    assert!(
+        said.contains("does not remove them on DELETE (405 Method Not Allowed"),
+        "{said}"
+    );
+    assert!(!said.contains(SECRET), "{said}");
+}
+
+#[tokio::test]
+async fn removes_what_a_load_stored() {
+    let (front, files) = takes_delete(true);
+    let running = start(front, storage(), "/some_prefix").await;
+    let options = ["--load", "2", "--for", "1s", "--size", "1KiB"];
+    let report = check(&[&[&*running.url()][..], &options].concat()).await;
+    assert!(
+        left(&report).iter().any(|key| key.ends_with("/load.mp3")),
+        "{:#}",
+        report.json
+    );
+    let report = check(&[&[&*running.url(), "--clean"][..], &options].concat()).await;
+    assert_eq!(left(&report), [""; 0]);
+    let files = files.lock().unwrap();
+    assert!(
+        !files.keys().any(|path| path.ends_with("/load.mp3")),
+        "{:?}",
+        files.keys()
+    );
+}
+
+/// A URL that stands for more than one file is no file's to remove.
+#[tokio::test]
+async fn sends_no_delete_to_a_url_that_files_share() {
+    let directory = TempDir::new().unwrap();
+    let fields = MetadataKey::new(["media_id", "id", "call_id"]);
+    for (url, settings, storage) in [
+        ("/some_prefix", r#","field_list":[]"#, storage().key(fields.clone())),
+        ("/some_prefix", r#","file":"all.bin""#, storage().key(fields)),
+        ("/some_prefix?recording=", "", storage().key(QueryKey::new("recording"))),
+        (
+            "/some_prefix",
+            r#","field_list":["static/",{"arg":"attachment"}]"#,
+            self::storage(),
+        ),
+    ] {
+        let deletes = Arc::<AtomicUsize>::default();
+        let seen = Arc::clone(&deletes);
+        let front = Front::before(move |request| {
+            if request.method() == Method::DELETE {
+                seen.fetch_add(1, Ordering::Relaxed);
+            }
+            Pass(request)
+        });
+        let running: Running = start(front, storage, "/some_prefix").await;
+        let url = format!("http://{}{url}", running.address);
+        let document = format!(r#"{{"url":"{url}","verb":"put","send_multipart":true{settings}}}"#);
+        let file = written(&directory, "storage.json", &document);
+        let report = check(&["--settings", &file, "--clean"]).await;
+        assert!(!left(&report).is_empty(), "{:#}", report.json);
+        assert_eq!(
+            (&report.json["removed"], deletes.load(Ordering::Relaxed)),
+            (&0.into(), 0)
+        );
+    }
+}

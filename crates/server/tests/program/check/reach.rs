@@ -1,0 +1,231 @@
+//! What cannot be reached, and what KAZOO would not send to.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use super::{
+    SECRET, check,
+    green::{serve, written},
+    program,
+};
+
+#[tokio::test]
+async fn nobody_there() {
+    // Nobody listens at a port that was just given up.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    for (url, cause) in [
+        (format!("http://127.0.0.1:{port}/{SECRET}"), "nobody_listens"),
+        (format!("https://127.0.0.1:{port}/{SECRET}"), "nobody_listens"),
+        // A name, and no address as it is written, that is this machine as one in `/etc/hosts` may be: so
+        // the C libraries read it.
+        (format!("http://127.1:{port}/{SECRET}"), "own_name"),
+        (format!("http://localhost:{port}/{SECRET}"), "nobody_listens"),
+        // No name server is asked for a label of more than 63 letters.
+        (
+            format!("http://kazoo:{SECRET}@{}.invalid/p", "x".repeat(64)),
+            "no_address",
+        ),
+    ] {
+        let report = check(&[&url]).await;
+        assert_eq!((report.exit, report.causes()), (2, vec![cause]), "{:#}", report.json);
+        let invalid = &report.finding(cause)["shown"]["body"]["attachments"]["HANDLER_ID"]["invalid"];
+        assert_eq!(invalid["error_code"], 500);
+        let answered = report.finding(cause)["answered"].as_str().unwrap();
+        match cause {
+            "no_address" => (),
+            "own_name" => assert!(
+                answered.contains(&format!("127.0.0.1:{port}, which is what `127.1` is here: ")),
+                "{answered}"
+            ),
+            _ if url.contains("localhost") => assert!(answered.contains("is what `localhost` is"), "{answered}"),
+            _ => assert!(answered.starts_with(&format!("none: 127.0.0.1:{port}: ")), "{answered}"),
+        }
+        assert_eq!(report.json["whole"], false);
+    }
+}
+
+#[tokio::test]
+async fn connections_that_end_without_an_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/{SECRET}", listener.local_addr().unwrap());
+    let closes = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 512]).await;
+        }
+    });
+    let report = check(&[&url]).await;
+    assert_eq!((report.exit, report.causes()), (1, vec!["closed"]), "{:#}", report.json);
+    closes.abort();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/{SECRET}", listener.local_addr().unwrap());
+    let report = check(&[&url, "--timeout", "1"]).await;
+    assert_eq!(
+        (report.exit, report.causes()),
+        (1, vec!["timed_out"]),
+        "{:#}",
+        report.json
+    );
+    assert_eq!(report.json["whole"], false, "it waits once, and not for each way");
+    drop(listener);
+}
+
+/// What never ends is not waited for, and not held.
+#[tokio::test]
+async fn an_answer_without_an_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            while sent.is_ok() {
+                sent = stream.write_all(&[0; 16384]).await;
+            }
+        }
+    });
+    let report = check(&[&format!("http://{address}/{SECRET}")]).await;
+    assert_eq!(
+        (report.exit, report.causes()),
+        (1, vec!["too_long"]),
+        "{:#}",
+        report.json
+    );
+}
+
+#[tokio::test]
+async fn certificates() {
+    let directory = TempDir::new().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let ca = written(&directory, "ca.pem", &authority.pem());
+    let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
+    let other = written(&directory, "other.pem", &other.cert.pem());
+    for (name, years, trusted, cause) in [
+        ("localhost", (2020, 4000), &other, "unknown_authority"),
+        ("localhost", (2020, 2021), &ca, "expired_certificate"),
+        ("localhost", (3000, 4000), &ca, "expired_certificate"),
+        ("elsewhere", (2020, 4000), &ca, "other_name"),
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let cert = written(
+            &directory,
+            "cert.pem",
+            &params.signed_by(&key, &authority).unwrap().pem(),
+        );
+        let key = written(&directory, "key.pem", &key.serialize_pem());
+        let server = serve(directory.path(), &["--tls-cert", &cert, "--tls-key", &key]).await;
+        let url = format!("https://localhost:{}/some_prefix/{SECRET}", server.port);
+        let report = check(&[&url, "--ca", trusted]).await;
+        assert_eq!((report.exit, report.causes()), (2, vec![cause]), "{:#}", report.json);
+
+        // The other way round, each side waits for another protocol.
+        let plain = url.replace("https", "http");
+        let report = check(&[&plain]).await;
+        assert_eq!((report.exit, report.causes()), (1, vec!["closed"]), "{:#}", report.json);
+    }
+    let server = serve(directory.path(), &[]).await;
+    let report = check(&[&format!("https://localhost:{}/some_prefix/{SECRET}", server.port)]).await;
+    assert_eq!((report.exit, report.causes()), (2, vec!["no_tls"]), "{:#}", report.json);
+}
+
+#[tokio::test]
+async fn settings_that_kazoo_cannot_use() {
+    for (url, says) in [
+        (format!("http://{SECRET}@h/p"), "write the port too"),
+        (format!("http://h/p?key={SECRET}"), "swallows it"),
+        (format!("http://h//{SECRET}"), "begins with `//`"),
+        (format!("http://h/{SECRET}/%2E%2e/p"), "a `..` segment"),
+        (format!("http://user:{SECRET}:x@h/p"), "`:` as `%3A`"),
+        (
+            format!("http://h/{SECRET}#fragment"),
+            "nothing to tell it from the others",
+        ),
+    ] {
+        let report = check(&[&url]).await;
+        assert_eq!(
+            (report.exit, report.causes()),
+            (1, vec!["settings"]),
+            "{:#}",
+            report.json
+        );
+        let text = report.finding("settings")["text"].as_str().unwrap();
+        assert!(text.contains(says), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn usage() {
+    let directory = TempDir::new().unwrap();
+    let nothing = written(&directory, "nothing.pem", "");
+    // Where nobody listens any more.
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let output = program()
+        .args(["check", &format!("http://{nobody}/p")])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("could not be tried (") && !said.contains("tried up to"),
+        "{said}"
+    );
+    for options in [
+        vec![],
+        vec!["no URL"],
+        vec!["http://h/p", "--ca", "/none"],
+        vec!["http://h/p", "--ca", &nothing],
+        vec!["--settings", "/none"],
+        vec!["--settings", &nothing],
+        vec!["http://h/p", "--settings", &nothing],
+        vec!["http://h/p", "--timeout", "0"],
+    ] {
+        let output = program().arg("check").args(&options).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{options:?}");
+    }
+    let typo = written(
+        &directory,
+        "typo.json",
+        r#"{"url":"http://h/p","verb":"put","multipart":true}"#,
+    );
+    for (options, says) in [
+        (vec![], "--settings FILE"),
+        (vec!["no URL"], "http://"),
+        (vec!["http://user:pa@ss@h:8080/p"], "`@` as `%40`"),
+        (vec!["http://user:pa/ss@h:8080/p"], "`/` as `%2F`"),
+        (vec!["--settings", &typo], "typo.json: KAZOO has no setting `multipart`"),
+    ] {
+        let output = program().arg("check").args(&options).output().await.unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(says), "{told}");
+        let output = program()
+            .args(["check", "--json"])
+            .args(&options)
+            .output()
+            .await
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(
+            json["error"].as_str().unwrap().contains(says) && json["exit"] == 2,
+            "{json}"
+        );
+    }
+}

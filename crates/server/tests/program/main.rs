@@ -1,0 +1,18 @@
+//! The program `kazoo-storage`, run as its users run it: over sockets, with signals, on a directory.
+#![cfg(unix)]
+// A test fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod admin;
+mod check;
+mod files;
+mod framing;
+mod kazoo;
+mod limits;
+mod mount;
+mod plan;
+mod privacy;
+mod process;
+mod scrub;
+mod secrets;
+mod server;

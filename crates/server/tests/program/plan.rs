@@ -1,0 +1,293 @@
+//! `kazoo-storage plan`, run as its users run it, and the server that its document sets up.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use kazoo_storage_client::{Attachment, Client, Dialect, Document, Handler};
+use serde_json::Value;
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_kazoo-storage"))
+}
+
+/// Whether it worked, and what is on stdout and on stderr.
+fn plan(options: &[&str]) -> (bool, String, String) {
+    let output = program()
+        .arg("plan")
+        .args(options)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+struct Server {
+    child: Child,
+    address: String,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Serves `scratch/data` by these options, and logs to `scratch/log`.
+    fn start(scratch: &Path, options: &[&str]) -> Self {
+        let log = scratch.join("log");
+        let mut child = program()
+            .args(["serve", "--listen", "127.0.0.1:0", "--store"])
+            .arg(scratch.join("data"))
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line.trim().rsplit('/').next().unwrap().to_owned();
+        Self { child, address, log }
+    }
+
+    /// The answer to a PUT, head and body.
+    fn put(&self, target: &str, content_type: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head = format!(
+            "PUT {target} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-type: {content_type}\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut received = String::new();
+        stream.read_to_string(&mut received).unwrap();
+        received
+    }
+
+    /// What it has logged.
+    fn stop(mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        self.child.wait().unwrap();
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_document_is_for_kazoo_and_for_the_server() {
+    let url = "http://storage.example.com:8080/by/plan";
+    let (planned, document, told) = plan(&[
+        "--url",
+        url,
+        "--types",
+        "voicemail,fax",
+        "--multipart",
+        "--base64-encode-data",
+    ]);
+    assert!(planned, "{told}");
+    assert_eq!(told.matches("warning").count(), 1, "{told}");
+    assert!(told.contains("warning: KAZOO 4.3.17 to 4.3.20"), "{told}");
+    assert!(told.contains("/v2/accounts/$ACCOUNT_ID/storage"), "{told}");
+
+    let parsed: Value = serde_json::from_str(&document).unwrap();
+    let (uuid, handler) = parsed["data"]["attachments"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .next()
+        .unwrap();
+    assert!(
+        uuid.len() == 32 && uuid.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{uuid}"
+    );
+    assert_eq!(handler["handler"], "http");
+    assert_eq!(handler["settings"]["url"], url);
+    let types = parsed["data"]["plan"]["modb"]["types"].as_object().unwrap();
+    assert_eq!(types.keys().collect::<Vec<_>>(), ["fax", "mailbox_message"]);
+    assert!(types.values().all(|kind| kind["attachments"]["handler"] == **uuid));
+    let (_, another, told) = plan(&["--url", url]);
+    assert!(!another.contains(uuid));
+    assert!(!told.contains("warning"), "{told}");
+
+    let scratch = tempfile::tempdir().unwrap();
+    let settings = scratch.path().join("storage.json");
+    fs::write(&settings, &document).unwrap();
+    let server = Server::start(scratch.path(), &["--settings", settings.to_str().unwrap()]);
+    let handler = Handler::from_json(&document.replace("storage.example.com:8080", &server.address)).unwrap();
+    let message = Attachment::new("ACC", Document::from_json(r#"{"_id":"DOC"}"#).unwrap(), "a.mp3", "ID3!");
+    let mut client = Client::new();
+    let kazoo = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    kazoo.block_on(async {
+        for dialect in [Dialect::D2, Dialect::D3] {
+            let stored = client.store(&dialect, &handler, &message).await.unwrap();
+            assert_eq!(
+                stored.url.as_str(),
+                format!("http://{}/by/plan/ACC/DOC/a.mp3", server.address)
+            );
+            let fetched = client.fetch(&dialect, &handler, &stored.url, &message).await.unwrap();
+            assert_eq!(fetched.content, "ID3!");
+        }
+        // The warning is true.
+        let refused = client.store(&Dialect::D1, &handler, &message).await.unwrap_err();
+        assert_eq!(refused.answer().unwrap().status(), 400);
+    });
+    // And with it the connection, which the server waits for.
+    drop(kazoo);
+    server.stop();
+    assert_eq!(fs::read(scratch.path().join("data/ACC/DOC/a.mp3")).unwrap(), b"ID3!");
+}
+
+/// What is printed to be done next is what serves KAZOO by the document.
+#[test]
+fn the_command_that_is_printed_serves_kazoo() {
+    const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
+    let url = format!("http://storage.example.com:8080/some_prefix/{TOKEN}");
+    let (_, document, told) = plan(&["--url", &url]);
+    // The document has gone elsewhere.
+    assert!(!told.contains("above") && !told.contains(TOKEN), "{told}");
+    let lines: Vec<&str> = told.lines().map(str::trim).collect();
+    let at = |begin: &str| lines.iter().position(|line| line.starts_with(begin)).unwrap();
+    let (serve, check, put) = (
+        at("kazoo-storage serve "),
+        at("kazoo-storage check --settings"),
+        at("curl -X PUT"),
+    );
+    assert!(serve < check && check < put, "{told}");
+
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = scratch.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let settings = file("storage.json", &document);
+    let access = file("access.json", &format!(r#"{{"credentials":[{{"token":"{TOKEN}"}}]}}"#));
+    let command = lines[serve].replace(" --listen 0.0.0.0:8080", "");
+    let command = command
+        .replace("storage.json", &settings)
+        .replace("access.json", &access);
+    let options: Vec<&str> = command.split(' ').skip(2).collect();
+    let server = Server::start(scratch.path(), &options);
+    let stored = server.put(&format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), "audio/mpeg", "ID3");
+    assert!(stored.starts_with("HTTP/1.1 201 "), "{stored}");
+    let refused = server.put("/some_prefix/ACC/DOC/b.mp3", "audio/mpeg", "ID3");
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+}
+
+/// A token in the URL of the settings stands behind the mount, and is in no log.
+#[test]
+fn a_token_in_the_settings_is_left_to_the_rules() {
+    const TOKEN: &str = "fI6n-3Qc";
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = scratch.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let url = format!("http://user:{TOKEN}@storage.example.com:8080/some_prefix/{TOKEN}");
+    let settings = file("storage.json", format!(r#"{{"url":"{url}","verb":"put"}}"#));
+    let access = file("access.json", format!(r#"{{"credentials":[{{"token":"{TOKEN}"}}]}}"#));
+    let options = ["--settings", &settings, "--access", &access];
+    for (mount, says) in [
+        (&[][..], "say with --mount"),
+        (&["--mount", "/some_pre"], "does not begin with --mount"),
+        (&["--mount", "/other"], "does not begin with --mount"),
+    ] {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--store"];
+        let output = program()
+            .args(arguments)
+            .arg(scratch.path().join("data"))
+            .args(options)
+            .args(mount)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains(says), "{told}");
+        assert!(!told.contains(TOKEN), "{told}");
+    }
+
+    let server = Server::start(scratch.path(), &[&options[..], &["--mount", "/some_prefix"]].concat());
+    let stored = server.put(&format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), "audio/mpeg", "ID3");
+    assert!(stored.starts_with("HTTP/1.1 201 "), "{stored}");
+    let unknown = server.put("/some_prefix/ACC/DOC/b.mp3", "audio/mpeg", "ID3");
+    assert!(unknown.starts_with("HTTP/1.1 401 "), "{unknown}");
+    let elsewhere = server.put("/ACC/DOC/b.mp3", "audio/mpeg", "ID3");
+    assert!(elsewhere.starts_with("HTTP/1.1 404 "), "{elsewhere}");
+    let log = server.stop();
+    assert!(
+        log.contains("started") && log.matches("/some_prefix/***").count() == 2,
+        "{log}"
+    );
+    for text in [log, stored, unknown, elsewhere] {
+        assert!(!text.contains(TOKEN), "{text}");
+    }
+    assert_eq!(fs::read(scratch.path().join("data/ACC/DOC/a.mp3")).unwrap(), b"ID3");
+}
+
+#[test]
+fn what_kazoo_would_refuse_is_said_beforehand() {
+    for (url, says, planned) in [
+        (
+            "http://localhost:8080/p",
+            "warning: KAZOO refuses the host `localhost`",
+            true,
+        ),
+        ("http://token@storage.example.com/p", "write the port too", false),
+        (
+            "http://[2001:db8::1]/p",
+            "warning: the host in `url` is an IPv6 address",
+            true,
+        ),
+        ("http://user:secret@storage.example.com/p", "serve --settings", true),
+        ("http://storage.example.com/p?key=abc", "swallows it", false),
+        ("http://storage.example.com/p#frag", "send_multipart", false),
+        ("storage.example.com/p", "begins with `http://` or `https://`", false),
+        ("http://user:pa@ss@storage.example.com:8080/p", "`@` as `%40`", false),
+        ("http://user:pa/ss@storage.example.com:8080/p", "`/` as `%2F`", false),
+    ] {
+        let (done, document, told) = plan(&["--url", url]);
+        assert!(told.contains(says), "{url}: {told}");
+        assert_eq!((done, document.is_empty()), (planned, !planned), "{url}: {told}");
+    }
+    // Neither the document nor what is told has the other spelling of the URL.
+    let (done, document, told) = plan(&["--url", "http://storage.example.com/pre%2Dfix/./x"]);
+    assert!(
+        done && document.contains("\"http://storage.example.com/pre-fix/x\""),
+        "{document}"
+    );
+    assert!(
+        told.contains("note: the URL in the document is normalized") && !told.contains("warning"),
+        "{told}"
+    );
+    let (done, document, told) = plan(&["--url", "http://storage.example.com/p", "--types", "fax,recordings"]);
+    assert!(done && document.contains("\"recordings\""), "{told}");
+    assert!(told.contains("write `call_recording`"), "{told}");
+    let (done, _, told) = plan(&["--url", "http://storage.example.com/p", "--types", "Fax"]);
+    assert!(!done && told.contains("`a` to `z`"), "{told}");
+    let (done, _, told) = plan(&[]);
+    assert!(!done && told.contains("--url is missing"), "{told}");
+}
+
+/// The server takes such a document, and says what will come of it.
+#[test]
+fn a_document_without_a_plan_is_warned_of() {
+    let (_, document, _) = plan(&["--url", "http://storage.example.com:8080/p"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let settings = scratch.path().join("storage.json");
+    fs::write(&settings, document.replace("\"plan\"", "\"plna\"")).unwrap();
+    let log = Server::start(scratch.path(), &["--settings", settings.to_str().unwrap()]).stop();
+    assert!(log.contains("WARN") && log.contains("stores nothing here"), "{log}");
+}

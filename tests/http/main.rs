@@ -1,0 +1,23 @@
+//! The service over HTTP, in axum and on bare hyper: requests and responses, on sockets wherever the bytes matter.
+
+// A test fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod authorize;
+mod axum;
+mod bad_input;
+mod conditions;
+mod fetch;
+mod forwarded;
+mod http2;
+mod hyper;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod mount;
+mod observe;
+#[cfg(all(feature = "fs", target_os = "linux"))]
+mod paths;
+mod stall;
+mod uploads;
+mod wire;
+mod work;

@@ -1,0 +1,339 @@
+//! What `Observe` tells of a request, whichever way it ends: once, and the truth.
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::mpsc::{self, Receiver},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
+use kazoo_storage::{
+    Begun, Body, End, Error, ErrorKind, Event, Events, KazooStorage, MemoryStore, Observe, Outcome, StorageService,
+};
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+
+/// An event that outlives its request.
+#[derive(Debug)]
+struct Told {
+    method: Method,
+    path: String,
+    status: Option<StatusCode>,
+    outcome: Option<Outcome>,
+    bytes_out: u64,
+    end: End,
+    error: Option<ErrorKind>,
+}
+
+fn events() -> (impl Events, Receiver<Told>) {
+    let (tell, told) = mpsc::channel();
+    let events = move |event: &Event<'_>| {
+        tell.send(Told {
+            method: event.method.clone(),
+            path: event.path.to_owned(),
+            status: event.status,
+            outcome: event.outcome.cloned(),
+            bytes_out: event.bytes_out,
+            end: event.end,
+            error: event.error.map(Error::kind),
+        })
+        .unwrap();
+    };
+    (events, told)
+}
+
+fn storage() -> (StorageService, Receiver<Told>) {
+    let (events, told) = events();
+    let storage = KazooStorage::new(MemoryStore::new()).max_body(200_000).observe(events);
+    (storage.into_service(), told)
+}
+
+/// The only event there is.
+#[track_caller]
+fn only(told: &Receiver<Told>) -> Told {
+    let event = told.try_recv().expect("an event");
+    assert!(told.try_recv().is_err(), "a request is told of once");
+    event
+}
+
+fn put(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::put(path).body(body.into()).unwrap()
+}
+
+fn failure(event: &Told) -> Option<ErrorKind> {
+    match &event.outcome {
+        Some(Outcome::Failed { error, .. }) => Some(error.kind()),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_store_and_a_fetch_are_told_when_the_answer_is_out() {
+    let (service, told) = storage();
+    for replaces in [false, true] {
+        let answer = service
+            .clone()
+            .oneshot(put("/ACC/DOC/ATT.mp3?token=secret", "ID3"))
+            .await
+            .unwrap();
+        assert!(told.try_recv().is_err(), "the answer is not out yet");
+        drop(answer);
+        let event = only(&told);
+        let Some(Outcome::Stored { key, len, replaced, .. }) = &event.outcome else {
+            panic!("{event:?}");
+        };
+        assert_eq!(
+            (key.to_string(), *len, *replaced),
+            ("ACC/DOC/ATT.mp3".to_owned(), 3, replaces)
+        );
+        assert_eq!((event.method, &*event.path), (Method::PUT, "/ACC/DOC/ATT.mp3"));
+        assert_eq!(
+            (event.status, event.bytes_out, event.end),
+            (Some(StatusCode::CREATED), 0, End::Whole)
+        );
+    }
+
+    let get = Request::get("/ACC/DOC/ATT.mp3/ACC/DOC/ATT.mp3?caller_id_name=Anna")
+        .body(Body::empty())
+        .unwrap();
+    let answer = service.oneshot(get).await.unwrap();
+    assert!(told.try_recv().is_err());
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ID3");
+    let event = only(&told);
+    let Some(Outcome::Fetched { key, len, .. }) = &event.outcome else {
+        panic!("{event:?}");
+    };
+    assert_eq!(
+        (&*key.to_string(), *len),
+        ("ACC/DOC/ATT.mp3", 3),
+        "the key, and not the path"
+    );
+    assert_eq!(
+        (&*event.path, event.bytes_out, event.end),
+        ("/ACC/DOC/ATT.mp3/ACC/DOC/ATT.mp3", 3, End::Whole)
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_its_kind() {
+    let (service, told) = storage();
+    let delete = Request::delete("/ACC/DOC/ATT").body(Body::empty()).unwrap();
+    let get = Request::get("/ACC/DOC/ATT").body(Body::empty()).unwrap();
+    let multipart = Request::put("/ACC/DOC/ATT").header("content-type", "multipart/mixed; boundary=B");
+    for (request, kind) in [
+        (put("/ACC/%2E%2E/ATT", "ID3"), ErrorKind::InvalidKey),
+        (put("/ACC/DOC/ATT", Bytes::from(vec![0; 200_001])), ErrorKind::TooLarge),
+        (
+            multipart.body(Body::from("nothing")).unwrap(),
+            ErrorKind::InvalidMultipart,
+        ),
+        (get, ErrorKind::NotFound),
+        (delete, ErrorKind::MethodNotAllowed),
+    ] {
+        let answer = service.clone().oneshot(request).await.unwrap();
+        let text = answer.into_body().collect().await.unwrap().to_bytes();
+        let event = only(&told);
+        assert_eq!(failure(&event), Some(kind), "{event:?}");
+        assert_eq!(event.status, Some(kind.status()));
+        assert_eq!((event.bytes_out, event.end), (text.len() as u64, End::Whole));
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_connection_is_cut_is_a_failure() {
+    let (service, told) = storage();
+    let frames = [
+        Ok(Frame::data(Bytes::from_static(b"ID3"))),
+        Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+    ];
+    let body = StreamBody::new(Frames(frames.into_iter()));
+    drop(
+        service
+            .oneshot(Request::put("/ACC/DOC/ATT").body(body).unwrap())
+            .await
+            .unwrap(),
+    );
+    let event = only(&told);
+    assert_eq!(failure(&event), Some(ErrorKind::IncompleteBody));
+    assert_eq!(event.status, Some(StatusCode::BAD_REQUEST));
+}
+
+/// A stream of what an iterator gives.
+struct Frames<I>(I);
+
+impl<I: Iterator + Unpin> futures_core::Stream for Frames<I> {
+    type Item = I::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
+        Poll::Ready(self.0.next())
+    }
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_is_told() {
+    let (events, told) = events();
+    let never = service_fn(async |_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>().await);
+    let mut service = Observe::new(events).layer(never);
+    let mut future = Box::pin(service.call(put("/ACC/DOC/ATT", "ID3")));
+    assert!(
+        future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    );
+    assert!(told.try_recv().is_err());
+    drop(future);
+    let event = only(&told);
+    assert_eq!((event.status, event.end), (None, End::Dropped));
+    assert!(event.outcome.is_none());
+    // Even if it was never looked at.
+    drop(service.call(put("/ACC/DOC/ATT", "ID3")));
+    assert_eq!(only(&told).end, End::Dropped);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_within_the_answer_is_told() {
+    let (service, told) = storage();
+    let stored = service
+        .clone()
+        .oneshot(put("/ACC/DOC/ATT", Bytes::from(vec![7; 100_000])))
+        .await;
+    drop(stored);
+    only(&told);
+    let get = || Request::get("/ACC/DOC/ATT").body(Body::empty()).unwrap();
+
+    drop(service.clone().oneshot(get()).await.unwrap());
+    let event = only(&told);
+    assert_eq!(
+        (event.status, event.bytes_out, event.end),
+        (Some(StatusCode::OK), 0, End::Dropped)
+    );
+    assert!(matches!(event.outcome, Some(Outcome::Fetched { .. })));
+
+    let mut body = service.oneshot(get()).await.unwrap().into_body();
+    let mut taken = 0;
+    while let Some(frame) = body.frame().await {
+        taken += frame.unwrap().into_data().unwrap().len() as u64;
+    }
+    drop(body);
+    let event = only(&told);
+    assert_eq!((event.bytes_out, event.end, event.error), (taken, End::Whole, None));
+    assert_eq!(taken, 100_000);
+}
+
+#[tokio::test]
+async fn an_answer_that_fails_midway_is_told() {
+    let (events, told) = events();
+    let broken = service_fn(async |_: Request<Body>| {
+        let frames = [
+            Ok(Frame::data(Bytes::from_static(b"half"))),
+            Err(io::Error::other(Error::new(ErrorKind::Damaged, "not what it was"))),
+        ];
+        Ok::<_, Infallible>(Response::new(StreamBody::new(Frames(frames.into_iter()))))
+    });
+    let answer = Observe::new(events).layer(broken).oneshot(put("/", "")).await.unwrap();
+    assert!(answer.into_body().collect().await.is_err());
+    let event = only(&told);
+    assert_eq!(
+        (event.status, event.bytes_out, event.end, event.error),
+        (Some(StatusCode::OK), 4, End::Failed, Some(ErrorKind::Damaged))
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_fails_is_told() {
+    let (events, told) = events();
+    let failing = service_fn(async |_: Request<Body>| Err::<Response<Body>, _>("broken"));
+    let error = Observe::new(events)
+        .layer(failing)
+        .oneshot(put("/", ""))
+        .await
+        .unwrap_err();
+    assert_eq!(error, "broken");
+    let event = only(&told);
+    assert_eq!((event.status, event.end), (None, End::Failed));
+}
+
+/// A server does not ask a body that says it is at its end, and drops it: that is no client that left.
+#[tokio::test]
+async fn an_answer_without_a_body_is_whole_unread() {
+    let (events, told) = events();
+    let empty = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let answer = Observe::new(events).layer(empty).oneshot(put("/", "")).await.unwrap();
+    assert!(answer.body().is_end_stream());
+    drop(answer);
+    assert_eq!(only(&told).end, End::Whole);
+}
+
+/// Writes down in which order it is told.
+struct Diary(mpsc::Sender<String>, &'static str);
+
+impl Events for Diary {
+    fn begun(&self, request: &Begun<'_>) {
+        let Begun {
+            request_id,
+            method,
+            path,
+            ..
+        } = request;
+        self.0
+            .send(format!("{} begins {request_id} {method} {path}", self.1))
+            .unwrap();
+    }
+
+    fn finished(&self, event: &Event<'_>) {
+        let Event {
+            request_id,
+            bytes_in,
+            probe,
+            ..
+        } = event;
+        self.0
+            .send(format!("{} ends {request_id} {bytes_in} {probe}", self.1))
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn both_of_a_pair_are_told_of_the_beginning_and_the_end_under_one_id() {
+    let (tell, told) = mpsc::channel();
+    let pair = (Diary(tell.clone(), "one"), Diary(tell, "two"));
+    let service = KazooStorage::new(MemoryStore::new()).observe(pair).into_service();
+    let name = "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
+    for (path, body, sees) in [
+        ("/ACC/DOC/ATT.mp3?from=x", "ID3", "3 false"),
+        (&*format!("/ACC/DOC/{name}"), "no probe's", "10 true"),
+        ("/ACC/DOC/EMPTY", "", "0 false"),
+    ] {
+        let mut request = put(path, body);
+        let id = "0f6a-1".parse().unwrap();
+        request.headers_mut().insert("x-request-id", id);
+        drop(service.clone().oneshot(request).await.unwrap());
+        let path = path.split('?').next().unwrap();
+        for expected in [
+            format!("one begins 0f6a-1 PUT {path}"),
+            format!("two begins 0f6a-1 PUT {path}"),
+            format!("one ends 0f6a-1 {sees}"),
+            format!("two ends 0f6a-1 {sees}"),
+        ] {
+            assert_eq!(told.try_recv().unwrap(), expected);
+        }
+    }
+    assert!(told.try_recv().is_err());
+}
+
+/// Bytes that were not read are not counted, though they were sent.
+#[tokio::test]
+async fn what_is_refused_unread_is_not_counted() {
+    let (tell, told) = mpsc::channel();
+    let events = move |event: &Event<'_>| tell.send(event.bytes_in).unwrap();
+    let refuse = service_fn(async |_: Request<Body>| {
+        Ok::<_, Infallible>(Error::new(ErrorKind::Forbidden, "no").into_response())
+    });
+    drop(Observe::new(events).layer(refuse).oneshot(put("/A", "12345")).await);
+    assert_eq!(told.try_recv(), Ok(0));
+}

@@ -1,0 +1,309 @@
+//! The dependency direction between the crate's modules, read from its sources:
+//!
+//! `builder → {settings, layers, serve} → {reject, store} → {outcome, probe, grant, retry, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key} → error`
+//!
+//! Cargo holds the direction between the packages: `kazoo-storage-server → kazoo-storage-client → kazoo-storage`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const LAYERS: [&str; 9] = [
+    "answer_probe",
+    "authorize",
+    "decode_base64",
+    "extract_key",
+    "limit_body",
+    "limit_concurrency",
+    "observe",
+    "split_multipart",
+    "verify_digest",
+];
+
+/// The longest a source file may be, in lines: one concept per file.
+const MAX_LINES: usize = 400;
+
+/// Which modules of the crate may be imported by `module`; none if it is not a module of the plan.
+fn allowed(module: &str) -> Option<Vec<&'static str>> {
+    const VOCABULARY: [&str; 15] = [
+        "error",
+        "key",
+        "encoding",
+        "metadata",
+        "digest",
+        "body",
+        "framing",
+        "probe",
+        "outcome",
+        "grant",
+        "retry",
+        "metrics",
+        "client_addr",
+        "progress",
+        "normalize",
+    ];
+    let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
+    match module {
+        "client_addr" | "error" | "digest" | "normalize" | "progress" => Some(vec![]),
+        "key" | "encoding" | "body" | "metrics" => Some(vec!["error"]),
+        "metadata" => Some(vec!["error", "encoding"]),
+        "probe" | "grant" | "retry" => Some(vec!["error", "key"]),
+        "framing" => Some(vec!["error", "body"]),
+        "outcome" => Some(vec!["error", "key", "metadata"]),
+        "reject" | "store" => and(&[]),
+        "serve" => and(&["reject", "store"]),
+        "settings" => and(&["decode_base64", "extract_key"]),
+        "builder" => and(&[&["reject", "store", "serve", "settings"][..], &LAYERS].concat()),
+        layer if LAYERS.contains(&layer) => and(&["reject"]),
+        _ => None,
+    }
+}
+
+/// The module of every file that does not belong to the library.
+const OTHER_PACKAGE: &str = "";
+
+/// The modules that may use a dependency.
+const LIBRARIES: [(&str, &[&str]); 7] = [
+    ("aho_corasick", &["authorize"]),
+    ("memchr", &["split_multipart"]),
+    ("md5", &["digest"]),
+    ("base64", &["authorize", "decode_base64", "digest"]),
+    ("sha2", &["digest"]),
+    ("object_store", &["store"]),
+    // The last two have the module of that name.
+    ("metrics", &["metrics", "observe", "store"]),
+];
+
+/// The code of `source` line by line, without comments, and up to its unit tests, which may use anything.
+fn code(source: &str) -> Vec<(usize, &str)> {
+    let end = source.find("#[cfg(test)]\nmod ").unwrap_or(source.len());
+    source[..end]
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .collect()
+}
+
+/// The modules of the crate that `source` names, each with its line: in `crate::name` and in `crate::{name, …}`.
+fn imports(source: &str) -> Vec<(usize, String)> {
+    let name = |text: &str| -> String {
+        let ends = |letter: char| !letter.is_alphanumeric() && letter != '_';
+        text.split(ends).next().unwrap_or_default().to_owned()
+    };
+    let mut found = Vec::new();
+    // How deep in the braces of a `crate::{…}` the line begins; none outside.
+    let mut depth: Option<usize> = None;
+    for (number, line) in code(source) {
+        let mut rest = line;
+        if depth.is_none() {
+            while let Some((before, after)) = rest.split_once("crate::") {
+                rest = after;
+                if before.ends_with(|letter: char| letter == '$' || letter.is_alphanumeric() || letter == '_') {
+                    continue;
+                }
+                if let Some(list) = after.strip_prefix('{') {
+                    depth = Some(1);
+                    rest = list;
+                    break;
+                }
+                found.push((number, name(after)));
+            }
+        }
+        let Some(mut open) = depth else { continue };
+        let mut starts = true;
+        for (at, letter) in rest.char_indices() {
+            match letter {
+                '{' => open += 1,
+                '}' => open -= 1,
+                ',' => starts = open == 1,
+                _ if letter.is_whitespace() => {}
+                _ if starts && open == 1 => {
+                    found.push((number, name(&rest[at..])));
+                    starts = false;
+                }
+                _ => {}
+            }
+            if open == 0 {
+                break;
+            }
+        }
+        depth = (open > 0).then_some(open);
+    }
+    found
+}
+
+/// What `source`, a file of `module` at `path`, breaks of the plan.
+fn violations(path: &str, module: &str, source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(allowed) = allowed(module) else {
+        return vec![format!(
+            "{path}: `{module}` is no module of the plan; say in this test what it may import"
+        )];
+    };
+    for (line, imported) in imports(source) {
+        if imported == module || allowed.contains(&&*imported) {
+            continue;
+        }
+        found.push(format!(
+            "{path}:{line}: `{module}` imports `crate::{imported}`; it may import {allowed:?}"
+        ));
+    }
+    for (line, text) in code(source) {
+        if text.contains("super::super::") {
+            found.push(format!(
+                "{path}:{line}: `super::super::` hides which module is imported; write `crate::`"
+            ));
+        }
+        for (library, homes) in LIBRARIES {
+            if !homes.contains(&module) && uses(text, library) {
+                found.push(format!(
+                    "{path}:{line}: `{module}` uses `{library}`, which is for {homes:?} only"
+                ));
+            }
+        }
+    }
+    let lines = source.lines().count();
+    if lines > MAX_LINES {
+        found.push(format!(
+            "{path}:{lines}: {lines} lines; one concept per file, and at most {MAX_LINES} lines"
+        ));
+    }
+    found
+}
+
+/// Whether `text` has a path that begins with `library`.
+fn uses(text: &str, library: &str) -> bool {
+    text.match_indices(library).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let inside = before.is_some_and(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '.' | ':' | '"'));
+        let after = &text[at + library.len()..];
+        let imported = text.trim_start().starts_with("use ") && after.starts_with([';', ' ']);
+        !inside && (after.starts_with("::") || imported)
+    })
+}
+
+/// Every source file with its module.
+fn sources() -> Vec<(String, String, String)> {
+    fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for directory in ["src", "crates/client/src", "crates/server/src"] {
+        walk(&root.join(directory), &mut files);
+    }
+    files.sort();
+    let named = files.into_iter().map(|file| {
+        let path = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        let module = match path.strip_prefix("src/") {
+            Some(path) => path.split('/').next().unwrap().trim_end_matches(".rs"),
+            None => OTHER_PACKAGE,
+        };
+        let module = module.to_owned();
+        (path, module, fs::read_to_string(file).unwrap())
+    });
+    named.collect()
+}
+
+#[test]
+fn modules_import_only_what_is_below_them() {
+    let mut checked = 0;
+    let mut broken = Vec::new();
+    for (path, module, source) in sources() {
+        match &*module {
+            // The crate's root names every module.
+            "lib" => {}
+            OTHER_PACKAGE => broken
+                .extend((source.lines().count() > MAX_LINES).then(|| format!("{path}: more than {MAX_LINES} lines"))),
+            _ => broken.extend(violations(&path, &module, &source)),
+        }
+        checked += 1;
+    }
+    assert!(checked > 40, "only {checked} files were found");
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_layer_has_the_same_files() {
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, module, _) in sources() {
+        if let Some((_, file)) = path.rsplit_once('/') {
+            files.entry(module).or_default().push(file.to_owned());
+        }
+    }
+    for layer in LAYERS {
+        for file in ["mod.rs", "layer.rs", "service.rs"] {
+            assert!(
+                files[layer].iter().any(|found| found == file),
+                "src/{layer}/{file} is missing"
+            );
+        }
+    }
+}
+
+/// The test above sees nothing if it cannot see this.
+#[test]
+fn what_is_wrong_is_found_with_its_line() {
+    let source = "\
+//! [`ServeBlobs`](crate::serve::ServeBlobs) may be spoken of.
+use crate::error::Error;
+use crate::{
+    body::{Body, poll_data},
+    store::{BlobStore, Stored}, serve::ServeBlobs,
+    observe,
+};
+use crate::{key::BlobKey, limit_body::LimitBody};
+use memchr::memmem;
+use super::super::probe::Probe;
+
+fn f() -> crate::extract_key::PathKey {
+    // crate::serve is only said here.
+    base64::engine::f(self.base64::<u8>(), decode_base64::g())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::MemoryStore;
+}
+";
+    let found = violations("src/observe/x.rs", "observe", source);
+    let places: Vec<&str> = found
+        .iter()
+        .map(|violation| violation.split(": ").next().unwrap())
+        .collect();
+    let at = |line: usize| format!("src/observe/x.rs:{line}");
+    assert_eq!(
+        places,
+        [at(5), at(5), at(8), at(12), at(9), at(10), at(14)],
+        "{found:#?}"
+    );
+    for (violation, says) in found.iter().zip([
+        "store",
+        "serve",
+        "limit_body",
+        "extract_key",
+        "memchr",
+        "super",
+        "base64",
+    ]) {
+        assert!(violation.contains(says), "{violation}");
+    }
+    assert_eq!(imports("use crate::{a, b::{c, d}, e::f};").len(), 3);
+    assert_eq!(violations("src/key.rs", "key", "use crate::error::Result;"), [""; 0]);
+    assert_eq!(violations("src/new.rs", "new", "").len(), 1);
+    assert_eq!(violations("src/key.rs", "key", &"\n".repeat(MAX_LINES + 1)).len(), 1);
+    assert_eq!(
+        violations("src/split_multipart/x.rs", "split_multipart", "use memchr::memmem;"),
+        [""; 0]
+    );
+}

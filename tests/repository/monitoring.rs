@@ -1,0 +1,229 @@
+//! The dashboard, the alerts and the page about them name what is measured, and all of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use kazoo_storage::metrics::{ALL, Kind, Metric};
+use serde_json::Value;
+
+/// What Prometheus puts on every series by itself.
+const SCRAPED: [&str; 2] = ["job", "instance"];
+
+/// The functions and words of the query language that are used.
+const FUNCTIONS: [&str; 6] = ["absent", "histogram_quantile", "increase", "rate", "sum", "vector"];
+const WORDS: [&str; 2] = ["by", "or"];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Every series there is, by its name as Prometheus has it, with the labels that it may have.
+fn series() -> BTreeMap<String, BTreeSet<String>> {
+    let mut series = BTreeMap::new();
+    series.insert("up".to_owned(), labels(&[]));
+    for metric in ALL {
+        let name = metric.prometheus_name();
+        if metric.kind == Kind::Histogram {
+            series.insert(format!("{name}_sum"), labels(metric.labels));
+            series.insert(format!("{name}_count"), labels(metric.labels));
+            series.insert(format!("{name}_bucket"), labels(&[metric.labels, &["le"]].concat()));
+        } else {
+            series.insert(name, labels(metric.labels));
+        }
+    }
+    series
+}
+
+fn labels(own: &[&str]) -> BTreeSet<String> {
+    let names = own.iter().chain(&SCRAPED);
+    names.map(|name| name.replace('.', "_")).collect()
+}
+
+/// The metrics that a query, `expression`, names. It panics at what is neither a metric, nor a label of one that is there,
+/// nor of the language.
+#[track_caller]
+fn metrics_of(expression: &str) -> BTreeSet<String> {
+    let all = series();
+    let mut metrics = BTreeSet::new();
+    let mut grouped = BTreeSet::new();
+    let mut rest = expression;
+    let mut last = String::new();
+    while let Some(first) = rest.chars().next() {
+        if first.is_ascii_alphabetic() || first == '_' {
+            let end = rest
+                .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+                .unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(end);
+            rest = behind.trim_start();
+            word.clone_into(&mut last);
+            if word == "by" {
+                let (names, behind) = rest.strip_prefix('(').unwrap().split_once(')').unwrap();
+                grouped.extend(names.split(',').map(|name| name.trim().to_owned()));
+                rest = behind;
+            } else if ![&WORDS[..], &FUNCTIONS].concat().contains(&word) {
+                assert!(all.contains_key(word), "`{word}` is not measured: {expression}");
+                metrics.insert(word.to_owned());
+            }
+        } else if let Some(matchers) = rest.strip_prefix('{') {
+            let (matchers, behind) = matchers.split_once('}').unwrap();
+            for matcher in matchers.split("\",").flat_map(|matcher| matcher.split(", ")) {
+                let label = matcher.split(['=', '!']).next().unwrap().trim();
+                assert!(all[&last].contains(label), "`{last}` has no `{label}`: {expression}");
+            }
+            rest = behind;
+        } else if let Some(range) = rest.strip_prefix('[') {
+            rest = range.split_once(']').unwrap().1;
+        } else {
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    for label in grouped {
+        let known = metrics.iter().any(|metric| all[metric].contains(&label));
+        assert!(known, "nothing has `{label}`: {expression}");
+    }
+    assert!(!metrics.is_empty(), "{expression}");
+    metrics
+}
+
+/// Each rule: its name, and its lines.
+fn rules(text: &str) -> Vec<(String, Vec<String>)> {
+    let rules = text.split("\n      - alert: ").skip(1);
+    rules
+        .map(|rule| {
+            let mut lines = rule.lines().map(|line| line.trim().to_owned());
+            (lines.next().unwrap(), lines.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn the_alerts_name_what_is_measured() {
+    let text = read("docs/monitoring/alerts.yml");
+    let rules = rules(&text);
+    assert!(rules.len() >= 12, "{}", rules.len());
+    let mut watched = BTreeSet::new();
+    for (name, lines) in &rules {
+        let field = |field: &str| {
+            let found = lines
+                .iter()
+                .find_map(|line| line.strip_prefix(field)?.strip_prefix(": "));
+            found.unwrap_or_else(|| panic!("{name} has no {field}"))
+        };
+        let expression = field("expr")
+            .strip_prefix('\'')
+            .and_then(|rest| rest.strip_suffix('\''))
+            .unwrap();
+        watched.extend(metrics_of(expression));
+        assert!(["critical", "warning", "info"].contains(&field("severity")), "{name}");
+        assert!(!field("summary").is_empty() && !field("description").is_empty());
+    }
+    let names: BTreeSet<_> = rules.iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), rules.len());
+    for needed in [
+        "up",
+        "kazoo_storage_ready",
+        "kazoo_storage_store_errors_total",
+        "kazoo_storage_fsync_errors_total",
+        "kazoo_storage_shed_total",
+        "kazoo_storage_probes_total",
+    ] {
+        assert!(watched.contains(needed), "{needed}");
+    }
+}
+
+/// `promtool` runs them.
+#[test]
+fn each_alert_is_fired_by_a_test() {
+    let tests = read("tests/repository/alerts.yml");
+    let rules = read("docs/monitoring/alerts.yml");
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let mut count = 0;
+    for alert in alerts {
+        let fired = tests.split("- alertname: ").any(|case| {
+            let mut lines = case.lines().map(str::trim);
+            lines.next() == Some(alert) && lines.nth(1) == Some("exp_alerts:")
+        });
+        assert!(fired, "no test fires {alert}");
+        count += 1;
+    }
+    assert!(count > 10, "only {count} alerts");
+}
+
+#[test]
+fn the_dashboard_shows_all_that_is_measured_and_nothing_else() {
+    let dashboard: Value = serde_json::from_str(&read("docs/monitoring/grafana.json")).unwrap();
+    let variables: Vec<&str> = dashboard["templating"]["list"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|variable| variable["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(variables, ["datasource", "job", "instance"]);
+    let mut shown = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
+        if panel["type"] == "row" {
+            continue;
+        }
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(
+            !targets.is_empty() && !panel["description"].as_str().unwrap().is_empty(),
+            "{panel}"
+        );
+        for target in targets {
+            assert_eq!(target["datasource"]["uid"], "${datasource}");
+            shown.extend(metrics_of(target["expr"].as_str().unwrap()));
+        }
+    }
+    for metric in ALL {
+        let name = metric.prometheus_name();
+        let is_shown = ["", "_bucket", "_sum", "_count"]
+            .iter()
+            .any(|suffix| shown.contains(&format!("{name}{suffix}")));
+        assert!(is_shown, "{name} is on no panel");
+    }
+}
+
+#[test]
+fn the_page_has_the_table_of_what_is_measured() {
+    let row = |metric: &Metric| {
+        let labels: Vec<String> = metric
+            .labels
+            .iter()
+            .map(|label| format!("`{}`", label.replace('.', "_")))
+            .collect();
+        let kind = format!("{:?}", metric.kind).to_lowercase();
+        let name = metric.prometheus_name();
+        format!(
+            "| `{name}` | {kind} | {} | {} |\n",
+            labels.join(", "),
+            metric.description
+        )
+    };
+    let table: String = ALL.iter().map(row).collect();
+    let table = format!("| metric | kind | labels | what it says |\n| --- | --- | --- | --- |\n{table}");
+    let page = read("docs/monitoring.md");
+    assert!(page.contains(&table), "docs/monitoring.md has not this table:\n{table}");
+}
+
+/// The tests above see nothing if these are not seen.
+#[test]
+fn what_is_not_measured_is_found() {
+    let good = "sum by (instance, le) (rate(kazoo_storage_fsync_duration_seconds_bucket{target=\"journal\", job=~\"a,b\"}[5m])) > 0";
+    assert_eq!(metrics_of(good).len(), 1);
+    for bad in [
+        "rate(kazoo_storage_stored_total[5m])",
+        "kazoo_storage_ready{account=\"x\"}",
+        "sum by (account) (kazoo_storage_ready)",
+        "kazoo_storage_fsync_duration_seconds",
+        "kazoo_storage_shed_total{reason=\"x\", error_type=\"y\"}",
+        "avg(kazoo_storage_ready)",
+        "1 + 1",
+    ] {
+        assert!(std::panic::catch_unwind(|| metrics_of(bad)).is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Shows with strace that a 201 comes after the syncs and renames that make an upload durable and visible, and in their order.
+
+    tests/system/durable.py PATH_TO_THE_SERVER        needs strace
+
+Uploads of each form are sent to a server that runs under strace; what the kernel was asked for is held against what `FsStore` promises.
+"""
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+TRACED = 'fsync,fdatasync,rename,renameat,renameat2,linkat,sendto,sendmsg,write,writev'
+BOUNDARY = 'B'
+PLAIN = ('audio/mpeg', b'ID3 plain')
+LONG = ('audio/mpeg', bytes(100_000))
+MULTIPART = (f'multipart/form-data; boundary={BOUNDARY}',
+             b'\r\n--B\r\ncontent-type: application/json\r\n\r\n{"id":"DOC"}\r\n--B\r\ncontent-type: audio/mpeg\r\n\r\nID3\r\n--B--')
+
+
+def upload(port, document, content_type, body):
+    with socket.create_connection(('127.0.0.1', port), timeout=30) as s:
+        head = f'PUT /some_prefix/ACC/{document}/message.mp3 HTTP/1.1\r\nhost: x\r\ncontent-type: {content_type}\r\n' \
+               f'content-length: {len(body)}\r\n\r\n'
+        s.sendall(head.encode() + body)
+        answer = s.recv(4096)
+    assert answer.startswith(b'HTTP/1.1 201 '), answer
+
+
+def calls(trace):
+    """What was asked for, in the order in which it was answered: the call's name and its arguments."""
+    begun = {}
+    for line in trace.splitlines():
+        pid, _, call = line.partition(' ')
+        if resumed := re.match(r'\s*<\.\.\. (\w+) resumed>', call):
+            call = begun.pop((pid, resumed[1]), '') + call[resumed.end():]
+        elif '<unfinished' in call:
+            name = re.match(r'\s*(\w+)\(', call)
+            begun[(pid, name[1])] = call.split('<unfinished')[0]
+            continue
+        if match := re.match(r'\s*(\w+)\((.*)\)\s+= \d+', call):
+            yield match[1], match[2]
+
+
+def steps(trace, root):
+    """The steps of one upload, with the file or directory each is about, relative to the root."""
+    relative = lambda path: path.removeprefix(root).lstrip('/') or '.'
+    found = []
+    for name, arguments in calls(trace):
+        paths = [relative(path) for path in re.findall(r'<(/[^>]*)>', arguments)]
+        if name in ('fsync', 'fdatasync'):
+            path = re.sub(r'^\.stage/journal\.[01]$', 'the journal', paths[0])
+            found.append(('sync', re.sub(r'^\.stage/[0-9a-f]+-\d+$', 'the staged media', path)))
+        elif name.startswith('rename') or name == 'linkat':
+            found.append(('rename', f'{paths[1]}/' + re.findall(r'"([^"]*)"', arguments)[1]))
+        elif 'HTTP/1.1 201' in arguments:
+            found.append(('answer', '201'))
+    return found
+
+
+def check(trace, root, document, syncs, files):
+    expected = [('sync', what) for what in syncs]
+    expected += [('rename', f'ACC/{document}/{file}') for file in files]
+    expected += [('answer', '201')]
+    found = steps(trace, root)
+    assert found == expected, f'{document}: {found}\nexpected {expected}'
+    print(f'{document}: ' + ', '.join(' '.join(step) for step in found))
+
+
+def main(server):
+    with tempfile.TemporaryDirectory() as directory:
+        root, trace = f'{directory}/root', f'{directory}/trace'
+        command = ['strace', '-f', '-y', '-s', '64', '-e', f'trace={TRACED}', '-o', trace,
+                   server, 'serve', '--listen', '127.0.0.1:0', '--store', root]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            port = int(process.stdout.readline().rsplit(':', 1)[1])
+            read = 0
+            long = ['the staged media', '.stage', 'the journal']
+            both = ['.message.mp3.json', 'message.mp3']
+            # New account and document; longer than a record; with metadata; in place of the one before.
+            for document, form, syncs, files in [
+                    ('PLAIN', PLAIN, ['the journal'], both),
+                    ('LONG', LONG, long, both),
+                    ('MULTIPART', MULTIPART, ['the journal'], both),
+                    ('MULTIPART', MULTIPART, ['the journal'], both)]:
+                if read == 0:
+                    # What opening the store does is not part of an upload.
+                    read = len(open(trace).read())
+                upload(port, document, *form)
+                # The answer can be here before strace has written down that it was sent.
+                deadline = time.monotonic() + 30
+                while ('answer', '201') not in steps((text := open(trace).read())[read:], root):
+                    assert time.monotonic() < deadline, f'{document}: no answer in the trace'
+                check(text[read:], root, document, syncs, files)
+                read = len(text)
+        finally:
+            # strace ends when the server does.
+            subprocess.run(['pkill', '-TERM', '-P', str(process.pid)], check=False)
+            process.wait(10)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])
