@@ -88,6 +88,7 @@ mod probe;
 mod progress;
 mod reject;
 mod retry;
+mod rewrite;
 pub mod serve;
 pub mod settings;
 pub mod split_multipart;
@@ -121,8 +122,8 @@ pub use self::{
     observe::{Begun, End, Event, Events, Observe},
     outcome::Outcome,
     probe::Probe,
-    reject::ResponseFuture,
     retry::RetryWindow,
+    rewrite::{Rewrite, RewriteFuture, RewriteService, Rewritten},
     serve::ServeBlobs,
     settings::{Fields, KazooSettings, SettingsKey},
     split_multipart::SplitMultipart,

@@ -2,10 +2,9 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::AnswerProbeService;
-use crate::error::Result;
+use crate::{error::Result, rewrite::RewriteService};
 
-/// Whether the store works, asked anew each time.
+/// Checks that the store works.
 pub(super) type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
 
 /// Layer that answers KAZOO's credentials probe.
@@ -13,12 +12,12 @@ pub(super) type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> 
 /// See the [module](crate::answer_probe).
 #[derive(Clone)]
 pub struct AnswerProbe {
-    check: Check,
+    pub(super) check: Check,
 }
 
 impl AnswerProbe {
-    /// Answers a probe with 201 if `check` finds that a file could be stored just now, such as
-    /// [`BlobStore::check`](crate::BlobStore::check).
+    /// Answers a probe with 201 if `check` succeeds. `check` returns an error if no file could be stored just now, as
+    /// [`BlobStore::check`](crate::BlobStore::check) does.
     pub fn new<C, F>(check: C) -> Self
     where
         C: Fn() -> F + Send + Sync + 'static,
@@ -31,13 +30,10 @@ impl AnswerProbe {
 }
 
 impl<S> Layer<S> for AnswerProbe {
-    type Service = AnswerProbeService<S>;
+    type Service = RewriteService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AnswerProbeService {
-            inner,
-            check: Arc::clone(&self.check),
-        }
+        RewriteService::new(self.clone(), inner)
     }
 }
 

@@ -1,17 +1,16 @@
 //! Answers the credentials probe, which KAZOO sends when an administrator saves the storage settings.
 //!
 //! KAZOO stores a small [`Probe`](crate::Probe) file and fetches it back, and refuses the settings unless both work.
-//! [`AnswerProbe`] keeps such a file out of the store, where it would stay for ever (KAZOO deletes nothing):
+//! [`AnswerProbe`] keeps such files out of the store, where they would accumulate: KAZOO deletes nothing.
 //!
-//! - A PUT or POST is answered with 201 if the body is the one that the file's name implies, which proves that
-//!   prefix, multipart and base64 are set alike on both sides, and if `check` says that the store works.
-//! - A GET or HEAD is answered with the content that the name implies. It is the same on every server, so a fetch that
-//!   a load balancer sends elsewhere finds it too.
+//! - A PUT or POST is answered with 201 if the body has the content that the file's name implies, and `check` succeeds.
+//!   This proves that prefix, multipart and base64 are set alike on both sides.
+//! - A GET or HEAD is answered with the content that the name implies. The content is the same on every server, so the
+//!   fetch succeeds wherever a load balancer sends it.
 //!
-//! An administrator is waiting for the answer, so a failed check is a 503 without `Retry-After`, on which KAZOO's
-//! client would wait and repeat the request without end. Every other request passes unchanged. It belongs behind
-//! [`ExtractKey`](crate::ExtractKey), which says what the file's name is, and behind the layers that the probe's body
-//! comes through.
+//! Every other request passes unchanged. The layer belongs behind [`ExtractKey`](crate::ExtractKey), which finds the
+//! name of the file, and behind the layers that decode the body. A failed check is a 503 without `Retry-After`,
+//! because an administrator waits for the response.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -36,4 +35,4 @@
 mod layer;
 mod service;
 
-pub use self::{layer::AnswerProbe, service::AnswerProbeService};
+pub use self::layer::AnswerProbe;

@@ -1,14 +1,10 @@
-use std::{
-    fmt,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as HttpBody;
-use tower_service::Service;
 
-use super::layer::Check;
+use super::{AnswerProbe, layer::Check};
 use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind, Result},
@@ -16,73 +12,54 @@ use crate::{
     key::BlobKey,
     outcome::Outcome,
     probe::Probe,
-    reject::ResponseFuture,
+    rewrite::{Rewrite, Rewritten},
 };
 
-/// How much of a body is read to compare it with a probe's content of 53 bytes: enough to see what was sent instead.
+/// Maximum number of bytes that are compared with a probe's content of 53 bytes. They suffice to recognize what arrived
+/// instead.
 const MAX_BODY: usize = 8 << 10;
 
-/// Service of [`AnswerProbe`](super::AnswerProbe).
-#[derive(Clone)]
-pub struct AnswerProbeService<S> {
-    pub(super) inner: S,
-    pub(super) check: Check,
-}
-
-impl<S, B, ResBody> Service<Request<B>> for AnswerProbeService<S>
+impl<B> Rewrite<B> for AnswerProbe
 where
-    S: Service<Request<B>, Response = Response<ResBody>>,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
 {
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, S::Error>;
+    type Body = B;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn rewrite(&self, request: Request<B>) -> Rewritten<B> {
         let Some(probe) = request.extensions().get().and_then(|key: &BlobKey| Probe::of(key)) else {
-            return ResponseFuture::inner(self.inner.call(request));
+            return Rewritten::Request(request);
         };
         match *request.method() {
             Method::PUT | Method::POST => {
-                let check = (self.check)();
                 let (mut head, body) = request.into_parts();
                 let body = guard(&mut head, body);
-                ResponseFuture::work(async move {
-                    let stored = async {
-                        compare(&probe, body).await?;
-                        check.await
-                    };
-                    Ok(match stored.await {
-                        Ok(()) => answer(StatusCode::CREATED, Body::empty()),
-                        Err(error) => error.with_retry_after(None).into_response(),
-                    })
-                })
+                let check = Arc::clone(&self.check);
+                Rewritten::later(async move { Rewritten::Response(store(probe, body, check).await) })
             }
-            Method::GET | Method::HEAD => {
-                let mut response = answer(StatusCode::OK, probe.content().into());
-                let headers = response.headers_mut();
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-                headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-                ResponseFuture::ready(response)
-            }
-            _ => ResponseFuture::inner(self.inner.call(request)),
+            Method::GET | Method::HEAD => Rewritten::Response(fetch(&probe)),
+            _ => Rewritten::Request(request),
         }
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for AnswerProbeService<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnswerProbeService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+async fn store(probe: Probe, body: Body, check: Check) -> Response<Body> {
+    let stored = async {
+        compare(&probe, body).await?;
+        check().await
+    };
+    match stored.await {
+        Ok(()) => answer(StatusCode::CREATED, Body::empty()),
+        Err(error) => error.with_retry_after(None).into_response(),
     }
+}
+
+fn fetch(probe: &Probe) -> Response<Body> {
+    let mut response = answer(StatusCode::OK, probe.content().into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn answer(status: StatusCode, body: Body) -> Response<Body> {
@@ -92,7 +69,7 @@ fn answer(status: StatusCode, body: Body) -> Response<Body> {
     response
 }
 
-/// Whether `body` is the content of `probe`; the error says what it looks like instead.
+/// Compares `body` with the content of `probe`. The error describes what arrived instead.
 async fn compare(probe: &Probe, mut body: Body) -> Result<()> {
     let expected = probe.content();
     let received = body.collect_up_to(MAX_BODY).await?;
@@ -102,7 +79,7 @@ async fn compare(probe: &Probe, mut body: Body) -> Result<()> {
     let hint = match received.as_deref() {
         Some(b"") => "the body is empty: something between KAZOO and this service drops it",
         Some(text) if text.starts_with(b"c29tZSByYW5kb20g") => {
-            "the body is its base64: set this service to decode it (base64 declared or detect), or base64_encode_data to false"
+            "the body is base64: set this service to decode it (base64 declared or detect), or base64_encode_data to false"
         }
         Some(text) if text.starts_with(b"--") || text.starts_with(b"\r\n--") => {
             "the body is multipart, but its content-type is not: something between KAZOO and this service changes it"
@@ -111,6 +88,6 @@ async fn compare(probe: &Probe, mut body: Body) -> Result<()> {
     };
     Err(Error::new(
         ErrorKind::InvalidProbe,
-        format!("the credentials test file has not the content that its name implies; {hint}"),
+        format!("the credentials test file does not have the content that its name implies; {hint}"),
     ))
 }

@@ -2,17 +2,18 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{AuthorizeService, Authorizer};
+use super::Authorizer;
+use crate::rewrite::RewriteService;
 
-/// Layer that lets in who may store and fetch.
+/// Layer that authorizes requests.
 ///
 /// See the [module](crate::authorize).
 pub struct Authorize<A> {
-    authorizer: Arc<A>,
+    pub(super) authorizer: Arc<A>,
 }
 
 impl<A: Authorizer> Authorize<A> {
-    /// Asks `authorizer` about every request.
+    /// Authorizes every request with `authorizer`.
     pub fn new(authorizer: A) -> Self {
         Self {
             authorizer: Arc::new(authorizer),
@@ -21,13 +22,10 @@ impl<A: Authorizer> Authorize<A> {
 }
 
 impl<A: Authorizer, S> Layer<S> for Authorize<A> {
-    type Service = AuthorizeService<S, A>;
+    type Service = RewriteService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AuthorizeService {
-            inner,
-            authorizer: Arc::clone(&self.authorizer),
-        }
+        RewriteService::new(self.clone(), inner)
     }
 }
 

@@ -44,6 +44,5 @@ mod source;
 
 pub(crate) use self::authorizer::DynAuthorizer;
 pub use self::{
-    authorizer::Authorizer, credential::Credential, layer::Authorize, rules::AccessRules, service::AuthorizeService,
-    shared::SharedAccessRules,
+    authorizer::Authorizer, credential::Credential, layer::Authorize, rules::AccessRules, shared::SharedAccessRules,
 };

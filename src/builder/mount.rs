@@ -19,7 +19,7 @@ use crate::{
     body::Body,
     error::{BoxError, Result},
     normalize::{escapes, normalize_path},
-    reject::take_ready,
+    rewrite::take_ready,
 };
 
 /// Layer that serves storage under a prefix; made by [`KazooStorage::mount`](crate::KazooStorage::mount).

@@ -1,6 +1,6 @@
 use tower_layer::Layer;
 
-use super::DecodeBase64Service;
+use crate::rewrite::RewriteService;
 
 /// The bodies that [`DecodeBase64`] decodes.
 ///
@@ -23,7 +23,7 @@ pub enum Base64 {
 /// See the [module](crate::decode_base64).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DecodeBase64 {
-    mode: Base64,
+    pub(super) mode: Base64,
 }
 
 impl DecodeBase64 {
@@ -35,9 +35,9 @@ impl DecodeBase64 {
 }
 
 impl<S> Layer<S> for DecodeBase64 {
-    type Service = DecodeBase64Service<S>;
+    type Service = RewriteService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DecodeBase64Service { inner, mode: self.mode }
+        RewriteService::new(*self, inner)
     }
 }

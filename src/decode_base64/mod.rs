@@ -60,7 +60,4 @@ mod layer;
 mod service;
 mod signature;
 
-pub use self::{
-    layer::{Base64, DecodeBase64},
-    service::DecodeBase64Service,
-};
+pub use self::layer::{Base64, DecodeBase64};

@@ -1,16 +1,16 @@
 use std::{
     future::poll_fn,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, header, request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tower_service::Service;
 
 use super::{
-    Base64,
+    Base64, DecodeBase64,
     body::Decoded,
     detect::{Evidence, PREFIX, reason},
 };
@@ -20,60 +20,35 @@ use crate::{
     error::{BoxError, Error, Result},
     framing::{declared_len, guard},
     metadata::MediaPart,
-    reject::{ResponseFuture, take_ready},
+    rewrite::{Rewrite, Rewritten},
 };
 
-/// Service of [`DecodeBase64`](super::DecodeBase64).
-#[derive(Clone, Debug)]
-pub struct DecodeBase64Service<S> {
-    pub(super) inner: S,
-    pub(super) mode: Base64,
-}
-
-impl<S, B, ResBody> Service<Request<B>> for DecodeBase64Service<S>
+impl<B> Rewrite<B> for DecodeBase64
 where
-    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
-    S::Future: Send,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
 {
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, S::Error>;
+    type Body = Body;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {
         let (mut head, body) = request.into_parts();
         let body = guard(&mut head, body);
-        let request = Request::from_parts(head, body);
-        let media_part = request.extensions().get::<MediaPart>();
+        let media_part = head.extensions.get::<MediaPart>();
         let may_be_encoded = match media_part.map(|part| part.transfer_encoding) {
             Some(Some(declared)) => declared == TransferEncoding::Base64,
             Some(None) => self.mode != Base64::Off,
             None => self.mode == Base64::Declared,
         };
-        if !may_be_encoded || !matches!(*request.method(), Method::PUT | Method::POST) {
-            return ResponseFuture::inner(self.inner.call(request));
+        if may_be_encoded && matches!(head.method, Method::PUT | Method::POST) {
+            Rewritten::later(decode(head, body, self.mode))
+        } else {
+            Rewritten::Request(Request::from_parts(head, body))
         }
-        let mut inner = take_ready(&mut self.inner);
-        let mode = self.mode;
-        ResponseFuture::work(async move {
-            match decode(request, mode).await {
-                Ok(request) => Ok(inner.call(request).await?.map(Body::new)),
-                Err(error) => Ok(error.into_response()),
-            }
-        })
     }
 }
 
 /// Looks at the start of the body, and decodes it if it is base64.
-async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
-    let (mut head, mut body) = request.into_parts();
+async fn decode(mut head: request::Parts, mut body: Body, mode: Base64) -> Result<Request<Body>> {
     let mut start = Bytes::new();
     let mut ended = false;
     while start.len() <= PREFIX && !ended {
@@ -97,7 +72,7 @@ async fn decode(request: Request<Body>, mode: Base64) -> Result<Request<Body>> {
             start: start.get(..PREFIX).unwrap_or(&start),
             whole: start.len() <= PREFIX,
             media_part,
-            content_type: head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes),
+            content_type: head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),
         },
     );
     let Some(reason) = reason else {
@@ -127,7 +102,7 @@ impl HttpBody for Restored {
         if self.start.is_empty() {
             Pin::new(&mut self.body).poll_frame(cx)
         } else {
-            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.start)))))
+            Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.start)))))
         }
     }
 

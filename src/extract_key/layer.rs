@@ -2,17 +2,18 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{ExtractKeyService, KeyExtractor, PathKey};
+use super::{KeyExtractor, PathKey};
+use crate::rewrite::RewriteService;
 
-/// Layer that puts the [`BlobKey`](crate::BlobKey) a request means among its extensions.
+/// Layer that inserts the [`BlobKey`](crate::BlobKey) of a request into its extensions.
 ///
 /// See the [module](crate::extract_key).
 pub struct ExtractKey<K: ?Sized = PathKey> {
-    extractor: Arc<K>,
+    pub(super) extractor: Arc<K>,
 }
 
 impl<K: KeyExtractor> ExtractKey<K> {
-    /// Asks `extractor` for the key of every request.
+    /// Finds the key of every request with `extractor`.
     pub fn new(extractor: K) -> Self {
         Self {
             extractor: Arc::new(extractor),
@@ -27,13 +28,10 @@ impl<K: KeyExtractor + ?Sized> ExtractKey<K> {
 }
 
 impl<K: KeyExtractor + ?Sized, S> Layer<S> for ExtractKey<K> {
-    type Service = ExtractKeyService<S, K>;
+    type Service = RewriteService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ExtractKeyService {
-            inner,
-            extractor: Arc::clone(&self.extractor),
-        }
+        RewriteService::new(self.clone(), inner)
     }
 }
 

@@ -42,7 +42,4 @@ mod query;
 mod service;
 mod upload;
 
-pub use self::{
-    extractor::KeyExtractor, layer::ExtractKey, metadata::MetadataKey, path::PathKey, query::QueryKey,
-    service::ExtractKeyService,
-};
+pub use self::{extractor::KeyExtractor, layer::ExtractKey, metadata::MetadataKey, path::PathKey, query::QueryKey};

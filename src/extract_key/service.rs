@@ -1,54 +1,25 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use http::{Method, Request, request::Parts};
 
-use bytes::Bytes;
-use http::{Method, Request, Response, request::Parts};
-use http_body::Body as HttpBody;
-use tower_service::Service;
-
-use super::{KeyExtractor, PathKey};
+use super::{ExtractKey, KeyExtractor};
 use crate::{
-    body::Body,
-    error::{BoxError, Result},
+    error::Result,
     grant::Grant,
     key::{BlobKey, Candidates},
-    reject::ResponseFuture,
+    rewrite::{Rewrite, Rewritten},
 };
 
-/// Service of [`ExtractKey`](super::ExtractKey).
-pub struct ExtractKeyService<S, K: ?Sized = PathKey> {
-    pub(super) inner: S,
-    pub(super) extractor: Arc<K>,
-}
+impl<K: KeyExtractor + ?Sized, B> Rewrite<B> for ExtractKey<K> {
+    type Body = B;
 
-impl<S, K, B, ResBody> Service<Request<B>> for ExtractKeyService<S, K>
-where
-    S: Service<Request<B>, Response = Response<ResBody>>,
-    K: KeyExtractor + ?Sized,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, S::Error>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn rewrite(&self, request: Request<B>) -> Rewritten<B> {
         let (mut parts, body) = request.into_parts();
-        match extract(&*self.extractor, &mut parts) {
-            Ok(()) => ResponseFuture::inner(self.inner.call(Request::from_parts(parts, body))),
-            Err(error) => ResponseFuture::ready(error.into_response()),
-        }
+        extract(&*self.extractor, &mut parts)
+            .map(|()| Request::from_parts(parts, body))
+            .into()
     }
 }
 
-/// Puts the key among the extensions, and on a fetch the candidates; those that the [`Grant`] covers, if there is one.
+/// Inserts the key into the extensions, and the candidates of a fetch: those that the [`Grant`] covers, if there is one.
 fn extract<K: KeyExtractor + ?Sized>(extractor: &K, parts: &mut Parts) -> Result<()> {
     let fetch = matches!(parts.method, Method::GET | Method::HEAD);
     let grant = parts.extensions.get::<Grant>().cloned();
@@ -71,21 +42,4 @@ fn extract<K: KeyExtractor + ?Sized>(extractor: &K, parts: &mut Parts) -> Result
         parts.extensions.insert(key);
     }
     Ok(())
-}
-
-impl<S: Clone, K: ?Sized> Clone for ExtractKeyService<S, K> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            extractor: Arc::clone(&self.extractor),
-        }
-    }
-}
-
-impl<S: fmt::Debug, K: ?Sized> fmt::Debug for ExtractKeyService<S, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExtractKeyService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
-    }
 }

@@ -1,6 +1,6 @@
 use tower_layer::Layer;
 
-use super::SplitMultipartService;
+use crate::rewrite::RewriteService;
 
 /// Layer that turns a multipart upload into the plain upload of its media part.
 ///
@@ -11,7 +11,7 @@ pub struct SplitMultipart {
 }
 
 impl SplitMultipart {
-    /// How long the JSON part may be by default: 1 MiB.
+    /// Default maximum length of the JSON part: 1 MiB.
     pub const DEFAULT_MAX_METADATA: usize = 1 << 20;
 
     /// Splits multipart bodies whose JSON part has at most [`DEFAULT_MAX_METADATA`](Self::DEFAULT_MAX_METADATA) bytes.
@@ -22,7 +22,7 @@ impl SplitMultipart {
         }
     }
 
-    /// Answers a JSON part of more than `bytes` with 413.
+    /// Rejects a JSON part of more than `bytes` with 413.
     #[must_use]
     pub fn max_metadata(mut self, bytes: usize) -> Self {
         self.max_metadata = bytes;
@@ -37,12 +37,9 @@ impl Default for SplitMultipart {
 }
 
 impl<S> Layer<S> for SplitMultipart {
-    type Service = SplitMultipartService<S>;
+    type Service = RewriteService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SplitMultipartService {
-            inner,
-            max_metadata: self.max_metadata,
-        }
+        RewriteService::new(*self, inner)
     }
 }

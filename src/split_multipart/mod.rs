@@ -56,4 +56,4 @@ mod headers;
 mod layer;
 mod service;
 
-pub use self::{layer::SplitMultipart, service::SplitMultipartService};
+pub use self::layer::SplitMultipart;

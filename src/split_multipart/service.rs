@@ -1,15 +1,11 @@
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{future::poll_fn, pin::Pin};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, Request, Response, header, request};
+use http::{HeaderName, HeaderValue, Method, Request, header, request};
 use http_body::Body as HttpBody;
-use tower_service::Service;
 
 use super::{
+    SplitMultipart,
     body::Parts,
     boundary::{ContentType, FirstLine, of_content_type, of_first_line},
     headers::PartHeaders,
@@ -20,74 +16,58 @@ use crate::{
     error::{BoxError, Error, ErrorKind, Result},
     framing::guard,
     metadata::{MediaPart, Metadata},
-    reject::{ResponseFuture, take_ready},
+    rewrite::{Rewrite, Rewritten},
 };
 
 /// KAZOO up to 4.3.105 sends the `content-type` a second time under this name.
 const UNDERSCORED_CONTENT_TYPE: HeaderName = HeaderName::from_static("content_type");
 
-/// Service of [`SplitMultipart`](super::SplitMultipart).
-#[derive(Clone, Debug)]
-pub struct SplitMultipartService<S> {
-    pub(super) inner: S,
-    pub(super) max_metadata: usize,
-}
-
-impl<S, B, ResBody> Service<Request<B>> for SplitMultipartService<S>
+impl<B> Rewrite<B> for SplitMultipart
 where
-    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
-    S::Future: Send,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
 {
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, S::Error>;
+    type Body = Body;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {
         let (mut head, body) = request.into_parts();
         let body = guard(&mut head, body);
-        let request = Request::from_parts(head, body);
-        let mut types = request.headers().get_all(header::CONTENT_TYPE).iter();
-        let content_type = match (request.method(), types.next()) {
-            (&Method::PUT | &Method::POST, Some(value)) if types.all(|other| other == value) => {
-                of_content_type(value.as_bytes())
-            }
-            (&Method::PUT | &Method::POST, Some(_)) => {
-                let message = "the request has more than one content-type; nothing was stored: send one";
-                return ResponseFuture::ready(Error::new(ErrorKind::InvalidRequest, message).into_response());
-            }
-            _ => ContentType::Plain,
-        };
-        let boundary = match content_type {
-            ContentType::Plain => return ResponseFuture::inner(self.inner.call(request)),
-            ContentType::Invalid => {
+        let boundary = match content_type(&head) {
+            Ok(ContentType::Plain) => return Rewritten::Request(Request::from_parts(head, body)),
+            Ok(ContentType::Undelimited) => None,
+            Ok(ContentType::Multipart(boundary)) => Some(boundary),
+            Ok(ContentType::Invalid) => {
                 let message = "the boundary in the content-type is empty, too long, or has unprintable characters";
-                return ResponseFuture::ready(Error::new(ErrorKind::InvalidMultipart, message).into_response());
+                return Error::new(ErrorKind::InvalidMultipart, message).into();
             }
-            ContentType::Undelimited => None,
-            ContentType::Multipart(boundary) => Some(boundary),
+            Err(error) => return error.into(),
         };
-        let mut inner = take_ready(&mut self.inner);
-        let max_metadata = self.max_metadata;
-        ResponseFuture::work(async move {
-            match split(request, boundary, max_metadata).await {
-                Ok(request) => Ok(inner.call(request).await?.map(Body::new)),
-                Err(error) => Ok(error.into_response()),
-            }
-        })
+        Rewritten::later(split(head, body, boundary, self.max_metadata))
+    }
+}
+
+/// The type of an upload's body. The bodies of other requests are not split.
+fn content_type(head: &request::Parts) -> Result<ContentType> {
+    let mut types = head.headers.get_all(header::CONTENT_TYPE).iter();
+    match (&head.method, types.next()) {
+        (&Method::PUT | &Method::POST, Some(value)) if types.all(|other| other == value) => {
+            Ok(of_content_type(value.as_bytes()))
+        }
+        (&Method::PUT | &Method::POST, Some(_)) => {
+            let message = "the request has more than one content-type; nothing was stored. Send one";
+            Err(Error::new(ErrorKind::InvalidRequest, message))
+        }
+        _ => Ok(ContentType::Plain),
     }
 }
 
 /// Reads up to the media part, and makes it the request's body.
-async fn split(request: Request<Body>, boundary: Option<String>, max_metadata: usize) -> Result<Request<Body>> {
-    let (mut head, mut body) = request.into_parts();
+async fn split(
+    mut head: request::Parts,
+    mut body: Body,
+    boundary: Option<String>,
+    max_metadata: usize,
+) -> Result<Request<Body>> {
     ContentEncoding::refuse_any(&head.headers)?;
     let (ahead, boundary) = match boundary {
         Some(boundary) => (Bytes::new(), boundary),

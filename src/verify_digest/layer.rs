@@ -1,6 +1,6 @@
 use tower_layer::Layer;
 
-use super::VerifyDigestService;
+use crate::rewrite::RewriteService;
 
 /// Layer that verifies the digests of uploads.
 ///
@@ -18,9 +18,9 @@ impl VerifyDigest {
 }
 
 impl<S> Layer<S> for VerifyDigest {
-    type Service = VerifyDigestService<S>;
+    type Service = RewriteService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        VerifyDigestService { inner }
+        RewriteService::new(*self, inner)
     }
 }

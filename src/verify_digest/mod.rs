@@ -53,4 +53,4 @@ mod fields;
 mod layer;
 mod service;
 
-pub use self::{layer::VerifyDigest, service::VerifyDigestService};
+pub use self::layer::VerifyDigest;

@@ -95,8 +95,12 @@ fn debug_names_every_layer_and_tells_no_secret() {
         "AnswerProbe",
     ] {
         assert!(shown.contains(&format!("{layer} {{")), "{layer}: {shown}");
+        let services = [
+            format!("{layer}Service {{ inner: "),
+            format!("RewriteService {{ layer: {layer} {{"),
+        ];
         assert!(
-            shown.contains(&format!("{layer}Service {{ inner: ")),
+            services.iter().any(|service| shown.contains(service)),
             "{layer}: {shown}"
         );
     }

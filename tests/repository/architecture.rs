@@ -1,6 +1,6 @@
 //! The dependency direction between the crate's modules, read from its sources:
 //!
-//! `builder → {settings, layers, serve} → {reject, store} → {outcome, probe, grant, retry, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key} → error`
+//! `builder → {settings, layers, serve} → {rewrite, reject, store} → {outcome, probe, grant, retry, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key} → error`
 //!
 //! Cargo holds the direction between the packages: `kazoo-storage-server → kazoo-storage-client → kazoo-storage`.
 
@@ -52,11 +52,11 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         "probe" | "grant" | "retry" => Some(vec!["error", "key"]),
         "framing" => Some(vec!["error", "body"]),
         "outcome" => Some(vec!["error", "key", "metadata"]),
-        "reject" | "store" => and(&[]),
+        "reject" | "rewrite" | "store" => and(&[]),
         "serve" => and(&["reject", "store"]),
         "settings" => and(&["decode_base64", "extract_key"]),
-        "builder" => and(&[&["reject", "store", "serve", "settings"][..], &LAYERS].concat()),
-        layer if LAYERS.contains(&layer) => and(&["reject"]),
+        "builder" => and(&[&["rewrite", "store", "serve", "settings"][..], &LAYERS].concat()),
+        layer if LAYERS.contains(&layer) => and(&["rewrite"]),
         _ => None,
     }
 }
