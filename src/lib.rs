@@ -87,7 +87,7 @@ mod outcome;
 mod probe;
 mod progress;
 mod reject;
-mod retry;
+pub mod retry_after;
 mod rewrite;
 pub mod serve;
 pub mod settings;
@@ -122,7 +122,7 @@ pub use self::{
     observe::{Begun, End, Event, Events, Observe},
     outcome::Outcome,
     probe::Probe,
-    retry::RetryWindow,
+    retry_after::RetryAfter,
     rewrite::{Rewrite, RewriteFuture, RewriteService, Rewritten},
     serve::ServeBlobs,
     settings::{Fields, KazooSettings, SettingsKey},

@@ -9,8 +9,9 @@
 //!   fetch succeeds wherever a load balancer sends it.
 //!
 //! Every other request passes unchanged. The layer belongs behind [`ExtractKey`](crate::ExtractKey), which finds the
-//! name of the file, and behind the layers that decode the body. A failed check is a 503 without `Retry-After`,
-//! because an administrator waits for the response.
+//! name of the file, and behind the layers that decode the body. A failed check is a 503, whose extensions
+//! have the [`Probe`](crate::Probe): [`RetryAfter`](crate::RetryAfter) does not ask KAZOO to retry, because an administrator
+//! waits for the response.
 //!
 //! ```
 //! use http::{Request, Response};

@@ -50,7 +50,11 @@ async fn store(probe: Probe, body: Body, check: Check) -> Response<Body> {
     };
     match stored.await {
         Ok(()) => answer(StatusCode::CREATED, Body::empty()),
-        Err(error) => error.with_retry_after(None).into_response(),
+        Err(error) => {
+            let mut response = error.into_response();
+            response.extensions_mut().insert(probe);
+            response
+        }
     }
 }
 

@@ -5,8 +5,7 @@ mod service;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tower::util::option_layer;
-use tower_layer::Layer as _;
+use tower::ServiceBuilder;
 
 pub use self::{
     mount::{Mount, MountFuture, MountService},
@@ -20,7 +19,7 @@ use crate::{
     limit_body::LimitBody,
     limit_concurrency::LimitConcurrency,
     observe::{Events, Observe},
-    retry::RetryWindow,
+    retry_after::RetryAfter,
     serve::ServeBlobs,
     settings::KazooSettings,
     split_multipart::SplitMultipart,
@@ -83,7 +82,7 @@ impl KazooStorage {
             max_metadata: SplitMultipart::DEFAULT_MAX_METADATA,
             max_concurrent: Self::DEFAULT_MAX_CONCURRENT,
             max_per_client: Self::DEFAULT_MAX_PER_CLIENT,
-            retry_window: RetryWindow::DEFAULT,
+            retry_window: RetryAfter::DEFAULT_WINDOW,
             authorizer: None,
             events: None,
         }
@@ -182,38 +181,41 @@ impl KazooStorage {
     /// The key is extracted from the request's path as the service sees it.
     #[must_use]
     pub fn into_service(self) -> StorageService {
+        let limit_body = LimitBody::new(self.max_body);
+        let limit_body = match self.stall_timeout {
+            Some(timeout) => limit_body.stall_timeout(timeout),
+            None => limit_body,
+        };
         let store = self.store.clone();
         let check = move || {
             let store = store.clone();
             async move { store.check().await }
         };
-        let limit = LimitBody::new(self.max_body);
-        let limit = match self.stall_timeout {
-            Some(timeout) => limit.stall_timeout(timeout),
-            None => limit,
-        };
-        let extract = ExtractKey::shared(self.key.clone());
-        let split = SplitMultipart::new().max_metadata(self.max_metadata);
-        let verify = VerifyDigest::new();
-        let decode = DecodeBase64::new(self.base64);
-        let end = AnswerProbe::new(check).layer(ServeBlobs::with_retry_window(self.store, self.retry_window));
-        let end = decode.layer(end);
-        let concurrency = LimitConcurrency::new(self.max_concurrent)
-            .per_client(self.max_per_client)
-            .retry_window(self.retry_window);
-        let observe = self.events.map(Observe::shared);
-        let authorize = option_layer(self.authorizer.map(Authorize::new));
-        if self.key.reads_metadata() {
-            StorageService::new(
-                limit.layer(authorize.layer(verify.layer(split.layer(extract.layer(concurrency.layer(end)))))),
-                observe,
-            )
+        let needs_metadata = self.key.reads_metadata();
+        let admit = (
+            ExtractKey::shared(self.key),
+            LimitConcurrency::new(self.max_concurrent).per_client(self.max_per_client),
+        );
+        let (admit_by_head, admit_by_metadata) = if needs_metadata {
+            (None, Some(admit))
         } else {
-            StorageService::new(
-                limit.layer(authorize.layer(extract.layer(concurrency.layer(verify.layer(split.layer(end)))))),
-                observe,
-            )
-        }
+            (Some(admit), None)
+        };
+
+        StorageService::new(
+            ServiceBuilder::new()
+                .option_layer(self.events.map(Observe::shared))
+                .layer(RetryAfter::new(self.retry_window))
+                .layer(limit_body)
+                .option_layer(self.authorizer.map(Authorize::new))
+                .option_layer(admit_by_head)
+                .layer(VerifyDigest::new())
+                .layer(SplitMultipart::new().max_metadata(self.max_metadata))
+                .option_layer(admit_by_metadata)
+                .layer(DecodeBase64::new(self.base64))
+                .layer(AnswerProbe::new(check))
+                .service(ServeBlobs::new(self.store)),
+        )
     }
 
     /// A layer that serves the requests under `prefix`, and leaves every other to the service behind it.

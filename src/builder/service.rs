@@ -10,31 +10,26 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower::util::BoxCloneSyncService;
-use tower_layer::Layer as _;
 use tower_service::Service;
 
 use crate::{
     body::Body,
     error::{BoxError, Result},
-    observe::Observe,
 };
 
 /// KAZOO's storage backend as one service, for any request body; built by [`KazooStorage`](crate::KazooStorage).
 ///
-/// It never fails: an error is an answer.
+/// It never fails: every error is a response.
 #[derive(Clone)]
 pub struct StorageService(BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>);
 
 impl StorageService {
-    pub(super) fn new<S>(stack: S, observe: Option<Observe>) -> Self
+    pub(super) fn new<S>(stack: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        Self(match observe {
-            Some(observe) => BoxCloneSyncService::new(observe.layer(stack)),
-            None => BoxCloneSyncService::new(stack),
-        })
+        Self(BoxCloneSyncService::new(stack))
     }
 }
 

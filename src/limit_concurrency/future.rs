@@ -2,17 +2,16 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::Response;
 use http_body::Body as HttpBody;
 use pin_project::pin_project;
 
 use super::{body::Counted, permit::Permit};
-use crate::{body::Body, error::BoxError, key::BlobKey, probe::Probe, retry::RetryWindow};
+use crate::{body::Body, error::BoxError};
 
 /// Future of [`LimitConcurrencyService`](super::LimitConcurrencyService): the inner answer, or the refusal.
 #[pin_project]
@@ -21,18 +20,15 @@ pub struct LimitConcurrencyFuture<F> {
     inner: Option<F>,
     refusal: Option<Response<Body>>,
     permit: Option<Permit>,
-    /// The key of the request, and the window in which its failures may be answered with `Retry-After`.
-    bound: Option<(BlobKey, Arc<RetryWindow>)>,
 }
 
 impl<F> LimitConcurrencyFuture<F> {
     /// A credentials probe needs no permit.
-    pub(super) fn admitted(inner: F, permit: Option<Permit>, bound: Option<(BlobKey, Arc<RetryWindow>)>) -> Self {
+    pub(super) fn admitted(inner: F, permit: Option<Permit>) -> Self {
         Self {
             inner: Some(inner),
             refusal: None,
             permit,
-            bound,
         }
     }
 
@@ -41,7 +37,6 @@ impl<F> LimitConcurrencyFuture<F> {
             inner: None,
             refusal: Some(refusal),
             permit: None,
-            bound: None,
         }
     }
 }
@@ -59,17 +54,7 @@ where
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(Ok(this.refusal.take().unwrap_or_default()));
         };
-        let mut answer = ready!(inner.poll(cx))?.map(Body::new);
-        if let Some((key, retry)) = this.bound.take() {
-            if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
-                retry.succeeded(&key);
-            } else if answer.headers().contains_key(header::RETRY_AFTER)
-                // The administrator who saves the settings waits for the answer to the probe.
-                && (Probe::of(&key).is_some() || !retry.failed(&key))
-            {
-                answer.headers_mut().remove(header::RETRY_AFTER);
-            }
-        }
+        let answer = ready!(inner.poll(cx))?.map(Body::new);
         Poll::Ready(Ok(match this.permit.take() {
             // A server does not ask a body that is at its end already.
             Some(permit) if !answer.body().is_end_stream() => answer.map(|body| Body::new(Counted::new(body, permit))),

@@ -1,43 +1,33 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tower_layer::Layer;
 
 use super::{LimitConcurrencyService, permit::Room};
-use crate::retry::RetryWindow;
 
-/// Layer that answers a number of requests at once, and asks for the others again.
+/// Layer that limits the number of concurrent requests.
 ///
-/// A clone counts with the one it is of, and so do the services of both. See the [module](crate::limit_concurrency).
+/// Clones, and the services of all of them, share one limit. See the [module](crate::limit_concurrency).
 #[derive(Clone, Debug)]
 pub struct LimitConcurrency {
     pub(super) room: Arc<Room>,
-    pub(super) retry: Arc<RetryWindow>,
 }
 
 impl LimitConcurrency {
-    /// Lets `max` requests through at once.
+    /// Allows `max` concurrent requests.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
             room: Room::new(max, usize::MAX),
-            retry: Arc::default(),
         }
     }
 
-    /// Lets at most `requests` of one client through at once, by its [`ClientAddr`](crate::ClientAddr) or else its
-    /// [`PeerAddr`](crate::PeerAddr); by default as many as there may be in all.
+    /// Allows `requests` concurrent requests of one client; by default, only the overall limit applies.
     ///
-    /// A request with neither extension counts in all only. Set this before the layer is cloned.
+    /// The client is identified by its [`ClientAddr`](crate::ClientAddr), or else by its [`PeerAddr`](crate::PeerAddr). A
+    /// request with neither extension counts only toward the overall limit. Set this before the layer is cloned.
     #[must_use]
     pub fn per_client(mut self, requests: usize) -> Self {
         self.room = self.room.per_client(requests);
-        self
-    }
-
-    /// Turns a key away with `Retry-After` for at most `window`; by default [`RetryWindow::DEFAULT`].
-    #[must_use]
-    pub fn retry_window(mut self, window: Duration) -> Self {
-        self.retry = Arc::new(RetryWindow::new(window));
         self
     }
 }

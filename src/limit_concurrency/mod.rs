@@ -1,24 +1,17 @@
-//! Bounds how many requests are answered at once, and loses none of the others.
+//! Limits the number of concurrent requests, and loses none of the others.
 //!
-//! [`LimitConcurrency`] lets a number of requests through. One beyond it is answered at once with 503 and a
-//! `Retry-After` of one second, on which KAZOO's client waits and sends the same request again: a burst is spread over
-//! time, and no upload of it is lost. A request counts until its answer has gone out, or is dropped.
-//!
-//! It finds the key among the request's extensions, so it belongs behind [`ExtractKey`](crate::ExtractKey):
-//!
-//! - KAZOO's credentials probe is always let through. An administrator waits for its answer, and it costs nothing.
-//! - A key that is turned away for longer than an hour ([`retry_window`](LimitConcurrency::retry_window)) gets 503 without
-//!   `Retry-After`, so that no KAZOO process waits for ever.
-//!
-//! A request without a key is turned away like any other, without such a bound.
-//!
-//! Two more rules apply:
+//! [`LimitConcurrency`] answers a request over the limit at once with 503 and a `Retry-After` of one second: KAZOO's client
+//! waits and sends the same request again, so a burst is spread over time and no upload is lost. A request counts until
+//! its response has been sent, or is dropped.
 //!
 //! - [`per_client`](LimitConcurrency::per_client) limits the requests of one client, so that a few clients cannot take
 //!   all permits.
 //! - At the limit, a waiting upload that arrives at less than 4 KiB/s yields its permit to the new request and is
-//!   answered with 503 and `Retry-After` too. This requires a [`LimitBody`](crate::LimitBody) with a
-//!   [`stall_timeout`](crate::LimitBody::stall_timeout) in front.
+//!   answered with 503 and `Retry-After` too. This requires a `stall_timeout` in front.
+//! - KAZOO's credentials probe needs no permit. An administrator waits for its response, and it costs nothing. The layer
+//!   recognizes a probe by its [`BlobKey`](crate::BlobKey), so it belongs behind [`ExtractKey`](crate::ExtractKey).
+//!
+//! [`RetryAfter`](crate::RetryAfter) in front limits how long a request is retried.
 //!
 //! ```
 //! use http::{Request, Response, StatusCode};

@@ -1,5 +1,4 @@
 use std::{
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -43,24 +42,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let LimitConcurrency { room, retry } = &self.limit;
         let extensions = request.extensions();
-        let key = extensions.get::<BlobKey>();
         let client = ClientAddr::of(extensions).map(ClientAddr::network);
-        let permit = match room.enter(client, extensions.get()) {
+        let permit = match self.limit.room.enter(client, extensions.get()) {
             Ok(permit) => Some(permit),
-            // A credentials probe passes without a permit.
-            Err(_) if key.is_some_and(|key| Probe::of(key).is_some()) => None,
-            Err(full) => {
-                let error = match key {
-                    Some(key) => retry.bound(key, refusal(full)),
-                    None => refusal(full),
-                };
-                return LimitConcurrencyFuture::refused(error.into_response());
-            }
+            Err(_) if extensions.get().is_some_and(|key: &BlobKey| Probe::of(key).is_some()) => None,
+            Err(full) => return LimitConcurrencyFuture::refused(refusal(full).into_response()),
         };
-        let bound = key.map(|key| (key.clone(), Arc::clone(retry)));
-        LimitConcurrencyFuture::admitted(self.inner.call(request), permit, bound)
+        LimitConcurrencyFuture::admitted(self.inner.call(request), permit)
     }
 }
 
@@ -120,20 +109,6 @@ mod tests {
         assert_eq!(ask(&service, "A").await.status(), StatusCode::OK);
     }
 
-    /// An upload that loses its permit may be answered by a layer in between, which knows no window.
-    #[tokio::test]
-    async fn bounds_the_retries_that_an_inner_service_asks_for() {
-        let unavailable = service_fn(async |_: Request<Body>| {
-            let error = Error::new(ErrorKind::Unavailable, "slow").with_retry_after(Some(RETRY_AFTER));
-            Ok::<_, Infallible>(error.into_response())
-        });
-        let service = LimitConcurrency::new(1).retry_window(Duration::ZERO).layer(unavailable);
-        let retry = async |key| ask(&service, key).await.headers().contains_key(header::RETRY_AFTER);
-        assert!(retry("A").await);
-        assert!(!retry("A").await);
-        assert!(!retry("A/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt").await);
-    }
-
     #[tokio::test]
     async fn a_request_that_is_dropped_makes_room() {
         let service = LimitConcurrency::new(1).layer(service_fn(file));
@@ -143,14 +118,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_process_of_kazoo_waits_for_ever_and_none_for_the_probe() {
-        let service = LimitConcurrency::new(0)
-            .retry_window(Duration::ZERO)
-            .layer(service_fn(file));
-        let retry = async |key| ask(&service, key).await.headers().contains_key(header::RETRY_AFTER);
-        assert!(retry("A").await);
-        assert!(!retry("A").await);
-        assert!(retry("B").await);
+    async fn a_probe_needs_no_permit() {
+        let service = LimitConcurrency::new(0).layer(service_fn(file));
+        assert_eq!(ask(&service, "A").await.status(), StatusCode::SERVICE_UNAVAILABLE);
         let probe = "A/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
         assert_eq!(ask(&service, probe).await.status(), StatusCode::OK);
     }

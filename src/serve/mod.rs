@@ -33,10 +33,8 @@
 //! `content-disposition: attachment`. A fetch is `cache-control: private, no-cache`, or `no-store` if the
 //! [`Grant`](crate::Grant) is by address alone; a redirect and an error are `no-store`.
 //!
-//! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`, on which KAZOO's client
-//! waits and sends the same request again, so that nothing is lost. It would do so for ever, and its caller waits with
-//! it, so a key that has failed for an hour, or for [as long as is set](ServeBlobs::with_retry_window), is answered
-//! without `Retry-After`.
+//! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`: KAZOO's client waits and
+//! repeats the request, so that nothing is lost. [`RetryAfter`](crate::RetryAfter) limits how long.
 //!
 //! ```
 //! use http::{Request, StatusCode};

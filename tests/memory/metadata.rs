@@ -1,6 +1,7 @@
-//! What metadata of the longest text costs, whatever its shape, and what is remembered of keys.
+//! What metadata of the longest text costs, whatever its shape, and of failing requests.
 
 use std::{
+    convert::Infallible,
     future::{Future as _, poll_fn},
     io,
     pin::{Pin, pin},
@@ -8,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header};
 use http_body::{Body as HttpBody, Frame};
-use kazoo_storage::{BlobKey, BlobStore, Error, ErrorKind, KazooStorage, MetadataKey, RetryWindow, SplitMultipart};
-use tower::ServiceExt as _;
+use kazoo_storage::{BlobStore, Body, Error, ErrorKind, KazooStorage, MetadataKey, RetryAfter, SplitMultipart};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::{BOUND, BOUNDARY, Discard, Generated, alone, assert_held, block_on, measured, multipart_of};
 
@@ -167,16 +168,19 @@ fn unfinished_metadata_is_held_once() {
 }
 
 #[test]
-fn failing_keys_are_remembered_in_a_table_of_fixed_size() {
+fn failing_requests_are_remembered_in_a_table_of_fixed_size() {
     let _alone = alone();
-    let window = RetryWindow::default();
+    let down = service_fn(async |_: Request<Body>| {
+        Ok::<_, Infallible>(Error::new(ErrorKind::Unavailable, "down").into_response())
+    });
+    let service = RetryAfter::default().layer(down);
     let long = "x".repeat(1_000);
     let ((), held) = block_on(measured(async {
         for n in 0..20_000 {
-            let key = BlobKey::from_segments([&*n.to_string(), &long]).unwrap();
-            let error = Error::new(ErrorKind::Unavailable, "down");
-            assert!(window.bound(&key, error).retry_after().is_some());
+            let request = Request::put(format!("/{n}/{long}")).body(Body::empty()).unwrap();
+            let response = service.clone().oneshot(request).await.unwrap();
+            assert!(response.headers().contains_key(header::RETRY_AFTER));
         }
     }));
-    assert_held("20 000 failing keys", held, 1 << 20);
+    assert_held("20 000 failing requests", held, 1 << 20);
 }

@@ -1,6 +1,6 @@
 //! The dependency direction between the crate's modules, read from its sources:
 //!
-//! `builder → {settings, layers, serve} → {rewrite, reject, store} → {outcome, probe, grant, retry, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key} → error`
+//! `builder → {settings, layers, serve} → {rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key} → error`
 //!
 //! Cargo holds the direction between the packages: `kazoo-storage-server → kazoo-storage-client → kazoo-storage`.
 
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const LAYERS: [&str; 9] = [
+const LAYERS: [&str; 10] = [
     "answer_probe",
     "authorize",
     "decode_base64",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 9] = [
     "limit_body",
     "limit_concurrency",
     "observe",
+    "retry_after",
     "split_multipart",
     "verify_digest",
 ];
@@ -27,7 +28,7 @@ const MAX_LINES: usize = 400;
 
 /// Which modules of the crate may be imported by `module`; none if it is not a module of the plan.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {
-    const VOCABULARY: [&str; 15] = [
+    const VOCABULARY: [&str; 14] = [
         "error",
         "key",
         "encoding",
@@ -38,7 +39,6 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         "probe",
         "outcome",
         "grant",
-        "retry",
         "metrics",
         "client_addr",
         "progress",
@@ -49,7 +49,7 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         "client_addr" | "error" | "digest" | "normalize" | "progress" => Some(vec![]),
         "key" | "encoding" | "body" | "metrics" => Some(vec!["error"]),
         "metadata" => Some(vec!["error", "encoding"]),
-        "probe" | "grant" | "retry" => Some(vec!["error", "key"]),
+        "probe" | "grant" => Some(vec!["error", "key"]),
         "framing" => Some(vec!["error", "body"]),
         "outcome" => Some(vec!["error", "key", "metadata"]),
         "reject" | "rewrite" | "store" => and(&[]),

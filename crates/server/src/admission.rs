@@ -2,14 +2,13 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
-use kazoo_storage::{BlobKey, Body, ClientAddr, Error, ErrorKind, Probe, RetryWindow};
+use http::{HeaderValue, Request, Response, header};
+use kazoo_storage::{Body, ClientAddr, Error, ErrorKind};
 
 use crate::{cli::ConnectionOptions, exporter};
 
@@ -109,41 +108,17 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Answers requests on connections over a limit.
-pub(crate) struct TurnAway {
-    retry: RetryWindow,
-}
-
-impl TurnAway {
-    pub(crate) fn new(window: Duration) -> Self {
-        Self {
-            retry: RetryWindow::new(window),
-        }
-    }
-
-    /// The refusal of `request`, if it came on a connection over a limit: 503, and the connection closes.
-    pub(crate) fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        request.extensions().get::<TurnedAway>()?;
-        exporter::turned_away();
-        let message = "there are as many connections as the storage server may have, in all or of your address; nothing was \
-                       stored, send it again";
-        let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));
-        let error = match identity(request.uri()) {
-            Some(identity) if !Probe::is_named_by(request.uri()) => self.retry.bound(&identity, error),
-            _ => error.with_retry_after(None),
-        };
-        let mut response = error.into_response();
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-        Some(response)
-    }
-}
-
-/// What tells a request from others, whatever the parts of its target mean to the storage.
-fn identity(uri: &Uri) -> Option<BlobKey> {
-    let mut hasher = DefaultHasher::new();
-    uri.path_and_query().map_or("", PathAndQuery::as_str).hash(&mut hasher);
-    BlobKey::from_segments([hasher.finish().to_string()]).ok()
+/// Returns the refusal of `request` if it arrived on a connection over a limit: 503, and the connection closes.
+pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
+    request.extensions().get::<TurnedAway>()?;
+    exporter::turned_away();
+    let message = "the storage server is at its limit of connections, in total or from this address; nothing was stored, \
+                   send it again";
+    let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));
+    let mut response = error.into_response();
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    Some(response)
 }
 
 /// Lets the process open as many files as the system allows, and says so if that is less than its connections need.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use http::{HeaderValue, Request, Response, header};
-use kazoo_storage::{Body, Error, ErrorKind, Probe};
+use kazoo_storage::{Body, Error, ErrorKind};
 use tokio::sync::watch;
 use tower::{Service, ServiceExt as _};
 
@@ -18,17 +18,13 @@ pub(crate) async fn answer<S, B>(
 where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
 {
-    let uri = request.uri().clone();
     let mut response = tokio::select! {
         // What is done at once is answered even at the very end.
         biased;
         response = service.oneshot(request) => response?,
         _ = phase.wait_for(|phase| *phase == Phase::Ending) => {
             let message = "the storage server is stopping before the request was done; send it again";
-            let error = Error::new(ErrorKind::Unavailable, message);
-            // An administrator waits for the probe's answer.
-            let error = if Probe::is_named_by(&uri) { error.with_retry_after(None) } else { error };
-            error.into_response()
+            Error::new(ErrorKind::Unavailable, message).into_response()
         }
     };
     if *phase.borrow() != Phase::Serving {
@@ -43,6 +39,8 @@ mod tests {
     use std::future::pending;
 
     use http::StatusCode;
+    use kazoo_storage::RetryAfter;
+    use tower_layer::Layer as _;
 
     use super::*;
 
@@ -82,7 +80,8 @@ mod tests {
         ] {
             let (phases, phase) = watch::channel(Phase::Serving);
             let request = Request::put(path).body(()).unwrap();
-            let answering = tokio::spawn(answer(tower::service_fn(never), request, phase));
+            let draining = tower::service_fn(move |request| answer(tower::service_fn(never), request, phase.clone()));
+            let answering = tokio::spawn(RetryAfter::default().layer(draining).oneshot(request));
             phases.send_replace(Phase::Ending);
             let response = answering.await.unwrap().unwrap();
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -15,7 +15,7 @@ use std::{
 use http::Request;
 use kazoo_storage::{
     Base64, BlobStore, Body, DynBlobStore, Error, ErrorKind, KazooSettings, KazooStorage, KeyExtractor as _, LimitBody,
-    MeasuredStore, MetadataKey, Metrics, Observe, PathKey, QueryKey, SharedAccessRules,
+    MeasuredStore, MetadataKey, Metrics, Observe, PathKey, QueryKey, RetryAfter, SharedAccessRules,
 };
 use tokio::{
     net::TcpListener,
@@ -30,7 +30,7 @@ use crate::{
     accept::{self, End, Site},
     access,
     admin::{self, Admin},
-    admission::{self, Admission, TurnAway},
+    admission::{self, Admission},
     cli::{Base64Mode, KeySource, ServeOptions},
     connection::{Bounds, Handler},
     drain,
@@ -169,8 +169,7 @@ fn service(
         .max_metadata(usize::try_from(options.limits.max_metadata.0)?)
         .max_concurrent(options.limits.max_requests)
         .max_per_client(options.limits.max_requests_per_address)
-        .stall_timeout(options.limits.stall_timeout)
-        .retry_window(options.limits.retry_window);
+        .stall_timeout(options.limits.stall_timeout);
     let storage = match &access {
         Some(access) => storage.authorize(access.clone()),
         None => storage,
@@ -189,9 +188,8 @@ fn service(
             .stall_timeout(options.limits.stall_timeout)
             .layer(elsewhere),
     );
-    let turned_away = Arc::new(TurnAway::new(options.limits.retry_window));
     let admitted = tower::service_fn(move |request: Request<Body>| {
-        let refusal = Fault::answer(&request).or_else(|| turned_away.answer(&request));
+        let refusal = Fault::answer(&request).or_else(|| admission::refusal(&request));
         let everywhere = everywhere.clone();
         async move {
             match refusal {
@@ -211,7 +209,8 @@ fn service(
         keys,
         access,
     };
-    Ok(Observe::new((requests, Metrics::new())).layer(draining))
+    let retry_after = RetryAfter::new(options.limits.retry_window);
+    Ok(Observe::new((requests, Metrics::new())).layer(retry_after.layer(draining)))
 }
 
 fn by_flags(store: impl BlobStore, options: &ServeOptions) -> KazooStorage {

@@ -1,0 +1,141 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use tower_service::Service;
+
+use super::{RetryAfter, RetryAfterFuture, future::Decision};
+use crate::{
+    body::Body,
+    error::{BoxError, Result},
+    probe::Probe,
+};
+
+/// Marks a request whose responses an outer layer decides on.
+#[derive(Clone, Copy)]
+struct Decided;
+
+/// Service of [`RetryAfter`].
+#[derive(Clone, Debug)]
+pub struct RetryAfterService<S> {
+    pub(super) inner: S,
+    pub(super) layer: RetryAfter,
+}
+
+impl<S, B, ResBody> Service<Request<B>> for RetryAfterService<S>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = RetryAfterFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let decision = request.extensions_mut().insert(Decided).is_none().then(|| Decision {
+            id: self.layer.window.id(&request),
+            is_probe: Probe::is_named_by(request.uri()),
+            window: Arc::clone(&self.layer.window),
+        });
+        RetryAfterFuture::new(self.inner.call(request), decision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use http::header;
+    use tower::{Layer as _, ServiceExt as _, service_fn};
+
+    use super::*;
+    use crate::{
+        error::{Error, ErrorKind},
+        key::BlobKey,
+        outcome::Outcome,
+    };
+
+    const PROBE: &str = "/A/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
+
+    /// A service that succeeds if the request has the header `x-up`.
+    async fn store(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        Ok(if request.headers().contains_key("x-up") {
+            Response::new(Body::empty())
+        } else {
+            Error::new(ErrorKind::Unavailable, "down").into_response()
+        })
+    }
+
+    fn put(target: &str) -> http::request::Builder {
+        Request::put(target)
+    }
+
+    async fn retries<S>(service: &S, request: http::request::Builder) -> bool
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+    {
+        let request = request.body(Body::empty()).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        let retries = response.headers().contains_key(header::RETRY_AFTER);
+        if let Some(Outcome::Failed { error }) = response.extensions().get() {
+            assert_eq!(error.retry_after().is_some(), retries, "the event shows what was sent");
+        }
+        retries
+    }
+
+    #[tokio::test]
+    async fn a_request_retries_until_its_window_ends() {
+        let service = RetryAfter::new(Duration::ZERO).layer(service_fn(store));
+        assert!(retries(&service, put("/A")).await);
+        assert!(!retries(&service, put("/A")).await);
+        for other in [
+            put("/B"),
+            put("/A?x=1"),
+            Request::get("/A"),
+            put("/A").header("content-length", "3"),
+            put("/A").header("content-type", "multipart/mixed; boundary=B"),
+        ] {
+            assert!(retries(&service, other).await);
+        }
+        assert!(!retries(&service, put("/A").header("x-up", "1")).await);
+        assert!(retries(&service, put("/A")).await, "a success starts a new series");
+    }
+
+    #[tokio::test]
+    async fn a_probe_never_retries() {
+        let service = RetryAfter::default().layer(service_fn(store));
+        assert!(!retries(&service, put(PROBE)).await);
+        assert!(!retries(&service, put(&format!("/index.php?name={}", &PROBE[3..]))).await);
+        let in_metadata = service_fn(async |request: Request<Body>| {
+            let mut response = store(request).await?;
+            let key = BlobKey::from_path(PROBE).unwrap();
+            response.extensions_mut().insert(Probe::of(&key).unwrap());
+            Ok::<_, Infallible>(response)
+        });
+        assert!(!retries(&RetryAfter::default().layer(in_metadata), put("/")).await);
+    }
+
+    #[tokio::test]
+    async fn the_outermost_layer_decides() {
+        let inner = RetryAfter::new(Duration::ZERO);
+        let service = RetryAfter::default().layer(inner.layer(service_fn(store)));
+        for _ in 0..3 {
+            assert!(retries(&service, put("/A")).await);
+        }
+        assert!(
+            retries(&inner.layer(service_fn(store)), put("/A")).await,
+            "the first that it decides on"
+        );
+        let service = inner.layer(RetryAfter::default().layer(service_fn(store)));
+        assert!(!retries(&service, put("/A")).await);
+    }
+}
