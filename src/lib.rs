@@ -128,8 +128,8 @@ pub use self::{
     settings::{Fields, KazooSettings, SettingsKey},
     split_multipart::SplitMultipart,
     store::{
-        Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, DynBlobStore, Fetched, MemoryStore, Precondition,
-        Stored, Upload,
+        Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, DynBlobCatalog, DynBlobStore, Fetched,
+        MemoryStore, Precondition, Stored, Upload,
     },
     verify_digest::VerifyDigest,
 };

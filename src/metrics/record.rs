@@ -12,7 +12,7 @@ use crate::error::ErrorKind;
 
 const TARGETS: [&str; 3] = ["journal", "upload", "file_system"];
 const REASONS: [&str; 3] = ["requests", "connections", "unheard"];
-const OPERATIONS: [&str; 6] = ["put", "get", "head", "metadata", "check", "read"];
+const OPERATIONS: [&str; 8] = ["put", "get", "head", "metadata", "check", "list", "delete", "read"];
 
 /// Tells the recorder what there is, and has every counter of what may go wrong begin at 0: one that appears with its
 /// first error looks to many a system as if nothing had been counted.

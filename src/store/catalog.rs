@@ -1,4 +1,4 @@
-//! [`BlobCatalog`]: what an operator needs of a store and KAZOO never asks.
+//! [`BlobCatalog`]: listing and deletion.
 
 use std::{future::Future, sync::Arc, time::SystemTime};
 
@@ -7,8 +7,9 @@ use futures_core::Stream;
 use super::BlobStore;
 use crate::{error::Result, key::BlobKey};
 
-/// A store that says what it holds, and lets go of it. KAZOO sends no DELETE: what is stored stays until its operator
-/// removes it.
+/// A [`BlobStore`] that can also list and delete its files.
+///
+/// KAZOO never lists or deletes: a file stays until its operator removes it.
 ///
 /// ```
 /// use kazoo_storage::{BlobKey, BlobStore, MemoryStore, Upload, store::BlobCatalog};
@@ -23,7 +24,7 @@ use crate::{error::Result, key::BlobKey};
 /// let account = BlobKey::from_path("ACCOUNT")?;
 /// let mut entries = pin!(store.list(Some(&account)));
 /// let entry = poll_fn(|cx| entries.as_mut().poll_next(cx)).await.unwrap()?;
-/// assert_eq!(entry.key, key);
+/// assert_eq!((entry.key, entry.len), (key.clone(), 6));
 ///
 /// store.delete(&key).await?;
 /// assert!(store.head(&key).await.unwrap_err().is_not_found());
@@ -31,21 +32,20 @@ use crate::{error::Result, key::BlobKey};
 /// # }).unwrap();
 /// ```
 pub trait BlobCatalog: BlobStore {
-    /// Every file beneath `prefix`, or every file: those whose key has the segments of `prefix` before its own, in no
-    /// particular order.
+    /// Lists every file whose key begins with all segments of `prefix` and has more, or every file without a prefix.
     ///
-    /// A file that is stored or deleted meanwhile may be among them or not. The first error ends the stream.
-    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send;
+    /// The stream owns what it needs, so it can outlive the call and move to another task. The order is unspecified. A file that is stored or deleted during the listing may be missing. The stream ends
+    /// after its first error.
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static;
 
-    /// Removes the file under `key` with its metadata; from `Ok` on, nothing is stored there. It is no error if nothing
-    /// was.
+    /// Removes the file under `key` with its metadata. Succeeds if there is none.
     ///
-    /// A reader that has begun before reads the file to its end, or its body ends with an error.
+    /// A fetch that began before reads the file to its end, or its body ends with an error.
     fn delete(&self, key: &BlobKey) -> impl Future<Output = Result<()>> + Send;
 }
 
 impl<S: BlobCatalog + ?Sized> BlobCatalog for Arc<S> {
-    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send {
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
         S::list(self, prefix)
     }
 
@@ -54,25 +54,34 @@ impl<S: BlobCatalog + ?Sized> BlobCatalog for Arc<S> {
     }
 }
 
-/// One file of a [catalog](BlobCatalog). [`head`](BlobStore::head) says more about it.
+/// One file of a [listing](BlobCatalog::list). [`head`](BlobStore::head) returns the rest of its description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlobEntry {
-    /// The name it is stored under.
+    /// The key of the file.
     pub key: BlobKey,
-    /// When it was stored.
+    /// The length of the file, in bytes.
+    ///
+    /// A store that keeps long metadata behind the content, as `ObjectStoreBlobs` does, counts it too: its listing
+    /// cannot tell the two apart. [`BlobInfo::len`](super::BlobInfo::len) is always the content alone.
+    pub len: u64,
+    /// The time at which the file was stored.
     pub modified: Option<SystemTime>,
 }
 
 impl BlobEntry {
-    /// The file under `key`, with nothing else known about it.
+    /// Describes a file of `len` bytes under `key`.
     #[must_use]
-    pub fn new(key: BlobKey) -> Self {
-        Self { key, modified: None }
+    pub fn new(key: BlobKey, len: u64) -> Self {
+        Self {
+            key,
+            len,
+            modified: None,
+        }
     }
 }
 
-/// Whether `key` has the segments of `prefix` before its own.
+/// Returns `true` if `key` begins with all segments of `prefix` and has more.
 pub(super) fn is_beneath(key: &BlobKey, prefix: &BlobKey) -> bool {
     let (len, above) = (key.segments().len(), prefix.segments().len());
     len > above && key.segments().take(above).eq(prefix.segments())

@@ -1,9 +1,17 @@
-//! [`MeasuredStore`]: a store whose failures are counted.
+//! [`MeasuredStore`]: counts the failures of a store.
 
-use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use pin_project::pin_project;
+
+use super::{BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
 use crate::{error::Result, key::BlobKey, metadata::Metadata, metrics::store_failed};
 
-/// Counts what the store in it fails to do by its own fault: errors that are answered with a 5xx.
+/// Counts the errors of a store that are the store's own fault: those that are answered with a 5xx.
 ///
 /// See the [module](crate::metrics).
 #[derive(Clone, Debug)]
@@ -35,6 +43,28 @@ impl<S: BlobStore> BlobStore for MeasuredStore<S> {
 
     async fn check(&self) -> Result<()> {
         counted("check", self.0.check().await)
+    }
+}
+
+impl<S: BlobCatalog> BlobCatalog for MeasuredStore<S> {
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
+        Listing(self.0.list(prefix))
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<()> {
+        counted("delete", self.0.delete(key).await)
+    }
+}
+
+#[pin_project]
+struct Listing<L>(#[pin] L);
+
+impl<L: Stream<Item = Result<BlobEntry>>> Stream for Listing<L> {
+    type Item = Result<BlobEntry>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.project().0.poll_next(cx);
+        next.map(|entry| entry.map(|entry| counted("list", entry)))
     }
 }
 

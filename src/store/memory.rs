@@ -155,13 +155,14 @@ impl BlobStore for MemoryStore {
 }
 
 impl BlobCatalog for MemoryStore {
-    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send {
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
         let entries = self.files.read().map_err(|_| poisoned()).map(|files| {
             let beneath = files
                 .iter()
                 .filter(|(key, _)| prefix.is_none_or(|prefix| is_beneath(key, prefix)));
             let entries = beneath.map(|(key, file)| BlobEntry {
                 key: key.clone(),
+                len: file.info.len,
                 modified: file.info.modified,
             });
             entries.collect::<Vec<_>>()

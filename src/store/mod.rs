@@ -28,7 +28,7 @@ pub use self::measured::MeasuredStore;
 pub use self::object_store::ObjectStoreBlobs;
 pub use self::{
     catalog::{BlobCatalog, BlobEntry},
-    erased::DynBlobStore,
+    erased::{DynBlobCatalog, DynBlobStore},
     memory::MemoryStore,
     precondition::Precondition,
 };

@@ -14,22 +14,48 @@ mod object_store;
 
 use std::sync::Arc;
 
+#[cfg(feature = "metrics")]
+use kazoo_storage::MeasuredStore;
 use kazoo_storage::{
-    DynBlobStore, MemoryStore, catalog_conformance_tests, conformance_tests,
+    DynBlobCatalog, DynBlobStore, MemoryStore, catalog_conformance_tests, conformance_tests,
     store::{FsOptions, FsStore},
 };
 use tempfile::TempDir;
 
 conformance_tests!(memory, || async { (MemoryStore::new(), ()) });
 catalog_conformance_tests!(memory_catalog, || async { (MemoryStore::new(), ()) });
-conformance_tests!(shared, || async { (Arc::new(MemoryStore::new()), ()) });
-conformance_tests!(erased, || async { (DynBlobStore::new(MemoryStore::new()), ()) });
 conformance_tests!(files, || async { open(&FsStore::options()) });
 catalog_conformance_tests!(file_catalog, || async { open(&FsStore::options()) });
 conformance_tests!(files_not_durable, || async { open(&FsStore::options().durable(false)) });
+catalog_conformance_tests!(file_catalog_not_durable, || async {
+    open(&FsStore::options().durable(false))
+});
+
+conformance_tests!(shared, || async { (Arc::new(MemoryStore::new()), ()) });
+catalog_conformance_tests!(shared_catalog, || async { (Arc::new(MemoryStore::new()), ()) });
+conformance_tests!(erased, || async { (DynBlobStore::new(MemoryStore::new()), ()) });
 conformance_tests!(erased_files, || async {
     let (store, root) = open(&FsStore::options().durable(false));
     (DynBlobStore::new(store), root)
+});
+conformance_tests!(erased_with_catalog, || async {
+    (DynBlobCatalog::new(MemoryStore::new()), ())
+});
+catalog_conformance_tests!(erased_catalog, || async {
+    (DynBlobCatalog::new(MemoryStore::new()), ())
+});
+#[cfg(feature = "metrics")]
+conformance_tests!(measured, || async { (MeasuredStore::new(MemoryStore::new()), ()) });
+#[cfg(feature = "metrics")]
+catalog_conformance_tests!(measured_catalog, || async {
+    (MeasuredStore::new(MemoryStore::new()), ())
+});
+// The server stacks the wrappers in this order.
+catalog_conformance_tests!(every_wrapper, || async {
+    let (store, root) = open(&FsStore::options().durable(false));
+    #[cfg(feature = "metrics")]
+    let store = MeasuredStore::new(DynBlobCatalog::new(store));
+    (Arc::new(DynBlobCatalog::new(store)), root)
 });
 
 fn open(options: &FsOptions) -> (FsStore, TempDir) {

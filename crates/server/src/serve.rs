@@ -14,8 +14,9 @@ use std::{
 
 use http::Request;
 use kazoo_storage::{
-    Base64, BlobStore, Body, DynBlobStore, Error, ErrorKind, KazooSettings, KazooStorage, KeyExtractor as _, LimitBody,
-    MeasuredStore, MetadataKey, Metrics, Observe, PathKey, QueryKey, RetryAfter, SharedAccessRules,
+    Base64, BlobStore, Body, DynBlobCatalog, DynBlobStore, Error, ErrorKind, KazooSettings, KazooStorage,
+    KeyExtractor as _, LimitBody, MeasuredStore, MetadataKey, Metrics, Observe, PathKey, QueryKey, RetryAfter,
+    SharedAccessRules,
 };
 use tokio::{
     net::TcpListener,
@@ -116,8 +117,8 @@ async fn start(options: ServeOptions) -> Fallible<End> {
         };
         tokio::spawn(admin::serve(listener, admin));
     }
-    let store = DynBlobStore::new(MeasuredStore::new(store::open(&options.store).await?));
-    readiness.opened(store.clone());
+    let store = DynBlobCatalog::new(MeasuredStore::new(store::open(&options.store).await?));
+    readiness.opened(DynBlobStore::new(store.clone()));
     let service = service(&options, settings.as_ref(), &mount, access.clone(), store, phase)?;
     let limits = &options.limits;
     let site = Site {
@@ -156,7 +157,7 @@ fn service(
     settings: Option<&KazooSettings>,
     mount: &Mount,
     access: Option<SharedAccessRules>,
-    store: DynBlobStore,
+    store: DynBlobCatalog,
     phase: watch::Receiver<Phase>,
 ) -> Fallible<impl Handler> {
     let Size(max_body) = options.max_body;

@@ -2,7 +2,7 @@
 
 use std::{env, sync::Arc, time::Duration};
 
-use kazoo_storage::{BlobStore as _, DynBlobStore, Error, ErrorKind, FsStore, ObjectStoreBlobs};
+use kazoo_storage::{BlobStore as _, DynBlobCatalog, Error, ErrorKind, FsStore, ObjectStoreBlobs};
 use object_store::{
     ClientConfigKey, ObjectStore, RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
@@ -29,7 +29,7 @@ const RETRIES: usize = 3;
 const NO_TIMEOUT: &str = "1day";
 
 /// Opens the store, and sees that a file can be stored in it, or could be if there were room.
-pub(crate) async fn open(options: &StoreOptions) -> Result<DynBlobStore, String> {
+pub(crate) async fn open(options: &StoreOptions) -> Result<DynBlobCatalog, String> {
     let opened = match &options.store {
         Location::Directory(root) => open_directory(root, options),
         Location::Bucket { cloud, url, prefix } => open_bucket(*cloud, url, prefix, options).map(|store| (store, true)),
@@ -60,7 +60,7 @@ pub(crate) async fn open(options: &StoreOptions) -> Result<DynBlobStore, String>
 }
 
 /// Opens the store in `root`. The flag is `false` while its recovery is unfinished.
-fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<(DynBlobStore, bool), Error> {
+fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<(DynBlobCatalog, bool), Error> {
     if options.presign.is_some() || options.s3_endpoint.is_some() || options.s3_region.is_some() {
         let message = "--presign, --s3-endpoint and --s3-region are for an object store, and this is a directory";
         return Err(Error::new(ErrorKind::InvalidRequest, message));
@@ -82,10 +82,10 @@ fn open_directory(root: &std::path::Path, options: &StoreOptions) -> Result<(Dyn
             "set aside after a crash; restore or remove it"
         );
     }
-    Ok((DynBlobStore::new(store), unrecovered.is_none()))
+    Ok((DynBlobCatalog::new(store), unrecovered.is_none()))
 }
 
-fn open_bucket(cloud: Cloud, url: &Url, prefix: &Path, options: &StoreOptions) -> Result<DynBlobStore, Error> {
+fn open_bucket(cloud: Cloud, url: &Url, prefix: &Path, options: &StoreOptions) -> Result<DynBlobCatalog, Error> {
     if options.no_fsync || options.verify_on_read {
         let message = "--no-fsync and --verify-on-read are for a directory; an object store does as it is set up";
         return Err(Error::new(ErrorKind::InvalidRequest, message));
@@ -105,7 +105,7 @@ fn open_bucket(cloud: Cloud, url: &Url, prefix: &Path, options: &StoreOptions) -
     if let Some(valid) = options.presign {
         store = store.redirect(signer, valid);
     }
-    Ok(DynBlobStore::new(store))
+    Ok(DynBlobCatalog::new(store))
 }
 
 type Engine = object_store::Result<(Arc<dyn ObjectStore>, Arc<dyn Signer>)>;

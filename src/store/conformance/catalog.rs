@@ -13,9 +13,10 @@ use futures_core::Stream as _;
 use http_body_util::BodyExt as _;
 use tokio::sync::{Notify, oneshot};
 
-use super::support::{Sample, Script, Step, assert_absent, get, key, message, noise, put};
+use super::support::{Sample, Script, Step, assert_absent, get, head, key, message, noise, put};
 use crate::{
     key::BlobKey,
+    metadata::Metadata,
     store::{BlobCatalog, BlobEntry, Stored, Upload},
 };
 
@@ -27,6 +28,10 @@ async fn entries(store: &impl BlobCatalog, prefix: Option<&str>) -> Vec<BlobEntr
         entries.push(entry.expect("a store that works can be listed"));
     }
     entries
+}
+
+async fn lengths(store: &impl BlobCatalog) -> Vec<u64> {
+    entries(store, None).await.iter().map(|entry| entry.len).collect()
 }
 
 async fn keys(store: &impl BlobCatalog, prefix: Option<&str>) -> Vec<String> {
@@ -78,15 +83,54 @@ pub async fn every_file_is_listed_beneath_its_prefixes(store: impl BlobCatalog) 
     }
 }
 
-/// An entry says when its file was stored, if the store knows.
-pub async fn an_entry_says_when_its_file_was_stored(store: impl BlobCatalog) {
-    put(&store, Upload::new(message(), "content")).await;
-    for entry in entries(&store, None).await {
-        let Some(modified) = entry.modified else { return };
-        let now = SystemTime::now();
-        let off = now.duration_since(modified).unwrap_or_else(|early| early.duration());
-        assert!(off < Duration::from_secs(60), "it was stored just now: {off:?}");
+/// An entry has the length of its file. Metadata of usual length does not count.
+pub async fn an_entry_has_the_length_of_its_file(store: impl BlobCatalog) {
+    let long = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
+    let long = Metadata::from_json(long).expect("an object");
+    for len in [0, 13, 300_000] {
+        let sample = Sample::new(1, len);
+        sample.put(&store, &message()).await;
+        assert_eq!(
+            lengths(&store).await,
+            [len as u64],
+            "an entry has the length of its file"
+        );
+        put(&store, sample.upload(&message()).with_metadata(long.clone())).await;
+        let exact = head(&store, &message()).await.len;
+        assert_eq!(exact, len as u64, "`head` returns the length of the content");
+        let listed = lengths(&store).await;
+        assert!(
+            listed == [exact] || listed == [exact + long.as_json().len() as u64],
+            "an entry has the length of its file, or that of its file and metadata: {listed:?}"
+        );
     }
+}
+
+/// An entry has the modification time that `head` returns, to the second.
+pub async fn an_entry_has_the_modification_time_of_its_file(store: impl BlobCatalog) {
+    for content in ["first", "second"] {
+        put(&store, Upload::new(message(), content)).await;
+        let modified = head(&store, &message()).await.modified;
+        for entry in entries(&store, None).await {
+            let (Some(listed), Some(modified)) = (entry.modified, modified) else {
+                assert_eq!(
+                    entry.modified, modified,
+                    "`list` and `head` both return a modification time"
+                );
+                return;
+            };
+            let contract = "an entry has the modification time of its file";
+            assert!(distance(listed, modified) < Duration::from_secs(1), "{contract}");
+            assert!(
+                distance(listed, SystemTime::now()) < Duration::from_secs(60),
+                "{contract}"
+            );
+        }
+    }
+}
+
+fn distance(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).unwrap_or_else(|earlier| earlier.duration())
 }
 
 /// An upload under way, or one that failed, is not listed.

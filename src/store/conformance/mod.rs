@@ -118,7 +118,8 @@ macro_rules! catalog_conformance_tests {
 
             $crate::conformance_tests! { @cases [$(#[$attribute])*] $make;
                 every_file_is_listed_beneath_its_prefixes
-                an_entry_says_when_its_file_was_stored
+                an_entry_has_the_length_of_its_file
+                an_entry_has_the_modification_time_of_its_file
                 an_upload_under_way_is_not_listed
                 a_file_and_files_beneath_it_are_listed_and_deleted_apart
                 a_deleted_file_is_gone

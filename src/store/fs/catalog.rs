@@ -35,7 +35,7 @@ const AHEAD: usize = 256;
 
 impl BlobCatalog for FsStore {
     /// Occupies one of Tokio's blocking threads until it ends or is dropped.
-    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send {
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
         let (entries, received) = channel(AHEAD);
         let (store, prefix) = (Arc::clone(&self.0), prefix.cloned());
         tokio::task::spawn_blocking(move || {
@@ -84,7 +84,7 @@ fn list(store: &Inner, prefix: Option<&BlobKey>, entries: &Sender<Result<BlobEnt
     walk(&store.tree, prefix, &mut |names, visited| match visited {
         Visited::Media { stat, .. } => {
             let Some(key) = name::key(names) else { return Ok(()) };
-            let mut entry = BlobEntry::new(key);
+            let mut entry = BlobEntry::new(key, u64::try_from(stat.st_size).unwrap_or_default());
             entry.modified = modified(stat);
             entries.blocking_send(Ok(entry)).map_err(|_| Stop::Unheard)
         }

@@ -1,4 +1,4 @@
-//! What is stored, and away with it.
+//! Listing and deletion.
 
 use std::{
     pin::Pin,
@@ -21,12 +21,12 @@ use crate::{
 };
 
 impl BlobCatalog for ObjectStoreBlobs {
-    /// One request for each thousand objects, or what the engine has for a page.
+    /// Sends one request for each page of the engine, usually a thousand objects.
     ///
-    /// What other programs have put into the bucket is listed if its name is that of a key. The marker of a directory
-    /// (`ACCOUNT/`, as some consoles make it) looks like one, and a name that `object_store` does not take (`a//b`) ends
-    /// the list with an error.
-    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send {
+    /// The length of an entry is that of the object: of the content, and of the JSON document if it is stored behind the
+    /// content. Objects of other programs are listed if their names are keys. That includes the directory markers of some
+    /// consoles (`ACCOUNT/`). A name that `object_store` rejects (`a//b`) ends the list with an error.
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
         let above = self.beneath(prefix.into_iter().flat_map(BlobKey::segments));
         Listing {
             store: self.clone(),
@@ -63,8 +63,11 @@ impl Stream for Listing {
                 None => return Poll::Ready(None),
             };
             if let Some(key) = this.store.key(&object.location) {
-                let modified = Some(SystemTime::from(object.last_modified));
-                return Poll::Ready(Some(Ok(BlobEntry { key, modified })));
+                return Poll::Ready(Some(Ok(BlobEntry {
+                    key,
+                    len: object.size,
+                    modified: Some(SystemTime::from(object.last_modified)),
+                })));
             }
         }
     }
