@@ -1,32 +1,15 @@
 //! `kazoo-storage`: the storage server as one command.
 
-mod accept;
-mod access;
 mod admin;
-mod admission;
 mod check;
 mod cli;
-mod connection;
-mod drain;
-mod duration;
-mod exporter;
 mod files;
-mod heads;
-mod linger;
-mod location;
 mod log;
-mod mask;
-mod mount;
-mod patience;
+mod net;
 mod plan;
-mod readiness;
-mod reload;
 mod scrub;
 mod serve;
 mod shutdown;
-mod size;
-mod store;
-mod tls;
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ use kazoo_storage::{
     store::{FsScrub, Scrubbed, Verdict},
 };
 
-use crate::{location::Location, size::Size};
+use crate::cli::{Location, Size};
 
 /// What the command exits with if something is damaged.
 const DAMAGED: u8 = 2;

@@ -5,7 +5,6 @@ mod cause;
 mod diagnose;
 mod leftovers;
 mod load;
-mod options;
 mod print;
 mod report;
 mod sample;
@@ -26,7 +25,6 @@ use bytes::Bytes;
 use kazoo_storage_client::{Client, Patience, Tls};
 use serde_json::{Value, json};
 
-pub(crate) use self::options::CheckOptions;
 use self::{
     cause::Cause,
     leftovers::Leftovers,
@@ -36,7 +34,10 @@ use self::{
     trial::Trials,
     way::{Way, Ways},
 };
-use crate::{log, size::Size};
+use crate::{
+    cli::{CheckOptions, Size},
+    log,
+};
 
 /// What the command exits with if something that KAZOO needs does not work.
 const FAILURE: u8 = 1;

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 use http::uri::PathAndQuery;
 use kazoo_storage::{AccessRules, KazooSettings, normalize_path};
 
-use crate::mask;
+use super::mask;
 
 #[derive(Clone)]
 pub(crate) struct Mount {

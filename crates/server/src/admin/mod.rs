@@ -2,6 +2,9 @@
 //!
 //! It lives for as long as the process does, so it answers while the store is being opened and while the server drains.
 
+mod metrics;
+mod readiness;
+
 use std::{
     convert::Infallible,
     sync::{
@@ -22,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{exporter::Exporter, readiness::Readiness};
+pub(crate) use self::{metrics::Exporter, readiness::Readiness};
 
 /// The maximum number of connections. Another one closes the oldest that has not sent a request, or else the oldest.
 const CONNECTIONS: usize = 64;

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::linger::LINGER;
+use super::linger::LINGER;
 
 /// How long a connection waits for what.
 #[derive(Clone, Copy, Debug)]
@@ -284,7 +284,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::linger::Lingering;
+    use crate::net::linger::Lingering;
 
     const PATIENCE: Patience = Patience {
         head: Duration::from_secs(10),

@@ -4,6 +4,9 @@
 //! are logged only as far as [`mask`] permits. Secrets of the access rules are concealed in those names and in each
 //! complete record.
 
+pub(crate) mod mask;
+mod mount;
+
 use std::{
     error::Error,
     fmt::Write as _,
@@ -21,10 +24,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{
-    mask,
-    mount::{Mount, spelled},
-};
+use self::mount::spelled;
+pub(crate) use self::mount::{Mount, looks_secret};
 
 /// How a record is written.
 #[derive(Clone, Copy, Debug, ValueEnum)]

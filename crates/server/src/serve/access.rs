@@ -4,7 +4,11 @@ use std::{net::SocketAddr, path::Path};
 
 use kazoo_storage::{AccessRules, SharedAccessRules};
 
-use crate::{cli::ServeOptions, files, log, mount::Mount};
+use crate::{
+    cli::ServeOptions,
+    files,
+    log::{self, Mount},
+};
 
 /// The rules of `--access`, which suit the `mount`; none if there is no such file and none is needed.
 pub(crate) fn rules(options: &ServeOptions, mount: &Mount) -> Result<Option<SharedAccessRules>, String> {

@@ -1,5 +1,10 @@
 //! The `serve` command: from its options to the running server.
 
+mod access;
+mod drain;
+mod reload;
+mod store;
+
 use std::{
     convert::Infallible,
     error::Error as StdError,
@@ -28,25 +33,19 @@ use tower::ServiceExt as _;
 use tower_layer::Layer as _;
 
 use crate::{
-    accept::{self, End, Site},
-    access,
-    admin::{self, Admin},
-    admission::{self, Admission},
-    cli::{Base64Mode, KeySource, ServeOptions},
-    connection::{Bounds, Handler},
-    drain,
-    exporter::Exporter,
+    admin::{self, Admin, Exporter, Readiness},
+    cli::{Base64Mode, KeySource, ServeOptions, Size},
     files,
-    heads::Fault,
-    log,
-    mount::Mount,
-    patience::Patience,
-    readiness::Readiness,
-    reload,
+    log::{self, Mount},
+    net::{
+        accept::{self, End, Site},
+        admission::{self, Admission},
+        connection::{Bounds, Handler},
+        heads::Fault,
+        timeouts::Patience,
+        tls::Tls,
+    },
     shutdown::{Phase, Signals},
-    size::Size,
-    store,
-    tls::Tls,
 };
 
 /// The most threads that wait for the disk.

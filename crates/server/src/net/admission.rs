@@ -10,7 +10,8 @@ use std::{
 use http::{HeaderValue, Request, Response, header};
 use kazoo_storage::{Body, ClientAddr, Error, ErrorKind};
 
-use crate::{cli::ConnectionOptions, exporter};
+use super::metrics;
+use crate::cli::ConnectionOptions;
 
 /// How many connections over a limit are held open at once, to tell their clients to come again.
 const TURNED_AWAY: usize = 1024;
@@ -72,7 +73,7 @@ impl Admission {
             return None;
         };
         drop(open);
-        exporter::connected();
+        metrics::connected();
         Some(Place {
             open: Arc::clone(&self.open),
             address,
@@ -88,7 +89,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        exporter::disconnected();
+        metrics::disconnected();
         let mut open = lock(&self.open);
         let Some(address) = self.address else {
             open.turned_away -= 1;
@@ -111,7 +112,7 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 /// Returns the refusal of `request` if it arrived on a connection over a limit: 503, and the connection closes.
 pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
     request.extensions().get::<TurnedAway>()?;
-    exporter::turned_away();
+    metrics::turned_away();
     let message = "the storage server is at its limit of connections, in total or from this address; nothing was stored, \
                    send it again";
     let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));

@@ -14,9 +14,8 @@ use object_store::{
 use url::Url;
 
 use crate::{
-    cli::StoreOptions,
-    location::{Cloud, Location},
-    log, mask,
+    cli::{Cloud, Location, StoreOptions},
+    log::{self, mask},
 };
 
 /// How often the engine's client repeats a request that failed on its way or was answered with a 5xx.

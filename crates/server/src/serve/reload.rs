@@ -5,7 +5,8 @@ use std::sync::Arc;
 use kazoo_storage::SharedAccessRules;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
-use crate::{access, cli::ServeOptions, mount::Mount, tls::Tls};
+use super::access;
+use crate::{cli::ServeOptions, log::Mount, net::tls::Tls};
 
 /// Reads the files again, if there are any, on each of `hangups`. What is under way goes on as it began, and a file that is
 /// wrong changes nothing.

@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 
-use crate::{
+use super::{
     heads::{Heads, HeadsIo},
     linger::Lingering,
-    patience::{Answer, Busy, Patience, Patient},
+    timeouts::{Answer, Busy, Patience, Patient},
 };
 
 /// What a connection may take of the server.

@@ -1,5 +1,10 @@
 //! The command line, and the environment variables that stand in for it.
 
+mod check;
+mod duration;
+mod location;
+mod size;
+
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{
@@ -10,16 +15,13 @@ use clap::{
 
 use kazoo_storage::KazooStorage;
 
-use crate::{
+use self::duration::{idle, seconds, waiting};
+pub(crate) use self::{
     check::CheckOptions,
-    duration::{idle, seconds, waiting},
-    location::Location,
-    log::LogFormat,
-    plan::PlanOptions,
-    scrub::ScrubOptions,
+    location::{Cloud, Location},
     size::Size,
-    tls::TlsOptions,
 };
+use crate::{log::LogFormat, net::tls::TlsOptions, plan::PlanOptions, scrub::ScrubOptions};
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use kazoo_storage::metrics::{
-    self as names, CONNECTIONS, Kind, LABEL_REASON, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_MEMORY, PROCESS_OPEN_FDS,
-    READY, SHED, Unit,
+    self as names, CONNECTIONS, Kind, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_MEMORY, PROCESS_OPEN_FDS, READY, Unit,
 };
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -66,26 +65,6 @@ impl Exporter {
         process();
         self.0.render()
     }
-}
-
-/// A connection was accepted.
-pub(crate) fn connected() {
-    gauge!(CONNECTIONS).increment(1);
-}
-
-/// It is closed.
-pub(crate) fn disconnected() {
-    gauge!(CONNECTIONS).decrement(1);
-}
-
-/// A request on a connection over a limit was asked to come again.
-pub(crate) fn turned_away() {
-    counter!(SHED, LABEL_REASON => "connections").increment(1);
-}
-
-/// A connection over every limit was closed.
-pub(crate) fn closed_unheard() {
-    counter!(SHED, LABEL_REASON => "unheard").increment(1);
 }
 
 /// What the kernel knows of the process; what it does not tell stays as it was.

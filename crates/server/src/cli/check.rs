@@ -4,9 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, builder::BoolishValueParser};
 
-use crate::{
+use super::{
+    Size,
     duration::{seconds, span, waiting},
-    size::Size,
 };
 
 /// Recognisable, and of the shape that every account's id has.

@@ -12,13 +12,13 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::{
+use super::{
     admission::{Admission, Place, TurnedAway},
     connection::{self, Accepted, Bounds, Handler},
-    exporter,
-    shutdown::{self, Phase, Signals},
+    metrics,
     tls::Tls,
 };
+use crate::shutdown::{self, Phase, Signals};
 
 /// How many connections the kernel holds until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -78,7 +78,7 @@ pub(crate) async fn serve<S: Handler>(
             connections.spawn(serve_connection(stream, Accepted { peer, since }, place, site.clone()));
         } else {
             // Its client finds it closed.
-            exporter::closed_unheard();
+            metrics::closed_unheard();
             tracing::debug!(%peer, "closed a connection unheard");
         }
     };

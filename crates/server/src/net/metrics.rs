@@ -1,0 +1,24 @@
+//! Counts connections.
+
+use kazoo_storage::metrics::{CONNECTIONS, LABEL_REASON, SHED};
+use metrics::{counter, gauge};
+
+/// Counts an accepted connection.
+pub(super) fn connected() {
+    gauge!(CONNECTIONS).increment(1);
+}
+
+/// Counts a closed connection.
+pub(super) fn disconnected() {
+    gauge!(CONNECTIONS).decrement(1);
+}
+
+/// Counts a request that was refused because its connection was over a limit.
+pub(super) fn turned_away() {
+    counter!(SHED, LABEL_REASON => "connections").increment(1);
+}
+
+/// Counts a connection that was closed without a response.
+pub(super) fn closed_unheard() {
+    counter!(SHED, LABEL_REASON => "unheard").increment(1);
+}
