@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod cli;
+mod config;
 mod files;
 mod log;
 mod net;
@@ -25,7 +26,9 @@ fn main() -> ExitCode {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli::Cli { command } = cli::Cli::read();
     let result = match command {
-        cli::Command::Serve(options) => serve::run(*options),
+        cli::Command::Serve(options) => config::Config::try_from(*options)
+            .map_err(Into::into)
+            .and_then(serve::run),
         cli::Command::Plan(options) => plan::run(&options),
         cli::Command::Scrub(options) => scrub::run(&options),
         cli::Command::Check(options) => Ok(check::run(&options)),

@@ -14,7 +14,7 @@ use kazoo_storage::KazooSettings;
 use kazoo_storage_client::StorageUrl;
 use serde_json::{Map, Value, json};
 
-use crate::log::looks_secret;
+use crate::log::redact::looks_secret;
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanOptions {

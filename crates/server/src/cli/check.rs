@@ -6,7 +6,7 @@ use clap::{Args, builder::BoolishValueParser};
 
 use super::{
     Size,
-    duration::{seconds, span, waiting},
+    values::{duration, nonzero_duration, size},
 };
 
 /// Recognisable, and of the shape that every account's id has.
@@ -28,8 +28,8 @@ pub(crate) struct CheckOptions {
     #[arg(long, env = "KAZOO_STORAGE_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 
-    /// How many seconds to wait for each answer; KAZOO itself waits for ever
-    #[arg(long, env = "KAZOO_STORAGE_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = waiting)]
+    /// How long to wait for each answer; KAZOO itself waits for ever
+    #[arg(long, env = "KAZOO_STORAGE_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) timeout: Duration,
 
     /// The account that the files of the check are stored for
@@ -37,12 +37,12 @@ pub(crate) struct CheckOptions {
     pub(crate) account: String,
 
     /// Length of the longest file that is tried
-    #[arg(long, env = "KAZOO_STORAGE_LARGE", value_name = "SIZE", default_value = "8MiB")]
+    #[arg(long, env = "KAZOO_STORAGE_LARGE", value_name = "SIZE", default_value = "8MiB", value_parser = size)]
     pub(crate) large: Size,
 
-    /// For how many seconds a connection must stay open without a request at the end of the check; KAZOO keeps one for 120,
-    /// so that 125 finds what may lose an upload
-    #[arg(long, env = "KAZOO_STORAGE_IDLE", value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    /// How long a connection must stay open without a request at the end of the check; KAZOO keeps one for 120 s,
+    /// so that 125s finds what may lose an upload
+    #[arg(long, env = "KAZOO_STORAGE_IDLE", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub(crate) idle: Duration,
 
     /// Remove the files of the check with DELETE when it ends, and list those that the server does not remove
@@ -58,10 +58,10 @@ pub(crate) struct CheckOptions {
     pub(crate) load: Option<u16>,
 
     /// For how long `--load` goes on, such as `30s` or `5m`
-    #[arg(id = "for", long, env = "KAZOO_STORAGE_FOR", value_name = "TIME", default_value = "30s", value_parser = span)]
+    #[arg(id = "for", long, env = "KAZOO_STORAGE_FOR", value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) span: Duration,
 
     /// Length of each file of `--load`
-    #[arg(long, env = "KAZOO_STORAGE_SIZE", value_name = "SIZE", default_value = "20KiB")]
+    #[arg(long, env = "KAZOO_STORAGE_SIZE", value_name = "SIZE", default_value = "20KiB", value_parser = size)]
     pub(crate) size: Size,
 }

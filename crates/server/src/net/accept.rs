@@ -153,7 +153,7 @@ async fn serve_connection<S: Handler>(stream: TcpStream, accepted: Accepted, pla
     }
     let served = match tls {
         None => connection::serve(stream, accepted, bounds, service).await,
-        Some(tls) => match tls.accept(stream, accepted.since + bounds.patience.head).await {
+        Some(tls) => match tls.accept(stream, accepted.since + bounds.timeouts.head).await {
             Ok(stream) => connection::serve(stream, accepted, bounds, service).await,
             Err(error) => {
                 // It never came to a request, so nothing else tells of it.

@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response, header};
 use kazoo_storage::{Body, ClientAddr, Error, ErrorKind};
 
 use super::metrics;
-use crate::cli::ConnectionOptions;
+use crate::config::ConnectionLimits;
 
 /// How many connections over a limit are held open at once, to tell their clients to come again.
 const TURNED_AWAY: usize = 1024;
@@ -49,10 +49,10 @@ pub(crate) struct Place {
 pub(crate) struct TurnedAway;
 
 impl Admission {
-    pub(crate) fn new(options: &ConnectionOptions) -> Self {
+    pub(crate) fn new(options: &ConnectionLimits) -> Self {
         Self {
             per_address: options.per_address,
-            total: options.max,
+            total: options.total,
             open: Arc::default(),
         }
     }
@@ -123,7 +123,7 @@ pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
 }
 
 /// Lets the process open as many files as the system allows, and says so if that is less than its connections need.
-pub(crate) fn raise_descriptors(options: &ConnectionOptions) {
+pub(crate) fn raise_descriptors(options: &ConnectionLimits) {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);
@@ -135,7 +135,7 @@ pub(crate) fn raise_descriptors(options: &ConnectionOptions) {
         }
     }
     // A connection, and the file that is read or written on it.
-    let needed = (options.max as u64 + TURNED_AWAY as u64) * 2 + DESCRIPTORS;
+    let needed = (options.total as u64 + TURNED_AWAY as u64) * 2 + DESCRIPTORS;
     if let Some(allowed) = limit.current.filter(|allowed| *allowed < needed) {
         tracing::warn!(
             allowed,
@@ -150,8 +150,8 @@ pub(crate) fn raise_descriptors(options: &ConnectionOptions) {
 mod tests {
     use super::*;
 
-    fn admission(per_address: usize, max: usize) -> Admission {
-        Admission::new(&ConnectionOptions { per_address, max })
+    fn admission(per_address: usize, total: usize) -> Admission {
+        Admission::new(&ConnectionLimits { per_address, total })
     }
 
     fn peer(address: &str) -> SocketAddr {

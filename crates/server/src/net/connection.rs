@@ -13,13 +13,14 @@ use tower::{Service, ServiceExt as _};
 use super::{
     heads::{Heads, HeadsIo},
     linger::Lingering,
-    timeouts::{Answer, Busy, Patience, Patient},
+    timeouts::{Answer, Busy, TimeoutIo},
 };
+use crate::config::Timeouts;
 
 /// What a connection may take of the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    pub(crate) patience: Patience,
+    pub(crate) timeouts: Timeouts,
     /// The most bytes it holds of what it reads, and as many of what it writes; so it is also the longest head of a
     /// request. KAZOO's longest is that of a GET with all of a document's fields in its query, a few kilobytes.
     pub(crate) max_head: usize,
@@ -59,7 +60,7 @@ where
 {
     let Accepted { peer, since } = accepted;
     let busy = Busy::default();
-    let io = Patient::new(Lingering::new(io), bounds.patience, busy.clone(), since);
+    let io = TimeoutIo::new(Lingering::new(io), bounds.timeouts, busy.clone(), since);
     let heads = Heads::new(bounds.max_head);
     let io = HeadsIo::new(io, heads.clone());
     http1::Builder::new()
@@ -95,7 +96,7 @@ mod tests {
 
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4711);
     const BOUNDS: Bounds = Bounds {
-        patience: Patience {
+        timeouts: Timeouts {
             head: Duration::from_secs(10),
             idle: Duration::from_secs(150),
             stall: Duration::from_secs(30),

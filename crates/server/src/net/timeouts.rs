@@ -1,4 +1,4 @@
-//! [`Patient`]: a connection that waits for its client, and for how long.
+//! [`TimeoutIo`]: a connection that waits for its client, and for how long.
 
 use std::{
     io,
@@ -19,17 +19,7 @@ use tokio::{
 };
 
 use super::linger::LINGER;
-
-/// How long a connection waits for what.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// From the first byte of a request's head to its last, and from a connection's begin to the first byte.
-    pub(crate) head: Duration,
-    /// From an answer to the first byte of the next request.
-    pub(crate) idle: Duration,
-    /// For a client that reads nothing of its answer.
-    pub(crate) stall: Duration,
-}
+use crate::config::Timeouts;
 
 /// What the connection's IO and its requests know of each other: whether a request is being answered.
 #[derive(Clone, Default)]
@@ -92,9 +82,9 @@ impl<B: HttpBody + Unpin> HttpBody for Answer<B> {
 ///
 /// A head that is late is answered with 408. hyper's own timeout for heads starts as soon as the last answer is out,
 /// and would close idle connections; here the two are told apart by the first byte.
-pub(crate) struct Patient<T> {
+pub(crate) struct TimeoutIo<T> {
     io: T,
-    patience: Patience,
+    timeouts: Timeouts,
     busy: Busy,
     reading: Reading,
     timer: Pin<Box<Sleep>>,
@@ -115,15 +105,15 @@ enum Reading {
     Ended,
 }
 
-impl<T> Patient<T> {
+impl<T> TimeoutIo<T> {
     /// `since` is when the client could have begun to send.
-    pub(crate) fn new(io: T, patience: Patience, busy: Busy, since: Instant) -> Self {
+    pub(crate) fn new(io: T, timeouts: Timeouts, busy: Busy, since: Instant) -> Self {
         Self {
             io,
-            patience,
+            timeouts,
             busy,
             reading: Reading::Begin { first: true },
-            timer: Box::pin(sleep_until(since + patience.head)),
+            timer: Box::pin(sleep_until(since + timeouts.head)),
             writing: None,
         }
     }
@@ -134,7 +124,7 @@ impl<T> Patient<T> {
             Reading::Begin { .. } | Reading::Head if self.busy.is() => self.reading = Reading::Nothing,
             Reading::Nothing if !self.busy.is() => {
                 self.reading = Reading::Begin { first: false };
-                self.timer.as_mut().reset(Instant::now() + self.patience.idle);
+                self.timer.as_mut().reset(Instant::now() + self.timeouts.idle);
             }
             _ => {}
         }
@@ -142,7 +132,7 @@ impl<T> Patient<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Patient<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> TimeoutIo<T> {
     /// Tells a client whose head is late why the connection ends, and ends it.
     fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Reading::Refused { answer, written } = &mut self.reading {
@@ -163,7 +153,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Patient<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutIo<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if matches!(this.reading, Reading::Refused { .. }) {
@@ -174,7 +164,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<T> {
         match (this.reading(), &read) {
             (Reading::Begin { first }, Poll::Ready(Ok(()))) if buf.filled().len() > before => {
                 if !*first {
-                    this.timer.as_mut().reset(Instant::now() + this.patience.head);
+                    this.timer.as_mut().reset(Instant::now() + this.timeouts.head);
                 }
                 this.reading = Reading::Head;
                 return read;
@@ -195,21 +185,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<T> {
         let answer = if this.writing.is_some() {
             Vec::new()
         } else {
-            late(this.patience.head)
+            late(this.timeouts.head)
         };
         this.reading = Reading::Refused { answer, written: 0 };
         this.poll_refuse(cx)
     }
 }
 
-impl<T: AsyncWrite + Unpin> Patient<T> {
+impl<T: AsyncWrite + Unpin> TimeoutIo<T> {
     /// `written`, unless the client has not taken anything for too long.
     fn bound<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if written.is_ready() {
             self.writing = None;
             return written;
         }
-        let deadline = || Box::pin(sleep_until(Instant::now() + self.patience.stall));
+        let deadline = || Box::pin(sleep_until(Instant::now() + self.timeouts.stall));
         ready!(self.writing.get_or_insert_with(deadline).as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
@@ -218,7 +208,7 @@ impl<T: AsyncWrite + Unpin> Patient<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for TimeoutIo<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
@@ -253,7 +243,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         let shut = Pin::new(&mut this.io).poll_shutdown(cx);
         if shut.is_pending() {
             // The io lingers by itself; this is for one that cannot even say goodbye.
-            let deadline = || Box::pin(sleep_until(Instant::now() + LINGER + this.patience.stall));
+            let deadline = || Box::pin(sleep_until(Instant::now() + LINGER + this.timeouts.stall));
             ready!(this.writing.get_or_insert_with(deadline).as_mut().poll(cx));
             return Poll::Ready(Ok(()));
         }
@@ -286,22 +276,22 @@ mod tests {
     use super::*;
     use crate::net::linger::Lingering;
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: Timeouts = Timeouts {
         head: Duration::from_secs(10),
         idle: Duration::from_secs(150),
         stall: Duration::from_secs(30),
     };
 
-    fn patient(size: usize) -> (DuplexStream, Patient<Lingering<DuplexStream>>, Busy) {
+    fn timeout_io(size: usize) -> (DuplexStream, TimeoutIo<Lingering<DuplexStream>>, Busy) {
         let (client, server) = duplex(size);
         let busy = Busy::default();
-        let server = Patient::new(Lingering::new(server), PATIENCE, busy.clone(), Instant::now());
+        let server = TimeoutIo::new(Lingering::new(server), TIMEOUTS, busy.clone(), Instant::now());
         (client, server, busy)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_drips_is_answered_with_408() {
-        let (mut client, mut server, _busy) = patient(4096);
+        let (mut client, mut server, _busy) = timeout_io(4096);
         let start = Instant::now();
         let serving = tokio::spawn(async move {
             let mut head = [0; 100];
@@ -332,7 +322,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_connection_that_says_nothing_ends_without_a_word() {
-        let (mut client, mut server, _busy) = patient(4096);
+        let (mut client, mut server, _busy) = timeout_io(4096);
         let start = Instant::now();
         assert_eq!(server.read(&mut [0; 10]).await.unwrap(), 0);
         assert_eq!(start.elapsed().as_secs(), 10);
@@ -342,7 +332,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn between_requests_it_waits_longer_than_for_a_head() {
-        let (mut client, mut server, busy) = patient(4096);
+        let (mut client, mut server, busy) = timeout_io(4096);
         let mut buf = [0; 10];
         for wait in [1, 126, 149] {
             client.write_all(b"head").await.unwrap();
@@ -362,7 +352,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_read_its_answer_is_not_waited_for() {
-        let (mut client, mut server, busy) = patient(64);
+        let (mut client, mut server, busy) = timeout_io(64);
         let _answering = busy.begin();
         let start = Instant::now();
         let writing = tokio::spawn(async move {

@@ -1,12 +1,11 @@
-//! TLS: the certificate of the server, and those of clients.
+//! TLS: the certificate of the server, and the authorities of client certificates.
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use clap::Args;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -19,69 +18,32 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::files;
+use crate::{config::TlsConfig, files};
 
-/// How connections are encrypted.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct TlsOptions {
-    /// PEM file with the certificate, and those between it and its authority: connections are TLS 1.2 or 1.3; read again
-    /// on SIGHUP, with the key
-    #[arg(
-        id = "tls_cert",
-        long = "tls-cert",
-        env = "KAZOO_STORAGE_TLS_CERT",
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
-    pub(crate) cert: Option<PathBuf>,
-
-    /// PEM file with the certificate's private key
-    #[arg(
-        id = "tls_key",
-        long = "tls-key",
-        env = "KAZOO_STORAGE_TLS_KEY",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
-    pub(crate) key: Option<PathBuf>,
-
-    /// PEM file with authorities: only clients with a certificate of one of them are let in
-    #[arg(
-        id = "tls_client_ca",
-        long = "tls-client-ca",
-        env = "KAZOO_STORAGE_TLS_CLIENT_CA",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
-    pub(crate) client_ca: Option<PathBuf>,
-}
-
-/// Accepts TLS by files that can be read again. A clone is the same one.
+/// Accepts TLS connections with files that can be reloaded. Clones share the files.
 #[derive(Clone)]
 pub(crate) struct Tls {
-    options: TlsOptions,
+    config: TlsConfig,
     acceptor: Arc<RwLock<TlsAcceptor>>,
 }
 
 impl Tls {
-    /// TLS by the files of `options`; none if they name no certificate.
-    pub(crate) fn open(options: &TlsOptions) -> Result<Option<Self>, String> {
-        let acceptor = acceptor(options)?;
-        Ok(acceptor.map(|acceptor| Self {
-            options: options.clone(),
-            acceptor: Arc::new(RwLock::new(acceptor)),
-        }))
+    /// Reads the files of `config`.
+    pub(crate) fn open(config: TlsConfig) -> Result<Self, String> {
+        Ok(Self {
+            acceptor: Arc::new(RwLock::new(acceptor(&config)?)),
+            config,
+        })
     }
 
-    /// Reads the files again. If they are wrong, nothing changes.
+    /// Reads the files again. If they are invalid, nothing changes.
     pub(crate) fn reload(&self) -> Result<(), String> {
-        if let Some(acceptor) = acceptor(&self.options)? {
-            *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
-        }
+        let acceptor = acceptor(&self.config)?;
+        *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
         Ok(())
     }
 
-    /// Agrees on keys with the client, until `deadline`.
+    /// Performs the TLS handshake with the client until `deadline`.
     pub(crate) async fn accept(&self, stream: TcpStream, deadline: Instant) -> io::Result<TlsStream<TcpStream>> {
         let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
         timeout_at(deadline, acceptor.accept(stream))
@@ -90,10 +52,8 @@ impl Tls {
     }
 }
 
-fn acceptor(options: &TlsOptions) -> Result<Option<TlsAcceptor>, String> {
-    let (Some(cert), Some(key)) = (&options.cert, &options.key) else {
-        return Ok(None);
-    };
+fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, String> {
+    let TlsConfig { cert, key, client_ca } = config;
     let chain = certificates("--tls-cert", cert)?;
     let pem = files::read(key).map_err(|error| format!("cannot read --tls-key {}: {error}", key.display()))?;
     let private = PrivateKeyDer::from_pem_slice(&pem)
@@ -102,7 +62,7 @@ fn acceptor(options: &TlsOptions) -> Result<Option<TlsAcceptor>, String> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let builder = match &options.client_ca {
+    let builder = match client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut authorities = RootCertStore::empty();
@@ -124,10 +84,10 @@ fn acceptor(options: &TlsOptions) -> Result<Option<TlsAcceptor>, String> {
         )
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The certificates in a file; at least one.
+/// Reads the certificates in a file, at least one.
 fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = files::read(path).map_err(|error| format!("cannot read {flag} {}: {error}", path.display()))?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
@@ -168,13 +128,13 @@ mod tests {
         (params.signed_by(&key, by).unwrap().pem(), key.serialize_pem())
     }
 
-    fn write(directory: &TempDir, (cert, key): &(String, String)) -> TlsOptions {
+    fn write(directory: &TempDir, (cert, key): &(String, String)) -> TlsConfig {
         let (cert_path, key_path) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
         fs::write(&cert_path, cert).unwrap();
         fs::write(&key_path, key).unwrap();
-        TlsOptions {
-            cert: Some(cert_path),
-            key: Some(key_path),
+        TlsConfig {
+            cert: cert_path,
+            key: key_path,
             client_ca: None,
         }
     }
@@ -193,8 +153,8 @@ mod tests {
         (address, served)
     }
 
-    /// The protocol that is spoken, if the server answers.
-    async fn spoken(
+    /// Returns the negotiated protocol version.
+    async fn negotiated(
         tls: &Tls,
         trusted: &Authority,
         version: &'static SupportedProtocolVersion,
@@ -220,60 +180,68 @@ mod tests {
         let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         stream.write_u8(7).await?;
         assert_eq!(stream.read_u8().await?, 7);
-        let spoken = stream.get_ref().1.protocol_version().unwrap();
+        let version = stream.get_ref().1.protocol_version().unwrap();
         drop(stream);
         let _ = served.await.unwrap();
-        Ok(spoken)
+        Ok(version)
     }
 
     #[tokio::test]
-    async fn both_protocols_are_spoken_and_the_certificate_can_be_replaced() {
+    async fn accepts_both_versions_and_reloads_the_certificate() {
         let directory = TempDir::new().unwrap();
         let (first, second) = (authority(), authority());
-        let tls = Tls::open(&write(&directory, &issued(&first))).unwrap().unwrap();
+        let tls = Tls::open(write(&directory, &issued(&first))).unwrap();
         for (version, expected) in [
             (&version::TLS12, ProtocolVersion::TLSv1_2),
             (&version::TLS13, ProtocolVersion::TLSv1_3),
         ] {
-            assert_eq!(spoken(&tls, &first, version, None).await.unwrap(), expected);
+            assert_eq!(negotiated(&tls, &first, version, None).await.unwrap(), expected);
         }
-        assert!(spoken(&tls, &second, &version::TLS13, None).await.is_err());
+        assert!(negotiated(&tls, &second, &version::TLS13, None).await.is_err());
         write(&directory, &issued(&second));
         tls.reload().unwrap();
-        assert!(spoken(&tls, &second, &version::TLS13, None).await.is_ok());
+        assert!(negotiated(&tls, &second, &version::TLS13, None).await.is_ok());
         // A key of another certificate changes nothing.
         fs::write(directory.path().join("key.pem"), issued(&second).1).unwrap();
         assert!(tls.reload().is_err());
-        assert!(spoken(&tls, &second, &version::TLS13, None).await.is_ok());
+        assert!(negotiated(&tls, &second, &version::TLS13, None).await.is_ok());
     }
 
     #[tokio::test]
-    async fn only_clients_with_a_certificate_are_let_in_if_it_is_asked_for() {
+    async fn requires_a_client_certificate_if_configured() {
         let directory = TempDir::new().unwrap();
         let (servers, clients) = (authority(), authority());
         let ca = directory.path().join("ca.pem");
         fs::write(&ca, clients.pem()).unwrap();
         let mut options = write(&directory, &issued(&servers));
         options.client_ca = Some(ca);
-        let tls = Tls::open(&options).unwrap().unwrap();
+        let tls = Tls::open(options).unwrap();
         for version in [&version::TLS12, &version::TLS13] {
-            assert!(spoken(&tls, &servers, version, Some(&issued(&clients))).await.is_ok());
-            assert!(spoken(&tls, &servers, version, Some(&issued(&servers))).await.is_err());
-            assert!(spoken(&tls, &servers, version, None).await.is_err());
+            assert!(
+                negotiated(&tls, &servers, version, Some(&issued(&clients)))
+                    .await
+                    .is_ok()
+            );
+            assert!(
+                negotiated(&tls, &servers, version, Some(&issued(&servers)))
+                    .await
+                    .is_err()
+            );
+            assert!(negotiated(&tls, &servers, version, None).await.is_err());
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_says_nothing_is_not_waited_for() {
+    async fn limits_the_time_of_a_handshake() {
         let directory = TempDir::new().unwrap();
-        let tls = Tls::open(&write(&directory, &issued(&authority()))).unwrap().unwrap();
+        let tls = Tls::open(write(&directory, &issued(&authority()))).unwrap();
         let (address, served) = echo_once(&tls).await;
         let _silent = TcpStream::connect(address).await.unwrap();
         assert_eq!(served.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
-    fn files_that_are_wrong_say_which() {
+    fn names_an_invalid_file() {
         let directory = TempDir::new().unwrap();
         let good = issued(&authority());
         for (pair, says) in [
@@ -282,11 +250,11 @@ mod tests {
             ((good.0.clone(), "hush".to_owned()), "--tls-key"),
             ((good.0.clone(), issued(&authority()).1), "--tls-key"),
         ] {
-            let error = Tls::open(&write(&directory, &pair)).err().unwrap();
+            let error = Tls::open(write(&directory, &pair)).err().unwrap();
             assert!(error.contains(says) && !error.contains("hush"), "{error}");
         }
         let mut options = write(&directory, &good);
         options.client_ca = Some("/none".into());
-        assert!(Tls::open(&options).err().unwrap().contains("--tls-client-ca /none"));
+        assert!(Tls::open(options).err().unwrap().contains("--tls-client-ca /none"));
     }
 }

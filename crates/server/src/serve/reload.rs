@@ -1,46 +1,50 @@
-//! SIGHUP: the files that say who is let in, and how connections are encrypted, are read again.
+//! SIGHUP: reloads the access rules and the certificate.
 
 use std::sync::Arc;
 
 use kazoo_storage::SharedAccessRules;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
-use super::access;
-use crate::{cli::ServeOptions, log::Mount, net::tls::Tls};
+use super::{access, mount::Mount};
+use crate::{config::Access, net::tls::Tls};
 
-/// Reads the files again, if there are any, on each of `hangups`. What is under way goes on as it began, and a file that is
-/// wrong changes nothing.
-pub(crate) async fn on(
-    mut hangups: Signal,
-    options: ServeOptions,
-    mount: Mount,
-    rules: Option<SharedAccessRules>,
-    tls: Option<Tls>,
-) {
-    let options = Arc::new(options);
-    while hangups.recv().await.is_some() {
-        if rules.is_none() && tls.is_none() {
-            tracing::info!("nothing to read again: there is neither --access nor --tls-cert");
+/// The parts of the server that come from files.
+pub(super) struct Reloadable {
+    pub(super) access: Access,
+    pub(super) rules: Option<SharedAccessRules>,
+    pub(super) mount: Mount,
+    pub(super) tls: Option<Tls>,
+}
+
+impl Reloadable {
+    /// Reloads the files on each of `hangups`. Requests in progress are not affected, and an invalid file changes nothing.
+    pub(super) async fn reload_on(self, mut hangups: Signal) {
+        let this = Arc::new(self);
+        while hangups.recv().await.is_some() {
+            let this = Arc::clone(&this);
+            // Reading may block for long; the runtime serves requests meanwhile.
+            if let Err(error) = spawn_blocking(move || this.reload()).await {
+                tracing::error!(%error, "reload failed");
+            }
         }
-        let (options, mount, rules, tls) = (Arc::clone(&options), mount.clone(), rules.clone(), tls.clone());
-        // Reading may take long; the runtime serves requests meanwhile.
-        let read = spawn_blocking(move || {
-            if let Some(rules) = rules {
-                log("access rules", access::reload(&options, &rules, &mount));
-            }
-            if let Some(tls) = tls {
-                log("certificate", tls.reload());
-            }
-        });
-        if let Err(error) = read.await {
-            tracing::error!(%error, "the files were not read again");
+    }
+
+    fn reload(&self) {
+        if self.rules.is_none() && self.tls.is_none() {
+            tracing::info!("nothing to reload: neither --access nor --tls-cert is set");
+        }
+        if let Some(rules) = &self.rules {
+            log("access rules", access::reload(&self.access, rules, &self.mount));
+        }
+        if let Some(tls) = &self.tls {
+            log("certificate", tls.reload());
         }
     }
 }
 
-fn log(what: &str, reloaded: Result<(), String>) {
+fn log(subject: &str, reloaded: Result<(), String>) {
     match reloaded {
-        Ok(()) => tracing::info!(what, "read again"),
-        Err(error) => tracing::error!(what, error, "stays as it was"),
+        Ok(()) => tracing::info!(subject, "reloaded"),
+        Err(error) => tracing::error!(subject, error, "reload failed; the previous version stays in use"),
     }
 }

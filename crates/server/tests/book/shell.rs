@@ -205,7 +205,7 @@ impl Shell {
 
     /// Has the server read its files again, and sees that it does.
     fn reload(&mut self, at: &str) {
-        let count = |server: &Server| server.log().matches("read again").count();
+        let count = |server: &Server| server.log().matches("reloaded").count();
         let before = self.server.as_ref().map_or(0, count);
         let server = self.signal(at, "-HUP");
         eventually(at, || count(server) > before);

@@ -17,7 +17,10 @@ use crate::process::{Client, FILE, Response, Server, eventually, multipart, put_
 fn start(root: &Path, options: &[&str]) -> (Server, SocketAddr) {
     let server = Server::start(root, &[&["--admin", "127.0.0.1:0"], options].concat());
     let log = server.log();
-    let line = log.lines().find(|line| line.contains("answers the operator")).unwrap();
+    let line = log
+        .lines()
+        .find(|line| line.contains("admin endpoint started"))
+        .unwrap();
     let address = line.split_once("address=").unwrap().1.trim();
     (server, address.parse().unwrap())
 }

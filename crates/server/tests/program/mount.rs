@@ -25,7 +25,7 @@ fn a_mount_with_a_token_of_the_rules_is_refused() {
     let start = ["serve", "--listen=127.0.0.1:0", "--store", data.to_str().unwrap()];
     let line = complaint(&[&start[..], &access, &[&mount]].concat());
     assert!(
-        line.contains("--mount has a token of --access in it: end it before that"),
+        line.contains("--mount has a token of --access in it: end it before the token"),
         "{line}"
     );
     assert!(!line.contains(TOKEN), "{line}");
@@ -36,7 +36,7 @@ fn a_mount_with_a_token_of_the_rules_is_refused() {
     write(&token);
     server.signal("HUP");
     eventually("the fault is logged", || {
-        server.log().contains("stays as it was").then_some(())
+        server.log().contains("the previous version stays in use").then_some(())
     });
     assert!(server.log().contains("--mount has a token"), "{}", server.log());
     let file = format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3");
@@ -73,7 +73,7 @@ fn what_looks_like_a_token_in_the_mount_is_neither_logged_nor_answered() {
         server.stop();
         let log = server.log();
         assert!(log.contains("/some_prefix/***/…/…/….mp3"), "{log}");
-        assert_eq!(log.contains("name it in --access"), warned, "{log}");
+        assert_eq!(log.contains("add it to --access"), warned, "{log}");
         assert!(!log.contains(TOKEN) && !answer.contains(TOKEN), "{answer} {log}");
     }
 }

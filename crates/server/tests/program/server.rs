@@ -309,7 +309,7 @@ fn the_log_has_a_line_for_each_request_and_no_query() {
                     .iter()
                     .find(|line| line["path"] == *file && line["message"] == message)
             };
-            let (begun, put) = (of_file("begun").unwrap(), of_file("request").unwrap());
+            let (begun, put) = (of_file("request started").unwrap(), of_file("request").unwrap());
             assert_eq!(begun["level"], "DEBUG");
             assert_eq!(begun["request_id"], put["request_id"]);
             assert_eq!(put["request_id"].as_str().unwrap().len(), 16);
@@ -324,6 +324,7 @@ fn the_log_has_a_line_for_each_request_and_no_query() {
             );
             assert!(lines.iter().any(|line| line["request_id"] == "proxys-1"), "{log}");
             assert!(put["elapsed_ms"].is_number());
+            assert_eq!((&put["completed"], put.get("aborted_by")), (&true.into(), None));
         }
     }
 }
@@ -365,7 +366,7 @@ fn access_rules_are_read_again_on_sighup() {
     fs::write(&rules, "{}").unwrap();
     server.signal("HUP");
     eventually("the fault is logged", || {
-        server.log().contains("stays as it was").then_some(())
+        server.log().contains("the previous version stays in use").then_some(())
     });
     assert_eq!(client.get(&path("second")).status, 200);
 
@@ -383,7 +384,7 @@ fn sighup_with_nothing_to_read_again_is_logged_and_ends_nothing() {
     let mut server = Server::start(root.path(), &[]);
     server.signal("HUP");
     eventually("it is logged", || {
-        server.log().contains("nothing to read again").then_some(())
+        server.log().contains("nothing to reload").then_some(())
     });
     assert_eq!(server.connect().put(FILE, b"content").status, 201);
     server.stop();
@@ -568,7 +569,7 @@ fn a_wrong_command_line_is_explained() {
     for (wrong, named) in [
         (&["serve", "--base64", "maybe"][..], "detect"),
         (&["serve", "--key", "header"], "query=NAME"),
-        (&["serve", "--max-body", "1GB"], "GiB"),
+        (&["serve", "--max-body", "1XB"], "64MiB"),
         (&["serve", "--grace=-1"], "--grace"),
         (&["serve", "--tls-cert=cert.pem"], "--tls-key"),
         (&["serve", "--store=ftp://host/x"], "s3://BUCKET/PREFIX"),
@@ -581,9 +582,12 @@ fn a_wrong_command_line_is_explained() {
         (&["serve", "--admin", "9180"], "IP:PORT"),
         (
             &["serve", "--settings=storage.json", "--base64=off"],
-            "tip: the document of --settings says where a name is and what base64 is",
+            "tip: --settings already defines the key and the base64 mode",
         ),
-        (&["serve", "--key=path", "--settings=storage.json"], "tip: the document"),
+        (
+            &["serve", "--key=path", "--settings=storage.json"],
+            "tip: --settings already defines",
+        ),
         (&["server"], "serve"),
     ] {
         let output = run(wrong);

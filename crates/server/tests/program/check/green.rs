@@ -164,7 +164,7 @@ async fn what_people_read_is_short() {
     // One cause is one finding, however often it was seen, and what was answered is there once.
     assert_eq!(said.matches("[wrong_path]").count(), 1, "{said}");
     assert_eq!(
-        said.matches("mind the URL in the storage settings").count(),
+        said.matches("check the URL in the storage settings").count(),
         1,
         "{said}"
     );

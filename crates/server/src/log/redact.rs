@@ -1,12 +1,19 @@
-//! What of a name may stand in a log.
+//! Redaction: the parts of requests, and of messages about them, that the log may show.
 //!
-//! `field_list` can put any field of a document into a file's name, callers' names and numbers too, and a person's name may
-//! be that of an upload. So a name is shown by what it is, wherever it stands: ids and the words that KAZOO makes file names
-//! of are, all else is not.
+//! `field_list` can put any field of a document into a file's name, including callers' names and numbers, and a person's
+//! name may name an upload. So names are shown by their parts, in every position: ids and the words that KAZOO builds file
+//! names of are shown, all else is hidden. Secrets of the access rules and of the mount are hidden everywhere.
+
+use std::{
+    borrow::Cow,
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use http::Method;
+use kazoo_storage::{SharedAccessRules, normalize_path};
 
-/// What KAZOO itself puts in names.
+/// The words that KAZOO itself puts into names.
 const WORDS: [&str; 8] = [
     "call_recording",
     "fax_file",
@@ -22,18 +29,84 @@ const EXTENSIONS: [&str; 15] = [
     "doc", "docx", "gif", "jpeg", "jpg", "mov", "mp3", "mp4", "ogg", "pdf", "png", "tiff", "txt", "wav", "webm",
 ];
 
-/// What stands for a secret already.
+/// The replacement for a secret, also in the library.
 const REDACTED: &str = "***";
 
+/// The replacement for a name.
 const HIDDEN: char = '…';
 
-/// `path`, or a key, as it may be shown. It may be percent-encoded.
+/// Redacts the parts of requests to one mount.
+#[derive(Clone)]
+pub(crate) struct Redactor {
+    mount: Arc<str>,
+    /// Normalized path segments.
+    secrets: Arc<[String]>,
+    access: Option<SharedAccessRules>,
+}
+
+impl Redactor {
+    /// Creates a redactor for requests to `mount`, which hides the path segments `secrets` and those of `access`.
+    pub(crate) fn new(mount: &str, secrets: &[String], access: Option<SharedAccessRules>) -> Self {
+        Self {
+            mount: mount.into(),
+            secrets: secrets.into(),
+            access,
+        }
+    }
+
+    /// Returns the path of a request for the log.
+    pub(crate) fn path(&self, path: &str) -> String {
+        let path = spelled(path);
+        let path = match &self.access {
+            Some(rules) => Cow::Owned(rules.current().redact(&self.mount, &path).into_owned()),
+            None => path,
+        };
+        let mount = secrets(&self.mount, &self.secrets);
+        below(&mount, &secrets(&path, &self.secrets))
+    }
+
+    /// Returns `text`, such as a key or a part of one, without secrets.
+    pub(crate) fn value(&self, text: &str) -> String {
+        let shown = secrets(text, &self.secrets);
+        match &self.access {
+            Some(rules) => rules.current().conceal(&shown).into_owned(),
+            None => shown,
+        }
+    }
+}
+
+/// The access rules whose secrets [`Redacted`] removes. The process has a single set of rules.
+static RULES: OnceLock<SharedAccessRules> = OnceLock::new();
+
+/// Removes the secrets of `rules` from every log record from now on.
+pub(crate) fn conceal(rules: &SharedAccessRules) {
+    let _ = RULES.set(rules.clone());
+}
+
+/// Writes complete log records without secrets.
+pub(super) struct Redacted<W>(pub(super) W);
+
+impl<W: io::Write> io::Write for Redacted<W> {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        match RULES.get() {
+            Some(rules) => self.0.write_all(&rules.current().conceal_record(record))?,
+            None => self.0.write_all(record)?,
+        }
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Returns `path`, or a key, without names. It may be percent-encoded.
 pub(crate) fn path(path: &str) -> String {
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
-/// `path` as it may be shown, with the `mount` in front of it, if it is.
-pub(crate) fn below(mount: &str, whole: &str) -> String {
+/// Returns `path` without names, and with `mount` as it is if `path` begins with it.
+fn below(mount: &str, whole: &str) -> String {
     let mount = mount.trim_end_matches('/');
     match whole.strip_prefix(mount) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => mount.to_owned() + &path(rest),
@@ -41,16 +114,36 @@ pub(crate) fn below(mount: &str, whole: &str) -> String {
     }
 }
 
-/// `path`, or a key, without the segments that are secret.
-pub(crate) fn redacted(path: &str, is_secret: impl Fn(&str) -> bool) -> String {
-    let shown = path
-        .split('/')
-        .map(|segment| if is_secret(segment) { REDACTED } else { segment });
+/// Returns `path`, or a key, without the segments that are among `secrets`, which are normalized.
+pub(crate) fn secrets(path: &str, secrets: &[String]) -> String {
+    let shown = path.split('/').map(|segment| {
+        let is_secret = secrets.iter().any(|secret| *secret == normalize_path(segment));
+        if is_secret { REDACTED } else { segment }
+    });
     shown.collect::<Vec<_>>().join("/")
 }
 
-/// `message` as it may be shown: what it quotes are names, but for those of headers, settings and flags. If it is `about_names`
-/// there are no others.
+/// Returns the `path` of a request in the spelling of the mount. A path with `..` never reaches the mount and stays as
+/// sent.
+fn spelled(path: &str) -> Cow<'_, str> {
+    if path.split('/').any(|segment| normalize_path(segment) == "..") {
+        return path.into();
+    }
+    normalize_path(path)
+}
+
+/// Returns `true` if `segment`, of a path, looks like a token: letters and digits alternate in it, as in no word.
+pub(crate) fn looks_secret(segment: &str) -> bool {
+    let letters = segment.as_bytes();
+    let turns = letters.iter().zip(letters.iter().skip(1)).filter(|(one, next)| {
+        let pair = [one, next];
+        pair.iter().any(|letter| letter.is_ascii_digit()) && pair.iter().any(|letter| letter.is_ascii_alphabetic())
+    });
+    segment.len() >= 8 && turns.count() >= 3
+}
+
+/// Returns `message` without the names that it quotes. Quoted headers, settings and flags stay, unless all quotes are of
+/// names (`about_names`).
 pub(crate) fn message(message: &str, about_names: bool) -> String {
     let plain = |quoted: &str| {
         let word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b',' | b' ');
@@ -70,7 +163,7 @@ pub(crate) fn message(message: &str, about_names: bool) -> String {
     shown
 }
 
-/// `method` as it may be shown: a client may make one up.
+/// Returns the name of `method`, or `OTHER`: a client may invent one.
 pub(crate) fn method(method: &Method) -> &str {
     match *method {
         Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE | Method::OPTIONS => method.as_str(),
@@ -78,7 +171,7 @@ pub(crate) fn method(method: &Method) -> &str {
     }
 }
 
-/// Whether `text` is the id of an account, or what stands in its place.
+/// Returns `true` if `text` is the id of an account or one of its substitutes.
 pub(crate) fn is_account(text: &str) -> bool {
     id_len(text) == Some(text.len()) || matches!(text, "system_data" | "unknown_account")
 }
@@ -114,7 +207,7 @@ fn segment(text: &str) -> String {
     shown + extension
 }
 
-/// Hides what is not a mere separator.
+/// Moves `hidden` to `shown`: separators as they are, all else as an ellipsis.
 fn hide(shown: &mut String, hidden: &mut String) {
     if hidden.bytes().all(|byte| matches!(byte, b'-' | b'_')) {
         shown.push_str(hidden);
@@ -124,7 +217,7 @@ fn hide(shown: &mut String, hidden: &mut String) {
     hidden.clear();
 }
 
-/// The length of the id that `text` begins with: 32 hexadecimal digits, behind a month for documents of one.
+/// Returns the length of the id that `text` begins with: 32 hexadecimal digits, after a month for documents of one.
 fn id_len(text: &str) -> Option<usize> {
     let month = match text.split_once('-') {
         Some((month, _)) if month.len() == 6 && month.bytes().all(|byte| byte.is_ascii_digit()) => "YYYYMM-".len(),
@@ -152,7 +245,7 @@ mod tests {
     const ID: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
 
     #[test]
-    fn ids_and_the_words_of_kazoo_are_shown() {
+    fn shows_ids_and_the_words_of_kazoo() {
         for shown in [
             String::new(),
             "/".to_owned(),
@@ -167,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_not() {
+    fn hides_names() {
         for (name, shown) in [
             ("Anna", "…"),
             ("anna", "…"),
@@ -192,7 +285,31 @@ mod tests {
     }
 
     #[test]
-    fn the_mount_is_the_operators_own() {
+    fn distinguishes_tokens_from_words() {
+        for token in [
+            "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5",
+            "fI6n-3Qc",
+            "5d9e3f70",
+            "archive-5d9e3f70",
+        ] {
+            assert!(looks_secret(token), "{token}");
+        }
+        for word in [
+            "",
+            "v2",
+            "some_prefix",
+            "storage2",
+            "files2024",
+            "Voicemail2024",
+            "kazoo-2024-recordings",
+            "1234567890",
+        ] {
+            assert!(!looks_secret(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn shows_the_mount() {
         assert_eq!(below("/some_prefix", "/some_prefix/Anna"), "/some_prefix/…");
         assert_eq!(below("/some_prefix/", "/some_prefix"), "/some_prefix");
         assert_eq!(below("/some_prefix", "/some_prefix_of_anna/x"), "/…/…");
@@ -200,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_keeps_its_words_and_hides_its_names() {
+    fn hides_the_names_in_a_message() {
         let fields = "the query has no field `media_id, call_id`; `ANNA` is not supported";
         assert_eq!(
             message(fields, false),
@@ -219,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts() {
+    fn recognizes_accounts() {
         assert!(is_account(ID) && is_account("system_data"));
         assert!(!is_account("+4930123456") && !is_account("") && !is_account(&format!("{ID}.mp3")));
     }

@@ -1,0 +1,276 @@
+//! The services that answer a request, from the outermost to the store.
+
+use std::{any::Any, convert::Infallible, future::ready, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body::Body as HttpBody;
+use kazoo_storage::{
+    Body, DynBlobStore, Error, ErrorKind, KazooSettings, KazooStorage, KeyExtractor as _, LimitBody, MetadataKey,
+    Metrics, Observe, PathKey, QueryKey, RetryAfter, SharedAccessRules,
+};
+use tokio::sync::watch;
+use tower::{Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, service_fn};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
+    sensitive_headers::SetSensitiveRequestHeadersLayer,
+};
+
+use super::{
+    drain,
+    mount::Mount,
+    request_id::{self, RandomId},
+};
+use crate::{
+    config::{Config, KeySource},
+    log::Requests,
+    net::{admission, heads::Fault},
+    shutdown::Phase,
+};
+
+/// The parts that the stack is built from, beside the configuration.
+pub(super) struct Parts<'a> {
+    pub(super) store: DynBlobStore,
+    /// KAZOO's settings, if there are any.
+    pub(super) settings: Option<&'a KazooSettings>,
+    pub(super) access: Option<SharedAccessRules>,
+    pub(super) mount: &'a Mount,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+/// Builds the service that answers every request.
+pub(super) fn build<B>(
+    config: &Config,
+    parts: Parts<'_>,
+) -> impl Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + use<B>
+where
+    B: HttpBody<Data = Bytes, Error: Into<kazoo_storage::BoxError>> + Send + 'static,
+{
+    let redactor = parts.mount.redactor(parts.access.clone());
+    let requests = Requests {
+        redactor: redactor.clone(),
+        settings: parts.settings.cloned(),
+        keys: match parts.settings {
+            Some(settings) => !settings.key().reads_metadata(),
+            None => !matches!(config.key, KeySource::Metadata(_)),
+        },
+    };
+    let hint: Arc<str> = format!(
+        "no storage here: it is mounted at {}; check the URL in the storage settings",
+        parts.mount.shown()
+    )
+    .into();
+    let Parts { phase, mount, .. } = &parts;
+    let (phase, mount) = (phase.clone(), mount.path());
+    ServiceBuilder::new()
+        // A proxy's request id joins its log to ours. One that is not safe to log is replaced.
+        .map_request(move |request| request_id::sanitize(request, &redactor))
+        .layer(SetRequestIdLayer::x_request_id(RandomId))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        // `Debug` of a request never shows a password.
+        .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]))
+        // Logs and counts every response below, including those to panics.
+        .layer(Observe::new((requests, Metrics::new())))
+        // Decides which responses ask the client to retry, those to refusals below included.
+        .layer(RetryAfter::new(config.limits.retry_window))
+        // A defect costs one request, not the other requests of its connection.
+        .layer(CatchPanicLayer::custom(panicked))
+        // Ends requests at the end of the grace period, and closes connections while the server stops.
+        .layer(layer_fn(move |inner| draining(inner, phase.clone())))
+        // Refuses requests whose head is faulty or whose connection is over a limit, before anything reads their body.
+        .layer(layer_fn(refusing))
+        // Serves the files.
+        .layer(storage(config, parts).mount(mount))
+        // All else is outside the mount: it is read within the same limits, and told where the mount is.
+        .layer(LimitBody::new(config.limits.max_body).stall_timeout(config.timeouts.stall))
+        .service(service_fn(move |_: Request<Body>| {
+            let error = Error::new(ErrorKind::NotFound, hint.to_string());
+            ready(Ok::<_, Infallible>(error.into_response()))
+        }))
+}
+
+/// Configures the storage.
+fn storage(config: &Config, parts: Parts<'_>) -> KazooStorage {
+    let storage = match parts.settings {
+        Some(settings) => KazooStorage::from_settings(parts.store, settings),
+        None => {
+            let storage = KazooStorage::new(parts.store).base64(config.base64);
+            match &config.key {
+                KeySource::Path => storage.key(PathKey),
+                KeySource::Query(name) => storage.key(QueryKey::new(name.clone())),
+                KeySource::Metadata(fields) => storage.key(MetadataKey::new(fields.iter().cloned())),
+            }
+        }
+    };
+    let storage = storage
+        .max_body(config.limits.max_body)
+        .max_metadata(config.limits.max_metadata)
+        .max_concurrent(config.limits.max_requests)
+        .max_per_client(config.limits.max_requests_per_address)
+        .stall_timeout(config.timeouts.stall);
+    match parts.access {
+        Some(access) => storage.authorize(access),
+        None => storage,
+    }
+}
+
+/// Answers requests by `inner`, as far as the `phase` of the server allows.
+fn draining<S>(
+    inner: S,
+    phase: watch::Receiver<Phase>,
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    service_fn(move |request| drain::answer(inner.clone(), request, phase.clone()))
+}
+
+/// Answers requests by `inner`, except those with a faulty head or on a connection over a limit.
+fn refusing<S>(
+    inner: S,
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    service_fn(move |request: Request<Body>| {
+        let refusal = Fault::answer(&request).or_else(|| admission::refusal(&request));
+        let inner = inner.clone();
+        async move {
+            match refusal {
+                Some(refusal) => Ok(refusal),
+                None => inner.oneshot(request).await,
+            }
+        }
+    })
+}
+
+/// Creates the response to a request whose handler panicked. The panic itself is in the log.
+fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
+    let message = "the storage server failed because of a defect; its log has the details";
+    Error::new(ErrorKind::Internal, message).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Mutex, PoisonError},
+    };
+
+    use clap::Parser as _;
+    use http::StatusCode;
+    use http_body_util::BodyExt as _;
+    use kazoo_storage::{BlobKey, BlobStore, ByteRange, Fetched, Metadata, Stored, Upload};
+    use serde_json::Value;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// A store with a defect.
+    struct Panicking;
+
+    impl BlobStore for Panicking {
+        async fn put(&self, _: Upload) -> kazoo_storage::Result<Stored> {
+            panic!("a defect")
+        }
+
+        async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> kazoo_storage::Result<Fetched> {
+            panic!("a defect")
+        }
+
+        async fn metadata(&self, _: &BlobKey) -> kazoo_storage::Result<Option<Metadata>> {
+            panic!("a defect")
+        }
+
+        async fn check(&self) -> kazoo_storage::Result<()> {
+            panic!("a defect")
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(record);
+            Ok(record.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Log {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn stack(
+        store: impl BlobStore,
+    ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone {
+        let Command::Serve(options) = Cli::parse_from(["kazoo-storage", "serve"]).command else {
+            panic!("not `serve`")
+        };
+        let config = Config::try_from(*options).unwrap();
+        let parts = Parts {
+            store: DynBlobStore::new(store),
+            settings: None,
+            access: None,
+            mount: &Mount::new(None, None).unwrap(),
+            phase: watch::channel(Phase::Serving).1,
+        };
+        build(&config, parts)
+    }
+
+    #[tokio::test]
+    async fn answers_and_logs_a_panic() {
+        let log = Log::default();
+        let logging = tracing_subscriber::fmt()
+            .with_writer(log.clone())
+            .with_ansi(false)
+            .finish();
+        let logging = tracing::subscriber::set_default(logging);
+        let stack = stack(Panicking);
+        for request in [
+            Request::put("/some_prefix/ACC/DOC/message.mp3").body(Body::from("content")),
+            Request::get("/some_prefix/ACC/DOC/message.mp3").body(Body::empty()),
+        ] {
+            let response = stack.clone().oneshot(request.unwrap()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.headers()["x-request-id"].len(), 16);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+            assert!(!response.headers().contains_key(header::RETRY_AFTER));
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&body["error"], &body["status"]), (&"internal".into(), &500.into()));
+        }
+        drop(logging);
+        let log = log.0.lock().unwrap().clone();
+        let log = String::from_utf8(log).unwrap();
+        assert_eq!(log.matches("status=500 outcome=\"internal\"").count(), 2, "{log}");
+    }
+
+    #[tokio::test]
+    async fn propagates_the_request_id() {
+        let stack = stack(kazoo_storage::MemoryStore::new());
+        for (sent, is_kept) in [("proxy-1", true), ("not an id", false)] {
+            let request = Request::get("/some_prefix/A/B/C").header("x-request-id", sent);
+            let response = stack
+                .clone()
+                .oneshot(request.body(Body::empty()).unwrap())
+                .await
+                .unwrap();
+            assert_eq!(response.headers()["x-request-id"] == sent, is_kept, "{sent}");
+            assert_eq!(response.headers().get_all("x-request-id").iter().count(), 1);
+        }
+    }
+}
