@@ -53,24 +53,8 @@ pub(crate) fn escapes(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns `true` if a segment of `path` is `.` or `..`.
-pub(crate) fn has_dot_segment(path: &str) -> bool {
+fn has_dot_segment(path: &str) -> bool {
     path.split('/').any(|segment| matches!(segment, "." | ".."))
-}
-
-/// Normalizes all parts of `url` except the port, whose normalization would not change any request target.
-#[must_use]
-pub fn normalize_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (path, behind) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
-    let authority = match authority.rsplit_once('@') {
-        Some((user, host)) => format!("{}@{}", escapes(user), host.to_ascii_lowercase()),
-        None => authority.to_ascii_lowercase(),
-    };
-    let scheme = scheme.to_ascii_lowercase();
-    format!("{scheme}://{authority}{}{}", normalize_path(path), escapes(behind))
 }
 
 fn is_unreserved(byte: u8) -> bool {
@@ -125,20 +109,6 @@ mod tests {
         ] {
             assert_eq!(normalize_path(path), normal, "{path}");
             assert_eq!(normalize_path(normal), normal, "{path}: once is enough");
-        }
-    }
-
-    #[test]
-    fn normalizes_every_part_of_a_url() {
-        for (url, normal) in [
-            ("http://h", "http://h"),
-            (
-                "HTTP://u%2Dx:p%40%61@Host:80/a%2D/./b?k%65y=%2d&r=#%41",
-                "http://u-x:p%40a@host:80/a-/b?key=-&r=#A",
-            ),
-            ("http://h?x=/./y", "http://h?x=/./y"),
-        ] {
-            assert_eq!(normalize_url(url), normal);
         }
     }
 }

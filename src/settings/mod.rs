@@ -12,8 +12,8 @@ mod verbatim;
 
 use std::fmt;
 
-use self::{field::Template, raw::RawSettings, url::SettingsUrl, verbatim::check_raw};
-pub use self::{key::SettingsKey, pieces::Fields};
+use self::{field::Template, raw::RawSettings, verbatim::check_raw};
+pub use self::{key::SettingsKey, pieces::Fields, url::StorageUrl};
 use crate::{
     decode_base64::Base64,
     error::{Error, ErrorKind, Result},
@@ -79,7 +79,8 @@ impl KazooSettings {
     /// what to write instead. What merely may fail is among the [`warnings`](Self::warnings).
     pub fn from_json(json: &str) -> Result<Self> {
         let (written, plan) = RawSettings::with_plan(json)?;
-        let url = SettingsUrl::parse(&written.url)?;
+        let url = StorageUrl::parse(&*written.url)?;
+        url.check()?;
         let mut warnings = plan.warnings;
         warnings.extend(url.warnings());
         // In the path a `?` ends the name, and in the query a `&`.
@@ -94,7 +95,7 @@ impl KazooSettings {
             ..
         } = written;
 
-        let is_static = url.has_fragment() || file.is_some() || list.as_ref().is_some_and(Vec::is_empty);
+        let is_static = url.fragment().is_some() || file.is_some() || list.as_ref().is_some_and(Vec::is_empty);
         let (key, template) = if is_static {
             check_raw("file", file.as_deref().unwrap_or_default())?;
             if !send_multipart {
@@ -111,7 +112,7 @@ impl KazooSettings {
             );
             (SettingsKey::metadata(MetadataKey::new(METADATA_FIELDS)), None)
         } else {
-            let parameter = url.query().map(url::Query::parameter).transpose()?;
+            let parameter = url.key_parameter()?;
             let template = Template::new(folders, list, separator.as_deref(), &ends)?;
             let key = match parameter {
                 Some(name) => SettingsKey::query(QueryKey::new(name), template.least()),
@@ -139,7 +140,7 @@ impl KazooSettings {
             (false, _) => Base64::Off,
         };
         Ok(Self {
-            mount: url.into_path(),
+            mount: url.mount(),
             key,
             base64,
             template,

@@ -15,10 +15,7 @@
 use http::Method;
 use serde_json::Value;
 
-pub use super::{
-    element::{Element, Named},
-    url::userinfo_fault,
-};
+pub use super::element::{Element, Named};
 use super::{
     given::Given,
     invalid,
@@ -26,7 +23,6 @@ use super::{
     verbatim::{check_raw, segments},
 };
 use crate::error::Result;
-pub use crate::normalize::normalize_url;
 
 /// Every setting that KAZOO's HTTP handler reads.
 ///

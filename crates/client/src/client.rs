@@ -13,16 +13,16 @@ use tokio::{
 
 use super::{
     attachment::Attachment,
-    connect::{self, Sender, Tls},
+    connect::{self, Origin, Sender, Tls},
     dialect::Dialect,
     failure::{Course, Failure, FailureKind, Redirect},
-    handler::{Handler, Outgoing},
+    handler::Handler,
     judge::{self, MAX_REDIRECTS, Next},
     multipart::Boundary,
     pieces::Pieces,
-    url::{Origin, StorageUrl},
+    request::Outgoing,
 };
-use kazoo_storage::BoxError;
+use kazoo_storage::{BoxError, settings::StorageUrl};
 
 /// How long the caller waits for what KAZOO waits for without an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Client {
     /// Whether a connection to the host of `url` is open, with no request on it.
     #[must_use]
     pub fn is_connected(&self, url: &StorageUrl) -> bool {
-        let open = self.connections.get(url.origin());
+        let open = self.connections.get(&Origin::of(url));
         open.is_some_and(|open| !open.is_closed())
     }
 
@@ -205,7 +205,7 @@ impl Client {
 
     /// Sends one request and takes one answer, whatever it is.
     pub async fn send(&mut self, outgoing: &Outgoing) -> Result<Response<Bytes>, Failure> {
-        let origin = outgoing.url.origin();
+        let origin = &Origin::of(&outgoing.url);
         let mut request = outgoing.request.clone().map(Pieces::of);
         if let Some(kept) = self.connections.remove(origin) {
             // Has what came in the meantime be seen, such as that the server has closed it.

@@ -25,9 +25,27 @@ use tokio_rustls::TlsConnector;
 use super::{
     failure::{Failure, FailureKind},
     pieces::Pieces,
-    url::Origin,
 };
-use kazoo_storage::{BoxError, Error, ErrorKind, Result};
+use kazoo_storage::{BoxError, Error, ErrorKind, Result, settings::StorageUrl};
+
+/// The server that a connection leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) tls: bool,
+    /// Without the brackets of an IPv6 address.
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Origin {
+    pub(super) fn of(url: &StorageUrl) -> Self {
+        Self {
+            tls: url.is_https(),
+            host: url.host().to_owned(),
+            port: url.port(),
+        }
+    }
+}
 
 /// Which certificates of servers are trusted. A clone is the same one.
 #[derive(Clone)]

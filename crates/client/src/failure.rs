@@ -5,8 +5,7 @@ use std::{error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
-use super::url::StorageUrl;
-use kazoo_storage::{BoxError, Error};
+use kazoo_storage::{BoxError, Error, settings::StorageUrl};
 
 /// Why a file is not stored, or not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
 
-use super::{failure::FailureKind, status::is_known_error, url::StorageUrl};
+use kazoo_storage::settings::StorageUrl;
+
+use super::{failure::FailureKind, status::is_known_error};
 
 /// How many redirects are followed.
 pub(super) const MAX_REDIRECTS: usize = 10;
@@ -38,7 +40,7 @@ pub(super) fn next(method: &Method, url: &StorageUrl, answer: &Response<Bytes>) 
     let location = answer.headers().get(header::LOCATION);
     let location = location.and_then(|location| location.to_str().ok()).unwrap_or_default();
     let absolute = if location.starts_with('/') && method != Method::PUT {
-        let scheme = if url.is_https() { "https" } else { "http" };
+        let scheme = url.scheme();
         match location.strip_prefix("//") {
             Some(rest) => format!("{scheme}://{rest}"),
             None => format!("{scheme}://{}{location}", url.host_and_port()),

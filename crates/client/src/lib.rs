@@ -45,8 +45,8 @@ mod multipart;
 mod name;
 mod pieces;
 mod probe;
+mod request;
 mod status;
-mod url;
 
 pub use self::{
     attachment::Attachment,
@@ -55,8 +55,9 @@ pub use self::{
     dialect::{Dialect, Escaping, FetchTarget, Multipart},
     document::Document,
     failure::{Course, Failure, FailureKind, Redirect},
-    handler::{Handler, Outgoing, Verb},
+    handler::{Handler, Verb},
     multipart::Boundary,
     probe::{Shown, Trial},
-    url::StorageUrl,
+    request::Outgoing,
 };
+pub use kazoo_storage::settings::StorageUrl;

@@ -220,10 +220,7 @@ impl Planned {
     }
 
     fn has_user(&self) -> bool {
-        let (_, rest) = self.url.as_str().split_once("://").unwrap_or_default();
-        rest.split(['/', '?', '#'])
-            .next()
-            .is_some_and(|authority| authority.contains('@'))
+        self.url.userinfo().is_some()
     }
 
     /// What of the path stands before a token at its end, if what is there looks like one.

@@ -121,7 +121,11 @@ fn entry(handler: &Handler, dialect: &Dialect, url: &StorageUrl, file: &Attachme
     let own = handler.url_of(dialect, file);
     let name = own.as_str().get(base.trim_end_matches('/').len()..).unwrap_or_default();
     // A name ends at `&` if the settings put it into the query, and otherwise at the query that a `field_list` adds.
-    let ends: &[char] = if base.contains('?') { &['&', '#'] } else { &['?', '#'] };
+    let ends: &[char] = if handler.url().query().is_some() {
+        &['&', '#']
+    } else {
+        &['?', '#']
+    };
     let name = name.split(ends).next().unwrap_or_default();
     let id = file.document().id().unwrap_or_default();
     let key = match BlobKey::from_path(name) {
@@ -130,7 +134,7 @@ fn entry(handler: &Handler, dialect: &Dialect, url: &StorageUrl, file: &Attachme
         Err(_) => id.to_owned(),
     };
     // A URL without the document id in its path may address other files too.
-    let path = url.as_str().split(['?', '#']).next().unwrap_or_default();
+    let path = url.path();
     let is_own = !id.is_empty() && path.split('/').any(|segment| segment.contains(id)) && !path.ends_with('/');
     let removal = is_own.then(|| handler.fetch(&Dialect::D0, url, file).ok()).flatten();
     let removal = removal.map(|mut outgoing| {

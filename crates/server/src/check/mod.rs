@@ -30,7 +30,7 @@ use self::{
     leftovers::Leftovers,
     load::{Load, Tally},
     report::{Finding, Report, findings},
-    secrets::{Secrets, target},
+    secrets::Secrets,
     trial::Trials,
     way::{Way, Ways},
 };
@@ -121,7 +121,7 @@ async fn check(options: &CheckOptions) -> Outcome<ExitCode> {
         }
     }
     let mut report = Report {
-        target: target(&url),
+        target: url.origin(),
         account: options.account.clone(),
         trials,
         ways,

@@ -12,26 +12,12 @@ impl Secrets {
 
     pub(crate) fn of(url: &StorageUrl) -> Self {
         // A response may repeat either spelling of the URL.
-        let mut secrets = [Self::parts(url), Self::parts(&url.normalized())].concat();
+        let mut secrets = [url.sensitive_parts(), url.normalized().sensitive_parts()].concat();
+        secrets.retain(|text| text.len() >= Self::SHORTEST);
         // Longest first, because a secret may contain a shorter one.
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         secrets.dedup();
         Self(secrets)
-    }
-
-    fn parts(url: &StorageUrl) -> Vec<String> {
-        let (_, rest) = url.as_str().split_once("://").unwrap_or_default();
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (userinfo, _) = authority.rsplit_once('@').unwrap_or_default();
-        userinfo
-            .split(':')
-            .chain(path.split(['/', '?', '#', '&', '=']))
-            .flat_map(|text| {
-                let decoded = percent_encoding::percent_decode_str(text);
-                [text.to_owned(), decoded.decode_utf8_lossy().into_owned()]
-            })
-            .filter(|text| text.len() >= Self::SHORTEST)
-            .collect()
     }
 
     /// `text`, which another wrote, without them.
@@ -40,18 +26,6 @@ impl Secrets {
             .iter()
             .fold(text.to_owned(), |text, secret| text.replace(&**secret, "…"))
     }
-}
-
-/// What may be shown of `url`.
-pub(crate) fn target(url: &StorageUrl) -> String {
-    let scheme = if url.is_https() { "https" } else { "http" };
-    let host = url.host();
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    format!("{scheme}://{host}:{}", url.port())
 }
 
 #[cfg(test)]

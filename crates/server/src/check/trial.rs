@@ -18,7 +18,7 @@ use super::{
     diagnose::{self, Context, Plain},
     leftovers::Leftovers,
     sample::{Odd, SAMPLES, Sample, attachment, document},
-    secrets::{Secrets, target},
+    secrets::Secrets,
     way::{Way, Ways},
 };
 
@@ -317,7 +317,7 @@ fn digest(file: &Attachment, content: &[u8]) -> u64 {
 
 /// Where to, without what may be a secret.
 fn redirected(redirect: &kazoo_storage_client::Redirect) -> String {
-    format!("{}, to {}", redirect.status, target(&redirect.to))
+    format!("{}, to {}", redirect.status, redirect.to.origin())
 }
 
 /// A number that no other check begins with.

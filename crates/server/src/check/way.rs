@@ -75,7 +75,7 @@ impl Ways {
         let ways = Self {
             tried,
             left_out: Vec::new(),
-            by_query: url.contains('?'),
+            by_query: handler.url().query().is_some(),
             by_url: true,
         };
         Ok((ways, settings))
@@ -97,7 +97,7 @@ impl Ways {
                 tried.push(Way::of_settings(dialect, &handler, encoded)?);
             }
         }
-        let by_query = by_metadata || handler.url().as_str().contains('?');
+        let by_query = by_metadata || handler.url().query().is_some();
         let ways = Self {
             tried,
             left_out,
@@ -111,7 +111,7 @@ impl Ways {
 impl Way {
     /// Whether the URL has a user whom this release writes in another way when it fetches.
     pub(crate) fn mangles(&self) -> bool {
-        self.dialect.mangles_credentials && self.handler.url().as_str().contains('@')
+        self.dialect.mangles_credentials && self.handler.url().userinfo().is_some()
     }
 
     /// Returns `true` if this release sends the URL in a different spelling.
