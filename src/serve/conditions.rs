@@ -3,8 +3,7 @@
 
 use std::time::SystemTime;
 
-use headers::{Header as _, HeaderMapExt as _, IfModifiedSince, LastModified};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 
 use crate::store::{
     BlobInfo, dates,
@@ -40,9 +39,9 @@ pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo, now: SystemTime) ->
     }
     let fresh = match Tags::under(headers, &header::IF_NONE_MATCH) {
         Some(tags) => tags.have(info, Comparison::Weak),
-        None => headers
-            .typed_get::<IfModifiedSince>()
-            .is_some_and(|condition| dates::is_fresh(info, condition.into(), now)),
+        None => {
+            dates::under(headers, &header::IF_MODIFIED_SINCE).is_some_and(|date| dates::is_fresh(info, date, now))
+        }
     };
     if fresh { Verdict::NotModified } else { Verdict::Proceed }
 }
@@ -58,21 +57,17 @@ pub(super) fn range_holds(headers: &HeaderMap, info: &BlobInfo, now: SystemTime)
                 (Some(tag), Some(of_file)) => tag.is(&of_file, Comparison::Strong),
                 _ => false,
             },
-            _ => date(value).is_some_and(|date| dates::last_modified(info, now) == Some(date)),
+            _ => dates::parse(value).is_some_and(|date| dates::last_modified(info, now) == Some(date)),
         },
         (Some(_), Some(_)) => false,
     }
 }
 
-fn date(value: &HeaderValue) -> Option<SystemTime> {
-    LastModified::decode(&mut std::iter::once(value))
-        .ok()
-        .map(SystemTime::from)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http::HeaderValue;
 
     use super::*;
 

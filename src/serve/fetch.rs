@@ -2,7 +2,6 @@
 
 use std::{ops::Range, time::SystemTime};
 
-use ::headers::{ContentRange, HeaderMapExt as _};
 use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header, request};
 
 use super::{
@@ -124,10 +123,9 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
     }
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    if status == StatusCode::PARTIAL_CONTENT
-        && let Ok(content_range) = ContentRange::bytes(start..end, info.len)
-    {
-        response.headers_mut().typed_insert(content_range);
+    if status == StatusCode::PARTIAL_CONTENT {
+        let last = end.saturating_sub(1);
+        content_range(&mut response, format!("bytes {start}-{last}/{}", info.len));
     }
     headers::file(response.headers_mut(), &info, head);
     response.extensions_mut().insert(Outcome::Fetched {
@@ -171,10 +169,14 @@ fn not_modified(key: &BlobKey, info: &BlobInfo, head: &request::Parts) -> Respon
 
 fn not_satisfiable(error: Error, len: u64) -> Response<Body> {
     let mut response = error.into_response();
+    content_range(&mut response, format!("bytes */{len}"));
     response
-        .headers_mut()
-        .typed_insert(ContentRange::unsatisfied_bytes(len));
-    response
+}
+
+fn content_range(response: &mut Response<Body>, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
 }
 
 fn redirect(key: &BlobKey, location: &Uri) -> Result<Response<Body>> {

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use headers::{AcceptRanges, HeaderMapExt as _, LastModified};
 use http::{HeaderMap, HeaderName, HeaderValue, header, request};
 
 use crate::{
@@ -52,7 +51,7 @@ pub(super) fn file(headers: &mut HeaderMap, info: &BlobInfo, request: &request::
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-    headers.typed_insert(AcceptRanges::bytes());
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     // The digest is that of the whole file, also in a partial response.
     if let Some(digest) = info.digest.and_then(|digest| digest.repr_digest()) {
         headers.insert(HeaderName::from_static("repr-digest"), digest);
@@ -65,8 +64,8 @@ pub(super) fn version(headers: &mut HeaderMap, info: &BlobInfo, request: &reques
     if let Some(etag) = &info.etag {
         headers.insert(header::ETAG, etag.clone());
     }
-    if let Some(modified) = dates::last_modified(info, SystemTime::now()) {
-        headers.typed_insert(LastModified::from(modified));
+    if let Some(modified) = dates::last_modified_header(info, SystemTime::now()) {
+        headers.insert(header::LAST_MODIFIED, modified);
     }
     // A credential in the path does not prevent a shared cache from storing the response. A client that is authorized
     // by its address alone sends no credential: a cache on its host could serve the response to clients at other

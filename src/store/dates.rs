@@ -7,6 +7,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::BlobInfo;
 
 /// Returns the second in which the file was stored, if HTTP has a date for it: from 1970 to the end of 9999.
@@ -22,6 +24,23 @@ pub(crate) fn last_modified(info: &BlobInfo, now: SystemTime) -> Option<SystemTi
         now.duration_since(*stored)
             .is_ok_and(|age| age >= Duration::from_secs(1))
     })
+}
+
+/// Returns the value of `Last-Modified`, which is [`last_modified`].
+pub(crate) fn last_modified_header(info: &BlobInfo, now: SystemTime) -> Option<HeaderValue> {
+    HeaderValue::try_from(httpdate::fmt_http_date(last_modified(info, now)?)).ok()
+}
+
+/// Parses a header value that is a date.
+pub(crate) fn parse(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
+}
+
+/// Returns the date in the header `name`, or `None` if it is absent, repeated or malformed.
+pub(crate) fn under(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then(|| parse(value))?
 }
 
 /// Returns `true` if a client's copy with this date is current. A date in the future never matches.

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use headers::{HeaderMapExt as _, IfUnmodifiedSince};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
@@ -110,7 +109,7 @@ impl Precondition {
 
 /// Returns the date in `If-Unmodified-Since`, or `None` if it is malformed, as RFC 9110 requires.
 pub(crate) fn if_unmodified_since(headers: &HeaderMap) -> Option<SystemTime> {
-    headers.typed_get::<IfUnmodifiedSince>().map(SystemTime::from)
+    dates::under(headers, &header::IF_UNMODIFIED_SINCE)
 }
 
 /// Evaluates `If-Match`, or in its absence `If-Unmodified-Since`.
