@@ -12,7 +12,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt as _;
 use http::{Request, request::Parts};
-use kazoo_storage::{AccessRules, Authorizer as _, Credential};
+use kazoo_storage::{
+    AccessRules,
+    authorize::{Authorizer as _, Credential},
+};
 use support::ratio::ratio;
 
 const TARGET: &str =

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use kazoo_storage::{Base64, Body, DecodeBase64, MediaPart};
+use kazoo_storage::{Base64, Body, DecodeBase64, metadata::MediaPart};
 use support::{
     chunks::{Chunks, length, now},
     kazoo::media,

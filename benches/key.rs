@@ -10,7 +10,11 @@ use std::{borrow::Cow, hint::black_box};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::request::Parts;
-use kazoo_storage::{BlobKey, Candidates, KeyExtractor, QueryKey};
+use kazoo_storage::{
+    BlobKey,
+    extract_key::{KeyExtractor, QueryKey},
+    key::Candidates,
+};
 use percent_encoding::percent_decode_str;
 use support::ratio::ratio;
 

@@ -124,7 +124,7 @@ fn in_memory(criterion: &mut Criterion) {
 /// The service that counts what it does, for a recorder that is there, next to one that does not.
 #[cfg(feature = "metrics")]
 fn measured() {
-    use kazoo_storage::{Event, MeasuredStore, Metrics, StorageService, metrics};
+    use kazoo_storage::{Event, builder::StorageService, metrics, observe::Metrics, store::MeasuredStore};
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     let builder = PrometheusBuilder::new().set_buckets(&[0.001, 0.01, 0.1, 1.0]);
@@ -166,8 +166,8 @@ fn over_sockets(criterion: &mut Criterion) {
     let ours = serve(runtime, move || service.clone());
     #[cfg(feature = "metrics")]
     let measured = {
-        let storage = KazooStorage::new(kazoo_storage::MeasuredStore::new(Discard));
-        let service = TowerToHyperService::new(storage.observe(kazoo_storage::Metrics::new()).into_service());
+        let storage = KazooStorage::new(kazoo_storage::store::MeasuredStore::new(Discard));
+        let service = TowerToHyperService::new(storage.observe(kazoo_storage::observe::Metrics::new()).into_service());
         serve(runtime, move || service.clone())
     };
     let bare = serve(runtime, || {
@@ -244,7 +244,7 @@ where
     S: hyper::service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
         + Send
         + 'static,
-    B: http_body::Body<Data = Bytes, Error: Into<kazoo_storage::BoxError>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<kazoo_storage::error::BoxError>> + Send + 'static,
 {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();

@@ -46,7 +46,7 @@ impl ClientAddr {
     /// providers assign.
     ///
     /// ```
-    /// use kazoo_storage::ClientAddr;
+    /// use kazoo_storage::client_addr::ClientAddr;
     ///
     /// let client = |address: &str| ClientAddr(address.parse().unwrap()).network();
     /// assert_eq!(client("::ffff:10.0.0.1"), client("10.0.0.1"));

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 /// The SHA-256 of a file's content, as `sha256sum` prints it.
 ///
 /// ```
-/// use kazoo_storage::Digest;
+/// use kazoo_storage::digest::Digest;
 ///
 /// let digest = Digest::of(b"abc");
 /// assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

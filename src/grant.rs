@@ -13,7 +13,7 @@ use crate::{
 /// request to it. Without one, everything is granted.
 ///
 /// ```
-/// use kazoo_storage::Grant;
+/// use kazoo_storage::grant::Grant;
 ///
 /// let one_account = Grant::everything().accounts(["0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7"]);
 /// let to_fetch = Grant::everything().read_only();
@@ -66,7 +66,7 @@ impl Grant {
 
     /// Marks the grant as based on the source address alone.
     ///
-    /// An [`Authorizer`](crate::Authorizer) sets the mark if the request carries no credential that a cache between
+    /// An [`Authorizer`](crate::authorize::Authorizer) sets the mark if the request carries no credential that a cache between
     /// client and server takes into account, so that the cache does not serve the response to another client.
     #[must_use]
     pub fn for_address(mut self) -> Self {

@@ -290,7 +290,7 @@ impl Candidates {
     /// each shorter prefix, longest first.
     ///
     /// ```
-    /// use kazoo_storage::Candidates;
+    /// use kazoo_storage::key::Candidates;
     ///
     /// let candidates = Candidates::from_path("/ACC/DOC/ATT/ACC/DOC/ATT")?;
     /// assert_eq!(candidates.first().to_string(), "ACC/DOC/ATT");

@@ -1,7 +1,8 @@
-//! Tower layers that turn any [`BlobStore`] into the HTTP storage backend that the KAZOO telephony platform writes its
-//! attachments to (voicemail, call recordings, faxes) and reads them back from.
+//! Tower layers and stores that give the KAZOO telephony platform an HTTP storage backend.
 //!
-//! The paved road is one builder, and its service fits any axum or hyper application:
+//! KAZOO uploads its attachments (voicemail, call recordings, faxes) over HTTP and fetches them later. This crate puts
+//! any [`BlobStore`] behind that protocol. [`KazooStorage`] builds the complete service, which runs in any axum or hyper
+//! application:
 //!
 //! ```
 //! use http::{Request, StatusCode};
@@ -26,69 +27,71 @@
 //! # });
 //! ```
 //!
-//! # The road
+//! # Request path
 //!
 //! ```text
 //! http::Request
-//!  │ Observe           tells the application what became of each request
-//!  │ LimitBody         413 for a body over the limit; drains what is unread before an early answer
-//!  │ Authorize         401 and 403; request extension: Grant (if there is an Authorizer)
-//!  │ ExtractKey        request extension: BlobKey, and Candidates for a fetch; 403 for what the Grant does not cover
-//!  │ LimitConcurrency  503 with Retry-After for a request over the limit, never for the credentials probe
-//!  │ VerifyDigest      400 for a body that does not have the digest in its headers
-//!  │ SplitMultipart    body = the media part, content-type = the media's; request extension: Metadata
-//!  │ DecodeBase64      body = what the base64 stands for
-//!  │ AnswerProbe       answers the credentials probe, keeps it out of the store
+//!  │ Observe           reports the outcome of each request to the application
+//!  │ LimitBody         413 for a body over the limit; drains an unread body before an early response
+//!  │ Authorize         401 and 403; request extension: Grant (only with an Authorizer)
+//!  │ ExtractKey        request extension: BlobKey, and Candidates for a fetch; 403 for a key outside the Grant
+//!  │ LimitConcurrency  503 with Retry-After above the limit, except for the credentials probe
+//!  │ VerifyDigest      400 for a body that does not match the digest in its headers
+//!  │ SplitMultipart    body and content-type = those of the media part; request extension: Metadata
+//!  │ DecodeBase64      body = the decoded bytes
+//!  │ AnswerProbe       answers the credentials probe without storing it
 //!  ▼ ServeBlobs        PUT, POST, GET, HEAD ↔ BlobStore; response extension: Outcome
 //! ```
 //!
-//! Each layer takes a plain request and emits a plain request with one wrinkle less, so each is useful alone in front
-//! of any handler, and does nothing where its wrinkle is absent. Each module shows its layer alone.
+//! Each layer takes a plain HTTP request and emits a plain HTTP request with one KAZOO peculiarity removed. It passes
+//! other requests unchanged and works alone in front of any handler; each module has an example.
 //!
-//! A request holds at most 256 KiB of its body at any time, whatever the body's size or shape, and the JSON of a
-//! multipart upload (1 MiB at most by default). A store may hold more: `ObjectStoreBlobs` holds 10 MiB by default, and
-//! [`MemoryStore`] everything.
+//! The layers hold at most 256 KiB of a request's body, whatever its size or shape, and the JSON of a multipart upload
+//! (at most 1 MiB by default). A store may hold more: `ObjectStoreBlobs` holds 10 MiB by default, and [`MemoryStore`]
+//! everything.
 //!
 //! # Stores
 //!
-//! [`MemoryStore`] for tests, [`FsStore`] for plain files, `ObjectStoreBlobs` for an S3-compatible cluster or another
-//! object store, and yours: implement [`BlobStore`] and run the `conformance_tests!` of the feature `conformance` on it.
-//! [`BlobCatalog`] lists and deletes what a store holds.
+//! [`MemoryStore`] is for tests, `FsStore` stores plain files, and `ObjectStoreBlobs` writes to S3 or another object
+//! store. To write your own, implement [`BlobStore`] and run `conformance_tests!` on it. [`BlobCatalog`] lists and
+//! deletes stored files.
 //!
 //! # Features
 //!
-//! - `fs` (default): `FsStore`.
-//! - `object-store`: `ObjectStoreBlobs`. Which engines there are is a matter of the features of the crate `object_store`.
-//! - `conformance`: `conformance_tests!` and `catalog_conformance_tests!`, the contracts of [`BlobStore`] and
-//!   [`BlobCatalog`] as test suites.
-//! - `metrics`: `Metrics` and `MeasuredStore`, what the crate measures of itself, by the crate `metrics`.
+//! | feature | adds |
+//! | --- | --- |
+//! | `fs` (default) | `FsStore`, on Unix |
+//! | `object-store` | `ObjectStoreBlobs`; the features of the `object_store` crate select the engines |
+//! | `metrics` | the module `metrics`, `observe::Metrics` and `store::MeasuredStore`: measurements through the `metrics` crate |
+//! | `conformance` | `conformance_tests!` and `catalog_conformance_tests!`: the contracts of [`BlobStore`] and [`BlobCatalog`] as test suites |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod answer_probe;
 pub mod authorize;
 mod body;
-mod builder;
-mod client_addr;
+pub mod builder;
+pub mod client_addr;
 pub mod decode_base64;
-mod digest;
-mod encoding;
-mod error;
+pub mod digest;
+pub mod encoding;
+pub mod error;
 pub mod extract_key;
 mod framing;
-mod grant;
-mod key;
+pub mod grant;
+pub mod key;
 pub mod limit_body;
 pub mod limit_concurrency;
-mod metadata;
+pub mod metadata;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-mod normalize;
+pub mod normalize;
 pub mod observe;
 mod outcome;
-mod probe;
+pub mod probe;
 mod progress;
-mod reject;
+pub mod reject;
 pub mod retry_after;
-mod rewrite;
+pub mod rewrite;
 pub mod serve;
 pub mod settings;
 pub mod split_multipart;
@@ -104,45 +107,32 @@ pub use self::store::ObjectStoreBlobs;
 #[doc(inline)]
 pub use self::{
     answer_probe::AnswerProbe,
-    authorize::{AccessRules, Authorize, Authorizer, Credential, SharedAccessRules},
+    authorize::{AccessRules, Authorize},
     body::Body,
-    builder::{KazooStorage, Mount, MountFuture, MountService, StorageService},
-    client_addr::{ClientAddr, PeerAddr},
+    builder::KazooStorage,
+    client_addr::PeerAddr,
     decode_base64::{Base64, DecodeBase64},
-    digest::{Digest, Digester},
-    encoding::TransferEncoding,
-    error::{BoxError, Error, ErrorKind, Result},
-    extract_key::{ExtractKey, KeyExtractor, MetadataKey, PathKey, QueryKey},
-    grant::Grant,
-    key::{BlobKey, Candidates},
+    error::{Error, ErrorKind, Result},
+    extract_key::{ExtractKey, PathKey},
+    key::BlobKey,
     limit_body::LimitBody,
     limit_concurrency::LimitConcurrency,
-    metadata::{MediaPart, Metadata},
-    normalize::normalize_path,
-    observe::{Begun, End, Event, Events, Observe},
+    metadata::Metadata,
+    observe::{Event, Observe},
     outcome::Outcome,
-    probe::Probe,
     retry_after::RetryAfter,
-    rewrite::{Rewrite, RewriteFuture, RewriteService, Rewritten},
     serve::ServeBlobs,
-    settings::{Fields, KazooSettings, SettingsKey},
     split_multipart::SplitMultipart,
-    store::{
-        Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, DynBlobCatalog, DynBlobStore, Fetched,
-        MemoryStore, Precondition, Stored, Upload,
-    },
+    store::{Blob, BlobCatalog, BlobInfo, BlobStore, ByteRange, Fetched, MemoryStore, Stored, Upload},
     verify_digest::VerifyDigest,
 };
-#[cfg(feature = "metrics")]
-#[doc(inline)]
-pub use self::{observe::Metrics, store::MeasuredStore};
 
-/// The snippets of the README compile.
+/// Compiles the examples in the README.
 #[cfg(all(doctest, feature = "fs"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// So do those of the pages.
+/// Compiles the examples in the pages.
 #[cfg(all(doctest, feature = "fs"))]
 #[doc = include_str!("../docs/axum.md")]
 #[doc = include_str!("../docs/hyper.md")]

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 /// spellings; a router that compares paths literally needs a route for each.
 ///
 /// ```
-/// assert_eq!(kazoo_storage::normalize_path("/pre%2Dfix/./x%2f"), "/pre-fix/x%2F");
-/// assert_eq!(kazoo_storage::normalize_path("/some_prefix"), "/some_prefix");
+/// assert_eq!(kazoo_storage::normalize::normalize_path("/pre%2Dfix/./x%2f"), "/pre-fix/x%2F");
+/// assert_eq!(kazoo_storage::normalize::normalize_path("/some_prefix"), "/some_prefix");
 /// ```
 ///
 /// [`KazooStorage::mount`]: crate::KazooStorage::mount

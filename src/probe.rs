@@ -15,7 +15,7 @@ const TOKEN_LEN: usize = 32;
 /// The content is a function of the name, so every server can answer for it with no state at all.
 ///
 /// ```
-/// use kazoo_storage::{BlobKey, Probe};
+/// use kazoo_storage::{BlobKey, probe::Probe};
 ///
 /// let name = "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
 /// let key = BlobKey::from_segments(["ACC", "DOC", name])?;

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// ```
 /// use http::{Request, Response};
-/// use kazoo_storage::{Body, Error, ErrorKind, Rewrite, RewriteService, Rewritten};
+/// use kazoo_storage::{Body, Error, ErrorKind, rewrite::{Rewrite, RewriteService, Rewritten}};
 /// use tower::{ServiceExt, service_fn};
 ///
 /// /// Rejects uploads of zero bytes.

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
-use kazoo_storage::{Base64, DecodeBase64, MediaPart, TransferEncoding};
+use kazoo_storage::{Base64, DecodeBase64, encoding::TransferEncoding, metadata::MediaPart};
 use kazoo_storage_fuzz::{
     oracle,
     pieces::{Cuts, End, Pieces},

@@ -3,7 +3,11 @@
 #![no_main]
 
 use http::{Request, request::Parts};
-use kazoo_storage::{BlobKey, Candidates, KeyExtractor as _, MetadataKey, PathKey, QueryKey};
+use kazoo_storage::{
+    BlobKey, PathKey,
+    extract_key::{KeyExtractor as _, MetadataKey, QueryKey},
+    key::Candidates,
+};
 use kazoo_storage_fuzz::oracle::{assert_safe, segments};
 use libfuzzer_sys::fuzz_target;
 

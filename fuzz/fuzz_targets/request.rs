@@ -19,8 +19,11 @@ use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use kazoo_storage::{
-    AccessRules, Base64, BlobCatalog as _, BlobKey, BlobStore as _, Body, Candidates, KazooStorage, MemoryStore,
-    MetadataKey, Probe, QueryKey, StorageService,
+    AccessRules, Base64, BlobCatalog as _, BlobKey, BlobStore as _, Body, KazooStorage, MemoryStore,
+    builder::StorageService,
+    extract_key::{MetadataKey, QueryKey},
+    key::Candidates,
+    probe::Probe,
 };
 use kazoo_storage_fuzz::{
     oracle::{self, Upload},

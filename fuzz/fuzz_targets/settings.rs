@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use kazoo_storage::{BlobKey, ErrorKind, KazooSettings};
+use kazoo_storage::{BlobKey, ErrorKind, settings::KazooSettings};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, Request};
-use kazoo_storage::{AccessRules, Authorizer as _, ErrorKind, PeerAddr};
+use kazoo_storage::{AccessRules, ErrorKind, PeerAddr, authorize::Authorizer as _};
 
 /// The proxies that are trusted here.
 const PROXIES: [&str; 2] = ["10.0.0.0/24", "2001:db8::/64"];

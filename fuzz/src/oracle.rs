@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, request::Parts};
-use kazoo_storage::{Base64, BlobKey, Metadata, Probe};
+use kazoo_storage::{Base64, BlobKey, Metadata, probe::Probe};
 use serde_json::{Map, Value};
 
 /// How many bytes between the parts of a multipart body are always taken.
@@ -409,7 +409,11 @@ fn is_host(host: &[u8]) -> bool {
 pub fn upload(headers: &HeaderMap, body: &Bytes, mode: Base64, max_metadata: usize) -> Option<Upload> {
     let outer = headers.get(header::CONTENT_TYPE);
     // Two types that differ contradict each other.
-    if headers.get_all(header::CONTENT_TYPE).iter().any(|other| Some(other) != outer) {
+    if headers
+        .get_all(header::CONTENT_TYPE)
+        .iter()
+        .any(|other| Some(other) != outer)
+    {
         return None;
     }
     let (boundary, plain) = match content_type(outer) {

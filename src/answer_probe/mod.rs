@@ -1,6 +1,6 @@
 //! Answers the credentials probe, which KAZOO sends when an administrator saves the storage settings.
 //!
-//! KAZOO stores a small [`Probe`](crate::Probe) file and fetches it back, and refuses the settings unless both work.
+//! KAZOO stores a small [`Probe`](crate::probe::Probe) file and fetches it back, and refuses the settings unless both work.
 //! [`AnswerProbe`] keeps such files out of the store, where they would accumulate: KAZOO deletes nothing.
 //!
 //! - A PUT or POST is answered with 201 if the body has the content that the file's name implies, and `check` succeeds.
@@ -10,7 +10,7 @@
 //!
 //! Every other request passes unchanged. The layer belongs behind [`ExtractKey`](crate::ExtractKey), which finds the
 //! name of the file, and behind the layers that decode the body. A failed check is a 503, whose extensions
-//! have the [`Probe`](crate::Probe): [`RetryAfter`](crate::RetryAfter) does not ask KAZOO to retry, because an administrator
+//! have the [`Probe`](crate::probe::Probe): [`RetryAfter`](crate::RetryAfter) does not ask KAZOO to retry, because an administrator
 //! waits for the response.
 //!
 //! ```

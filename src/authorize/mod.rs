@@ -1,7 +1,7 @@
 //! Lets in who may store and fetch.
 //!
 //! [`Authorize`] asks an [`Authorizer`] about the head of each request, before a byte of its body is read. What it grants
-//! goes among the request's extensions as a [`Grant`](crate::Grant), which [`ExtractKey`](crate::ExtractKey) holds the
+//! goes among the request's extensions as a [`Grant`](crate::grant::Grant), which [`ExtractKey`](crate::ExtractKey) holds the
 //! request to; what it refuses is answered with 401 or 403, whether the file exists or not.
 //!
 //! KAZOO can send no header of its own choosing: what it carries is in the URL of its storage settings, or is the address
@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use http::{Request, request::Parts};
-//! use kazoo_storage::{AccessRules, Authorize, Body, Credential, Error, ErrorKind, Grant};
+//! use kazoo_storage::{AccessRules, Authorize, Body, Error, ErrorKind, authorize::Credential, grant::Grant};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

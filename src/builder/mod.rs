@@ -146,7 +146,7 @@ impl KazooStorage {
     /// Limits the concurrent requests of one client to `requests`; by default
     /// [`DEFAULT_MAX_PER_CLIENT`](Self::DEFAULT_MAX_PER_CLIENT).
     ///
-    /// The client is the extension [`ClientAddr`](crate::ClientAddr), or else [`PeerAddr`](crate::PeerAddr), which the code
+    /// The client is the extension [`ClientAddr`](crate::client_addr::ClientAddr), or else [`PeerAddr`](crate::PeerAddr), which the code
     /// that accepts connections inserts. A request with neither counts only toward [`max_concurrent`](Self::max_concurrent).
     #[must_use]
     pub fn max_per_client(mut self, requests: usize) -> Self {

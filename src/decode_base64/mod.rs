@@ -10,7 +10,7 @@
 //! | [`Declared`](Base64::Declared) | decoded, and 400 if it is not base64 | decoded if it is certainly base64 |
 //! | [`Off`](Base64::Off) | as it came | as it came |
 //!
-//! A `content-transfer-encoding` of the part (see [`MediaPart`](crate::MediaPart)) takes precedence in every mode:
+//! A `content-transfer-encoding` of the part (see [`MediaPart`](crate::metadata::MediaPart)) takes precedence in every mode:
 //! `base64` is decoded, including line breaks, or rejected with 400; `7bit`, `8bit` and `binary` are stored as is.
 //! KAZOO never sends it.
 //!
@@ -20,7 +20,7 @@
 //!   or
 //! - the media type is audio, image, video or PDF, and either they decode to an MPEG frame, or there are at least 256
 //!   bytes with 40 different letters, which no raw recording has; or
-//! - they decode to the content of a credentials [`Probe`](crate::Probe).
+//! - they decode to the content of a credentials [`Probe`](crate::probe::Probe).
 //!
 //! If the type is textual (`text/*`, JSON, XML), only the probe is decoded. If unsure, the layer does not change the
 //! bytes: an encoded file can still be decoded later, but an altered file is lost. So *Detect* stores as base64 an
@@ -34,7 +34,7 @@
 //! ```
 //! use http::{Request, Response};
 //! use http_body_util::BodyExt;
-//! use kazoo_storage::{Base64, Body, DecodeBase64, MediaPart};
+//! use kazoo_storage::{Base64, Body, DecodeBase64, metadata::MediaPart};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -2,7 +2,7 @@
 //!
 //! [`ExtractKey`] asks a [`KeyExtractor`] and puts its answer among the request's extensions: the [`BlobKey`], and on
 //! GET and HEAD the [`Candidates`] too. A request without a valid key is answered with 400 and a message naming the
-//! rule it breaks, and one with a key that the request's [`Grant`](crate::Grant) does not cover with 403. The path, the
+//! rule it breaks, and one with a key that the request's [`Grant`](crate::grant::Grant) does not cover with 403. The path, the
 //! headers and the body stay as they are. An upload whose target ends with a slash is rejected: its file has no name.
 //!
 //! | the storage settings' URL | extractor | example target |
@@ -32,7 +32,7 @@
 //! ```
 //!
 //! [`BlobKey`]: crate::BlobKey
-//! [`Candidates`]: crate::Candidates
+//! [`Candidates`]: crate::key::Candidates
 
 mod extractor;
 mod layer;

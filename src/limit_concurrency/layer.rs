@@ -23,7 +23,7 @@ impl LimitConcurrency {
 
     /// Allows `requests` concurrent requests of one client; by default, only the overall limit applies.
     ///
-    /// The client is identified by its [`ClientAddr`](crate::ClientAddr), or else by its [`PeerAddr`](crate::PeerAddr). A
+    /// The client is identified by its [`ClientAddr`](crate::client_addr::ClientAddr), or else by its [`PeerAddr`](crate::PeerAddr). A
     /// request with neither extension counts only toward the overall limit. Set this before the layer is cloned.
     #[must_use]
     pub fn per_client(mut self, requests: usize) -> Self {

@@ -1,12 +1,12 @@
 //! What the crate measures of itself, by the crate [`metrics`](https://docs.rs/metrics): whichever recorder the
 //! application installs has the numbers.
 //!
-//! [`Metrics`](crate::Metrics) is the [`Events`](crate::Events) that counts requests, and
-//! [`MeasuredStore`](crate::MeasuredStore) counts what its store fails to do. `FsStore` and
+//! [`Metrics`](crate::observe::Metrics) is the [`Events`](crate::observe::Events) that counts requests, and
+//! [`MeasuredStore`](crate::store::MeasuredStore) counts what its store fails to do. `FsStore` and
 //! [`LimitConcurrency`](crate::LimitConcurrency) measure by themselves. Without a recorder none of it does anything.
 //!
 //! ```
-//! use kazoo_storage::{KazooStorage, MeasuredStore, MemoryStore, Metrics, metrics};
+//! use kazoo_storage::{KazooStorage, MemoryStore, metrics, store::MeasuredStore, observe::Metrics};
 //!
 //! // Behind the installation of a recorder.
 //! metrics::describe();

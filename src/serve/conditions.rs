@@ -1,5 +1,5 @@
 //! Conditions of a fetch (RFC 9110, section 13), which browsers and players send and KAZOO never does. For those of an
-//! upload, see [`Precondition`](crate::Precondition).
+//! upload, see [`Precondition`](crate::store::Precondition).
 
 use std::time::SystemTime;
 
@@ -39,9 +39,7 @@ pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo, now: SystemTime) ->
     }
     let fresh = match Tags::under(headers, &header::IF_NONE_MATCH) {
         Some(tags) => tags.have(info, Comparison::Weak),
-        None => {
-            dates::under(headers, &header::IF_MODIFIED_SINCE).is_some_and(|date| dates::is_fresh(info, date, now))
-        }
+        None => dates::under(headers, &header::IF_MODIFIED_SINCE).is_some_and(|date| dates::is_fresh(info, date, now)),
     };
     if fresh { Verdict::NotModified } else { Verdict::Proceed }
 }

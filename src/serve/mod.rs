@@ -21,7 +21,7 @@
 //! responses have a `content-length`.
 //!
 //! The conditions of an upload are evaluated twice: before the body is read, so that the client need not send a body
-//! that would be refused, and by the store when it commits ([`Precondition`](crate::Precondition)). The store's result
+//! that would be refused, and by the store when it commits ([`Precondition`](crate::store::Precondition)). The store's result
 //! is decisive. Of several uploads with `If-None-Match: *`, or with the same entity tag in `If-Match`, exactly one is
 //! stored.
 //!
@@ -31,7 +31,7 @@
 //!
 //! A browser displays audio, raster images, video, PDF and plain text; any other file has
 //! `content-disposition: attachment`. A fetch is `cache-control: private, no-cache`, or `no-store` if the
-//! [`Grant`](crate::Grant) is by address alone; a redirect and an error are `no-store`.
+//! [`Grant`](crate::grant::Grant) is by address alone; a redirect and an error are `no-store`.
 //!
 //! A store that is [`Unavailable`](crate::ErrorKind::Unavailable) is a 503 with `Retry-After`: KAZOO's client waits and
 //! repeats the request, so that nothing is lost. [`RetryAfter`](crate::RetryAfter) limits how long.

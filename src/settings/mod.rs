@@ -30,7 +30,7 @@ const METADATA_FIELDS: [&str; 3] = ["media_id", "id", "call_id"];
 /// [`KazooStorage::from_settings`](crate::KazooStorage::from_settings).
 ///
 /// ```
-/// use kazoo_storage::{KazooSettings, KazooStorage, MemoryStore};
+/// use kazoo_storage::{KazooStorage, MemoryStore, settings::KazooSettings};
 ///
 /// let settings = KazooSettings::from_json(
 ///     r#"{
@@ -149,7 +149,7 @@ impl KazooSettings {
         })
     }
 
-    /// Returns the path of the URL, [normalized](crate::normalize_path), under which the service is to be mounted. It
+    /// Returns the path of the URL, [normalized](crate::normalize::normalize_path), under which the service is to be mounted. It
     /// has no slash at its end, unless it is `/`.
     ///
     /// If a segment of it is a token, mount at what stands before that: [`AccessRules`](crate::AccessRules) look for one

@@ -5,7 +5,7 @@
 //! `send_multipart` would have made:
 //!
 //! - the body is the media part's, the `content-type` is the media part's, `content-length` is gone;
-//! - [`Metadata`](crate::Metadata) and [`MediaPart`](crate::MediaPart) are among the request's extensions.
+//! - [`Metadata`](crate::Metadata) and [`MediaPart`](crate::metadata::MediaPart) are among the request's extensions.
 //!
 //! Any other request passes unchanged. Parts are told apart by position, since KAZOO's versions name them in many ways
 //! or not at all; a first part that is not JSON is the media itself. A boundary is taken from the `content-type`,

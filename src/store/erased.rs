@@ -16,7 +16,7 @@ type BoxStream<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
 /// Any [`BlobStore`], chosen at run time. Cheap to clone; each call costs one allocation.
 ///
 /// ```
-/// use kazoo_storage::{BlobStore, DynBlobStore, MemoryStore};
+/// use kazoo_storage::{BlobStore, MemoryStore, store::DynBlobStore};
 ///
 /// let store: DynBlobStore = DynBlobStore::new(MemoryStore::new());
 /// fn takes_a_store(_: impl BlobStore) {}
@@ -28,7 +28,7 @@ pub struct DynBlobStore(Arc<dyn ErasedStore>);
 /// Any [`BlobCatalog`], chosen at run time: a [`DynBlobStore`] that can also list and delete.
 ///
 /// ```
-/// use kazoo_storage::{BlobCatalog, DynBlobCatalog, KazooStorage, MemoryStore};
+/// use kazoo_storage::{BlobCatalog, KazooStorage, MemoryStore, store::DynBlobCatalog};
 ///
 /// let store = DynBlobCatalog::new(MemoryStore::new());
 /// let service = KazooStorage::new(store.clone()).into_service();

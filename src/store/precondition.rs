@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// ```
 /// use http::HeaderValue;
-/// use kazoo_storage::{BlobInfo, Precondition};
+/// use kazoo_storage::{BlobInfo, store::Precondition};
 ///
 /// let mut current = BlobInfo::new(3);
 /// current.etag = Some(HeaderValue::from_static("\"v1\""));

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, Request, request::Parts};
 use kazoo_storage::{
-    AccessRules, BlobKey, Credential, Error, ErrorKind, Grant, KazooStorage, MemoryStore, PeerAddr, QueryKey,
-    SharedAccessRules,
+    AccessRules, BlobKey, Error, ErrorKind, KazooStorage, MemoryStore, PeerAddr,
+    authorize::{Credential, SharedAccessRules},
+    extract_key::QueryKey,
+    grant::Grant,
 };
 use kazoo_storage_test_support::{
     client::{Connection, Pace},
@@ -224,7 +226,7 @@ async fn a_source_is_the_peer_or_what_a_trusted_proxy_says() {
             request
                 .extensions
                 .insert(PeerAddr(SocketAddr::from(([127, 0, 0, 1], 4711))));
-            let asked = kazoo_storage::Authorizer::authorize(&authorizer, request);
+            let asked = kazoo_storage::authorize::Authorizer::authorize(&authorizer, request);
             futures_util::FutureExt::now_or_never(asked).expect("rules decide at once")
         }
     };
@@ -276,7 +278,7 @@ fn marks_a_grant_by_address_alone() {
         let (mut head, ()) = Request::get(target).body(()).unwrap().into_parts();
         head.extensions
             .insert(PeerAddr(SocketAddr::from(([127, 0, 0, 1], 4711))));
-        let asked = kazoo_storage::Authorizer::authorize(&rules, &mut head);
+        let asked = kazoo_storage::authorize::Authorizer::authorize(&rules, &mut head);
         let grant = futures_util::FutureExt::now_or_never(asked).expect("rules decide at once");
         assert_eq!(grant.unwrap().by_address(), by_address, "{target}");
     }
@@ -403,7 +405,7 @@ fn what_was_shown_is_taken_out_of_the_request() {
     let authorize = |target: &str| {
         let request = Request::get(target).header("authorization", "Basic eDp5").body(());
         let (mut head, ()) = request.unwrap().into_parts();
-        let asked = kazoo_storage::Authorizer::authorize(&rules, &mut head);
+        let asked = kazoo_storage::authorize::Authorizer::authorize(&rules, &mut head);
         let granted = futures_util::FutureExt::now_or_never(asked).expect("rules decide at once");
         granted.map(|_| (head.uri.to_string(), head.headers))
     };

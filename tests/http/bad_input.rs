@@ -2,7 +2,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{
-    Base64, BlobKey, ErrorKind, ExtractKey, KazooSettings, KazooStorage, MemoryStore, PathKey, QueryKey, ServeBlobs,
+    Base64, BlobKey, ErrorKind, ExtractKey, KazooStorage, MemoryStore, PathKey, ServeBlobs, extract_key::QueryKey,
+    settings::KazooSettings,
 };
 use kazoo_storage_test_support::{
     client::{Answer, Connection, PATIENCE, Pace, Shown, chunked, find, request},

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use kazoo_storage::{
-    AccessRules, BlobInfo, BlobKey, BlobStore, ByteRange, Credential, Fetched, KazooStorage, MemoryStore, Metadata,
-    PeerAddr, Result, Stored, Upload,
+    AccessRules, BlobInfo, BlobKey, BlobStore, ByteRange, Fetched, KazooStorage, MemoryStore, Metadata, PeerAddr,
+    Result, Stored, Upload, authorize::Credential,
 };
 use kazoo_storage_test_support::{
     client::{Answer, Connection, Framing, Pace, request},

@@ -22,7 +22,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use kazoo_storage::{
-    Body, BoxError, DecodeBase64, ExtractKey, KazooStorage, LimitBody, PathKey, ServeBlobs, SplitMultipart,
+    Body, DecodeBase64, ExtractKey, KazooStorage, LimitBody, PathKey, ServeBlobs, SplitMultipart, error::BoxError,
 };
 use kazoo_storage_test_support::{
     client::PATIENCE,

@@ -5,8 +5,9 @@ use http::{Method, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, KazooStorage, MeasuredStore,
-    MemoryStore, Metadata, Metrics, Result, StorageService, Stored, Upload, metrics as measured,
+    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, KazooStorage, MemoryStore,
+    Metadata, Result, Stored, Upload, builder::StorageService, metrics as measured, observe::Metrics,
+    store::MeasuredStore,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tower::ServiceExt as _;

@@ -5,7 +5,11 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use kazoo_storage::{BlobKey, BlobStore as _, Body, KazooStorage, MemoryStore, MetadataKey, Mount, QueryKey};
+use kazoo_storage::{
+    BlobKey, BlobStore as _, Body, KazooStorage, MemoryStore,
+    builder::Mount,
+    extract_key::{MetadataKey, QueryKey},
+};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 
 /// The inner service: says what it got.

@@ -13,7 +13,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
 use kazoo_storage::{
-    Begun, Body, End, Error, ErrorKind, Event, Events, KazooStorage, MemoryStore, Observe, Outcome, StorageService,
+    Body, Error, ErrorKind, Event, KazooStorage, MemoryStore, Observe, Outcome,
+    builder::StorageService,
+    observe::{Begun, End, Events},
 };
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 

@@ -19,8 +19,9 @@ use futures_util::TryStreamExt as _;
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobCatalog as _, BlobKey, BlobStore as _, Body, FsStore, KazooStorage, MetadataKey, PathKey, QueryKey,
-    StorageService, Upload,
+    BlobCatalog as _, BlobKey, BlobStore as _, Body, FsStore, KazooStorage, PathKey, Upload,
+    builder::StorageService,
+    extract_key::{MetadataKey, QueryKey},
 };
 use kazoo_storage_test_support::{
     client::{Answer, Connection, Framing, Pace, request},

@@ -3,8 +3,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{
-    Base64, BlobKey, BlobStore, KazooSettings, KazooStorage, KeyExtractor as _, MemoryStore, Metadata, MetadataKey,
-    QueryKey,
+    Base64, BlobKey, BlobStore, KazooStorage, MemoryStore, Metadata,
+    extract_key::{KeyExtractor as _, MetadataKey, QueryKey},
+    settings::KazooSettings,
 };
 use kazoo_storage_test_support::{
     client::{Answer, Connection, Framing, Pace, find},

@@ -6,7 +6,12 @@
 use std::time::{Duration, Instant};
 
 use http::{Request, request::Parts};
-use kazoo_storage::{BlobKey, Candidates, KazooSettings, KeyExtractor, Metadata, MetadataKey, PathKey, QueryKey};
+use kazoo_storage::{
+    BlobKey, Metadata, PathKey,
+    extract_key::{KeyExtractor, MetadataKey, QueryKey},
+    key::Candidates,
+    settings::KazooSettings,
+};
 
 /// The longest target of a request to hyper.
 const LONGEST: usize = 65_534;

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use kazoo_storage::{Base64, Body, DecodeBase64, MediaPart};
+use kazoo_storage::{Base64, Body, DecodeBase64, metadata::MediaPart};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 /// Noise that is the same every time.

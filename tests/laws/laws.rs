@@ -5,7 +5,7 @@ use std::{fmt::Write as _, future::Future};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
-use kazoo_storage::{Body, MediaPart, Metadata};
+use kazoo_storage::{Body, Metadata, metadata::MediaPart};
 use tower::{Service as _, ServiceExt as _};
 
 use crate::{

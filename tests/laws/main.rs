@@ -22,8 +22,8 @@ mod table;
 mod toys;
 
 use kazoo_storage::{
-    AccessRules, AnswerProbe, Authorize, Credential, DecodeBase64, Event, ExtractKey, LimitBody, Observe, PathKey,
-    SplitMultipart,
+    AccessRules, AnswerProbe, Authorize, DecodeBase64, Event, ExtractKey, LimitBody, Observe, PathKey, SplitMultipart,
+    authorize::Credential,
 };
 use laws::Verdict;
 use table::{Subject, subjects};

@@ -19,8 +19,11 @@ use http::{HeaderName, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Base64, BlobKey, BlobStore as _, Body, Candidates, DecodeBase64, Error, KeyExtractor as _, MediaPart, MemoryStore,
-    Metadata, QueryKey, ServeBlobs, SplitMultipart, Upload,
+    Base64, BlobKey, BlobStore as _, Body, DecodeBase64, Error, MemoryStore, Metadata, ServeBlobs, SplitMultipart,
+    Upload,
+    extract_key::{KeyExtractor as _, QueryKey},
+    key::Candidates,
+    metadata::MediaPart,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::RngSeed};
 use tower::{Layer as _, Service, ServiceExt as _};

@@ -14,8 +14,8 @@ use http::{Extensions, HeaderMap, Method, Request, Response, Uri, Version, heade
 use http_body::{Body as HttpBody, SizeHint};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobInfo, BlobKey, BlobStore, Body, BoxError, ByteRange, Candidates, Error, ErrorKind, Fetched, MediaPart,
-    MemoryStore, Metadata, Stored, Upload,
+    BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, MemoryStore, Metadata, Stored, Upload,
+    error::BoxError, key::Candidates, metadata::MediaPart,
 };
 use tower::Service;
 

@@ -5,8 +5,11 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use kazoo_storage::{
-    AnswerProbe, Authorize, Base64, BlobKey, Body, DecodeBase64, Event, ExtractKey, Grant, KazooStorage, LimitBody,
-    LimitConcurrency, MediaPart, Metadata, MetadataKey, Observe, PathKey, QueryKey, SplitMultipart, VerifyDigest,
+    AnswerProbe, Authorize, Base64, BlobKey, Body, DecodeBase64, Event, ExtractKey, KazooStorage, LimitBody,
+    LimitConcurrency, Metadata, Observe, PathKey, SplitMultipart, VerifyDigest,
+    extract_key::{MetadataKey, QueryKey},
+    grant::Grant,
+    metadata::MediaPart,
 };
 use md5::{Digest as _, Md5};
 use tower::{Layer, Service, util::BoxCloneSyncService};

@@ -31,8 +31,8 @@ use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use kazoo_storage::{
     AnswerProbe, Base64, BlobInfo, BlobKey, BlobStore, Body, ByteRange, DecodeBase64, Error, ErrorKind, Event,
-    ExtractKey, Fetched, KazooStorage, LimitBody, MediaPart, Metadata, Observe, PathKey, SplitMultipart, Stored,
-    Upload, VerifyDigest,
+    ExtractKey, Fetched, KazooStorage, LimitBody, Metadata, Observe, PathKey, SplitMultipart, Stored, Upload,
+    VerifyDigest, metadata::MediaPart,
 };
 use peak_alloc::PeakAlloc;
 use tower::{Layer, Service, ServiceExt as _, service_fn};

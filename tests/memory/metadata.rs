@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body::{Body as HttpBody, Frame};
-use kazoo_storage::{BlobStore, Body, Error, ErrorKind, KazooStorage, MetadataKey, RetryAfter, SplitMultipart};
+use kazoo_storage::{
+    BlobStore, Body, Error, ErrorKind, KazooStorage, RetryAfter, SplitMultipart, extract_key::MetadataKey,
+};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::{BOUND, BOUNDARY, Discard, Generated, alone, assert_held, block_on, measured, multipart_of};
@@ -99,7 +101,7 @@ fn upload(json: &str) -> Request<Generated> {
 fn hold(what: &str, store: impl BlobStore, copies: usize) {
     let storage = KazooStorage::new(store);
     #[cfg(feature = "metrics")]
-    let storage = storage.observe(kazoo_storage::Metrics::new());
+    let storage = storage.observe(kazoo_storage::observe::Metrics::new());
     let by_path = storage.clone().into_service();
     let by_metadata = storage.key(MetadataKey::new(["media_id", "id"])).into_service();
     for (shape, json) in shapes() {

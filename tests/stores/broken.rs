@@ -10,9 +10,13 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Digest, Error, ErrorKind, Fetched, MemoryStore, Metadata,
-    Precondition, Result, Stored, Upload,
-    store::conformance::{self, run},
+    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, MemoryStore, Metadata, Result,
+    Stored, Upload,
+    digest::Digest,
+    store::{
+        Precondition,
+        conformance::{self, run},
+    },
 };
 
 /// A `MemoryStore` with one fault.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobCatalog, BlobKey, BlobStore, Body, ByteRange, Digest, Error, ErrorKind, Metadata, Stored, Upload,
+    Blob, BlobCatalog, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Metadata, Stored, Upload, digest::Digest,
     store::FsStore,
 };
 use serde_json::{Value, json};
@@ -243,7 +243,7 @@ async fn stores_the_longest_keys_at_paths_that_every_tool_can_use_and_refuses_lo
                 match store.put(Upload::new(key.clone(), "content")).await {
                     Ok(_) => {
                         stored += 1;
-                        let doubled = kazoo_storage::Candidates::from_path(&format!("{key}/{key}")).unwrap();
+                        let doubled = kazoo_storage::key::Candidates::from_path(&format!("{key}/{key}")).unwrap();
                         store.head(doubled.first()).await.unwrap();
                         longest = tree(root.path()).iter().map(String::len).fold(longest, usize::max);
                         BlobCatalog::delete(&store, &key).await.unwrap();

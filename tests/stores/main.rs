@@ -15,10 +15,10 @@ mod object_store;
 use std::sync::Arc;
 
 #[cfg(feature = "metrics")]
-use kazoo_storage::MeasuredStore;
+use kazoo_storage::store::MeasuredStore;
 use kazoo_storage::{
-    DynBlobCatalog, DynBlobStore, MemoryStore, catalog_conformance_tests, conformance_tests,
-    store::{FsOptions, FsStore},
+    MemoryStore, catalog_conformance_tests, conformance_tests,
+    store::{DynBlobCatalog, DynBlobStore, FsOptions, FsStore},
 };
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::document::Document;
-use kazoo_storage::{Probe, Result};
+use kazoo_storage::{Result, probe::Probe};
 
 /// A file, and the document that it is attached to.
 ///

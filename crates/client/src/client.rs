@@ -22,7 +22,7 @@ use super::{
     pieces::Pieces,
     request::Outgoing,
 };
-use kazoo_storage::{BoxError, settings::StorageUrl};
+use kazoo_storage::{error::BoxError, settings::StorageUrl};
 
 /// How long the caller waits for what KAZOO waits for without an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ use super::{
     failure::{Failure, FailureKind},
     pieces::Pieces,
 };
-use kazoo_storage::{BoxError, Error, ErrorKind, Result, settings::StorageUrl};
+use kazoo_storage::{Error, ErrorKind, Result, error::BoxError, settings::StorageUrl};
 
 /// The server that a connection leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
-use kazoo_storage::{BoxError, Error, settings::StorageUrl};
+use kazoo_storage::{Error, error::BoxError, settings::StorageUrl};
 
 /// Why a file is not stored, or not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -74,7 +74,7 @@ impl Handler {
 
     /// Reads the settings from a JSON object, or from a storage document with one HTTP handler.
     ///
-    /// Accepts what KAZOO accepts, including settings that [`KazooSettings`](kazoo_storage::KazooSettings) rejects because no
+    /// Accepts what KAZOO accepts, including settings that [`KazooSettings`](kazoo_storage::settings::KazooSettings) rejects because no
     /// server can store files by them.
     pub fn from_json(json: &str) -> Result<Self> {
         let settings = RawSettings::from_json(json)?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
-use kazoo_storage::KazooSettings;
+use kazoo_storage::settings::KazooSettings;
 use kazoo_storage_client::StorageUrl;
 use serde_json::{Map, Value, json};
 

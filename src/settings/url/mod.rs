@@ -157,7 +157,7 @@ impl StorageUrl {
             .collect()
     }
 
-    /// Returns this URL as KAZOO's HTTP client on Erlang since OTP 22 [normalizes](crate::normalize_path) it for a request.
+    /// Returns this URL as KAZOO's HTTP client on Erlang since OTP 22 [normalizes](crate::normalize::normalize_path) it for a request.
     ///
     /// The port stays as written, because it does not change the request.
     #[must_use]

@@ -86,7 +86,7 @@ const GATHER: usize = 64 << 10;
 /// On a file system that ignores case, names that differ in case only are one file.
 ///
 /// **The sidecar** of every upload is JSON: `jq .metadata .message.mp3.json` is the document as KAZOO sent it, if it sent
-/// one, and `.content_type` the media type. `.sha256` is the [`Digest`](crate::Digest) of the media, made while it was
+/// one, and `.content_type` the media type. `.sha256` is the [`Digest`](crate::digest::Digest) of the media, made while it was
 /// received: `sha256sum message.mp3` prints the same for as long as the disk keeps it. `version` says which content it
 /// is about: its modification time and length as `stat -c %.9Y-%s message.mp3` prints them. While the store replaces a
 /// file, and until it does so again, the older content's entry stays under `previous`. `crc32` is a checksum of the entry
@@ -223,7 +223,7 @@ impl FsOptions {
         self
     }
 
-    /// Whether a fetch of a whole file compares its bytes with their [`Digest`](crate::Digest), and is
+    /// Whether a fetch of a whole file compares its bytes with their [`Digest`](crate::digest::Digest), and is
     /// [`ErrorKind::Damaged`] instead of wrong. By default it does not.
     ///
     /// A file of more than 64 KiB is verified while it is sent: its body then ends with the error in place of the last

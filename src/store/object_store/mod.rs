@@ -63,7 +63,7 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 /// | request | what the engine is asked |
 /// | --- | --- |
 /// | an upload of at most one [part](Self::part_size) | one conditional PUT; one more PUT if it replaces a file |
-/// | an upload with a [`Precondition`](crate::Precondition) | a HEAD, and one conditional PUT |
+/// | an upload with a [`Precondition`](crate::store::Precondition) | a HEAD, and one conditional PUT |
 /// | a longer upload | a HEAD, and a multipart upload: begin, its parts, complete |
 /// | a fetch | one GET, or one HEAD if it is [redirected](Self::redirect) |
 /// | a fetch with `Range` or conditions | a HEAD, and a GET of those bytes |
@@ -84,7 +84,7 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 ///
 /// # Uploads with a condition
 ///
-/// An upload with a [`Precondition`](crate::Precondition) is stored by one conditional PUT (`PutMode`), on the version
+/// An upload with a [`Precondition`](crate::store::Precondition) is stored by one conditional PUT (`PutMode`), on the version
 /// for which the condition was evaluated, so the engine decides. It has at most one [part](Self::part_size): no engine
 /// completes a longer upload conditionally. A longer one is
 /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest), and so is every conditional upload if the engine

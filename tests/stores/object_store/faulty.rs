@@ -19,7 +19,7 @@ use futures_util::{
 use http::Method;
 use http_body::Frame;
 use http_body_util::StreamBody;
-use kazoo_storage::{Digest, Error as StorageError, ErrorKind};
+use kazoo_storage::{Error as StorageError, ErrorKind, digest::Digest};
 use object_store::{
     Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobCatalog as _, BlobKey, BlobStore, Body, ByteRange, ErrorKind, Fetched, Metadata, Precondition, Result, Stored,
-    Upload, catalog_conformance_tests, conformance_tests, store::ObjectStoreBlobs,
+    BlobCatalog as _, BlobKey, BlobStore, Body, ByteRange, ErrorKind, Fetched, Metadata, Result, Stored, Upload,
+    catalog_conformance_tests, conformance_tests,
+    store::{ObjectStoreBlobs, Precondition},
 };
 use object_store::{Attribute, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload, memory::InMemory, path::Path};
 use tokio::time::Instant;

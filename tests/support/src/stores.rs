@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use kazoo_storage::FsStore;
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, DynBlobStore, Error, ErrorKind, Fetched, MemoryStore,
-    Metadata, Result, Stored, Upload,
+    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, MemoryStore, Metadata, Result,
+    Stored, Upload, store::DynBlobStore,
 };
 
 /// Which of the ready stores a test uses.

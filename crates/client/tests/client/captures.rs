@@ -1,7 +1,7 @@
 //! What the client puts on a socket is what KAZOO's own code put there: every capture, byte for byte.
 
 use bytes::Bytes;
-use kazoo_storage::{Base64, KazooSettings, KazooStorage, MemoryStore};
+use kazoo_storage::{Base64, KazooStorage, MemoryStore, settings::KazooSettings};
 use kazoo_storage_client::{Attachment, Boundary, Client, Dialect, Document, Handler, Outgoing};
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use kazoo_storage::{Body, KazooSettings, KazooStorage, MemoryStore};
+use kazoo_storage::{Body, KazooStorage, MemoryStore, settings::KazooSettings};
 use kazoo_storage_client::{Attachment, Boundary, Dialect, Document, Handler, Outgoing};
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::RngSeed};
 use serde_json::json;

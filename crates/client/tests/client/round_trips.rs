@@ -1,7 +1,11 @@
 //! What KAZOO of any release stores, it fetches: every way to send, and every sort of file and of key.
 
 use bytes::Bytes;
-use kazoo_storage::{Base64, KazooSettings, KazooStorage, MemoryStore, MetadataKey, QueryKey};
+use kazoo_storage::{
+    Base64, KazooStorage, MemoryStore,
+    extract_key::{MetadataKey, QueryKey},
+    settings::KazooSettings,
+};
 use kazoo_storage_client::{Attachment, Client, Dialect, Document, Escaping, FailureKind, Handler, StorageUrl, Verb};
 use serde_json::json;
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kazoo_storage::{BlobStore as _, DynBlobStore, Error};
+use kazoo_storage::{BlobStore as _, Error, store::DynBlobStore};
 use tokio::{
     sync::{Mutex, watch},
     task::JoinHandle,

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use bytes::Bytes;
 use http::{Method, header};
-use kazoo_storage::{Base64, KazooSettings, KeyExtractor as _, Result};
+use kazoo_storage::{Base64, Result, extract_key::KeyExtractor as _, settings::KazooSettings};
 use kazoo_storage_client::{Attachment, Boundary, Dialect, Document, FetchTarget, Handler, Multipart, Verb};
 use serde_json::json;
 

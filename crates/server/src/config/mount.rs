@@ -1,7 +1,7 @@
 //! [`MountPath`]: the path under which all files are served.
 
 use http::uri::PathAndQuery;
-use kazoo_storage::normalize_path;
+use kazoo_storage::normalize::normalize_path;
 
 /// A normalized path: KAZOO on different Erlang releases sends different spellings of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::Method;
-use kazoo_storage::{SharedAccessRules, normalize_path};
+use kazoo_storage::{authorize::SharedAccessRules, normalize::normalize_path};
 
 /// The words that KAZOO itself puts into names.
 const WORDS: [&str; 8] = [

@@ -1,6 +1,10 @@
 //! [`Requests`]: the log lines of requests.
 
-use kazoo_storage::{Begun, BlobKey, End, ErrorKind, Event, Events, KazooSettings, Outcome};
+use kazoo_storage::{
+    BlobKey, ErrorKind, Event, Outcome,
+    observe::{Begun, End, Events},
+    settings::KazooSettings,
+};
 
 use super::{
     chain,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, header};
-use kazoo_storage::{Body, ClientAddr, Error, ErrorKind};
+use kazoo_storage::{Body, Error, ErrorKind, client_addr::ClientAddr};
 
 use super::metrics;
 use crate::config::ConnectionLimits;

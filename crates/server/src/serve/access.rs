@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kazoo_storage::{AccessRules, SharedAccessRules};
+use kazoo_storage::{AccessRules, authorize::SharedAccessRules};
 
 use super::mount::Mount;
 use crate::{config::Access, files, log};

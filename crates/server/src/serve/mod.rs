@@ -18,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use kazoo_storage::{DynBlobStore, KazooSettings, MeasuredStore};
+use kazoo_storage::{
+    settings::KazooSettings,
+    store::{DynBlobStore, MeasuredStore},
+};
 use tokio::{
     net::TcpListener,
     runtime,

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use kazoo_storage::{AccessRules, KazooSettings, SharedAccessRules};
+use kazoo_storage::{AccessRules, authorize::SharedAccessRules, settings::KazooSettings};
 
 use crate::{
     config::MountPath,
@@ -91,7 +91,7 @@ fn strip_mount<'a>(url: &'a str, mount: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use kazoo_storage::Credential;
+    use kazoo_storage::authorize::Credential;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kazoo_storage::SharedAccessRules;
+use kazoo_storage::authorize::SharedAccessRules;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
 use super::{access, mount::Mount};

@@ -6,8 +6,12 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::Body as HttpBody;
 use kazoo_storage::{
-    Body, DynBlobStore, Error, ErrorKind, KazooSettings, KazooStorage, KeyExtractor as _, LimitBody, MetadataKey,
-    Metrics, Observe, PathKey, QueryKey, RetryAfter, SharedAccessRules,
+    Body, Error, ErrorKind, KazooStorage, LimitBody, Observe, PathKey, RetryAfter,
+    authorize::SharedAccessRules,
+    extract_key::{KeyExtractor as _, MetadataKey, QueryKey},
+    observe::Metrics,
+    settings::KazooSettings,
+    store::DynBlobStore,
 };
 use tokio::sync::watch;
 use tower::{Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, service_fn};
@@ -45,7 +49,7 @@ pub(super) fn build<B>(
     parts: Parts<'_>,
 ) -> impl Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + use<B>
 where
-    B: HttpBody<Data = Bytes, Error: Into<kazoo_storage::BoxError>> + Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<kazoo_storage::error::BoxError>> + Send + 'static,
 {
     let redactor = parts.mount.redactor(parts.access.clone());
     let requests = Requests {

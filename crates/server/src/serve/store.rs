@@ -2,7 +2,7 @@
 
 use std::{env, sync::Arc, time::Duration};
 
-use kazoo_storage::{BlobStore as _, DynBlobCatalog, Error, ErrorKind, FsStore, ObjectStoreBlobs};
+use kazoo_storage::{BlobStore as _, Error, ErrorKind, FsStore, ObjectStoreBlobs, store::DynBlobCatalog};
 use object_store::{
     ClientConfigKey, ObjectStore, RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey},

@@ -30,7 +30,7 @@ use std::{
     thread,
 };
 
-use kazoo_storage::{AccessRules, KazooSettings};
+use kazoo_storage::{AccessRules, settings::KazooSettings};
 use serde_json::Value;
 use tempfile::TempDir;
 

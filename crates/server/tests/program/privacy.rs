@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use kazoo_storage::KazooSettings;
+use kazoo_storage::settings::KazooSettings;
 use kazoo_storage_test_support::fixture::{FIXTURES, Fixture, KeyPlace, target};
 use percent_encoding::percent_decode;
 use serde_json::Value;

@@ -13,8 +13,8 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use kazoo_storage::{
-    AccessRules, Base64, BlobKey, BlobStore, ByteRange, Credential, Error, ErrorKind, Fetched, KazooStorage,
-    MemoryStore, Metadata, QueryKey, Result, Stored, Upload,
+    AccessRules, Base64, BlobKey, BlobStore, ByteRange, Error, ErrorKind, Fetched, KazooStorage, MemoryStore, Metadata,
+    Result, Stored, Upload, authorize::Credential, extract_key::QueryKey,
 };
 use tempfile::TempDir;
 

@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use kazoo_storage::{KazooStorage, MemoryStore, MetadataKey, QueryKey};
+use kazoo_storage::{
+    KazooStorage, MemoryStore,
+    extract_key::{MetadataKey, QueryKey},
+};
 use tempfile::TempDir;
 
 use super::{
