@@ -1,101 +1,105 @@
-//! Every metric by its name, and what it says: the dashboard, the alerts and the documentation have them from here.
+//! The names, labels and descriptions of all metrics.
+//!
+//! The dashboard, the alerts and the documentation use these names; tests compare them.
 
-/// The request's method; any other than HTTP's own is `_OTHER`.
+/// Request method; `_OTHER` for a method that HTTP does not define.
 pub const LABEL_METHOD: &str = "http.request.method";
-/// The status of the answer.
+/// Status code of the response.
 pub const LABEL_STATUS: &str = "http.response.status_code";
-/// The name of an [`ErrorKind`](crate::ErrorKind), or how else a request failed.
+/// Name of an [`ErrorKind`](crate::ErrorKind), `client_disconnected` or `service_error`.
 pub const LABEL_ERROR: &str = "error.type";
 /// `voicemail`, `call_recording`, `fax` or `other`.
 pub const LABEL_KIND: &str = "kind";
-/// `answered` or `failed`.
+/// `success` or `failure`.
 pub const LABEL_OUTCOME: &str = "outcome";
-/// Which limit was reached: `requests`, `connections`, or `unheard`.
+/// Limit that was reached: `request_limit`, `connection_limit`, or `connection_dropped`.
 pub const LABEL_REASON: &str = "reason";
-/// What the store was asked for: `put`, `get`, `head`, `metadata`, `check`, or `read` for the bytes of a fetch.
+/// Operation of the store: `put`, `get`, `head`, `metadata`, `check`, or `read` for the body of a fetch.
 pub const LABEL_OPERATION: &str = "operation";
-/// What was synced: `journal`, `upload` or `file_system`.
+/// Target of a sync: `journal`, `upload` or `file_system`.
 pub const LABEL_TARGET: &str = "target";
 
-/// From the head of a request to the end of its answer.
+/// Duration of a request, from its head to the end of the response.
 pub const REQUEST_DURATION: &str = "http.server.request.duration";
-/// Requests that have begun and not ended.
+/// Requests in progress.
 pub const ACTIVE_REQUESTS: &str = "http.server.active_requests";
-/// The body of a request.
+/// Size of a request body.
 pub const REQUEST_SIZE: &str = "http.server.request.body.size";
-/// The body of an answer.
+/// Size of a response body.
 pub const RESPONSE_SIZE: &str = "http.server.response.body.size";
-/// Files that were stored.
+/// Stored files.
 pub const STORED_FILES: &str = "kazoo_storage.stored.files";
-/// Their bytes.
-pub const STORED_SIZE: &str = "kazoo_storage.stored.size";
-/// Requests that were answered with an error.
-pub const REFUSALS: &str = "kazoo_storage.refusals";
-/// KAZOO's credentials probes.
+/// Bytes of the stored files.
+pub const STORED_BYTES: &str = "kazoo_storage.stored";
+/// Requests answered with an error.
+pub const ERROR_RESPONSES: &str = "kazoo_storage.error_responses";
+/// Credentials probes of KAZOO.
 pub const PROBES: &str = "kazoo_storage.probes";
-/// What was turned away under load.
-pub const SHED: &str = "kazoo_storage.shed";
-/// What the store failed to do.
+/// Requests and connections rejected because a limit was reached.
+pub const REJECTIONS: &str = "kazoo_storage.rejections";
+/// Failed operations of the store.
 pub const STORE_ERRORS: &str = "kazoo_storage.store.errors";
-/// How long the disk took to make an upload durable.
+/// Duration of a sync to the disk.
 pub const FSYNC_DURATION: &str = "kazoo_storage.fsync.duration";
-/// Syncs that failed.
+/// Failed syncs.
 pub const FSYNC_ERRORS: &str = "kazoo_storage.fsync.errors";
 /// Open connections of the server.
 pub const CONNECTIONS: &str = "kazoo_storage.connections";
-/// Whether the server is ready.
+/// Readiness of the server.
 pub const READY: &str = "kazoo_storage.ready";
 
-/// Processor time of the process; on Linux, as are the next three.
+/// Processor time of the process; Linux only, as are the next three.
 pub const PROCESS_CPU: &str = "process.cpu";
-/// Its memory.
+/// Resident memory of the process.
 pub const PROCESS_MEMORY: &str = "process.resident_memory";
-/// Its open files and connections.
+/// Open file descriptors of the process.
 pub const PROCESS_OPEN_FDS: &str = "process.open_fds";
-/// How many it may have.
+/// Maximum number of open file descriptors.
 pub const PROCESS_MAX_FDS: &str = "process.max_fds";
 
-/// One metric.
+/// A metric.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Metric {
-    /// Its name.
+    /// Name, as the `metrics` crate has it.
     pub name: &'static str,
-    /// What kind of number it is.
+    /// Kind of value.
     pub kind: Kind,
-    /// What it counts in.
+    /// Unit of the value.
     pub unit: Unit,
-    /// The labels it may have.
+    /// Possible labels.
     pub labels: &'static [&'static str],
-    /// What it says, in a sentence.
+    /// Description in one sentence.
     pub description: &'static str,
 }
 
 /// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows.
+    /// A value that only increases.
     Counter,
-    /// It goes up and down.
+    /// A value that increases and decreases.
     Gauge,
-    /// It is spread over buckets.
+    /// A distribution over buckets.
     Histogram,
 }
 
 /// The unit of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unit {
     /// Seconds.
     Seconds,
     /// Bytes.
     Bytes,
-    /// Things.
+    /// Number of items.
     Count,
 }
 
 impl Metric {
-    /// Its name as Prometheus has it: with `_` for each dot, its unit and, if it is a counter, `_total`. A histogram has
-    /// `_bucket`, `_sum` and `_count` behind that.
+    /// Returns the name in Prometheus: `_` for each dot, the unit, and `_total` for a counter.
+    ///
+    /// Prometheus appends `_bucket`, `_sum` and `_count` to the name of a histogram.
     #[must_use]
     pub fn prometheus_name(&self) -> String {
         let unit = match self.unit {
@@ -108,132 +112,132 @@ impl Metric {
     }
 }
 
-/// Every metric there is.
+/// All metrics.
 pub const ALL: &[Metric] = &[
     Metric {
         name: REQUEST_DURATION,
         kind: Kind::Histogram,
         unit: Unit::Seconds,
         labels: &[LABEL_METHOD, LABEL_STATUS, LABEL_ERROR],
-        description: "From the head of a request to the end of its answer; no status if there was no answer",
+        description: "Time from the request head to the end of the response; no status without a response",
     },
     Metric {
         name: ACTIVE_REQUESTS,
         kind: Kind::Gauge,
         unit: Unit::Count,
         labels: &[LABEL_METHOD],
-        description: "Requests that have begun and whose answer has not gone out",
+        description: "Requests in progress, until the end of the response",
     },
     Metric {
         name: REQUEST_SIZE,
         kind: Kind::Histogram,
         unit: Unit::Bytes,
         labels: &[LABEL_METHOD, LABEL_STATUS],
-        description: "The bytes that were read of a request's body, multipart and base64 included",
+        description: "Bytes read from request bodies, before multipart and base64 decoding",
     },
     Metric {
         name: RESPONSE_SIZE,
         kind: Kind::Histogram,
         unit: Unit::Bytes,
         labels: &[LABEL_METHOD, LABEL_STATUS],
-        description: "The bytes that were taken of an answer's body",
+        description: "Bytes sent of response bodies",
     },
     Metric {
         name: STORED_FILES,
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &[LABEL_KIND],
-        description: "Files that were stored, by what they are",
+        description: "Stored files, by kind",
     },
     Metric {
-        name: STORED_SIZE,
+        name: STORED_BYTES,
         kind: Kind::Counter,
         unit: Unit::Bytes,
         labels: &[LABEL_KIND],
-        description: "The bytes of the files that were stored, decoded",
+        description: "Bytes of the stored files, after decoding",
     },
     Metric {
-        name: REFUSALS,
+        name: ERROR_RESPONSES,
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &[LABEL_ERROR],
-        description: "Requests that were answered with an error, by its name",
+        description: "Requests answered with an error, by the name of the error",
     },
     Metric {
         name: PROBES,
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &[LABEL_OUTCOME],
-        description: "Stores and fetches of the file by which KAZOO tries its storage settings",
+        description: "Credentials probes: uploads and fetches of the file with which KAZOO tests its storage settings",
     },
     Metric {
-        name: SHED,
+        name: REJECTIONS,
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &[LABEL_REASON],
-        description: "Requests that were asked to come again because a limit was reached, and connections closed unheard",
+        description: "Requests rejected with 503 because a limit was reached, and connections dropped without a response",
     },
     Metric {
         name: STORE_ERRORS,
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &[LABEL_OPERATION, LABEL_ERROR],
-        description: "What the store failed to do by its own fault",
+        description: "Operations that failed because of the store",
     },
     Metric {
         name: FSYNC_DURATION,
         kind: Kind::Histogram,
         unit: Unit::Seconds,
         labels: &[LABEL_TARGET],
-        description: "How long the disk took to sync, of a store in a directory; many uploads share one of the journal",
+        description: "Duration of syncs to the disk; many uploads share one sync of the journal",
     },
     Metric {
         name: FSYNC_ERRORS,
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &[LABEL_TARGET],
-        description: "Syncs that failed: nothing is stored any more until the server is started again",
+        description: "Failed syncs; uploads are rejected until the server is restarted",
     },
     Metric {
         name: CONNECTIONS,
         kind: Kind::Gauge,
         unit: Unit::Count,
         labels: &[],
-        description: "Open connections of the server, those that are turned away among them",
+        description: "Open connections, including those being rejected",
     },
     Metric {
         name: READY,
         kind: Kind::Gauge,
         unit: Unit::Count,
         labels: &[],
-        description: "1 if the store works and the server is not stopping, and otherwise 0",
+        description: "1 if the store works and the server is not shutting down, otherwise 0",
     },
     Metric {
         name: PROCESS_CPU,
         kind: Kind::Counter,
         unit: Unit::Seconds,
         labels: &[],
-        description: "Processor time that the server has used, in whole seconds; Linux only",
+        description: "Processor time of the server, in whole seconds; Linux only",
     },
     Metric {
         name: PROCESS_MEMORY,
         kind: Kind::Gauge,
         unit: Unit::Bytes,
         labels: &[],
-        description: "Memory that the server has in use; Linux only",
+        description: "Resident memory of the server; Linux only",
     },
     Metric {
         name: PROCESS_OPEN_FDS,
         kind: Kind::Gauge,
         unit: Unit::Count,
         labels: &[],
-        description: "Files and connections that the server has open; Linux only",
+        description: "Open file descriptors of the server; Linux only",
     },
     Metric {
         name: PROCESS_MAX_FDS,
         kind: Kind::Gauge,
         unit: Unit::Count,
         labels: &[],
-        description: "Files and connections that the server may have open; Linux only",
+        description: "Maximum number of open file descriptors; Linux only",
     },
 ];

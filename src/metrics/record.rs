@@ -1,21 +1,23 @@
-//! Where the numbers come from.
+//! Functions that record metrics outside of requests, and [`describe`].
 
 use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram};
 
 use super::{
     names::{
-        ALL, FSYNC_ERRORS, Kind, LABEL_ERROR, LABEL_OPERATION, LABEL_REASON, LABEL_TARGET, SHED, STORE_ERRORS, Unit,
+        ALL, FSYNC_ERRORS, Kind, LABEL_ERROR, LABEL_OPERATION, LABEL_REASON, LABEL_TARGET, REJECTIONS, STORE_ERRORS,
+        Unit,
     },
     requests::RequestCounts,
 };
 use crate::error::ErrorKind;
 
 const TARGETS: [&str; 3] = ["journal", "upload", "file_system"];
-const REASONS: [&str; 3] = ["requests", "connections", "unheard"];
+const REASONS: [&str; 3] = ["request_limit", "connection_limit", "connection_dropped"];
 const OPERATIONS: [&str; 8] = ["put", "get", "head", "metadata", "check", "list", "delete", "read"];
 
-/// Tells the recorder what there is, and has every counter of what may go wrong begin at 0: one that appears with its
-/// first error looks to many a system as if nothing had been counted.
+/// Describes all metrics to the recorder, and initializes every error counter to 0.
+///
+/// Without the 0, Prometheus does not see the first error as an increase.
 pub fn describe() {
     for metric in ALL {
         let unit = match metric.unit {
@@ -34,31 +36,31 @@ pub fn describe() {
         zero(counter!(FSYNC_ERRORS, LABEL_TARGET => target));
     }
     for reason in REASONS {
-        zero(counter!(SHED, LABEL_REASON => reason));
+        zero(counter!(REJECTIONS, LABEL_REASON => reason));
     }
     for kind in ErrorKind::ALL {
         for operation in OPERATIONS.into_iter().filter(|_| kind.status().is_server_error()) {
             zero(store_errors(operation, kind));
         }
     }
-    // All that requests are counted in is there once it has been looked up.
+    // Looking up the metrics of requests creates them.
     drop(RequestCounts::new());
 }
 
-/// A request was turned away, and asked to come again.
+/// Records that a request was rejected because a limit was reached.
 pub(crate) fn shed() {
-    counter!(SHED, LABEL_REASON => "requests").increment(1);
+    counter!(REJECTIONS, LABEL_REASON => "request_limit").increment(1);
 }
 
-/// `operation` of a store failed with an error of `kind`, which counts if it is the store's fault.
+/// Records that `operation` of a store failed with an error of `kind`. Errors of the client are not counted.
 pub(crate) fn store_failed(operation: &'static str, kind: ErrorKind) {
     if kind.status().is_server_error() {
         store_errors(operation, kind).increment(1);
     }
 }
 
-/// A file was found, and could not be read to its end.
-pub(crate) fn fetch_broke_off(kind: ErrorKind) {
+/// Records that a fetch failed after its response had started.
+pub(crate) fn fetch_failed(kind: ErrorKind) {
     store_failed("read", kind);
 }
 

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The body of an answer, whose end is the end of the request.
+/// A response body whose end is the end of the request.
 pub(super) struct Observed {
     body: Body,
     record: Record,
@@ -20,9 +20,9 @@ pub(super) struct Observed {
 
 impl Observed {
     pub(super) fn new(body: Body, mut record: Record) -> Self {
-        // A server does not ask a body that is at its end already.
+        // A server does not poll a body that is already at its end.
         if body.is_end_stream() {
-            record.end = End::Whole;
+            record.end = End::Complete;
         }
         Self { body, record }
     }
@@ -41,10 +41,10 @@ impl HttpBody for Observed {
                 record.end = End::Failed;
                 record.error = Some(error.clone());
             }
-            None => record.end = End::Whole,
+            None => record.end = End::Complete,
         }
         if body.is_end_stream() {
-            record.end = End::Whole;
+            record.end = End::Complete;
         }
         Poll::Ready(frame)
     }

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How many bytes of a request's body were read. A clone counts with the one it is of.
+/// Number of bytes read from a request body. Clones share the counter.
 #[derive(Clone, Default)]
 pub(super) struct BytesIn(Arc<AtomicU64>);
 
@@ -25,14 +25,14 @@ impl BytesIn {
     }
 }
 
-/// The body of a request, counted as it is read.
+/// A request body that counts the bytes read from it.
 pub(super) struct Counted {
     body: Body,
     bytes: BytesIn,
 }
 
 impl Counted {
-    /// Counts `body`, if there is anything to count.
+    /// Counts the bytes of `body`, unless it is empty.
     pub(super) fn over(body: Body, bytes: BytesIn) -> Body {
         if body.is_end_stream() {
             return body;

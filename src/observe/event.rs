@@ -9,15 +9,16 @@ use http::{Method, StatusCode};
 use super::{counted::BytesIn, request_id::RequestId};
 use crate::{error::Error, outcome::Outcome};
 
-/// Is told what became of each request. A closure over [`&Event`](Event) is one, and so are two of them as a pair.
+/// Receives an [`Event`] for each request.
 ///
-/// It is called where the request is served, so it must not block: hand long work to a task or a channel.
+/// Closures over [`&Event`](Event) implement it, and so do pairs of implementations. It is called on the task that serves
+/// the request, so it must not block: hand long work to another task or a channel.
 pub trait Events: Send + Sync + 'static {
-    /// A request is over.
+    /// Called when a request ends.
     fn finished(&self, event: &Event<'_>);
 
-    /// A request has begun; [`finished`](Self::finished) follows, whatever becomes of it.
-    fn begun(&self, request: &Begun<'_>) {
+    /// Called when a request starts. A call of [`finished`](Self::finished) always follows.
+    fn started(&self, request: &Started<'_>) {
         let _ = request;
     }
 }
@@ -37,63 +38,63 @@ impl<A: Events, B: Events> Events for (A, B) {
         self.1.finished(event);
     }
 
-    fn begun(&self, request: &Begun<'_>) {
-        self.0.begun(request);
-        self.1.begun(request);
+    fn started(&self, request: &Started<'_>) {
+        self.0.started(request);
+        self.1.started(request);
     }
 }
 
-/// A request whose head has come.
+/// A request whose head was received.
 ///
 /// `Debug` does not show the path, because it may contain a token.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
-pub struct Begun<'a> {
-    /// What tells it from other requests; see [`Event::request_id`].
+pub struct Started<'a> {
+    /// Identifier of the request; see [`Event::request_id`].
     pub request_id: &'a str,
-    /// Its method.
+    /// Request method.
     pub method: &'a Method,
-    /// Its path as it came to the layer, without the query.
+    /// Path as the layer received it, without the query.
     pub path: &'a str,
 }
 
-impl fmt::Debug for Begun<'_> {
+impl fmt::Debug for Started<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Begun")
+        f.debug_struct("Started")
             .field("request_id", &self.request_id)
             .field("method", self.method)
             .finish_non_exhaustive()
     }
 }
 
-/// What became of one request.
+/// A finished request.
 ///
 /// `Debug` does not show the path, because it may contain a token.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// What tells this request from others: its `x-request-id` if that is 1 to 64 ASCII letters, digits, `-`, `_` and `.`,
-    /// and otherwise 16 hexadecimal digits made up for it.
+    /// Identifier of the request: its `x-request-id` if that consists of 1 to 64 ASCII letters, digits, `-`, `_` and `.`,
+    /// otherwise 16 generated hexadecimal digits.
     pub request_id: &'a str,
-    /// The request's method.
+    /// Request method.
     pub method: &'a Method,
-    /// The request's path as it came to the layer, without the query.
+    /// Path as the layer received it, without the query.
     pub path: &'a str,
-    /// Whether the target names KAZOO's credentials probe, whatever it was answered.
+    /// `true` if the target names KAZOO's credentials probe, whatever the response.
     pub probe: bool,
-    /// The status of the answer; none if the client left, or the service failed, before there was one.
+    /// Status of the response; `None` if the client disconnected or the service failed before the response.
     pub status: Option<StatusCode>,
-    /// What the request came to, if the answer is one of this crate.
+    /// Outcome of the request, if this crate answered it.
     pub outcome: Option<&'a Outcome>,
-    /// From the request's head to the end of the answer.
+    /// Time from the request head to the end of the response.
     pub elapsed: Duration,
-    /// Bytes of the request's body that were read, multipart and base64 included.
+    /// Bytes read from the request body, before multipart and base64 decoding.
     pub bytes_in: u64,
-    /// Bytes of the answer's body that were taken.
+    /// Bytes sent of the response body.
     pub bytes_out: u64,
-    /// How it ended.
+    /// End of the response.
     pub end: End,
-    /// What the answer's body ended with, if it failed midway.
+    /// Error that the response body ended with.
     pub error: Option<&'a Error>,
 }
 
@@ -114,26 +115,26 @@ impl fmt::Debug for Event<'_> {
     }
 }
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// The whole answer was taken.
-    Whole,
-    /// The answer's body, or the service itself, failed midway.
+    /// The complete response was sent.
+    Complete,
+    /// The response body or the service failed.
     Failed,
-    /// The client left before the end.
-    Dropped,
+    /// The client disconnected before the end of the response.
+    Disconnected,
 }
 
-/// Collects what becomes of a request, and tells about it when it is dropped: the request is over then, whichever way.
+/// Collects the event of a request, and reports it when dropped, because every request ends with that.
 pub(super) struct Record {
     pub(super) events: Arc<dyn Events>,
     pub(super) request_id: RequestId,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) probe: bool,
-    pub(super) begun: Instant,
+    pub(super) started: Instant,
     pub(super) status: Option<StatusCode>,
     pub(super) outcome: Option<Outcome>,
     pub(super) bytes_in: BytesIn,
@@ -151,7 +152,7 @@ impl Drop for Record {
             probe: self.probe,
             status: self.status,
             outcome: self.outcome.as_ref(),
-            elapsed: self.begun.elapsed(),
+            elapsed: self.started.elapsed(),
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out,
             end: self.end,

@@ -1,8 +1,8 @@
-//! What a file is, as far as KAZOO tells.
+//! The kind of a stored file: voicemail, call recording, fax or other.
 
 use crate::{key::BlobKey, metadata::Metadata};
 
-/// The kind of the file under `key`, as it is counted.
+/// Returns the kind of the file under `key`.
 pub(super) fn of(key: &BlobKey, metadata: Option<&Metadata>) -> &'static str {
     let source = metadata.and_then(|metadata| metadata.text("source_type"));
     source
@@ -20,7 +20,8 @@ fn by_source(source: &str) -> Option<&'static str> {
     }
 }
 
-/// By the names that KAZOO gives, wherever in a segment they stand: a separator other than `/` puts more in front.
+/// Returns the kind of a file that KAZOO named. The name may be anywhere in the segment, because a `field_separator` other
+/// than `/` joins it to other fields.
 fn by_name(segment: &str) -> Option<&'static str> {
     if segment.contains("call_recording_") {
         return Some("call_recording");
@@ -47,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_known_by_its_metadata_or_else_by_its_name() {
+    fn determines_the_kind_from_the_metadata_or_the_name() {
         for (path, expected) in [
             ("A/202401-D/5d41402abc4b2a76b9719d911017c592.mp3", "voicemail"),
             ("A-D-5d41402abc4b2a76b9719d911017c592.wav", "voicemail"),

@@ -1,22 +1,22 @@
 use std::fmt;
 
-use super::{Begun, End, Event, Events, kind};
+use super::{End, Event, Events, Started, kind};
 use crate::{
     error::Error,
-    metrics::{Finished, RequestCounts, fetch_broke_off},
+    metrics::{Finished, RequestCounts, fetch_failed},
     outcome::Outcome,
 };
 
-/// Counts requests, by the recorder that is installed when it is made; see the [module](crate::metrics).
+/// Counts requests with the recorder that is installed when it is created; see the [module](crate::metrics).
 ///
-/// What a stored file is, its `kind`, the metadata of a multipart upload says in its `source_type`. Without that, it is
-/// told by the name that KAZOO gives to files of its own: `call_recording_….mp3` is a recording, `received_file_….tiff`,
-/// `fax_file.tiff`, `pdf_file.pdf` and `original_file.…` are a fax's, and 32 hexadecimal digits before `.mp3` or `.wav` are
-/// voicemail. All else, as greetings and music on hold, is `other`.
+/// The `kind` of a stored file is the `source_type` in the metadata of a multipart upload. Without metadata, the name that
+/// KAZOO gives the file determines it: `call_recording_….mp3` is a recording; `received_file_….tiff`, `fax_file.tiff`,
+/// `pdf_file.pdf` and `original_file.…` belong to a fax; 32 hexadecimal digits before `.mp3` or `.wav` are voicemail. Every
+/// other file, such as a greeting or music on hold, is `other`.
 pub struct Metrics(RequestCounts);
 
 impl Metrics {
-    /// Counts by the recorder that is installed now.
+    /// Uses the recorder that is currently installed.
     #[must_use]
     pub fn new() -> Self {
         Self(RequestCounts::new())
@@ -36,12 +36,12 @@ impl fmt::Debug for Metrics {
 }
 
 impl Events for Metrics {
-    fn begun(&self, request: &Begun<'_>) {
-        self.0.begun(request.method);
+    fn started(&self, request: &Started<'_>) {
+        self.0.started(request.method);
     }
 
     fn finished(&self, event: &Event<'_>) {
-        let refused = match event.outcome {
+        let response_error = match event.outcome {
             Some(Outcome::Failed { error }) => Some(error.kind()),
             Some(Outcome::Stored { key, len, metadata, .. }) => {
                 self.0.stored(kind::of(key, metadata.as_ref()), *len);
@@ -49,26 +49,26 @@ impl Events for Metrics {
             }
             Some(Outcome::Fetched { .. }) => {
                 if let Some(error) = event.error {
-                    fetch_broke_off(error.kind());
+                    fetch_failed(error.kind());
                 }
                 None
             }
             _ => None,
         };
-        let kind = refused.or(event.error.map(Error::kind));
+        let kind = response_error.or(event.error.map(Error::kind));
         self.0.finished(&Finished {
             method: event.method,
             status: event.status,
             failure: match (kind, event.end) {
                 (Some(kind), _) => Some(kind.as_str()),
-                (None, End::Whole) => None,
-                (None, End::Dropped) => Some("client_left"),
-                (None, End::Failed) => Some("failed"),
+                (None, End::Complete) => None,
+                (None, End::Disconnected) => Some("client_disconnected"),
+                (None, End::Failed) => Some("service_error"),
             },
             elapsed: event.elapsed,
             bytes_in: event.bytes_in,
             bytes_out: event.bytes_out,
-            refused,
+            response_error,
             probe: event.probe.then_some(matches!(event.outcome, Some(Outcome::Probed))),
         });
     }

@@ -1,11 +1,11 @@
-//! Tells an application what became of each request.
+//! Reports the outcome of each request to the application.
 //!
-//! [`Observe`] is the outermost layer: it sees a request begin and its answer end, whichever way, and tells an
-//! [`Events`] about it once: what it came to ([`Outcome`](crate::Outcome)), how long it took, how many bytes went out,
-//! and whether the client stayed to the end. An event with [`Outcome::Stored`](crate::Outcome::Stored) is sent after
-//! the file is durable, so it is the place to start a transcription or tell a CRM.
+//! [`Observe`] is the outermost layer. When the response of a request ends, for whatever reason, it passes one [`Event`] to
+//! an [`Events`] implementation: the [`Outcome`](crate::Outcome), the duration, the bytes sent, and whether the client
+//! received the complete response. An event with [`Outcome::Stored`](crate::Outcome::Stored) is sent after the file is
+//! durable, so it can start a transcription or notify a CRM.
 //!
-//! The event has the path of the request and not its query: KAZOO puts callers' names and numbers there.
+//! The event contains the path of the request and not its query, where KAZOO puts callers' names and numbers.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -39,7 +39,7 @@ mod service;
 #[cfg(feature = "metrics")]
 pub use self::metrics::Metrics;
 pub use self::{
-    event::{Begun, End, Event, Events},
+    event::{End, Event, Events, Started},
     future::ObserveFuture,
     layer::Observe,
     service::ObserveService,

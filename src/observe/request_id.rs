@@ -1,4 +1,4 @@
-//! What tells one request from another in a log.
+//! The identifier of a request in logs.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -12,59 +12,59 @@ use http::{HeaderMap, HeaderValue};
 
 const HEADER: &str = "x-request-id";
 
-/// The longest that is taken from a client; that of a UUID is 36.
+/// The maximum length of a client's identifier, in bytes. A UUID has 36.
 const MAX_LEN: usize = 64;
 
-/// The id of a request: that of its `x-request-id`, which a proxy or an outer layer sets, or one made here.
+/// The identifier of a request: its `x-request-id`, which a proxy or an outer layer sets, or a generated one.
 pub(super) enum RequestId {
-    Given(HeaderValue),
-    Made(String),
+    Received(HeaderValue),
+    Generated(String),
 }
 
 impl RequestId {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         match headers.get(HEADER) {
-            Some(value) if is_sane(value.as_bytes()) => Self::Given(value.clone()),
-            _ => Self::Made(make()),
+            Some(value) if is_valid(value.as_bytes()) => Self::Received(value.clone()),
+            _ => Self::Generated(generate()),
         }
     }
 
     pub(super) fn as_str(&self) -> &str {
         match self {
-            Self::Given(value) => value.to_str().unwrap_or_default(),
-            Self::Made(text) => text,
+            Self::Received(value) => value.to_str().unwrap_or_default(),
+            Self::Generated(text) => text,
         }
     }
 }
 
-/// It goes into logs as it is.
-fn is_sane(value: &[u8]) -> bool {
+/// Returns `true` if the value can be logged without escaping.
+fn is_valid(value: &[u8]) -> bool {
     let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=MAX_LEN).contains(&value.len()) && value.iter().all(letter)
 }
 
-fn make() -> String {
+fn generate() -> String {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    static MADE: AtomicU64 = AtomicU64::new(0);
-    format!("{:016x}", SEED.hash_one(MADE.fetch_add(1, Ordering::Relaxed)))
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{:016x}", SEED.hash_one(COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn id(given: &[u8]) -> String {
+    fn id(value: &[u8]) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert(HEADER, HeaderValue::from_bytes(given).unwrap());
+        headers.insert(HEADER, HeaderValue::from_bytes(value).unwrap());
         RequestId::of(&headers).as_str().to_owned()
     }
 
     #[test]
-    fn a_sane_one_is_taken_and_every_other_replaced() {
-        for sane in ["7", "c0ffee-1_2.X", &"a".repeat(MAX_LEN)] {
-            assert_eq!(id(sane.as_bytes()), sane);
+    fn keeps_valid_identifiers_and_replaces_others() {
+        for valid in ["7", "c0ffee-1_2.X", &"a".repeat(MAX_LEN)] {
+            assert_eq!(id(valid.as_bytes()), valid);
         }
-        let insane: [&[u8]; 6] = [
+        let invalid: [&[u8]; 6] = [
             b"",
             b"two words",
             b"a\xffb",
@@ -72,8 +72,8 @@ mod tests {
             b"a=\"b\"",
             &[b'a'; MAX_LEN + 1],
         ];
-        for given in insane {
-            let made = id(given);
+        for value in invalid {
+            let made = id(value);
             assert!(
                 made.len() == 16 && made.bytes().all(|byte| byte.is_ascii_hexdigit()),
                 "{made}"

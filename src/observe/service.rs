@@ -11,7 +11,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::{
-    Begun, End, Events, ObserveFuture,
+    End, Events, ObserveFuture, Started,
     counted::{BytesIn, Counted},
     event::Record,
     request_id::RequestId,
@@ -49,15 +49,15 @@ where
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             probe: Probe::is_named_by(request.uri()),
-            begun: Instant::now(),
+            started: Instant::now(),
             status: None,
             outcome: None,
             bytes_in: bytes_in.clone(),
             bytes_out: 0,
-            end: End::Dropped,
+            end: End::Disconnected,
             error: None,
         };
-        self.events.begun(&Begun {
+        self.events.started(&Started {
             request_id: record.request_id.as_str(),
             method: &record.method,
             path: &record.path,

@@ -53,7 +53,10 @@ async fn requests_are_counted_by_what_became_of_them() {
     let service = KazooStorage::new(MeasuredStore::new(MemoryStore::new()))
         .observe(Metrics::new())
         .into_service();
-    assert_eq!(value("kazoo_storage_refusals_total{error_type=\"not_found\"}"), 0);
+    assert_eq!(
+        value("kazoo_storage_error_responses_total{error_type=\"not_found\"}"),
+        0
+    );
 
     let voicemail = "/A/D/5d41402abc4b2a76b9719d911017c592.mp3";
     ask(&service, Method::PUT, voicemail, "12345").await;
@@ -94,12 +97,15 @@ async fn requests_are_counted_by_what_became_of_them() {
         ("kazoo_storage_stored_files_total{kind=\"voicemail\"}", 1),
         ("kazoo_storage_stored_files_total{kind=\"fax\"}", 1),
         ("kazoo_storage_stored_files_total{kind=\"other\"}", 0),
-        ("kazoo_storage_stored_size_bytes_total{kind=\"fax\"}", 7),
-        ("kazoo_storage_refusals_total{error_type=\"not_found\"}", 1),
-        ("kazoo_storage_refusals_total{error_type=\"method_not_allowed\"}", 1),
-        ("kazoo_storage_refusals_total{error_type=\"invalid_probe\"}", 1),
-        ("kazoo_storage_probes_total{outcome=\"answered\"}", 2),
-        ("kazoo_storage_probes_total{outcome=\"failed\"}", 1),
+        ("kazoo_storage_stored_bytes_total{kind=\"fax\"}", 7),
+        ("kazoo_storage_error_responses_total{error_type=\"not_found\"}", 1),
+        (
+            "kazoo_storage_error_responses_total{error_type=\"method_not_allowed\"}",
+            1,
+        ),
+        ("kazoo_storage_error_responses_total{error_type=\"invalid_probe\"}", 1),
+        ("kazoo_storage_probes_total{outcome=\"success\"}", 2),
+        ("kazoo_storage_probes_total{outcome=\"failure\"}", 1),
         (
             "kazoo_storage_store_errors_total{operation=\"get\",error_type=\"unavailable\"}",
             0,
@@ -143,9 +149,15 @@ async fn what_is_over_the_limit_is_shed_and_the_probe_is_not() {
     );
     let probe = "/A/D/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
     assert_eq!(ask(&service, Method::GET, probe, "").await, StatusCode::OK);
-    assert_eq!(value(&handle, "kazoo_storage_shed_total{reason=\"requests\"}"), 1);
     assert_eq!(
-        value(&handle, "kazoo_storage_refusals_total{error_type=\"unavailable\"}"),
+        value(&handle, "kazoo_storage_rejections_total{reason=\"request_limit\"}"),
+        1
+    );
+    assert_eq!(
+        value(
+            &handle,
+            "kazoo_storage_error_responses_total{error_type=\"unavailable\"}"
+        ),
         1
     );
 }

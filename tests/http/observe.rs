@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use kazoo_storage::{
     Body, Error, ErrorKind, Event, KazooStorage, MemoryStore, Observe, Outcome,
     builder::StorageService,
-    observe::{Begun, End, Events},
+    observe::{End, Events, Started},
 };
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 
@@ -95,7 +95,7 @@ async fn a_store_and_a_fetch_are_told_when_the_answer_is_out() {
         assert_eq!((event.method, &*event.path), (Method::PUT, "/ACC/DOC/ATT.mp3"));
         assert_eq!(
             (event.status, event.bytes_out, event.end),
-            (Some(StatusCode::CREATED), 0, End::Whole)
+            (Some(StatusCode::CREATED), 0, End::Complete)
         );
     }
 
@@ -116,7 +116,7 @@ async fn a_store_and_a_fetch_are_told_when_the_answer_is_out() {
     );
     assert_eq!(
         (&*event.path, event.bytes_out, event.end),
-        ("/ACC/DOC/ATT.mp3/ACC/DOC/ATT.mp3", 3, End::Whole)
+        ("/ACC/DOC/ATT.mp3/ACC/DOC/ATT.mp3", 3, End::Complete)
     );
 }
 
@@ -141,7 +141,7 @@ async fn a_refusal_is_told_with_its_kind() {
         let event = only(&told);
         assert_eq!(failure(&event), Some(kind), "{event:?}");
         assert_eq!(event.status, Some(kind.status()));
-        assert_eq!((event.bytes_out, event.end), (text.len() as u64, End::Whole));
+        assert_eq!((event.bytes_out, event.end), (text.len() as u64, End::Complete));
     }
 }
 
@@ -190,11 +190,11 @@ fn a_client_that_leaves_before_the_answer_is_told() {
     assert!(told.try_recv().is_err());
     drop(future);
     let event = only(&told);
-    assert_eq!((event.status, event.end), (None, End::Dropped));
+    assert_eq!((event.status, event.end), (None, End::Disconnected));
     assert!(event.outcome.is_none());
     // Even if it was never looked at.
     drop(service.call(put("/ACC/DOC/ATT", "ID3")));
-    assert_eq!(only(&told).end, End::Dropped);
+    assert_eq!(only(&told).end, End::Disconnected);
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn a_client_that_leaves_within_the_answer_is_told() {
     let event = only(&told);
     assert_eq!(
         (event.status, event.bytes_out, event.end),
-        (Some(StatusCode::OK), 0, End::Dropped)
+        (Some(StatusCode::OK), 0, End::Disconnected)
     );
     assert!(matches!(event.outcome, Some(Outcome::Fetched { .. })));
 
@@ -223,7 +223,7 @@ async fn a_client_that_leaves_within_the_answer_is_told() {
     }
     drop(body);
     let event = only(&told);
-    assert_eq!((event.bytes_out, event.end, event.error), (taken, End::Whole, None));
+    assert_eq!((event.bytes_out, event.end, event.error), (taken, End::Complete, None));
     assert_eq!(taken, 100_000);
 }
 
@@ -268,15 +268,15 @@ async fn an_answer_without_a_body_is_whole_unread() {
     let answer = Observe::new(events).layer(empty).oneshot(put("/", "")).await.unwrap();
     assert!(answer.body().is_end_stream());
     drop(answer);
-    assert_eq!(only(&told).end, End::Whole);
+    assert_eq!(only(&told).end, End::Complete);
 }
 
 /// Writes down in which order it is told.
 struct Diary(mpsc::Sender<String>, &'static str);
 
 impl Events for Diary {
-    fn begun(&self, request: &Begun<'_>) {
-        let Begun {
+    fn started(&self, request: &Started<'_>) {
+        let Started {
             request_id,
             method,
             path,

@@ -127,7 +127,7 @@ fn the_alerts_name_what_is_measured() {
         "kazoo_storage_ready",
         "kazoo_storage_store_errors_total",
         "kazoo_storage_fsync_errors_total",
-        "kazoo_storage_shed_total",
+        "kazoo_storage_rejections_total",
         "kazoo_storage_probes_total",
     ] {
         assert!(watched.contains(needed), "{needed}");
@@ -205,9 +205,12 @@ fn the_page_has_the_table_of_what_is_measured() {
         )
     };
     let table: String = ALL.iter().map(row).collect();
-    let table = format!("| metric | kind | labels | what it says |\n| --- | --- | --- | --- |\n{table}");
+    let table = format!("| metric | kind | labels | description |\n| --- | --- | --- | --- |\n{table}");
     let page = read("docs/monitoring.md");
-    assert!(page.contains(&table), "docs/monitoring.md has not this table:\n{table}");
+    assert!(
+        page.contains(&table),
+        "docs/monitoring.md does not contain this table:\n{table}"
+    );
 }
 
 /// The tests above see nothing if these are not seen.
@@ -220,7 +223,7 @@ fn what_is_not_measured_is_found() {
         "kazoo_storage_ready{account=\"x\"}",
         "sum by (account) (kazoo_storage_ready)",
         "kazoo_storage_fsync_duration_seconds",
-        "kazoo_storage_shed_total{reason=\"x\", error_type=\"y\"}",
+        "kazoo_storage_rejections_total{reason=\"x\", error_type=\"y\"}",
         "avg(kazoo_storage_ready)",
         "1 + 1",
     ] {

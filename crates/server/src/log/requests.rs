@@ -2,7 +2,7 @@
 
 use kazoo_storage::{
     BlobKey, ErrorKind, Event, Outcome,
-    observe::{Begun, End, Events},
+    observe::{End, Events, Started},
     settings::KazooSettings,
 };
 
@@ -31,7 +31,7 @@ impl Requests {
 }
 
 impl Events for Requests {
-    fn begun(&self, request: &Begun<'_>) {
+    fn started(&self, request: &Started<'_>) {
         tracing::debug!(
             target: concat!(env!("CARGO_CRATE_NAME"), "::request"),
             request_id = self.redactor.value(request.request_id),
@@ -61,8 +61,8 @@ impl Events for Requests {
             )
         });
         let (completed, aborted_by) = match event.end {
-            End::Whole => (true, None),
-            End::Dropped => (false, Some("client")),
+            End::Complete => (true, None),
+            End::Disconnected => (false, Some("client")),
             _ => (false, Some("server")),
         };
         let path = self.redactor.path(event.path);

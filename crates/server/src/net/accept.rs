@@ -78,7 +78,7 @@ pub(crate) async fn serve<S: Handler>(
             connections.spawn(serve_connection(stream, Accepted { peer, since }, place, site.clone()));
         } else {
             // Its client finds it closed.
-            metrics::closed_unheard();
+            metrics::connection_dropped();
             tracing::debug!(%peer, "closed a connection unheard");
         }
     };

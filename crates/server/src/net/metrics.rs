@@ -1,6 +1,6 @@
 //! Counts connections.
 
-use kazoo_storage::metrics::{CONNECTIONS, LABEL_REASON, SHED};
+use kazoo_storage::metrics::{CONNECTIONS, LABEL_REASON, REJECTIONS};
 use metrics::{counter, gauge};
 
 /// Counts an accepted connection.
@@ -15,10 +15,10 @@ pub(super) fn disconnected() {
 
 /// Counts a request that was refused because its connection was over a limit.
 pub(super) fn turned_away() {
-    counter!(SHED, LABEL_REASON => "connections").increment(1);
+    counter!(REJECTIONS, LABEL_REASON => "connection_limit").increment(1);
 }
 
 /// Counts a connection that was closed without a response.
-pub(super) fn closed_unheard() {
-    counter!(SHED, LABEL_REASON => "unheard").increment(1);
+pub(super) fn connection_dropped() {
+    counter!(REJECTIONS, LABEL_REASON => "connection_dropped").increment(1);
 }
