@@ -1,5 +1,5 @@
-//! Decoding base64 as it arrives, next to decoding all of it at once.
-// A bench that cannot go on has failed.
+//! Compares decoding base64 as it arrives with decoding it all at once.
+// A bench fails by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support {
@@ -35,7 +35,7 @@ fn decode_base64(criterion: &mut Criterion) {
     let engine = engine();
     let media = media(size(12 << 20));
     let text = Bytes::from(engine.encode(&media));
-    // Memory that was used before: a first touch of it would cost as much as the decoding.
+    // Reuses memory: the first access to fresh pages would cost as much as decoding.
     let mut buffer = vec![0; media.len() + 2];
     let mut floor = || {
         let length = engine.decode_slice(black_box(&text), &mut buffer).unwrap();
@@ -56,7 +56,7 @@ fn decode_base64(criterion: &mut Criterion) {
 
     for (name, chunk) in CHUNKS {
         let ours = || assert_eq!(now(ours(&text, chunk)), media.len());
-        // Packets are shorter than what a server reads at once; they are no goal.
+        // No goal for single packets, because a server reads more at once.
         let goal = (chunk >= 16 << 10).then_some(0.90);
         ratio(&format!("base64/{name}"), "one-shot", goal, ours, &mut floor);
     }
@@ -80,7 +80,7 @@ fn request(text: &Bytes, chunk: usize) -> Request<Chunks> {
         .unwrap()
 }
 
-/// How many bytes `text` stands for, that comes `chunk` bytes at a time.
+/// Decodes `text` in chunks of `chunk` bytes, and returns the decoded length.
 async fn ours(text: &Bytes, chunk: usize) -> usize {
     let service = DecodeBase64::new(Base64::Declared).layer(service_fn(async |request: Request<Body>| {
         let length = length(request.into_body()).await;

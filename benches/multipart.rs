@@ -1,5 +1,5 @@
-//! Taking the media out of a multipart body, next to only looking for the delimiters in the same bytes.
-// A bench that cannot go on has failed.
+//! Compares extracting the media from a multipart body with only searching the same bytes for delimiters.
+// A bench fails by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support {
@@ -59,7 +59,7 @@ fn request(body: &Bytes, chunk: usize) -> Request<Chunks> {
         .unwrap()
 }
 
-/// How much media there is in `body`, that comes `chunk` bytes at a time.
+/// Splits `body` in chunks of `chunk` bytes, and returns the length of the media.
 async fn ours(body: &Bytes, chunk: usize) -> usize {
     let service = SplitMultipart::new().layer(service_fn(async |request: Request<Body>| {
         assert!(request.extensions().get::<Metadata>().is_some());
@@ -80,7 +80,7 @@ async fn collect(body: &Bytes, chunk: usize) -> Bytes {
     response.into_body().collect().await.unwrap().to_bytes()
 }
 
-/// The parser alone, with all of the body at once.
+/// Parses the whole body at once with multer.
 async fn multer_whole(body: &Bytes) -> usize {
     let whole = http_body_util::BodyDataStream::new(Chunks::new(body, body.len()));
     let mut parts = Multipart::new(whole, BOUNDARY);
@@ -93,7 +93,7 @@ async fn multer_whole(body: &Bytes) -> usize {
     length
 }
 
-/// A search for every delimiter.
+/// Searches for every delimiter.
 fn floor(body: &Bytes) {
     let delimiter = format!("\r\n--{BOUNDARY}");
     assert_eq!(memmem::find_iter(black_box(body), &delimiter).count(), 3);

@@ -1,5 +1,5 @@
-//! The whole road onto a store that discards, next to the same bytes without it: in memory, and over loopback sockets.
-// A bench that cannot go on has failed.
+//! Compares the whole service, with a store that discards, with reading the same bytes: in memory, and over loopback.
+// A bench fails by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support {
@@ -33,15 +33,15 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-/// A recording of half a minute, or a message of a minute.
+/// Length of the media, in bytes: a recording of half a minute, or a message of a minute.
 const MEDIA: usize = 256 << 10;
 
-/// How much hyper reads at once on a fast connection.
+/// Number of bytes that hyper reads at once on a fast connection.
 const CHUNK: usize = 64 << 10;
 
 const TARGET: &str = "/0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/202401-5d0b7b6c9f3e4a1d8c2b7a6e5f4d3c2b/message.mp3";
 
-/// One way in which KAZOO sends a file.
+/// A form in which KAZOO sends a file.
 struct Form {
     name: &'static str,
     content_type: String,
@@ -70,7 +70,7 @@ fn forms() -> [Form; 3] {
     ]
 }
 
-/// Takes files of [`MEDIA`] bytes, and keeps none.
+/// A store that accepts files of [`MEDIA`] bytes and discards them.
 struct Discard;
 
 impl BlobStore for Discard {
@@ -90,7 +90,7 @@ impl BlobStore for Discard {
     }
 }
 
-/// The service, called with bodies that are there.
+/// Calls the service with bodies in memory.
 fn in_memory(criterion: &mut Criterion) {
     let service = KazooStorage::new(Discard).into_service();
     let ours = |form: &Form| {
@@ -121,7 +121,7 @@ fn in_memory(criterion: &mut Criterion) {
     measured();
 }
 
-/// The service that counts what it does, for a recorder that is there, next to one that does not.
+/// Compares the service with metrics and a recorder with the service without metrics.
 #[cfg(feature = "metrics")]
 fn measured() {
     use kazoo_storage::{Event, builder::StorageService, metrics, observe::Metrics, store::MeasuredStore};
@@ -146,7 +146,7 @@ fn measured() {
     let body = media(MEDIA);
     ratio(
         "stack/measured",
-        "observed by nobody",
+        "without metrics",
         None,
         || upload(&measured, &body),
         || upload(&observed, &body),
@@ -154,9 +154,9 @@ fn measured() {
     handle.run_upkeep();
 }
 
-/// The service on hyper, and hyper alone, with one client on a connection that stays open.
+/// Compares the service on hyper with hyper alone, for one client with a keep-alive connection.
 ///
-/// All of it is on one thread: when the system runs which of two is not what is measured.
+/// Everything runs on one thread, so that the scheduler does not affect the result.
 fn over_sockets(criterion: &mut Criterion) {
     let runtime = &tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -179,7 +179,7 @@ fn over_sockets(criterion: &mut Criterion) {
         })
     });
 
-    // What the job itself costs: the same body collected, searched and decoded by hand, with nothing checked.
+    // The minimal implementation: collects, searches and decodes the same body, without any checks.
     let by_hand = serve(runtime, || {
         service_fn(async |request: Request<Incoming>| {
             let multipart = request.headers()["content-type"] != "audio/mpeg";
@@ -221,7 +221,7 @@ fn over_sockets(criterion: &mut Criterion) {
             let name = format!("{name}, measured");
             let mut measured = Client::connect(runtime, measured, form);
             let goal = Some(0.95);
-            ratio(&name, "unmeasured", goal, || measured.upload(), || ours.upload());
+            ratio(&name, "without metrics", goal, || measured.upload(), || ours.upload());
         }
         let mut by_hand = Client::connect(runtime, by_hand, form);
         ratio(&name, "hyper, by hand", None, || ours.upload(), || by_hand.upload());
@@ -238,7 +238,7 @@ fn engine() -> impl Engine {
     base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, PAD)
 }
 
-/// Serves what `make` makes, for as long as the runtime runs.
+/// Serves each connection with a service from `make`, until the runtime ends.
 fn serve<S, B>(runtime: &Runtime, make: impl Fn() -> S + Send + 'static) -> SocketAddr
 where
     S: hyper::service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
@@ -258,7 +258,7 @@ where
     address
 }
 
-/// Sends the same upload again and again, its head and its body in one write, as KAZOO does.
+/// A client that repeats one upload, and writes its head and body at once as KAZOO does.
 struct Client<'r> {
     runtime: &'r Runtime,
     stream: TcpStream,

@@ -1,11 +1,11 @@
-//! KAZOO's storage backend as a part of an axum application that has other routes and layers of its own.
+//! An axum application with KAZOO's storage backend, a route of its own and a tower-http layer.
 //!
 //! ```console
 //! cargo run --example axum              # port 8080, files in ./data
 //! cargo run --example axum 0 /tmp/data  # any free port, files elsewhere
 //! ```
 //!
-//! Then play KAZOO, which uploads a file and later fetches it, since 4.3.106 at its path doubled:
+//! Then upload and fetch a file as KAZOO does. KAZOO since 4.3.106 fetches it with the path doubled:
 //!
 //! ```console
 //! curl -i -T message.mp3 -H 'content-type: audio/mpeg' http://127.0.0.1:8080/some_prefix/ACC/202401-DOC/message.mp3
@@ -14,7 +14,7 @@
 //! curl -i http://127.0.0.1:8080/health
 //! ```
 //!
-//! `RUST_LOG=tower_http=debug` shows each request.
+//! `RUST_LOG=tower_http=debug` logs each request.
 
 use std::{env, error::Error};
 
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .init();
 
     let storage = KazooStorage::new(FsStore::open(root)?).into_service();
-    // The path and not the URI: in the query KAZOO puts callers' names and numbers, which do not belong in a log.
+    // Logs only the path, because KAZOO's queries contain callers' names and numbers.
     let trace = TraceLayer::new_for_http().make_span_with(
         |request: &Request<_>| tracing::debug_span!("request", method = %request.method(), path = request.uri().path()),
     );

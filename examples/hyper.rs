@@ -1,10 +1,10 @@
-//! KAZOO's storage backend on bare hyper, with no router: a layer in front of whatever else is served.
+//! KAZOO's storage backend on hyper without a router: a layer in front of another service.
 //!
 //! ```console
 //! cargo run --example hyper    # port 8080; `cargo run --example hyper 0` takes any free one
 //! ```
 //!
-//! Then play KAZOO, which uploads a file (here as multipart, the JSON first) and later fetches it:
+//! Then upload a file as KAZOO does, here as multipart with the JSON first, and fetch it:
 //!
 //! ```console
 //! URL=http://127.0.0.1:8080/some_prefix/ACC/202401-DOC/message.mp3
@@ -13,7 +13,7 @@
 //! curl -i http://127.0.0.1:8080/
 //! ```
 //!
-//! The files are kept in memory, and gone when the program ends. Ctrl-C has it finish what it has begun.
+//! The files are kept in memory until the program ends. On Ctrl-C it finishes the requests in progress.
 
 use std::{convert::Infallible, env, error::Error, pin::pin, time::Duration};
 
@@ -27,7 +27,7 @@ use tokio::{
 };
 use tower::{ServiceBuilder, service_fn};
 
-/// How long to wait for what has begun.
+/// Time for the requests in progress to finish.
 const GRACE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Of one connection, or of too many: it passes.
+                    // The error is temporary: one connection failed, or too many are open.
                     eprintln!("{error}");
                     sleep(Duration::from_millis(100)).await;
                     continue;
@@ -54,8 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             },
         };
         let service = TowerToHyperService::new(service.clone());
-        // KAZOO keeps connections for 120 seconds and loses an upload that meets a closing one. Without a timer hyper
-        // closes none for being idle.
+        // KAZOO keeps connections for 120 seconds, and loses an upload if the connection closes just then. Without a
+        // timer, hyper closes no idle connections.
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {

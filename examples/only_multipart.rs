@@ -1,11 +1,11 @@
-//! One layer alone: KAZOO's multipart uploads, split in front of a handler of your own.
+//! A single layer: `SplitMultipart` splits KAZOO's multipart uploads in front of an axum handler.
 //!
 //! ```console
 //! cargo run --example only_multipart    # port 8080; `cargo run --example only_multipart 0` takes any free one
 //! ```
 //!
-//! The handler gets the media as its body, with the media's own `content-type`, and the JSON as an extension. It stores nothing; it
-//! says what it got:
+//! The handler receives the media as the body, the media's own `content-type`, and the JSON as an extension. It stores
+//! nothing, and responds with a summary:
 //!
 //! ```console
 //! URL=http://127.0.0.1:8080/upload/message.mp3
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Knows nothing of multipart. An upload that never was has no metadata, and everything else is the same.
+/// Handles an upload without any knowledge of multipart. A plain upload only lacks the metadata.
 async fn upload(
     Path(name): Path<String>,
     metadata: Option<Extension<Metadata>>,
@@ -50,7 +50,7 @@ async fn upload(
     while let Some(frame) = media.frame().await {
         match frame {
             Ok(frame) => bytes += frame.data_ref().map_or(0, bytes::Bytes::len),
-            // Cut off, or malformed: what came so far is not the file. The layer's own answer says what is wrong.
+            // The upload was interrupted or is malformed. Returns the layer's response, which names the cause.
             Err(error) => return kazoo_storage::Error::from_body(error).into_response().into_response(),
         }
     }

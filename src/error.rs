@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn every_kind_is_explained_to_who_meets_it() {
         let page = include_str!("../docs/troubleshooting.md");
-        let table = page.split("## All that the server says").nth(1).unwrap();
+        let table = page.split("## Error reference").nth(1).unwrap();
         for kind in ErrorKind::ALL {
             let named = format!("{} `{kind}`", kind.status().as_u16());
             assert!(table.contains(&named), "{named}");

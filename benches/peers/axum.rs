@@ -1,4 +1,5 @@
-//! What a user of axum would write instead: `axum::extract::Multipart`, one-shot base64 and `tokio::fs::write`.
+//! A peer for comparison, as a user of axum would write it: `axum::extract::Multipart`, one-shot base64 and
+//! `tokio::fs::write`.
 //!
 //! `peer_axum PORT DIR` stores the media of KAZOO's multipart uploads under DIR, decoded, and their JSON beside it.
 
@@ -23,7 +24,7 @@ async fn store(
         parts.push(field.bytes().await.map_err(|error| bad(&error))?);
     }
     let [json, media] = &*parts else {
-        return Err((StatusCode::BAD_REQUEST, "two parts".to_owned()));
+        return Err((StatusCode::BAD_REQUEST, "expected two parts".to_owned()));
     };
     let media = STANDARD.decode(media).map_err(|error| bad(&error))?;
     let target = dir.join(path);

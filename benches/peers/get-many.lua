@@ -1,5 +1,5 @@
--- Fetches one of very many files with every request, spread over accounts and months.
--- Arguments: the prefix of the target, how many files there are.
+-- Each request fetches one of very many files, in many accounts and months.
+-- Arguments: the prefix of the target, the number of files.
 function init(args)
    prefix, files = args[1], tonumber(args[2])
    math.randomseed(11)

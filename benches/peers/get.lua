@@ -1,4 +1,4 @@
--- Fetches one of a number of files with every request. Arguments: the prefix of the target, the number of files.
+-- Each request fetches one of a number of files. Arguments: the prefix of the target, the number of files.
 function init(args)
    prefix, files = args[1], tonumber(args[2])
    math.randomseed(7)

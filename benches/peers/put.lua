@@ -1,5 +1,5 @@
--- Uploads a body under a new name with every request, as KAZOO does: an account, a document of the month, a file.
--- Arguments: the file with the body, its content-type, the prefix of the target, a number that no other run has.
+-- Each request uploads a body under a new name, as KAZOO does: an account, a document of the month, a file.
+-- Arguments: the file with the body, its content-type, the prefix of the target, a number that is unique to the run.
 local thread_count = 0
 function setup(thread)
    thread:set("thread_number", thread_count)

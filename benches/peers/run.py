@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Our server beside its peers: nginx, and what a user of Node or axum would write instead.
+"""Compares the server with its peers: nginx, and the programs that a user of Node or axum would write.
 
     benches/peers/run.py            the whole table, about half an hour
-    benches/peers/run.py --quick    every row at reduced size, to see that all of it still runs
+    benches/peers/run.py --quick    every row at reduced size, to test that the script works
 
-Each row drives the two sides alternately with the same client (wrk, 32 connections) and prints the median of the ratios, round by
-round. Absolute figures mean nothing here and are not printed, but for the spread of the ratios. Needs nginx, wrk, node and npm
-(Debian: nginx-light wrk nodejs npm) and about 30 GB of disk, below $PEERS_DIR or /tmp; builds our release server and the axum peer
-itself. ext4 without a journal of its own is slow for minutes after many files were deleted: wait, or give it a fresh file system.
+Each row drives both sides alternately with the same client (wrk, 32 connections), takes the ratio of each round, and prints the median
+and the spread. It prints no absolute figures, because they describe only this machine. It needs nginx, wrk, node and npm (Debian:
+nginx-light wrk nodejs npm) and about 30 GB of disk, below $PEERS_DIR or /tmp, and builds the release server and the axum peer itself.
+ext4 without a journal is slow for minutes after many files were deleted: wait, or use a fresh file system.
 
-Before each row all of the memory that is free is filled with cached pages, as it is on a machine that has run for a day. Otherwise
-what is measured is where the next free page comes from: in a virtual machine, which gives free memory back to its host, the first
-use of each page costs more than storing a file in it.
+Before each row, the script fills all free memory with cached pages, as on a machine that has run for a day. Otherwise the row would
+measure the allocation of pages: in a virtual machine, which returns free memory to its host, the first use of a page costs more than
+storing a file in it.
 """
 import argparse
 import base64
@@ -48,14 +48,14 @@ def wait_for(port):
             return
         except OSError:
             time.sleep(0.05)
-    sys.exit(f'nothing listens on port {port}')
+    sys.exit(f'no server listens on port {port}')
 
 
 class Server:
-    """A process that is ended by its pid, and the prefix of its URLs."""
+    """A server process and the prefix of its URLs."""
 
     def __init__(self, command, port, prefix, cwd=None, quiet=False):
-        # nginx has its access log off, too.
+        # nginx has no access log either.
         env = dict(os.environ, RUST_LOG='warn') if quiet else None
         self.process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.port, self.prefix = port, prefix
@@ -80,8 +80,8 @@ class Bench:
         self.quick, self.only = quick, only
         self.seconds, self.rounds = (1, 2) if quick else (4, 5)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='kazoo-storage-peers-', dir=os.environ.get('PEERS_DIR')))
-        # ext4 puts what is below one directory near each other, and is slow where files were deleted minutes ago: by the last run,
-        # or by this one, which therefore deletes nothing before its end. With this attribute it puts each root somewhere else.
+        # ext4 allocates the files of one directory near each other, and is slow where files were deleted minutes ago. So this run
+        # deletes nothing before its end, and this attribute makes ext4 place each root elsewhere on the disk.
         subprocess.run(['chattr', '+T', self.dir], check=False, stderr=subprocess.DEVNULL)
         self.rows = []
         self.roots = self.puts = 0
@@ -119,7 +119,7 @@ class Bench:
             config = config.replace(name, str(value))
         (home / 'nginx.conf').write_text(config)
         if os.geteuid() == 0:
-            # Its workers are another user then.
+            # As root, nginx would run its workers as another user.
             config = 'user root;\n' + config
             (home / 'nginx.conf').write_text(config)
         return Server(['nginx', '-c', str(home / 'nginx.conf'), '-p', str(home), '-g', 'daemon off;'], port, '/put')
@@ -150,7 +150,7 @@ class Bench:
         return rate, p50, p99
 
     def settle(self):
-        """Makes room on the disk, and leaves no memory free."""
+        """Frees disk space, and fills the free memory with cached pages."""
         for root in self.uploads_in:
             for path in root.glob('**/message.mp3'):
                 os.truncate(path, 0)
@@ -165,7 +165,7 @@ class Bench:
                     pass
 
     def row(self, what, goal, a, b):
-        """`a` and `b` measure one side each; their ratio is taken round by round."""
+        """Measures `a` and `b` alternately, and reports the median of their ratios."""
         self.settle()
         a(), b()
         ratios = [a() / b() for _ in range(self.rounds)]
@@ -201,7 +201,7 @@ class Bench:
     # -- the rows
 
     def put(self, server, body, content_type):
-        # What another server left to be written is not this one's.
+        # Writes the dirty pages of other servers first.
         os.sync()
         self.puts += 1
         return self.wrk('put.lua', server, self.dir / body, content_type, server.prefix, self.puts)
@@ -244,7 +244,7 @@ class Bench:
 
     def memory(self):
         count, size = (8, 8 * KIB * KIB) if self.quick else (64, 64 * KIB * KIB)
-        # Cold: nothing has grown its heap yet. tests/system/memory_budget.py has the other forms of an upload.
+        # A cold start: the heap has not grown yet. tests/system/memory_budget.py measures the other forms of an upload.
         server = self.ours('--no-fsync')
         idle, chunk = server.memory('VmRSS'), os.urandom(64 * KIB)
 
@@ -266,7 +266,7 @@ class Bench:
         for stored in (few, lots):
             root = self.root()
             content = os.urandom(512)
-            # Accounts × months, a document for each file, as KAZOO shapes them.
+            # Accounts, months, and a document for each file, as in KAZOO.
             for n in range(stored):
                 directory = root / f'{n % 64:032x}' / f'20{10 + n % 16}{1 + n % 12:02}-{n:032x}'
                 directory.mkdir(parents=True)

@@ -1,4 +1,4 @@
-//! Bodies that are there at once, in chunks of a chosen size, and their reader.
+//! Bodies in memory, in chunks of a chosen size, and functions that read them.
 
 use std::{
     convert::Infallible,
@@ -10,14 +10,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 
-/// A body whose every chunk is ready when it is asked for.
+/// A body whose chunks are always ready.
 pub(crate) struct Chunks {
     rest: Bytes,
     size: usize,
 }
 
 impl Chunks {
-    /// `content`, `size` bytes at a time; no byte is copied.
+    /// Splits `content` into chunks of `size` bytes without copying.
     pub(crate) fn new(content: &Bytes, size: usize) -> Self {
         Self {
             rest: content.clone(),
@@ -37,7 +37,7 @@ impl Body for Chunks {
     }
 }
 
-/// How many bytes `body` has, each of its chunks looked at and dropped.
+/// Reads `body` to its end, and returns its length.
 pub(crate) async fn length<B>(body: B) -> usize
 where
     B: Body<Data = Bytes>,
@@ -54,11 +54,11 @@ where
     length
 }
 
-/// Runs what never has to wait, without a runtime that would cost time.
+/// Polls a future that is ready at once, without the cost of a runtime.
 pub(crate) fn now<T>(ready: impl Future<Output = T>) -> T {
     let mut ready = pin!(ready);
     match ready.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("everything is there, and it waits"),
+        Poll::Pending => panic!("the future is not ready"),
     }
 }

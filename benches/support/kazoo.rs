@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-/// 64 characters, as KAZOO makes them.
+/// A boundary of 64 characters, as KAZOO generates them.
 pub(crate) const BOUNDARY: &str = "k8Zt0aQx_YB7Uq4v1LdWm3Rj9NsHc2EoP6gIfTnKbVyXwSz5DlMuAeJrGhCi0O-F";
 
-/// `len` bytes that compress as badly as audio does.
+/// Returns `len` bytes that are as hard to compress as audio.
 pub(crate) fn media(len: usize) -> Bytes {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(|| {
@@ -17,8 +17,8 @@ pub(crate) fn media(len: usize) -> Bytes {
     words.flatten().take(len).collect()
 }
 
-/// The two parts, the JSON and `media`, with the line break that KAZOO puts first and without one at the end.
-#[allow(dead_code)] // Not everything comes in multipart.
+/// Returns a body with two parts, the JSON and `media`. As in KAZOO, it begins with a line break and ends without one.
+#[allow(dead_code)] // Not every bench uses multipart.
 pub(crate) fn multipart(media: &[u8]) -> Bytes {
     let json = r#"{"id":"202401-0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7","call_id":"b3f6","length":12,"folder":"new"}"#;
     let head = format!(

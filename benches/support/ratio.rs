@@ -1,19 +1,20 @@
-//! How fast something is next to a floor that is measured in the same run.
+//! Ratio of a speed to a floor that is measured in the same run.
 
 use std::{
     env,
     time::{Duration, Instant},
 };
 
-/// How long one side runs before the other takes its turn.
+/// Duration of one turn, after which the other side runs.
 ///
-/// Long enough that it hardly matters that each turn begins with the processor's caches full of the other's data.
+/// At the start of a turn, the processor's caches contain the other side's data. The turn is long enough to make this
+/// negligible.
 const TURN: Duration = Duration::from_millis(100);
 
-/// How many turns each side has.
+/// Number of turns of each side.
 const ROUNDS: usize = 21;
 
-/// Whether everything is only to run once, as a test: with `--test`, and wherever cargo does not say `--bench`.
+/// Returns `true` if everything runs only once, as a test: with `--test`, or without `--bench` from cargo.
 pub(crate) fn once() -> bool {
     let mut bench = false;
     let mut test = false;
@@ -24,17 +25,17 @@ pub(crate) fn once() -> bool {
     test || !bench
 }
 
-/// `bytes`, or few enough to be quick when everything runs once.
-#[allow(dead_code)] // Keys have the length they have.
+/// Returns `bytes`, or less if everything runs only once.
+#[allow(dead_code)] // Some benches have fixed sizes.
 pub(crate) fn size(bytes: usize) -> usize {
     if once() { bytes.min(256 << 10) } else { bytes }
 }
 
-/// Prints how much of the speed of `floor` is left to `ours`: the median of alternating turns.
+/// Prints the speed of `ours` as a ratio to that of `floor`: the median over alternating turns.
 ///
-/// Load on the machine comes and goes, and with it absolute figures; two neighbouring turns share it.
+/// The load on the machine varies, and affects absolute figures. Two adjacent turns have nearly the same load.
 pub(crate) fn ratio(name: &str, floor_name: &str, goal: Option<f64>, mut ours: impl FnMut(), mut floor: impl FnMut()) {
-    // A profile is of the bench alone.
+    // A profile contains only the bench.
     if env::args().any(|arg| arg == "--list" || arg == "--profile-time") {
         return;
     }
@@ -46,7 +47,7 @@ pub(crate) fn ratio(name: &str, floor_name: &str, goal: Option<f64>, mut ours: i
     let runs = (runs_per_turn(&mut ours), runs_per_turn(&mut floor));
     let mut ratios = Vec::with_capacity(ROUNDS);
     for round in 0..ROUNDS {
-        // Who goes first changes, so that neither gains by its place.
+        // Alternates which side runs first, so that the order favors neither.
         let (ours, floor) = if round % 2 == 0 {
             let ours = turn(&mut ours, runs.0);
             (ours, turn(&mut floor, runs.1))
@@ -71,7 +72,7 @@ fn runs_per_turn(side: &mut impl FnMut()) -> u32 {
     runs
 }
 
-/// Seconds per run.
+/// Returns the seconds per run.
 fn turn(side: &mut impl FnMut(), runs: u32) -> f64 {
     let start = Instant::now();
     for _ in 0..runs {
