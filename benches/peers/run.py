@@ -90,10 +90,11 @@ class Bench:
     # -- the servers
 
     def build(self):
-        cargo = ['cargo', 'build', '--release', '--quiet', '--bin', 'kazoo-storage', '--example', 'peer_axum']
-        subprocess.run(cargo, cwd=REPO, check=True)
+        # Separately, so that the peer adds no features to the server's dependencies.
+        for program in ['--bin=kazoo-storage', '--package=kazoo-storage-peers']:
+            subprocess.run(['cargo', 'build', '--release', '--quiet', program], cwd=REPO, check=True)
         target = pathlib.Path(os.environ.get('CARGO_TARGET_DIR', REPO / 'target')) / 'release'
-        self.binary, self.axum = target / 'kazoo-storage', target / 'examples' / 'peer_axum'
+        self.binary, self.axum = target / 'kazoo-storage', target / 'peer_axum'
 
     def root(self):
         self.roots += 1

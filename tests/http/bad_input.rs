@@ -642,7 +642,6 @@ async fn what_is_encoded_in_a_name_is_data() {
     {
         let longest = "x".repeat(match kind {
             // An object's whole name has 1024 bytes.
-            #[cfg(feature = "object-store")]
             Kind::Objects => BlobKey::MAX_SEGMENT_LEN - "ACC/DOC/".len(),
             _ => BlobKey::MAX_SEGMENT_LEN,
         });
@@ -908,7 +907,6 @@ async fn a_defect_is_500() {
     assert_eq!(answer.header("retry-after"), None);
 }
 
-#[cfg(feature = "fs")]
 mod fs {
     use super::*;
     use kazoo_storage::FsStore;

@@ -363,7 +363,6 @@ async fn a_reset_upload_keeps_the_older_file_in_memory() {
     keeps_the_older_file(Kind::Memory, 1).await;
 }
 
-#[cfg(feature = "fs")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_upload_keeps_the_older_file_on_disk() {
     keeps_the_older_file(Kind::Files, 4).await;

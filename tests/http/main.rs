@@ -11,11 +11,10 @@ mod fetch;
 mod forwarded;
 mod http2;
 mod hyper;
-#[cfg(feature = "metrics")]
 mod metrics;
 mod mount;
 mod observe;
-#[cfg(all(feature = "fs", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 mod paths;
 mod stall;
 mod uploads;

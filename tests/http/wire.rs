@@ -290,19 +290,16 @@ async fn whole_through_axum() {
     whole(Front::Axum, Kind::Memory).await;
 }
 
-#[cfg(feature = "fs")]
 #[tokio::test]
 async fn whole_onto_files() {
     whole(Front::Hyper, Kind::Files).await;
 }
 
-#[cfg(feature = "object-store")]
 #[tokio::test]
 async fn whole_onto_objects() {
     whole(Front::Hyper, Kind::Objects).await;
 }
 
-#[cfg(feature = "object-store")]
 #[tokio::test]
 #[ignore = "needs an object store: see tests/system/cluster"]
 async fn whole_onto_an_engine() {

@@ -8,7 +8,6 @@
 
 mod client;
 mod metadata;
-#[cfg(feature = "object-store")]
 mod sink;
 
 use std::{
@@ -471,7 +470,6 @@ fn the_whole_stack_holds_little_of_a_long_upload() {
     }
 }
 
-#[cfg(feature = "fs")]
 #[test]
 fn files_are_written_as_they_come() {
     let _alone = alone();
@@ -493,7 +491,6 @@ fn files_are_written_as_they_come() {
 
 /// A part on its way to the engine and one that is being received, however the body is cut; and no more of a short one
 /// than there is.
-#[cfg(feature = "object-store")]
 #[test]
 fn objects_are_stored_in_parts() {
     let _alone = alone();

@@ -119,7 +119,6 @@ fn metadata_costs_a_small_multiple_of_its_text() {
     hold("discarded", Discard::default(), 3);
 }
 
-#[cfg(feature = "fs")]
 #[test]
 fn metadata_that_is_kept_costs_a_small_multiple_of_its_text() {
     let _alone = alone();

@@ -114,26 +114,8 @@ fn directory() -> &'static PathBuf {
         let this_test = env::current_exe().unwrap();
         let profile = this_test.ancestors().nth(2).unwrap();
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--package",
-            "kazoo-storage",
-            "--examples",
-            "--no-default-features",
-            "--features",
-        ]);
-        // With the features of this test nothing that it was built with is built again.
-        let conformance = cfg!(feature = "conformance").then_some("conformance");
-        let object_store = cfg!(feature = "object-store").then_some("object-store");
-        let metrics = cfg!(feature = "metrics").then_some("metrics");
-        let features: Vec<_> = ["fs"]
-            .into_iter()
-            .chain(conformance)
-            .chain(object_store)
-            .chain(metrics)
-            .collect();
-        cargo.arg(features.join(","));
+        // The packages and features of `cargo test --all-features`: nothing is built with a second set of features.
+        cargo.args(["build", "--quiet", "--workspace", "--all-features", "--examples"]);
         match profile.file_name().unwrap().to_str().unwrap() {
             "debug" => {}
             profile => drop(cargo.args(["--profile", profile])),
@@ -188,7 +170,6 @@ fn custom_store() {
     Example::start("custom_store", &[]).is_a_storage_backend();
 }
 
-#[cfg(feature = "object-store")]
 #[test]
 fn object_store() {
     let example = Example::start("object_store", &[]);

@@ -4,7 +4,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod architecture;
-#[cfg(feature = "fs")]
 mod examples;
-#[cfg(feature = "metrics")]
 mod monitoring;

@@ -1,15 +1,13 @@
 //! The ready stores keep the contract, the suite that says so can fail, and `FsStore` keeps its own promises.
-#![cfg(all(feature = "conformance", feature = "fs", unix))]
+#![cfg(unix)]
 // A failed assertion is what a test is for.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod broken;
-#[cfg(feature = "object-store")]
 mod engine;
 mod fs;
 mod fs_crash;
 mod fs_scrub;
-#[cfg(feature = "object-store")]
 mod object_store;
 
 use std::sync::Arc;
