@@ -95,7 +95,7 @@ impl Options {
 
     /// The key and the file that an upload has to be stored as; none if it has to be refused.
     fn upload(self, head: &Parts, body: &Bytes) -> Option<(BlobKey, Upload)> {
-        if oracle::is_doubtful(head) {
+        if oracle::is_ambiguous(head) {
             return None;
         }
         let upload = oracle::upload(&head.headers, body, self.base64, 1 << 20)?;

@@ -1,9 +1,8 @@
-//! What the fuzz targets share.
+//! Code shared by the fuzz targets.
 //!
-//! [`pieces`] cuts a body up, [`service`] puts a layer in front of a service that keeps what comes, [`run`] notices what
-//! hangs, and [`oracle`] and [`forwarded`] do in the plainest way, with everything there at once, what the crate does in a stream.
+//! [`pieces`] splits a body, [`service`] records what a layer passes on, [`run`] detects a future that hangs, and [`oracle`]
+//! computes the expected results.
 
-pub mod forwarded;
 pub mod oracle;
 pub mod pieces;
 pub mod run;

@@ -1,6 +1,6 @@
 //! The addresses that proxies say, over random headers: the crate's parser against a naive one.
 
-#[path = "../../fuzz/src/forwarded.rs"]
+#[path = "../../fuzz/src/oracle/forwarded.rs"]
 #[allow(unreachable_pub)] // The fuzz target shares it.
 mod oracle;
 

@@ -16,6 +16,9 @@
 mod base64_rates;
 mod body;
 mod laws;
+#[path = "../../fuzz/src/oracle/mod.rs"]
+#[allow(dead_code, unreachable_pub, unused_imports, clippy::pedantic)] // The fuzz targets use all of it.
+mod oracle;
 mod properties;
 mod seen;
 mod table;
