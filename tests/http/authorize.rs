@@ -1,4 +1,4 @@
-//! Who is let in, by what KAZOO's own code puts on a socket.
+//! Authentication and authorization of the requests that KAZOO's own code sends.
 
 use std::net::SocketAddr;
 
@@ -45,7 +45,7 @@ fn captured_with_userinfo() -> Vec<&'static Fixture> {
     FIXTURES.iter().filter(with).collect()
 }
 
-/// The credential that the settings of a capture have.
+/// The credential in the settings of a capture.
 fn credential(fixture: &Fixture) -> Credential {
     match fixture.what() {
         "userinfo-allalpha" => Credential::password("user", "secret"),
@@ -56,9 +56,9 @@ fn credential(fixture: &Fixture) -> Credential {
     }
 }
 
-/// KAZOO stores and fetches with the userinfo of its URL, mangled as each of its releases does.
+/// KAZOO sends the userinfo of its URL with every request. Each release mangles it in its own way.
 #[tokio::test]
-async fn captured_userinfo_lets_in() {
+async fn accepts_captured_userinfo() {
     let fixtures = captured_with_userinfo();
     assert!(fixtures.len() >= 11, "{}", fixtures.len());
     for front in FRONTS {
@@ -92,9 +92,9 @@ async fn captured_userinfo_lets_in() {
     }
 }
 
-/// A secret in the URL of the settings is in every request, and in no key.
+/// A secret in the URL of the settings is part of every request, and of no key.
 #[tokio::test]
-async fn a_secret_segment_lets_in_and_is_taken_out_of_the_key() {
+async fn accepts_a_secret_segment_and_removes_it_from_the_key() {
     for front in FRONTS {
         let store = Spy::memory();
         let rules = AccessRules::new().credential(Credential::token("s3cr/t"));
@@ -117,7 +117,7 @@ async fn a_secret_segment_lets_in_and_is_taken_out_of_the_key() {
             "/some_prefix/x/s3cr%2Ft",
         ] {
             for method in ["PUT", "GET", "HEAD", "DELETE"] {
-                // Whether the file exists or not.
+                // The same for a file that exists and one that does not.
                 for file in [&*file, "/none/none/none"] {
                     let found = status(&mut connection, method, &format!("{wrong}{file}")).await;
                     assert_eq!(found, 401, "{method} {wrong}{file}");
@@ -128,7 +128,7 @@ async fn a_secret_segment_lets_in_and_is_taken_out_of_the_key() {
 }
 
 #[tokio::test]
-async fn a_secret_parameter_lets_in_and_is_taken_out_of_the_query() {
+async fn accepts_a_secret_parameter_and_removes_it_from_the_query() {
     for front in FRONTS {
         let store = Spy::memory();
         let rules = AccessRules::new().credential(Credential::token("s3cr+t&"));
@@ -156,9 +156,9 @@ async fn a_secret_parameter_lets_in_and_is_taken_out_of_the_query() {
     }
 }
 
-/// A credential is good for its accounts and its direction, and says the same of what is there and what is not.
+/// A credential covers its accounts and its direction. A refusal does not reveal whether the file exists.
 #[tokio::test]
-async fn a_credential_is_good_for_what_it_is_granted() {
+async fn limits_a_credential_to_its_grant() {
     let rules = AccessRules::from_json(&format!(
         r#"{{"credentials": [
             {{"token": "all"}},
@@ -198,7 +198,7 @@ async fn a_credential_is_good_for_what_it_is_granted() {
             assert_eq!(found, expected, "{case}: {method} {path}");
         }
     }
-    // A key that names no account is outside of every list, and a path that names two is the one that may be.
+    // A key without an account is on no list. A path that names two accounts needs access to the first.
     for path in ["/file.mp3", "/a/b/c/d/e"] {
         assert_eq!(
             status(&mut connection, "PUT", &format!("/p/one{path}")).await,
@@ -216,7 +216,7 @@ async fn a_credential_is_good_for_what_it_is_granted() {
 }
 
 #[tokio::test]
-async fn a_source_is_the_peer_or_what_a_trusted_proxy_says() {
+async fn checks_the_address_of_the_peer_or_from_a_trusted_proxy() {
     let rules = |networks: &[&str], proxies: &[&str]| {
         let rules = AccessRules::new().networks(networks).unwrap();
         SharedAccessRules::new(rules.trusted_proxies(proxies).unwrap())
@@ -255,7 +255,7 @@ async fn a_source_is_the_peer_or_what_a_trusted_proxy_says() {
             "{networks:?} {proxies:?} {headers:?}: {answer:?}"
         );
     }
-    // Nobody says where a request comes from.
+    // The address of the peer is unknown.
     let storage = KazooStorage::new(MemoryStore::new()).authorize(rules(&["127.0.0.1"], &[]));
     let server = Server::start(Front::Hyper, "/p", storage).await;
     let mut connection = Connection::open(server.address).await;
@@ -284,9 +284,9 @@ fn marks_a_grant_by_address_alone() {
     }
 }
 
-/// An application decides by itself, and what it decides by is gone behind the layer.
+/// The layer removes from the request what the application's authorizer has read.
 #[tokio::test]
-async fn an_application_decides_by_itself() {
+async fn accepts_an_authorizer_of_the_application() {
     let by_header = |request: &mut Parts| {
         let headers: &HeaderMap = &request.headers;
         match headers.get("x-tenant").and_then(|tenant| tenant.to_str().ok()) {
@@ -309,16 +309,16 @@ async fn an_application_decides_by_itself() {
 }
 
 #[tokio::test]
-async fn without_a_rule_nobody_is_let_in() {
+async fn refuses_everything_without_a_rule() {
     let storage = KazooStorage::new(MemoryStore::new()).authorize(AccessRules::new());
     let server = Server::start(Front::Hyper, "/p", storage).await;
     let mut connection = Connection::open(server.address).await;
     assert_eq!(status(&mut connection, "PUT", "/p/ACC/DOC/a.mp3").await, 403);
 }
 
-/// The client sees the answer, and the server has not taken the body for it.
+/// The client receives the answer, and the server does not read the body.
 #[tokio::test]
-async fn a_refused_body_is_not_read_whole() {
+async fn does_not_read_a_refused_body() {
     let storage =
         KazooStorage::new(MemoryStore::new()).authorize(AccessRules::new().credential(Credential::token("token")));
     let server = Server::start(Front::Hyper, "/p", storage).await;
@@ -328,7 +328,7 @@ async fn a_refused_body_is_not_read_whole() {
     connection.send(head, Pace::Whole).await;
     connection.receive().await.refusal(401);
 
-    // Nor is one that goes where its credential may not, be it multipart or not.
+    // Nor is a body, multipart or not, whose credential does not cover the target.
     let one_account = Credential::token("token").grant(Grant::everything().accounts([ACCOUNT]));
     let storage = KazooStorage::new(MemoryStore::new()).authorize(AccessRules::new().credential(one_account));
     let server = Server::start(Front::Hyper, "/p", storage).await;
@@ -344,7 +344,7 @@ async fn a_refused_body_is_not_read_whole() {
 }
 
 #[test]
-fn a_file_of_rules_is_right_or_says_what_is_wrong() {
+fn reports_what_is_wrong_in_an_access_file() {
     for good in [
         r#"{"networks": ["127.0.0.1", "::1/128"]}"#,
         r#"{"credentials": [{"user": "kazoo", "password": "secret", "may": "both"}]}"#,
@@ -398,9 +398,9 @@ fn a_file_of_rules_is_right_or_says_what_is_wrong() {
     }
 }
 
-/// Neither a handler nor its log gets to see what lets a request in.
+/// Neither a handler nor its log sees the credentials.
 #[test]
-fn what_was_shown_is_taken_out_of_the_request() {
+fn removes_credentials_from_the_request() {
     let rules = SharedAccessRules::new(AccessRules::new().credential(Credential::token("old")));
     let authorize = |target: &str| {
         let request = Request::get(target).header("authorization", "Basic eDp5").body(());
@@ -429,7 +429,7 @@ fn what_was_shown_is_taken_out_of_the_request() {
 }
 
 #[test]
-fn what_may_be_a_secret_is_not_logged() {
+fn logs_no_possible_secret() {
     let rules = AccessRules::new().credential(Credential::token("secret"));
     for (path, shown) in [
         ("/p/secret/ACC/DOC/a.mp3", "/p/***/ACC/DOC/a.mp3"),

@@ -19,9 +19,9 @@ use kazoo_storage_test_support::{
 };
 use tower::{ServiceExt as _, util::MapRequestLayer};
 
-/// An application with a state and routes of its own keeps them.
+/// An application keeps its own state and routes.
 #[tokio::test]
-async fn the_applications_own_routes_go_on() {
+async fn keeps_the_routes_of_the_application() {
     let storage = KazooStorage::new(MemoryStore::new()).into_service();
     let app = Router::new()
         .route("/", get(|State(name): State<&'static str>| async move { name }))
@@ -44,9 +44,9 @@ async fn the_applications_own_routes_go_on() {
     }
 }
 
-/// Two services, each with a store, and one of them deeper in the tree of routers.
+/// Two services, each with its own store, one of them nested deeper.
 #[tokio::test]
-async fn it_nests_at_any_depth() {
+async fn nests_at_any_depth() {
     let (outer, inner) = (Spy::memory(), Spy::memory());
     let app = Router::new()
         .nest_service("/files", KazooStorage::new(outer.clone()).into_service())
@@ -66,9 +66,9 @@ async fn it_nests_at_any_depth() {
     assert_eq!(inner.content("A/B/C").await.unwrap(), b"inner");
 }
 
-/// axum's limit of 2 MB is one of its extractors', and the service's own limit is the one that counts.
+/// axum's limit of 2 MB belongs to its extractors. The limit of the service applies.
 #[tokio::test]
-async fn axums_own_body_limit_plays_no_part() {
+async fn ignores_the_body_limit_of_axum() {
     let storage = KazooStorage::new(MemoryStore::new()).max_body(4 << 20).into_service();
     let app = Router::new()
         .nest_service("/kazoo", storage)
@@ -89,7 +89,7 @@ async fn axums_own_body_limit_plays_no_part() {
     refused.refusal(413);
 }
 
-/// A limit that a layer in front of the service imposes on the body is what it says, and no broken connection.
+/// A body limit imposed by a layer in front of the service results in its status, not in a broken connection.
 #[tokio::test]
 async fn a_body_limit_in_front_of_it_is_413() {
     let store = Spy::memory();
@@ -116,9 +116,9 @@ async fn a_body_limit_in_front_of_it_is_413() {
     }
 }
 
-/// A middleware of the application reads from the answer what a request came to.
+/// A middleware of the application reads the outcome from the response.
 #[tokio::test]
-async fn a_middleware_sees_the_outcome() {
+async fn a_middleware_reads_the_outcome() {
     type Seen = Arc<Mutex<Vec<String>>>;
 
     async fn note(State(seen): State<Seen>, request: Request, next: Next) -> Response {
@@ -148,7 +148,7 @@ async fn a_middleware_sees_the_outcome() {
             .uri(target)
             .body(axum::body::Body::from("ID3"))
             .unwrap();
-        // With no socket at all: a router is a service.
+        // Without a socket: a router is a service.
         let response = app.clone().oneshot(request).await.unwrap();
         response.into_body().collect().await.unwrap();
     }

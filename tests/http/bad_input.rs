@@ -1,4 +1,4 @@
-//! What bad input gets: an answer that says what is wrong, and nothing of it is ever stored.
+//! Bad input is refused with a message that names the fault, and nothing of it is stored.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{
@@ -16,17 +16,17 @@ use tower::Layer as _;
 
 const FRONTS: [Front; 2] = [Front::Hyper, Front::Axum];
 
-/// Where an older file is.
+/// The target of a file that is stored beforehand.
 const OLD: &str = "/prefix/ACC/DOC/message.mp3";
 const OLD_CONTENT: &[u8] = b"the older file";
-/// Where nothing is.
+/// A target without a file.
 const NEW: &str = "/prefix/ACC/DOC/other.mp3";
 
 /// A server with an older file in its store.
 struct Site {
     server: Server,
     store: Spy,
-    /// How many connections were opened.
+    /// Number of connections opened.
     opened: usize,
 }
 
@@ -58,7 +58,7 @@ impl Site {
         Connection::open(self.server.address).await
     }
 
-    /// Nothing was stored but the older file, which is as it was, and the server works.
+    /// Asserts that only the older file is stored, unchanged, and that the server works.
     async fn assert_untouched(&mut self) {
         let stored = self.store.stored();
         assert_eq!(stored, [BlobKey::from_path("ACC/DOC/message.mp3").unwrap()]);
@@ -71,8 +71,8 @@ impl Site {
             .refusal(404);
     }
 
-    /// Sends a bad request, whole, as a client does that reads nothing before it has sent everything. It gets
-    /// `status`, and its connection, or else a new one, goes on to work. Returns the message.
+    /// Sends a bad request whole, before reading anything. Asserts that it is refused with `status` and that
+    /// its connection, or else a new one, still works. Returns the message.
     async fn refused(&mut self, bad: &[u8], status: u16) -> String {
         let mut connection = self.open().await;
         let answer = connection.exchange(bad, Pace::Whole).await;
@@ -91,12 +91,12 @@ fn is_closing(answer: &Answer) -> bool {
     answer.header("connection") == Some("close")
 }
 
-/// A store of a raw body.
+/// An upload with a raw body.
 fn put(target: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     request("PUT", target, &[("content-type", "audio/mpeg")], body)
 }
 
-/// A store of a multipart body, whose boundary is `B`.
+/// An upload with a multipart body whose boundary is `B`.
 fn put_multipart(target: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     request(
         "PUT",
@@ -106,7 +106,7 @@ fn put_multipart(target: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     )
 }
 
-/// A multipart body of these parts, each with its media type, as KAZOO lays it out.
+/// A multipart body in KAZOO's layout, with the media type of each part.
 fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (content_type, content) in parts {
@@ -124,7 +124,7 @@ const JSON: (&str, &[u8]) = ("application/json", br#"{"id":"DOC","name":"message
 
 // ---- bodies that end early ----
 
-/// However the client goes, what it has not finished is not there, and what was there before is as it was.
+/// An unfinished upload leaves no file and does not change the older one, however the client disconnects.
 #[tokio::test]
 async fn a_connection_cut_at_any_byte_of_a_body_stores_nothing() {
     let small = multipart(&[JSON, ("audio/mpeg", b"ID3 and some sound")]);
@@ -157,25 +157,25 @@ async fn a_connection_cut_at_any_byte_of_a_body_stores_nothing() {
                     connection.reset();
                 }
             }
-            // Every request has come to its end, and none of them to a store.
+            // Every request has ended, and none was stored.
             site.server.ended(site.opened).await;
             site.assert_untouched().await;
             timeout(PATIENCE, async {
-                // What was begun is cleared away in the background.
+                // Staged files are removed in the background.
                 while site.store.files() != files {
                     yield_now().await;
                 }
             })
             .await
             .expect("nothing is left behind");
-            // The same bytes, whole, are fine.
+            // The same bytes are accepted when complete.
             let answer = site.open().await.exchange(&whole, Pace::Whole).await;
             assert_eq!(answer.status, 201, "{case}: {answer:?}");
         }
     }
 }
 
-/// The length is met, but the multipart body inside it ends early.
+/// The body has its declared length, but the multipart content ends early.
 #[tokio::test]
 async fn multipart_without_its_closing_delimiter_is_400() {
     let whole = multipart(&[JSON, ("audio/mpeg", b"ID3 and some sound")]);
@@ -194,9 +194,9 @@ async fn multipart_without_its_closing_delimiter_is_400() {
     }
 }
 
-/// A store that says yes to everything cannot make a whole upload of a part.
+/// Even a store that reports success for everything cannot acknowledge an incomplete upload.
 #[tokio::test]
-async fn a_store_that_breaks_its_contract_stores_nothing_for_kazoo() {
+async fn a_store_that_breaks_its_contract_acknowledges_nothing() {
     let body = multipart(&[JSON, ("audio/mpeg", b"ID3 and some sound")]);
     let unclosed = &body[..body.len() - 2];
     for reads in [true, false] {
@@ -221,7 +221,7 @@ async fn a_store_that_breaks_its_contract_stores_nothing_for_kazoo() {
     }
 }
 
-/// Its end is the end of the connection, which nobody can tell from a connection that broke.
+/// Such a body ends with the connection, which is indistinguishable from a broken connection.
 #[tokio::test]
 async fn an_http_1_0_upload_without_its_length_is_400() {
     for front in FRONTS {
@@ -235,7 +235,7 @@ async fn an_http_1_0_upload_without_its_length_is_400() {
     }
 }
 
-/// `ServeBlobs` needs no `LimitBody` in front of it to tell a body that is whole.
+/// `ServeBlobs` detects incomplete bodies without `LimitBody` in front of it.
 #[tokio::test]
 async fn an_ambiguous_or_unfinished_body_is_400_without_limit_body_too() {
     let store = Spy::memory();
@@ -280,7 +280,7 @@ async fn malformed_chunks_are_400() {
 
 // ---- targets ----
 
-/// What httpc makes of a file named `..`, which would stand where the directory of every later file has to be.
+/// httpc sends such a target for a file named `..`. It would occupy the directory of later files.
 #[tokio::test]
 async fn an_upload_without_a_name_is_400() {
     for front in FRONTS {
@@ -302,7 +302,7 @@ async fn an_upload_without_a_name_is_400() {
                 site.assert_untouched().await;
             }
         }
-        // A fetch finds what it found.
+        // A fetch ignores the trailing slash.
         let fetch = kazoo_fetch(format!("{OLD}/").as_bytes());
         let old = site.open().await.exchange(&fetch, Pace::Whole).await;
         assert_eq!((old.status, &old.body[..]), (200, OLD_CONTENT));
@@ -321,12 +321,12 @@ async fn an_upload_without_a_name_in_its_query_is_400() {
         assert!(message.contains("rename the file"), "{value}: {message}");
     }
     assert_eq!(store.stored(), []);
-    // The path is no name here, and may end as it likes.
+    // The path is not part of the key here, so its end does not matter.
     let good = put("/prefix/?recording=ACC/DOC/a.mp3", "ID3");
     assert_eq!(connection.exchange(&good, Pace::Whole).await.status, 201);
 }
 
-/// Where the settings are known, so is how many segments a name has at least.
+/// Known settings determine the minimum number of segments.
 #[tokio::test]
 async fn an_upload_with_fewer_segments_than_the_settings_make_is_400() {
     const ONE_URL: &str = r#""field_list":[],"send_multipart":true"#;
@@ -353,7 +353,7 @@ async fn an_upload_with_fewer_segments_than_the_settings_make_is_400() {
             &["/prefix/a/b/a"],
         ),
         (r#""field_separator":"-""#, &["/prefix/A-D-a.mp3"], &[]),
-        // Direct recordings have settings of their own.
+        // Direct recordings have other settings.
         (
             "",
             &["/prefix/call_recording_1.mp3", "/prefix/x/call_recording_2.mp3?from=1"],
@@ -380,7 +380,7 @@ async fn an_upload_with_fewer_segments_than_the_settings_make_is_400() {
             let answer = connection.exchange(&put(target, "ID3"), Pace::Whole).await;
             assert_eq!(answer.status, 201, "{settings}, {target}: {answer:?}");
         }
-        // The regular target of every file there.
+        // The regular target of every file.
         if rest.contains(ONE_URL) {
             assert_eq!(connection.exchange(&json, Pace::Whole).await.status, 201);
         }
@@ -448,7 +448,7 @@ async fn multipart_that_is_not_kazoos_is_refused_and_the_part_is_named() {
     }
 }
 
-/// A limit of the operator's own counts too.
+/// A configured limit applies too.
 #[tokio::test]
 async fn metadata_over_a_set_limit_is_413() {
     let mut site = Site::with(Front::Hyper, |storage| storage.max_metadata(JSON.1.len() - 1)).await;
@@ -463,9 +463,9 @@ async fn metadata_over_a_set_limit_is_413() {
     assert_eq!(answer.status, 201);
 }
 
-/// What surrounds the parts is bounded: the client that writes all of it before it reads still gets its answer.
+/// The bytes around the parts are limited. A client that writes everything before it reads still gets the answer.
 #[tokio::test]
-async fn what_is_no_part_is_bounded() {
+async fn limits_the_bytes_outside_of_parts() {
     let preamble = [&vec![b'x'; 20 << 20][..], &multipart(&[JSON, ("audio/mpeg", b"ID3")])].concat();
     let header = [
         b"\r\n--B\r\nx-padding: ",
@@ -500,7 +500,7 @@ async fn what_is_no_part_is_bounded() {
             answer.refusal(answer.status);
             site.assert_untouched().await;
         }
-        // What follows the closing delimiter is no part of the file; a server may take it or leave it.
+        // The epilogue is not part of the file. A server may read it or not.
         let mut connection = site.open().await;
         let answer = connection
             .exchange(&put_multipart("/prefix/A/B/C", &epilogue), Pace::Whole)
@@ -509,10 +509,10 @@ async fn what_is_no_part_is_bounded() {
     }
 }
 
-/// A body without an end is given up on: the server takes a bounded part of it and closes.
+/// The server reads a bounded part of an endless body, then closes the connection.
 #[tokio::test]
-async fn what_never_ends_is_not_read_for_ever() {
-    /// The most that is read of a refused body, and room for what lies in sockets' buffers.
+async fn closes_on_an_endless_body() {
+    /// Maximum number of bytes read of a refused body, including the buffers of the sockets.
     const BOUND: usize = 72 << 20;
     let chunk = [b"100000\r\n", &vec![b'x'; 1 << 20][..], b"\r\n"].concat();
     let mut site = Site::new(Front::Hyper).await;
@@ -544,8 +544,8 @@ async fn what_never_ends_is_not_read_for_ever() {
 // ---- base64 ----
 
 #[tokio::test]
-async fn base64_that_breaks_is_400_and_the_offset_is_named() {
-    /// Long enough that detection has decided before it comes to what is wrong.
+async fn invalid_base64_is_400_and_the_offset_is_named() {
+    /// Long enough that detection is over before the invalid byte.
     const GOOD: usize = 8192;
     let good = "SUQzBAAA".repeat(GOOD / 8);
     for front in FRONTS {
@@ -563,7 +563,7 @@ async fn base64_that_breaks_is_400_and_the_offset_is_named() {
                     ("a last letter that no byte ends with", format!("{good}SUR="), GOOD + 2),
                 ] {
                     let body = multipart(&[JSON, ("audio/mpeg", text.as_bytes())]);
-                    // However it is cut on its way, it is the same text and gets the same answer.
+                    // The answer does not depend on how the body is split.
                     for pace in [Pace::Pieces(500), Pace::Whole] {
                         let mut connection = site.open().await;
                         let bad = put_multipart(target, &body);
@@ -580,9 +580,9 @@ async fn base64_that_breaks_is_400_and_the_offset_is_named() {
     }
 }
 
-/// Settings and server disagree: the message names the setting.
+/// If the settings and the server disagree, the message names the setting.
 #[tokio::test]
-async fn media_that_is_declared_base64_and_is_not_names_the_setting() {
+async fn media_wrongly_declared_as_base64_names_the_setting() {
     let mut site = Site::with(Front::Hyper, |storage| storage.base64(Base64::Declared)).await;
     let body = multipart(&[JSON, ("audio/mpeg", b"ID3\x04 plain sound")]);
     let message = site.refused(&put_multipart(NEW, body), 400).await;
@@ -623,7 +623,7 @@ async fn names_that_break_a_rule_are_400_and_the_rule_is_named() {
                 assert!(message.contains(rule), "{method} {target}: {message}");
             }
         }
-        // A fetch may name the longest key twice over, and a store may not.
+        // A fetch may repeat the longest key, an upload may not.
         for (method, segments) in [("PUT", 1), ("POST", 1), ("GET", 2)].map(|(m, n)| (m, n * BlobKey::MAX_SEGMENTS + 1))
         {
             let target = format!("/prefix{}", "/x".repeat(segments));
@@ -633,9 +633,9 @@ async fn names_that_break_a_rule_are_400_and_the_rule_is_named() {
     }
 }
 
-/// What is encoded inside a name is data: never a separator, never a second round of decoding.
+/// An encoded character in a name is data: never a separator, never decoded twice.
 #[tokio::test]
-async fn what_is_encoded_in_a_name_is_data() {
+async fn takes_encoded_characters_of_a_name_as_data() {
     for (front, kind) in FRONTS
         .into_iter()
         .flat_map(|front| Kind::ALL.iter().map(move |kind| (front, *kind)))
@@ -670,7 +670,7 @@ async fn what_is_encoded_in_a_name_is_data() {
             let answer = connection.exchange(&put(&target, encoded), Pace::Whole).await;
             assert_eq!(answer.status, 201, "{encoded}: {answer:?}");
         }
-        // Read back only when all are stored, so that none can have taken another's place unseen.
+        // Read back after all are stored, which reveals files that replace each other.
         for (encoded, name) in names {
             let same_file_twice = name == "a+b.mp3";
             let target = format!("/prefix/ACC/DOC/{encoded}");
@@ -697,7 +697,7 @@ async fn what_is_encoded_in_a_name_is_data() {
 
 // ---- sizes ----
 
-/// The client writes all of its body, slowly, and reads only then: the refusal is there.
+/// The client writes its whole body slowly before it reads. It still receives the refusal.
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_and_can_be_read() {
     const MAX: usize = 10_000;
@@ -720,7 +720,7 @@ async fn a_body_over_the_limit_is_413_and_can_be_read() {
                 site.assert_untouched().await;
             }
         }
-        // As many as allowed are fine, declared or not.
+        // A body of exactly the limit is accepted, with a declared length and without.
         let body = vec![b'x'; MAX];
         for good in [
             put("/prefix/A/B/C", &body),
@@ -737,9 +737,9 @@ async fn a_body_over_the_limit_is_413_and_can_be_read() {
     }
 }
 
-/// What is wrong within the limit is told, and not that there is more behind it, whichever way the body is cut.
+/// A fault within the limit is reported instead of the excess, however the body is split.
 #[tokio::test]
-async fn what_is_over_the_limit_hides_no_fault_in_front_of_it() {
+async fn reports_a_fault_before_the_limit() {
     let mut site = Site::with(Front::Hyper, |storage| storage.max_body(200)).await;
     let body = format!("--B\r\ncontent-type\0: x\r\n\r\n{}", "x".repeat(500));
     let headers = [
@@ -754,7 +754,7 @@ async fn what_is_over_the_limit_hides_no_fault_in_front_of_it() {
     }
 }
 
-/// A length nobody means to send is refused on sight, and without taking room for it.
+/// An absurd declared length is refused at once, without an allocation.
 #[tokio::test]
 async fn an_absurd_length_is_refused() {
     let mut site = Site::new(Front::Hyper).await;
@@ -809,15 +809,15 @@ async fn a_full_store_is_507() {
                 assert_eq!(store.content("ACC/DOC/other.mp3").await, None);
             }
         }
-        // The connection is as good as before, and so is the store.
+        // The connection and the store still work.
         let old = connection.exchange(&kazoo_fetch(OLD.as_bytes()), Pace::Whole).await;
         assert_eq!(old.body, OLD_CONTENT);
     }
 }
 
-/// KAZOO's client waits for 1 to 99 seconds and sends the same again; a voicemail is not lost.
+/// KAZOO's client waits for 1 to 99 seconds and retries, so no voicemail is lost.
 #[tokio::test]
-async fn a_store_that_is_down_is_503_and_asks_to_be_tried_again() {
+async fn an_unavailable_store_is_503_with_retry_after() {
     for front in FRONTS {
         for when in [When::AtOnce, When::AtTheEnd] {
             let store = Failing {
@@ -839,9 +839,9 @@ async fn a_store_that_is_down_is_503_and_asks_to_be_tried_again() {
     }
 }
 
-/// An administrator waits for the probe's answer, and KAZOO's client would try without end.
+/// An administrator waits for the answer to a probe, and KAZOO's client would retry without end.
 #[tokio::test]
-async fn a_probe_of_a_store_that_fails_is_answered_at_once() {
+async fn a_probe_of_a_failing_store_has_no_retry_after() {
     let token = "7f3c2a90b1d4e6f8a0c2e4f618293a4b";
     let target = format!("/prefix/ACC/DOC/{token}_test_credentials_file.txt");
     let content = format!("some random content: {token}");
@@ -870,7 +870,7 @@ async fn a_probe_of_a_store_that_fails_is_answered_at_once() {
     }
 }
 
-/// A probe that arrives changed says what is set wrong.
+/// The content of a modified probe tells which setting is wrong.
 #[tokio::test]
 async fn a_probe_with_another_content_is_400() {
     let token = "7f3c2a90b1d4e6f8a0c2e4f618293a4b";
@@ -893,9 +893,9 @@ async fn a_probe_with_another_content_is_400() {
     }
 }
 
-/// What a defect of a store is answered with tells nothing of its insides.
+/// The answer to an internal error of a store reveals no internals.
 #[tokio::test]
-async fn a_defect_is_500() {
+async fn an_internal_error_is_500() {
     let store = Failing {
         kind: ErrorKind::Internal,
         when: When::AtTheEnd,
@@ -911,7 +911,7 @@ mod fs {
     use super::*;
     use kazoo_storage::FsStore;
 
-    /// A file and a file beneath it are two files, in whichever order they come.
+    /// A file and a file beneath it are distinct, in either order.
     #[tokio::test]
     async fn stores_a_file_and_a_file_beneath_it() {
         for front in FRONTS {
@@ -930,7 +930,7 @@ mod fs {
         }
     }
 
-    /// Something that somebody put into the root by hand is not replaced.
+    /// A directory that someone created in the root is not replaced.
     #[tokio::test]
     async fn a_directory_in_the_place_of_a_file_is_409_and_named() {
         for front in FRONTS {

@@ -1,4 +1,4 @@
-//! Uploads with conditions, over sockets whose bodies the test holds back until every head is read.
+//! Conditional uploads. The test sends their bodies only after the server has read every head.
 
 use kazoo_storage::{Base64, KazooStorage};
 use kazoo_storage_test_support::{
@@ -10,7 +10,7 @@ use kazoo_storage_test_support::{
 const FILE: &str = "/prefix/ACC/DOC/message.mp3";
 const KEY: &str = "ACC/DOC/message.mp3";
 
-/// How many uploads overlap.
+/// Number of overlapping uploads.
 const UPLOADS: usize = 5;
 
 /// The content of an upload, short enough for one part of an object.
@@ -18,7 +18,7 @@ fn content(number: usize) -> String {
     format!("upload {number}")
 }
 
-/// Starts uploads under `condition`, each of which the server has let past its head before the first body is sent.
+/// Starts uploads with `condition`. The server has accepted every head before the first body is sent.
 async fn overlap(server: &Server, condition: (&str, &str)) -> Vec<u16> {
     let mut connections = Vec::new();
     for number in 0..UPLOADS {
@@ -26,7 +26,7 @@ async fn overlap(server: &Server, condition: (&str, &str)) -> Vec<u16> {
         let len = content(number).len().to_string();
         let headers = [condition, ("content-length", &len), ("expect", "100-continue")];
         connection.send(&request("PUT", FILE, &headers, ""), Pace::Whole).await;
-        // It is sent when the store asks for the body.
+        // The server sends it when the store asks for the body.
         assert_eq!(connection.receive_interim().await, 100);
         connections.push(connection);
     }
@@ -44,7 +44,7 @@ async fn overlap(server: &Server, condition: (&str, &str)) -> Vec<u16> {
     statuses
 }
 
-/// The one upload of several that was stored.
+/// The only upload that was stored.
 fn winner(statuses: &[u16]) -> usize {
     let stored: Vec<_> = (0..statuses.len()).filter(|number| statuses[*number] == 201).collect();
     assert_eq!(stored.len(), 1, "exactly one is stored: {statuses:?}");
@@ -60,7 +60,7 @@ async fn one_of_several_overlapping_uploads_is_stored() {
         let first = winner(&overlap(&server, ("if-none-match", "*")).await);
         assert_eq!(store.content(KEY).await, Some(content(first).into_bytes()), "{kind:?}");
 
-        // Something that none of the updates stores, so that a second one cannot find its tag again.
+        // No update stores this content, so a second one cannot match its tag.
         let mut connection = Connection::open(server.address).await;
         let put = request("PUT", FILE, &[], "the old file");
         assert_eq!(connection.exchange(&put, Pace::Whole).await.status, 201, "{kind:?}");
@@ -72,7 +72,7 @@ async fn one_of_several_overlapping_uploads_is_stored() {
     }
 }
 
-/// A client that waits for `100 Continue` need not send a body that is refused anyway.
+/// A client that waits for `100 Continue` does not have to send a body that is refused anyway.
 #[tokio::test]
 async fn refuses_an_upload_before_its_body_if_the_condition_fails_already() {
     for kind in Kind::ALL {
@@ -90,7 +90,7 @@ async fn refuses_an_upload_before_its_body_if_the_condition_fails_already() {
             (("if-none-match", "*"), 412),
             (("if-match", "\"other\""), 412),
             (("if-unmodified-since", "Thu, 01 Jan 1970 00:00:00 GMT"), 412),
-            // Read as an empty list, these would let the upload replace the file.
+            // Parsed as an empty list, these would allow the upload to replace the file.
             (("if-none-match", "*, \"other\""), 400),
             (("if-none-match", "other"), 400),
             (("if-match", "other"), 400),

@@ -1,4 +1,4 @@
-//! What a fetch is answered: the plain shape that KAZOO needs, and what players and browsers get because they ask.
+//! Responses to a fetch: the plain form for KAZOO, and ranges, conditions and headers for players and browsers.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +14,10 @@ use kazoo_storage_test_support::{
 };
 
 const FILE: &str = "/prefix/ACC/DOC/message.mp3";
-/// Up to this many bytes a file's length is announced to KAZOO.
+/// Maximum length of a file that is sent to KAZOO with a `content-length`, in bytes.
 const ANNOUNCED: usize = 64 * 1024;
 
-/// A server and a connection to it.
+/// A server and one connection to it.
 struct Site {
     _server: Server,
     connection: Connection,
@@ -33,7 +33,7 @@ impl Site {
         }
     }
 
-    /// With `content` at [`FILE`].
+    /// Stores `content` at [`FILE`].
     async fn with(content: &[u8]) -> Self {
         let mut site = Self::empty().await;
         site.store(content).await;
@@ -54,7 +54,7 @@ impl Site {
     }
 }
 
-/// A store whose files were all stored at one time.
+/// A store in which all files have the same date.
 struct Dated {
     inner: MemoryStore,
     modified: SystemTime,
@@ -97,7 +97,7 @@ impl BlobStore for Dated {
     }
 }
 
-/// When a file was stored that is older than a second.
+/// The date of a file that is older than a second.
 const STORED: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
 
 fn long_ago() -> SystemTime {
@@ -110,8 +110,8 @@ fn media(len: usize) -> Vec<u8> {
 
 // ---- to KAZOO ----
 
-/// KAZOO says neither `user-agent` nor `accept`. Its older clients take a body that is shorter than its
-/// `content-length` for whole, so only what was read before the answer began goes out with a length.
+/// KAZOO sends neither `user-agent` nor `accept`. Its older clients accept a body shorter than its
+/// `content-length` as complete, so only content that is read before the response starts has a length.
 #[tokio::test]
 async fn a_large_file_goes_to_kazoo_in_chunks() {
     for len in [0, 1, ANNOUNCED - 1, ANNOUNCED, ANNOUNCED + 1, 5 * ANNOUNCED + 7] {
@@ -135,9 +135,9 @@ async fn a_large_file_goes_to_kazoo_in_chunks() {
     }
 }
 
-/// Whoever may upload must not have a script run with the rights of whoever looks at the file.
+/// An uploaded script must not run with the rights of the person who views the file.
 #[tokio::test]
-async fn a_file_never_runs_in_a_browser() {
+async fn a_file_does_not_run_in_a_browser() {
     let mut site = Site::empty().await;
     for (content_type, saved) in [
         ("audio/mpeg", false),
@@ -192,10 +192,10 @@ async fn a_file_never_runs_in_a_browser() {
     }
 }
 
-/// A credential may stand in the path, which does not keep a shared cache from storing what is fetched there; a client
-/// may be known by its address alone, which no cache asks for.
+/// A credential in the path does not stop a shared cache from storing the response, and a cache does not check
+/// the address of a client that is authorized by its address alone.
 #[tokio::test]
-async fn no_shared_cache_keeps_a_file() {
+async fn no_shared_cache_stores_a_file() {
     let fetches = |etag: &str| {
         [
             (request("GET", FILE, &[], ""), 200),
@@ -262,7 +262,7 @@ async fn no_shared_cache_keeps_a_file() {
 }
 
 #[tokio::test]
-async fn a_file_stored_without_a_type_is_bytes() {
+async fn a_file_without_a_type_is_an_octet_stream() {
     let mut site = Site::empty().await;
     assert_eq!(site.send(&request("PUT", FILE, &[], "x")).await.status, 201);
     let fetched = site.send(&kazoo_fetch(FILE.as_bytes())).await;
@@ -270,23 +270,23 @@ async fn a_file_stored_without_a_type_is_bytes() {
 }
 
 #[tokio::test]
-async fn what_is_absent_is_not_found() {
+async fn an_absent_file_is_404() {
     let mut site = Site::empty().await;
     assert!(!site.send(&kazoo_fetch(FILE.as_bytes())).await.refusal(404).is_empty());
     let head = site.send(&request("HEAD", FILE, &[], "")).await;
     assert_eq!((head.status, head.framing), (404, Framing::Bodiless));
-    // The same connection goes on.
+    // The connection stays usable.
     site.store(b"now").await;
     assert_eq!(site.get(&[]).await.body, b"now");
 }
 
-/// The same request as HTTP/1.0 says it.
+/// The same request over HTTP/1.0.
 fn http10(request: &[u8]) -> Vec<u8> {
     let request = String::from_utf8(request.to_vec()).unwrap();
     request.replacen(" HTTP/1.1\r\n", " HTTP/1.0\r\n", 1).into_bytes()
 }
 
-/// HTTP/1.0 has no chunks: only with a length does a body that breaks off look other than a whole one.
+/// HTTP/1.0 has no chunks: only a length distinguishes a truncated body from a complete one.
 #[tokio::test]
 async fn an_answer_to_http_1_0_has_a_length() {
     let content = media(5 * ANNOUNCED + 7);
@@ -318,9 +318,9 @@ async fn an_answer_to_http_1_0_has_a_length() {
     }
 }
 
-/// A read that fails midway never looks whole, to KAZOO or to anyone.
+/// A response whose read fails midway never looks complete.
 #[tokio::test]
-async fn a_torn_file_never_looks_whole() {
+async fn a_truncated_response_never_looks_complete() {
     for (len, intact) in [
         (1 << 20, 200_000),
         (1 << 20, ANNOUNCED as u64),
@@ -350,7 +350,7 @@ async fn a_torn_file_never_looks_whole() {
             }
         }
     }
-    // A small one is read before the answer starts, so the answer can still be an honest one.
+    // A small file is read before the response starts, so the response can still be an error.
     for intact in [0, 10, 999] {
         let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(Torn { len: 1000, intact })).await;
         let mut connection = Connection::open(server.address).await;
@@ -359,10 +359,10 @@ async fn a_torn_file_never_looks_whole() {
     }
 }
 
-/// The store may keep its files elsewhere: a fetch is sent there, a store never is. A redirected POST would be
-/// repeated by KAZOO's client as a GET without a body, whose success counts as stored.
+/// A store may redirect a fetch, but never an upload: KAZOO's client repeats a redirected POST as a GET
+/// without a body, and takes its success for a stored file.
 #[tokio::test]
-async fn only_a_fetch_is_redirected() {
+async fn redirects_fetches_only() {
     let location = "https://cdn.example.net/ACC/DOC/message.mp3?signature=x";
     let store = Elsewhere {
         location: location.parse().unwrap(),
@@ -372,7 +372,7 @@ async fn only_a_fetch_is_redirected() {
     let fetched = connection.exchange(&kazoo_fetch(FILE.as_bytes()), Pace::Whole).await;
     assert_eq!(fetched.status, 302);
     assert_eq!(fetched.header("location"), Some(location));
-    // It may be signed: whoever has it is let in.
+    // The URL may be signed: it is a credential.
     assert_eq!(fetched.header("cache-control"), Some("no-store"));
     for method in ["PUT", "POST"] {
         for condition in [
@@ -397,7 +397,7 @@ async fn only_a_fetch_is_redirected() {
 // ---- to those who ask ----
 
 #[tokio::test]
-async fn head_is_a_get_without_the_body() {
+async fn head_answers_like_get_without_a_body() {
     for len in [0, 1000, 3 * ANNOUNCED] {
         let mut site = Site::with(&media(len)).await;
         let head = site.send(&request("HEAD", FILE, &[], "")).await;
@@ -439,7 +439,7 @@ async fn a_single_range_is_answered_with_206() {
 }
 
 #[tokio::test]
-async fn a_range_that_is_not_one_is_ignored() {
+async fn ignores_an_invalid_range() {
     let content = media(1000);
     let mut site = Site::with(&content).await;
     for range in [
@@ -465,7 +465,7 @@ async fn a_range_that_is_not_one_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_range_behind_the_end_is_416() {
+async fn a_range_after_the_end_is_416() {
     let mut site = Site::with(&media(1000)).await;
     for range in ["bytes=1000-", "bytes=1000-1001", "bytes=-0"] {
         let answer = site.get(&[("range", range)]).await;
@@ -481,7 +481,7 @@ async fn a_range_behind_the_end_is_416() {
 }
 
 #[tokio::test]
-async fn if_range_gives_the_part_of_the_same_file_and_the_whole_of_another() {
+async fn if_range_sends_a_part_only_of_the_same_file() {
     let content = media(1000);
     let mut site = Site::with(&content).await;
     let first = site.get(&[]).await;
@@ -501,9 +501,9 @@ async fn if_range_gives_the_part_of_the_same_file_and_the_whole_of_another() {
     }
 }
 
-/// A date names one content only once its second is over, and only if it is exactly that of the file.
+/// A date identifies one content only after its second is over, and only if it equals that of the file.
 #[tokio::test]
-async fn if_range_by_date_gives_the_part_of_the_same_file_only() {
+async fn if_range_by_date_sends_a_part_only_of_the_same_file() {
     let range = ("range", "bytes=1-2");
     let ahead = SystemTime::now() + Duration::from_secs(3600);
     for (modified, status) in [(long_ago(), 206), (ahead, 200)] {
@@ -522,7 +522,7 @@ async fn if_range_by_date_gives_the_part_of_the_same_file_only() {
 }
 
 #[tokio::test]
-async fn a_copy_that_is_good_is_not_sent_again() {
+async fn a_valid_copy_is_304() {
     let mut site = Dated::serve(long_ago()).await;
     site.store(&media(1000)).await;
     let first = site.get(&[]).await;
@@ -547,21 +547,21 @@ async fn a_copy_that_is_good_is_not_sent_again() {
         &[("if-none-match", "\"other\"")][..],
         &[("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT")],
         &[("if-modified-since", "rubbish")],
-        // A clock that is ahead says nothing.
+        // A date in the future is ignored.
         &[("if-modified-since", "Fri, 31 Dec 9999 23:59:59 GMT")],
-        // The entity tag is the better witness.
+        // The entity tag takes precedence.
         &[("if-none-match", "\"other\""), ("if-modified-since", &modified)],
     ] {
         let answer = site.get(conditions).await;
         assert_eq!((answer.status, answer.body.len()), (200, 1000), "{conditions:?}");
     }
-    // With a range, the condition comes first.
+    // The condition is evaluated before the range.
     let answer = site.get(&[("range", "bytes=0-1"), ("if-none-match", &etag)]).await;
     assert_eq!(answer.status, 304);
 }
 
 #[tokio::test]
-async fn a_condition_that_fails_is_412() {
+async fn a_failed_condition_is_412() {
     let mut site = Site::with(&media(1000)).await;
     let etag = site.get(&[]).await.header("etag").unwrap().to_owned();
     for condition in [
@@ -589,9 +589,9 @@ async fn a_replaced_file_has_another_tag() {
     assert_ne!(second.header("etag"), Some(&*first));
 }
 
-/// In its own second, a file may be replaced by another with the same date; and no file is dated later than the answer.
+/// Within one second, a file may be replaced by another with the same date. No date is later than the response.
 #[tokio::test]
-async fn last_modified_is_when_it_was_stored_once_that_second_is_over() {
+async fn sends_last_modified_after_the_second_is_over() {
     for (modified, expected) in [
         (long_ago(), Some(STORED)),
         (SystemTime::now() + Duration::from_secs(3600), None),
@@ -610,9 +610,9 @@ async fn last_modified_is_when_it_was_stored_once_that_second_is_over() {
     }
 }
 
-/// RFC 9530: of the whole file, also where the answer is a part of it or none.
+/// RFC 9530: the digest of the whole file, even if the response carries a part of it or nothing.
 #[tokio::test]
-async fn the_digest_of_the_file_comes_with_it() {
+async fn sends_the_digest_of_the_file() {
     let mut site = Site::with(b"abc").await;
     let digest = Some("sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:");
     assert_eq!(site.get(&[]).await.header("repr-digest"), digest);

@@ -1,4 +1,4 @@
-//! The addresses that proxies say, over random headers: the crate's parser against a naive one.
+//! The addresses in forwarding headers: the crate's parser against a naive one, over random input.
 
 #[path = "../../fuzz/src/oracle/forwarded.rs"]
 #[allow(unreachable_pub)] // The fuzz target shares it.
@@ -50,7 +50,7 @@ const PIECES: [&[u8]; 40] = [
     b"for=10.0.0.7",
 ];
 
-/// A line that is valid by its making.
+/// A valid line.
 fn valid(forwarded: bool) -> BoxedStrategy<Vec<u8>> {
     let addresses: &[&str] = if forwarded {
         &[
@@ -73,7 +73,7 @@ fn valid(forwarded: bool) -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
-/// Lines of both headers: valid ones, valid ones with a byte changed, and what pieces make.
+/// Lines of both headers: valid ones, valid ones with a byte changed, and random pieces.
 fn lines() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {
     let line = |forwarded: bool| {
         let changed = (valid(forwarded), any::<prop::sample::Index>(), select(PIECES.to_vec())).prop_map(
@@ -108,16 +108,16 @@ proptest! {
     })]
 
     #[test]
-    fn believes_only_a_header_that_is_valid_throughout(lines in lines()) {
+    fn accepts_only_a_completely_valid_header(lines in lines()) {
         if let Some(headers) = headers(&lines) {
             oracle::check(&headers);
         }
     }
 }
 
-/// The random lines reach every outcome often, and the headers of a successful bypass are refused.
+/// The random lines reach every outcome often. Headers that once bypassed the check are refused.
 #[test]
-fn refuses_what_hides_the_real_address() {
+fn refuses_headers_that_hide_the_real_address() {
     let forwarded = |lines: &[(&'static str, &[u8])]| {
         let mut headers = HeaderMap::new();
         for (name, line) in lines {

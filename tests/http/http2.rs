@@ -1,4 +1,4 @@
-//! Uploads over HTTP/2, frame by frame: only a body whose end has arrived is stored.
+//! Uploads over HTTP/2, frame by frame. A body is stored only if its end has arrived.
 //!
 //! hyper ends the body of a stream that is reset with `NO_ERROR` as if it were complete, and proxies send such resets when
 //! their own client disconnects.
@@ -54,7 +54,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head, payload].concat()
 }
 
-/// A block of headers, none of which is indexed or longer than a byte can say.
+/// A header block without indexed fields, in which every length fits in a byte.
 fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     let header = |(name, value): &(&str, &str)| [vec![0], text(name), text(value)].concat();
@@ -88,7 +88,7 @@ fn trailers() -> Vec<u8> {
     frame(1, END_HEADERS | END_STREAM, 1, &block(&[("x-checksum", "7")]))
 }
 
-/// How many requests a service was called with, how many of them are over, and with which statuses.
+/// Number of requests started and ended, and the statuses of those that ended.
 #[derive(Clone, Debug, Default)]
 struct Progress {
     begun: usize,
@@ -96,14 +96,14 @@ struct Progress {
     statuses: Vec<StatusCode>,
 }
 
-/// A service whose requests are counted.
+/// A service that counts its requests.
 #[derive(Clone)]
 struct Counted<S> {
     inner: S,
     progress: watch::Sender<Progress>,
 }
 
-/// Tells of a request's end, even if its future is dropped.
+/// Records the end of a request, even if its future is dropped.
 struct Over(watch::Sender<Progress>);
 
 impl Drop for Over {
@@ -137,7 +137,7 @@ where
     }
 }
 
-/// A server that runs as long as this lives.
+/// A server that stops when it is dropped.
 struct Site {
     address: SocketAddr,
     progress: watch::Receiver<Progress>,
@@ -196,8 +196,8 @@ impl Site {
         }
     }
 
-    /// Sends `frames` on a connection of their own, in one write or each in a write of its own, waits until every request
-    /// is over, and returns the statuses of those that were answered.
+    /// Sends `frames` on a new connection, in one write or in one write each. Waits until every request
+    /// has ended, and returns the statuses of those that were answered.
     async fn exchange(&mut self, frames: &[Vec<u8>], at_once: bool, answered: bool) -> Vec<StatusCode> {
         let before = self.progress.borrow_and_update().clone();
         let mut connection = Connection::open(self.address).await;
@@ -205,7 +205,7 @@ impl Site {
             connection.stream.write_all(&frames.concat()).await.unwrap();
         } else {
             for frame in frames {
-                // A server that has received GOAWAY need not read on.
+                // A server that has received GOAWAY may stop reading.
                 let _ = connection.stream.write_all(frame).await;
                 connection.ping().await;
             }
@@ -233,7 +233,7 @@ impl Connection {
         Self { stream }
     }
 
-    /// The type, the flags and the stream of the next frame; none at the end.
+    /// The type, flags and stream of the next frame, or `None` at the end.
     async fn receive(&mut self) -> Option<(u8, u8, u32)> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).await.ok()?;
@@ -243,20 +243,20 @@ impl Connection {
         Some((head[3], head[4], u32::from_be_bytes(head[5..].try_into().unwrap())))
     }
 
-    /// Waits until the server has read everything up to here, or has closed the connection.
+    /// Waits until the server has read everything sent so far, or has closed the connection.
     async fn ping(&mut self) {
         let _ = self.stream.write_all(&frame(6, 0, 0, &[7; 8])).await;
         let pong = async { while !matches!(self.receive().await, Some((6, 1, _)) | None) {} };
         timeout(PATIENCE, pong).await.expect("the server answers a ping");
     }
 
-    /// Waits for the head of the answer.
+    /// Waits for the head of the response.
     async fn answer(&mut self) {
         let head = async { while !matches!(self.receive().await, Some((1, _, 1)) | None) {} };
         timeout(PATIENCE, head).await.expect("the server answers");
     }
 
-    /// Says that nothing more will come, and waits until the server has closed the connection.
+    /// Ends the connection, and waits until the server has closed it.
     async fn close(mut self) {
         let _ = self.stream.shutdown().await;
         let end = async { while self.receive().await.is_some() {} };
@@ -264,7 +264,7 @@ impl Connection {
     }
 }
 
-/// Uploads that never end, each with what it is.
+/// Uploads that never end, each with its description.
 fn unfinished() -> Vec<(String, Vec<Vec<u8>>)> {
     let mut uploads = Vec::new();
     let ends = [
@@ -283,7 +283,7 @@ fn unfinished() -> Vec<(String, Vec<Vec<u8>>)> {
             ("a longer length", &[("content-length", &*longer)]),
         ] {
             for count in 0..=NEW.len() {
-                // All of the declared length is there.
+                // The declared length has arrived completely.
                 if declared == "its length" && count == NEW.len() {
                     continue;
                 }
@@ -322,7 +322,7 @@ fn finished() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     ]
 }
 
-/// Every service that stores, for itself and in the whole stack, on `store`.
+/// Every service that stores uploads in `store`: alone, and in the whole stack.
 async fn sites(front: Front, store: &Spy) -> Vec<(&'static str, Site)> {
     let alone = ExtractKey::new(PathKey).layer(ServeBlobs::new(store.clone()));
     let limited = LimitBody::new(1 << 20).layer(alone.clone());
@@ -385,7 +385,7 @@ async fn stores_an_upload_whose_end_has_arrived() {
     }
 }
 
-/// Layers take bodies apart, and what they make of them has another length, or none, and another end.
+/// Layers rewrite bodies: the result has a different length, or none, and a different end.
 #[tokio::test]
 async fn stores_a_multipart_upload_without_its_length() {
     let head = upload(&[("content-type", "multipart/form-data; boundary=B")]);
@@ -407,7 +407,7 @@ async fn stores_a_multipart_upload_without_its_length() {
     }
 }
 
-/// Answers with 200 if the body ends cleanly, and with the status of the error it ends with otherwise.
+/// Answers 200 if the body ends cleanly, or with the status of its error.
 #[derive(Clone)]
 struct Collect;
 
@@ -434,7 +434,7 @@ where
     }
 }
 
-/// A handler of one's own behind one layer sees an error too.
+/// A handler behind a single layer receives an error too.
 #[tokio::test]
 async fn a_reset_upload_is_an_error_behind_each_layer_that_reads_bodies() {
     async fn statuses<S>(front: Front, service: S) -> [Vec<StatusCode>; 2]

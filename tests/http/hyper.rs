@@ -1,4 +1,4 @@
-//! The storage service on hyper, with no router.
+//! The storage service on hyper, without a router.
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ use kazoo_storage_test_support::{
 };
 use tower::{ServiceBuilder, service_fn};
 
-/// Answers with what it got, so that a test sees whether anything was changed on the way.
+/// Answers with the request that it received, so that a test detects changes.
 async fn echo(request: Request<Counted<Incoming>>) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -22,9 +22,9 @@ async fn echo(request: Request<Counted<Incoming>>) -> Result<Response<Body>, Inf
     Ok(Response::new(Body::from(text)))
 }
 
-/// What is not below the mount goes to the inner service, as it came.
+/// Requests outside of the mount reach the inner service unchanged.
 #[tokio::test]
-async fn other_paths_go_to_the_inner_service_unchanged() {
+async fn passes_other_paths_on_unchanged() {
     let storage = KazooStorage::new(MemoryStore::new());
     let service = ServiceBuilder::new()
         .layer(storage.mount("/kazoo"))
@@ -89,7 +89,7 @@ async fn mounts_stack() {
     assert_eq!(other.body, b"GET /a-b ");
 }
 
-/// The empty prefix takes everything.
+/// The empty prefix covers every path.
 #[tokio::test]
 async fn without_a_prefix_every_path_is_a_file() {
     let server = Server::start(Front::Hyper, "", KazooStorage::new(MemoryStore::new())).await;
@@ -105,9 +105,9 @@ async fn without_a_prefix_every_path_is_a_file() {
     connection.exchange(&kazoo_fetch(b"/"), Pace::Whole).await.refusal(400);
 }
 
-/// A client that asks first, as curl does, is told to go on.
+/// A client that expects `100 Continue`, such as curl, receives it.
 #[tokio::test]
-async fn a_client_that_expects_100_gets_it() {
+async fn answers_expect_100_continue() {
     let server = Server::start(Front::Hyper, "/kazoo", KazooStorage::new(MemoryStore::new())).await;
     let mut connection = Connection::open(server.address).await;
     let head = request(
@@ -123,7 +123,7 @@ async fn a_client_that_expects_100_gets_it() {
 }
 
 #[tokio::test]
-async fn chunked_bodies_are_as_good_as_measured_ones() {
+async fn accepts_chunked_bodies() {
     let server = Server::start(Front::Hyper, "/kazoo", KazooStorage::new(MemoryStore::new())).await;
     let mut connection = Connection::open(server.address).await;
     let content: Vec<u8> = (0..=255).cycle().take(100_000).collect();
@@ -140,9 +140,9 @@ async fn chunked_bodies_are_as_good_as_measured_ones() {
     }
 }
 
-/// HTTP/1.0 knows no chunks and no second request.
+/// HTTP/1.0 has neither chunks nor persistent connections.
 #[tokio::test]
-async fn a_client_of_http_1_0_is_served() {
+async fn serves_http_1_0() {
     let server = Server::start(Front::Hyper, "/kazoo", KazooStorage::new(MemoryStore::new())).await;
     for len in [3, 300_000] {
         let content = vec![b'x'; len];
@@ -169,9 +169,9 @@ async fn a_client_of_http_1_0_is_served() {
     }
 }
 
-/// A proxy may send the whole URL as the target.
+/// A proxy may send the target in absolute form.
 #[tokio::test]
-async fn a_target_in_absolute_form_is_the_same_file() {
+async fn accepts_a_target_in_absolute_form() {
     for mount in ["/kazoo", ""] {
         let server = Server::start(Front::Hyper, mount, KazooStorage::new(MemoryStore::new())).await;
         let mut connection = Connection::open(server.address).await;
@@ -183,7 +183,7 @@ async fn a_target_in_absolute_form_is_the_same_file() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_to_close_is_closed_on() {
+async fn closes_the_connection_on_request() {
     let server = Server::start(Front::Hyper, "/kazoo", KazooStorage::new(MemoryStore::new())).await;
     let mut connection = Connection::open(server.address).await;
     let put = request("PUT", "/kazoo/A/B/C", &[("connection", "close")], "ID3");

@@ -1,4 +1,4 @@
-//! The service over HTTP, in axum and on bare hyper: requests and responses, on sockets wherever the bytes matter.
+//! The service over HTTP, in axum and on bare hyper: requests and responses, over sockets where the exact bytes matter.
 
 // A test fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

@@ -1,4 +1,4 @@
-//! What is counted of requests, as Prometheus sees it.
+//! Request metrics, as exported to Prometheus.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -12,7 +12,7 @@ use kazoo_storage::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tower::ServiceExt as _;
 
-/// A recorder for this thread alone.
+/// Installs a recorder for this thread only.
 fn recorder() -> (impl Drop, PrometheusHandle) {
     struct Local(#[allow(dead_code)] metrics::LocalRecorderGuard<'static>);
     impl Drop for Local {
@@ -47,7 +47,7 @@ async fn ask(service: &StorageService, method: Method, path: &str, body: impl In
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_what_became_of_them() {
+async fn counts_requests_by_outcome() {
     let (_guard, handle) = recorder();
     let value = |series: &str| value(&handle, series);
     let service = KazooStorage::new(MeasuredStore::new(MemoryStore::new()))
@@ -119,7 +119,7 @@ async fn requests_are_counted_by_what_became_of_them() {
 }
 
 #[tokio::test]
-async fn a_request_is_active_until_its_answer_has_gone_out() {
+async fn a_request_is_active_until_its_answer_is_sent() {
     let (_guard, handle) = recorder();
     let active = || value(&handle, "http_server_active_requests{http_request_method=\"GET\"}");
     let service = KazooStorage::new(MemoryStore::new())
@@ -137,7 +137,7 @@ async fn a_request_is_active_until_its_answer_has_gone_out() {
 }
 
 #[tokio::test]
-async fn what_is_over_the_limit_is_shed_and_the_probe_is_not() {
+async fn counts_requests_that_are_shed_and_never_sheds_the_probe() {
     let (_guard, handle) = recorder();
     let service = KazooStorage::new(MemoryStore::new())
         .max_concurrent(0)
@@ -162,7 +162,7 @@ async fn what_is_over_the_limit_is_shed_and_the_probe_is_not() {
     );
 }
 
-/// Fails at whatever it is asked for, and a fetch midway.
+/// Fails every operation, and a fetch midway.
 struct Broken;
 
 impl BlobStore for Broken {
@@ -189,9 +189,9 @@ impl BlobStore for Broken {
     }
 }
 
-/// What a client does wrong is no fault of the store, though the store passes it on.
+/// A client's error is not a failure of the store, even if the store returns it.
 #[tokio::test]
-async fn the_stores_faults_are_counted_and_no_others() {
+async fn counts_only_failures_of_the_store() {
     let (_guard, handle) = recorder();
     let service = KazooStorage::new(MeasuredStore::new(Broken))
         .observe(Metrics::new())
@@ -224,12 +224,12 @@ async fn the_stores_faults_are_counted_and_no_others() {
     );
 }
 
-/// What is exported has the names that the table says, and nothing else has.
+/// The exported names are exactly those of the table.
 #[tokio::test]
-async fn the_table_has_every_metric_as_it_is_exported() {
+async fn exports_exactly_the_metrics_of_the_table() {
     let (_guard, handle) = recorder();
     for metric in measured::ALL {
-        // One of each kind, whether this library records it or the server.
+        // One of each kind, from the library and from the server.
         match metric.kind {
             measured::Kind::Counter => metrics::counter!(metric.name).increment(1),
             measured::Kind::Gauge => metrics::gauge!(metric.name).set(1),

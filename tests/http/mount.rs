@@ -1,4 +1,4 @@
-//! `KazooStorage::mount`: what is served under its prefix, and that nothing else is touched.
+//! `KazooStorage::mount` serves its prefix and passes on everything else unchanged.
 
 use std::convert::Infallible;
 
@@ -12,7 +12,7 @@ use kazoo_storage::{
 };
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 
-/// The inner service: says what it got.
+/// The inner service. Answers with the request that it received.
 async fn echo(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -43,7 +43,7 @@ async fn stored(store: &MemoryStore, key: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_prefix_is_served_however_its_slashes_are_written() {
+async fn serves_a_prefix_with_any_slashes() {
     for prefix in ["/some/prefix", "/some/prefix/", "some/prefix", "//some/prefix//"] {
         let store = MemoryStore::new();
         let mount = KazooStorage::new(store.clone()).mount(prefix);
@@ -62,7 +62,7 @@ async fn a_prefix_is_served_however_its_slashes_are_written() {
 }
 
 #[tokio::test]
-async fn a_doubled_fetch_repeats_the_target_and_not_the_prefix() {
+async fn accepts_a_doubled_fetch_without_a_doubled_prefix() {
     let mount = KazooStorage::new(MemoryStore::new()).mount("/pre");
     ask(&mount, Method::PUT, "/pre/ACC/DOC/ATT.mp3", "ID3").await;
     let target = "/pre/ACC/DOC/ATT.mp3/ACC/DOC/ATT.mp3?media_id=DOC&call_id=1";
@@ -71,7 +71,7 @@ async fn a_doubled_fetch_repeats_the_target_and_not_the_prefix() {
 }
 
 #[tokio::test]
-async fn whatever_is_not_under_the_prefix_goes_to_the_inner_service_as_it_came() {
+async fn passes_requests_outside_of_the_prefix_on_unchanged() {
     let store = MemoryStore::new();
     let mount = KazooStorage::new(store.clone()).mount("/pre");
     for target in [
@@ -101,7 +101,7 @@ async fn whatever_is_not_under_the_prefix_goes_to_the_inner_service_as_it_came()
 }
 
 #[tokio::test]
-async fn a_percent_encoded_prefix_is_compared_normalized() {
+async fn compares_a_normalized_prefix() {
     let mount = KazooStorage::new(MemoryStore::new()).mount("/my%20files");
     for target in ["/my%20files/ACC/DOC/ATT", "/m%79%20files/ACC/DOC/ATT"] {
         assert_eq!(ask(&mount, Method::PUT, target, "ID3").await.0, StatusCode::CREATED);
@@ -110,7 +110,7 @@ async fn a_percent_encoded_prefix_is_compared_normalized() {
 }
 
 #[tokio::test]
-async fn other_methods_under_the_prefix_are_refused_and_not_passed_on() {
+async fn refuses_other_methods_under_the_prefix() {
     let mount = KazooStorage::new(MemoryStore::new()).mount("/pre");
     for method in ["OPTIONS", "DELETE", "PATCH", "PROPFIND"] {
         let method: Method = method.parse().unwrap();
@@ -128,7 +128,7 @@ async fn other_methods_under_the_prefix_are_refused_and_not_passed_on() {
 }
 
 #[tokio::test]
-async fn a_key_in_the_query_is_found_behind_the_prefix() {
+async fn finds_a_key_in_the_query() {
     let store = MemoryStore::new();
     let mount = KazooStorage::new(store.clone())
         .key(QueryKey::new("recording"))
@@ -141,7 +141,7 @@ async fn a_key_in_the_query_is_found_behind_the_prefix() {
 }
 
 #[tokio::test]
-async fn one_static_target_is_told_apart_by_the_metadata() {
+async fn distinguishes_files_at_one_target_by_their_metadata() {
     let store = MemoryStore::new();
     let mount = KazooStorage::new(store.clone())
         .key(MetadataKey::new(["call_id"]))
@@ -156,7 +156,7 @@ async fn one_static_target_is_told_apart_by_the_metadata() {
 }
 
 #[tokio::test]
-async fn the_prefix_of_everything_leaves_nothing_to_the_inner_service() {
+async fn the_empty_prefix_serves_everything() {
     for prefix in ["/", ""] {
         let mount = KazooStorage::new(MemoryStore::new()).mount(prefix);
         assert_eq!(
@@ -167,9 +167,9 @@ async fn the_prefix_of_everything_leaves_nothing_to_the_inner_service() {
     }
 }
 
-/// Two mounts, and an application behind them: each is served by the first whose prefix fits.
+/// Two mounts in front of an application. The first matching prefix serves a request.
 #[tokio::test]
-async fn mounts_stand_in_front_of_one_another() {
+async fn stacks_mounts() {
     let (first, second) = (MemoryStore::new(), MemoryStore::new());
     let inner = KazooStorage::new(second.clone()).mount("/b").layer(service_fn(echo));
     let mut service = KazooStorage::new(first.clone()).mount("/a").layer(inner);
@@ -180,9 +180,9 @@ async fn mounts_stand_in_front_of_one_another() {
     assert!(stored(&first, "ACC/DOC/ATT").await && stored(&second, "ACC/DOC/ATT").await);
 }
 
-/// KAZOO sends the URL of its settings as it is written on Erlang before OTP 22, and normalized on later ones.
+/// KAZOO sends the URL of its settings unchanged before OTP 22, and normalized since.
 #[tokio::test]
-async fn a_file_that_is_stored_by_one_erlang_is_fetched_by_another() {
+async fn serves_every_spelling_of_the_prefix_by_erlang() {
     for prefix in ["/pre%2Dfix/./x", "/pre-fix/x", "/pre%2dfix/y/../x"] {
         let store = MemoryStore::new();
         let mount = KazooStorage::new(store.clone()).mount(prefix);

@@ -1,4 +1,4 @@
-//! What `Observe` tells of a request, whichever way it ends: once, and the truth.
+//! `Observe` reports each request exactly once, however it ends.
 
 use std::{
     convert::Infallible,
@@ -54,7 +54,7 @@ fn storage() -> (StorageService, Receiver<Told>) {
     (storage.into_service(), told)
 }
 
-/// The only event there is.
+/// The only event.
 #[track_caller]
 fn only(told: &Receiver<Told>) -> Told {
     let event = told.try_recv().expect("an event");
@@ -74,7 +74,7 @@ fn failure(event: &Told) -> Option<ErrorKind> {
 }
 
 #[tokio::test]
-async fn a_store_and_a_fetch_are_told_when_the_answer_is_out() {
+async fn reports_an_upload_and_a_fetch_after_the_answer() {
     let (service, told) = storage();
     for replaces in [false, true] {
         let answer = service
@@ -121,7 +121,7 @@ async fn a_store_and_a_fetch_are_told_when_the_answer_is_out() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_kind() {
+async fn reports_a_refusal_with_its_kind() {
     let (service, told) = storage();
     let delete = Request::delete("/ACC/DOC/ATT").body(Body::empty()).unwrap();
     let get = Request::get("/ACC/DOC/ATT").body(Body::empty()).unwrap();
@@ -146,7 +146,7 @@ async fn a_refusal_is_told_with_its_kind() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_connection_is_cut_is_a_failure() {
+async fn reports_an_upload_with_a_broken_connection_as_a_failure() {
     let (service, told) = storage();
     let frames = [
         Ok(Frame::data(Bytes::from_static(b"ID3"))),
@@ -164,7 +164,7 @@ async fn an_upload_whose_connection_is_cut_is_a_failure() {
     assert_eq!(event.status, Some(StatusCode::BAD_REQUEST));
 }
 
-/// A stream of what an iterator gives.
+/// A stream of the items of an iterator.
 struct Frames<I>(I);
 
 impl<I: Iterator + Unpin> futures_core::Stream for Frames<I> {
@@ -176,7 +176,7 @@ impl<I: Iterator + Unpin> futures_core::Stream for Frames<I> {
 }
 
 #[test]
-fn a_client_that_leaves_before_the_answer_is_told() {
+fn reports_a_client_that_disconnects_before_the_answer() {
     let (events, told) = events();
     let never = service_fn(async |_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>().await);
     let mut service = Observe::new(events).layer(never);
@@ -192,13 +192,13 @@ fn a_client_that_leaves_before_the_answer_is_told() {
     let event = only(&told);
     assert_eq!((event.status, event.end), (None, End::Disconnected));
     assert!(event.outcome.is_none());
-    // Even if it was never looked at.
+    // Even if it was never polled.
     drop(service.call(put("/ACC/DOC/ATT", "ID3")));
     assert_eq!(only(&told).end, End::Disconnected);
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_within_the_answer_is_told() {
+async fn reports_a_client_that_disconnects_within_the_answer() {
     let (service, told) = storage();
     let stored = service
         .clone()
@@ -228,7 +228,7 @@ async fn a_client_that_leaves_within_the_answer_is_told() {
 }
 
 #[tokio::test]
-async fn an_answer_that_fails_midway_is_told() {
+async fn reports_an_answer_that_fails_midway() {
     let (events, told) = events();
     let broken = service_fn(async |_: Request<Body>| {
         let frames = [
@@ -247,7 +247,7 @@ async fn an_answer_that_fails_midway_is_told() {
 }
 
 #[tokio::test]
-async fn a_service_that_fails_is_told() {
+async fn reports_a_service_that_fails() {
     let (events, told) = events();
     let failing = service_fn(async |_: Request<Body>| Err::<Response<Body>, _>("broken"));
     let error = Observe::new(events)
@@ -260,9 +260,9 @@ async fn a_service_that_fails_is_told() {
     assert_eq!((event.status, event.end), (None, End::Failed));
 }
 
-/// A server does not ask a body that says it is at its end, and drops it: that is no client that left.
+/// A server drops a body that reports its end without polling it. This is not a client that disconnected.
 #[tokio::test]
-async fn an_answer_without_a_body_is_whole_unread() {
+async fn reports_an_answer_without_a_body_as_complete() {
     let (events, told) = events();
     let empty = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
     let answer = Observe::new(events).layer(empty).oneshot(put("/", "")).await.unwrap();
@@ -271,7 +271,7 @@ async fn an_answer_without_a_body_is_whole_unread() {
     assert_eq!(only(&told).end, End::Complete);
 }
 
-/// Writes down in which order it is told.
+/// Records the order of its calls.
 struct Diary(mpsc::Sender<String>, &'static str);
 
 impl Events for Diary {
@@ -301,7 +301,7 @@ impl Events for Diary {
 }
 
 #[tokio::test]
-async fn both_of_a_pair_are_told_of_the_beginning_and_the_end_under_one_id() {
+async fn reports_to_both_of_a_pair_under_one_id() {
     let (tell, told) = mpsc::channel();
     let pair = (Diary(tell.clone(), "one"), Diary(tell, "two"));
     let service = KazooStorage::new(MemoryStore::new()).observe(pair).into_service();
@@ -328,9 +328,9 @@ async fn both_of_a_pair_are_told_of_the_beginning_and_the_end_under_one_id() {
     assert!(told.try_recv().is_err());
 }
 
-/// Bytes that were not read are not counted, though they were sent.
+/// Bytes that were sent but not read are not counted.
 #[tokio::test]
-async fn what_is_refused_unread_is_not_counted() {
+async fn counts_only_bytes_that_were_read() {
     let (tell, told) = mpsc::channel();
     let events = move |event: &Event<'_>| tell.send(event.bytes_in).unwrap();
     let refuse = service_fn(async |_: Request<Body>| {

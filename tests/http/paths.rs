@@ -1,10 +1,10 @@
-//! Whatever a name says, it names a file below the root, its own, and nothing else there is.
+//! Every name addresses its own file below the root, and nothing else.
 //!
-//! A corpus of spellings that have led other servers astray is uploaded and fetched, by each way to find a key, into a
-//! store that has secrets beside its root and links to them below it. What holds then is at [`Site::verify`]. On a site
-//! without the secrets the answers are the same, so none tells whether something is there.
+//! The test uploads and fetches a corpus of path traversal attempts, with each key extractor, in a store that has
+//! secrets beside its root and links to them below it. [`Site::verify`] lists the invariants. A site without
+//! the secrets gives the same answers, so no answer reveals whether a file exists.
 
-// Elsewhere, names that differ in case only may be one file.
+// On other systems, names that differ only in case may be one file.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -39,13 +39,13 @@ const VICTIM: &str = "the voicemail of another account";
 /// Names and pieces of paths, percent-encoded or not.
 #[rustfmt::skip]
 const PIECES: &[&str] = &[
-    // The directory above, for one reader or another.
+    // The parent directory, for some readers.
     "..", ".", "%2e%2e", "%2e", ".%2e", "%2e.", "...", "....", "....//", "..;", "..;a=b", ". .", "..%20", "%20..",
     "..+", "%c0%ae%c0%ae", "%c0%2e%c0%2e", "%e0%80%ae%e0%80%ae", "%f0%80%80%ae%f0%80%80%ae", "%uff0e%uff0e",
     "%u002e%u002e", "．．", "%ef%bc%8e%ef%bc%8e", "․․", "%e2%80%a5", "..%00", "%00..", "..%01", "..%0a", "..%0d%0a",
     "..%09", "..%7f", "..%c2%85", "..%e2%80%8b", "..%e2%80%ae", "..%ef%bb%bf", "..%cc%81", "x%2f..", "x%2f..%2f..",
     "x%5c..%5c..",
-    // A separator, for one reader or another.
+    // A separator, for some readers.
     "..%2f", "..%2f..%2f..", "..%5c", "..%5c..%5c..", "..\\", "..\\..\\", "%2e%2e%2f", "..%252f", "..%255c",
     "..%c0%af", "..%e0%80%af", "..%c1%9c", "..%c1%1c", "..%ef%bc%8f", "..%e2%88%95", "..%e2%81%84", "..%u2215",
     "..%u2216", "..%01/", ".%5c", "%2e%2f", "a%2fb", "a%5cb", "a\\b", "a:b", "%2f", "%5c", "%2f%2f", "%2f..", "%3f",
@@ -54,22 +54,22 @@ const PIECES: &[&str] = &[
     "%2fetc%2fpasswd", "%2fdev%2fnull", "%2fproc%2fself%2fenviron", "%2fproc%2fself%2froot", "file:%2f%2f%2fetc",
     "C:", "C:%5c", "C:\\windows\\win.ini", "c:%2fboot.ini", "%5c%5chost%5cshare", "%5c%5c.%5cC:", "%5c%5c%3f%5cC:%5c",
     "~", "~root", "$HOME", "%24%28id%29", "%60id%60", "%7cid", "-rf", "--", "*", "%3f%3f",
-    // Names that mean something to a system.
+    // Names that are special to an operating system.
     "CON", "con", "NUL", "nul.mp3", "aux.mp3", "PRN", "COM1", "com9.wav", "LPT1.txt", "CON.", "CLOCK$", "CONIN$",
     "a.mp3::$DATA", "a.mp3:stream", "PROGRA~1", "lost+found", "desktop.ini", "thumbs.db", ".htaccess", ".git", ".ssh",
     "core", "dev", "proc", "stdin", "index.html", "a.mp3.", "a.mp3..", "a.mp3%20", "a.mp3%20.", "%20", "%20a.mp3",
     "%c2%a0",
-    // Names that mean something to the store.
+    // Names that are special to the store.
     ".stage", "%2estage", ".STAGE", ".stage%2flock", "%2estage%2fjournal.0", ".stage%2f", ".stage.",
     ".message.mp3.json", "%2emessage.mp3.json", "..message.mp3.json.json", ".message.mp3", ".json", "%", "%25",
     "x%25", "x%", "%%", "%2", "%zz", "%2g", "%252E", "%2E", "%25%32%45", "%%32%65", "x%2525", "message.mp3%25",
     "journal.0", "lock", "root", "secret", "secret.mp3", "link", "link.mp3", "LINK", "link%2fsecret.mp3", "link%00",
     "victim", "VICTIM%2fDOC%2fmessage.mp3", "..%2fVICTIM", "..%2froot", "..%2fsecret%2fsecret.mp3",
-    // Text that looks the same, or runs the other way.
+    // Text that looks the same, or runs right to left.
     "%c3%a9.mp3", "e%cc%81.mp3", "%e2%84%aa", "K", "k", "%ef%ac%81", "fi", "%c5%bf", "s", "%c3%9f", "ss", "%ce%a9",
     "%e2%84%a6", "%e2%80%aegpj.exe", "%e2%81%a6a%e2%81%a9", "%e2%80%8f", "%e2%80%8b", "%ef%bb%bf", "a%e2%80%8d",
     "%f0%9f%94%8a", "%e2%80%a8", "grüße €", "%f4%8f%bf%bf", "%ef%bf%bf",
-    // What is no text.
+    // Invalid UTF-8.
     "%80", "%ff", "%fe%ff", "%c0%80", "%e0%80%80", "%ed%a0%80", "%ed%b0%80", "%f8%88%80%80%80", "%f4%90%80%80", "%c3",
     "%e2%82", "a%ffb", "%c2%2e", "%aa%bb",
 ];
@@ -80,7 +80,7 @@ fn encoded(text: &str) -> String {
         .fold(String::new(), |text, byte| format!("{text}%{byte:02x}"))
 }
 
-/// `text` with the digits of its escapes in the other case.
+/// `text` with the hex digits of its escapes in the other case.
 fn other_case(text: &str) -> String {
     let mut parts = text.split('%');
     let first = parts.next().unwrap_or_default().to_owned();
@@ -97,7 +97,7 @@ fn other_case(text: &str) -> String {
     })
 }
 
-/// Every piece, and every byte that a name cannot hold at each of its places, and lengths around each limit.
+/// Every piece, every forbidden byte at each position, and lengths around each limit.
 fn pieces() -> BTreeSet<String> {
     let mut pieces = BTreeSet::new();
     for piece in PIECES {
@@ -136,7 +136,7 @@ fn pieces() -> BTreeSet<String> {
     pieces
 }
 
-/// Every spelling of a path, without the slash before it.
+/// Every spelling of a path, without the leading slash.
 fn corpus() -> Vec<String> {
     let mut corpus = BTreeSet::new();
     for piece in pieces() {
@@ -174,7 +174,7 @@ enum By {
     Metadata,
 }
 
-/// A request as text, for there is not always a [`Uri`] of it.
+/// A request as text, because not every target is a valid [`Uri`].
 struct Ask {
     method: &'static str,
     target: String,
@@ -228,7 +228,7 @@ impl By {
         }
     }
 
-    /// The key of an upload that was acknowledged.
+    /// The key of an acknowledged upload.
     fn key(self, spelling: &str) -> BlobKey {
         match self {
             Self::Path | Self::Query => BlobKey::from_path(spelling).unwrap(),
@@ -238,7 +238,7 @@ impl By {
 }
 
 impl Ask {
-    /// None if it is no request for any server.
+    /// `None` if the target is not valid HTTP.
     fn request(&self) -> Option<Request<Body>> {
         let uri = Uri::try_from(&self.target).ok()?;
         let request = Request::builder().method(self.method).uri(uri);
@@ -254,19 +254,19 @@ impl Ask {
 
 // ---- the store and what is around it ----
 
-/// What a file system has under one path.
+/// An entry of a file system.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     kind: FileType,
     mode: u32,
     inode: u64,
     modified: (i64, u64),
-    /// The content of a file, the target of a link.
+    /// The content of a file, or the target of a link.
     content: Vec<u8>,
 }
 
-/// Everything below `dir` but what is called `except` in it, by its path there. No link is followed, and no path is too
-/// long.
+/// Every entry below `dir` except `except`, by relative path. Does not follow links, and accepts paths of any
+/// length.
 fn entries(dir: &Path, except: &str) -> BTreeMap<PathBuf, Entry> {
     let mut found = BTreeMap::new();
     collect(&File::open(dir).unwrap(), Path::new(""), except, &mut found);
@@ -310,18 +310,18 @@ struct Site {
     outer: TempDir,
     store: FsStore,
     service: StorageService,
-    /// What is beside the root, as it was.
+    /// The entries beside the root, as they were at the start.
     beside: BTreeMap<PathBuf, Entry>,
-    /// The links below the root and the store's own files, as they were.
+    /// The links below the root and the store's own files, as they were at the start.
     kept: BTreeMap<PathBuf, Entry>,
-    /// What was acknowledged last under each key.
+    /// The content last acknowledged for each key.
     stored: BTreeMap<BlobKey, String>,
-    /// The contents that a fetch may answer.
+    /// The contents that a fetch may return.
     contents: HashSet<String>,
 }
 
 impl Site {
-    /// A store with links to what is beside its root, which is there if there are `secrets`.
+    /// A store with links to files beside its root. The files exist if `secrets` is set.
     async fn new(by: By, secrets: bool) -> Self {
         let outer = tempfile::tempdir().unwrap();
         let root = outer.path().join("root");
@@ -372,7 +372,7 @@ impl Site {
     fn not_stored(&self) -> BTreeMap<PathBuf, Entry> {
         let mut entries = entries(&self.outer.path().join("root"), "");
         entries.retain(|path, entry| {
-            // What is stored in it changes a directory's time.
+            // Storing a file changes the time of its directory.
             let own = path.starts_with(".stage") && path != Path::new(".stage");
             own || entry.kind == FileType::Symlink || entry.content == VICTIM.as_bytes()
         });
@@ -384,7 +384,7 @@ impl Site {
         Some(answer(response).await)
     }
 
-    /// Uploads `content`, fetches it, and checks what can be seen of it; returns both answers.
+    /// Uploads `content`, fetches it, and checks both answers. Returns them.
     async fn try_out(&mut self, spelling: &str, content: String) -> Option<[Answer; 2]> {
         let put = self.ask(&self.by.put(spelling, &content)).await?;
         self.judge_put(spelling, content, &put);
@@ -413,7 +413,7 @@ impl Site {
                 "{spelling}: {get:?}"
             );
         } else if get.status == 200 {
-            // What was stored where the fetched path begins.
+            // A file stored at the start of the fetched path.
             let content = String::from_utf8(get.body.clone()).unwrap();
             assert!(self.contents.contains(&content), "{spelling}: {get:?}");
         } else {
@@ -421,13 +421,13 @@ impl Site {
         }
     }
 
-    /// Whatever came, this holds.
+    /// Asserts the invariants.
     async fn verify(&self) {
-        // Nothing beside the root was made, changed or removed, no link was replaced, nothing of the store's own or of the
-        // victim's was touched.
+        // Nothing beside the root was created, changed or removed. No link was replaced. The store's own files and the
+        // victim's are untouched.
         assert_eq!(entries(self.outer.path(), "root"), self.beside);
         assert_eq!(self.not_stored(), self.kept);
-        // There are the files that were acknowledged and no other, each with its own content.
+        // Exactly the acknowledged files exist, each with its content.
         let listed: Vec<_> = self.store.list(None).try_collect().await.unwrap();
         let mut keys: Vec<BlobKey> = listed.into_iter().map(|entry| entry.key).collect();
         keys.sort();
@@ -447,7 +447,7 @@ impl Site {
             let blob = self.store.get(key, None).await.unwrap().into_blob().unwrap();
             assert_eq!(blob.body.collect().await.unwrap().to_bytes(), *content, "{key}");
         }
-        // And they are regular files.
+        // They are regular files.
         let mut contents: Vec<Vec<u8>> = Vec::new();
         for (path, entry) in entries(&self.outer.path().join("root"), ".stage") {
             let sidecar = path.file_name().unwrap().as_bytes().starts_with(b".");
@@ -488,7 +488,7 @@ async fn answer(response: Response<Body>) -> Answer {
     }
 }
 
-/// Checks that `answer` says what is wrong, and nothing else.
+/// Asserts that `answer` names the fault and nothing else.
 fn refusal(spelling: &str, answer: &Answer) {
     assert!((400..500).contains(&answer.status), "{spelling}: {answer:?}");
     let message = answer.refusal(answer.status);
@@ -497,7 +497,7 @@ fn refusal(spelling: &str, answer: &Answer) {
     }
 }
 
-/// What an answer lets its reader know, the time aside.
+/// The information in an answer, without the time.
 fn known(answer: &Answer) -> (u16, &[u8]) {
     (answer.status, &answer.body)
 }
@@ -515,19 +515,19 @@ async fn try_all<'a>(by: By, spellings: impl Iterator<Item = &'a String>) {
 }
 
 #[tokio::test]
-async fn no_path_leads_out() {
+async fn no_path_leaves_the_root() {
     try_all(By::Path, corpus().iter()).await;
 }
 
-/// A part of the corpus: a fetch tries many keys.
+/// Only a part of the corpus, because a fetch tries many keys.
 #[tokio::test]
-async fn no_query_leads_out() {
+async fn no_query_leaves_the_root() {
     try_all(By::Query, corpus().iter().step_by(5)).await;
 }
 
-/// Metadata is text, never encoded: each spelling is a name, and so is what it stands for.
+/// Metadata is never percent-encoded, so each spelling is a name, and its decoded form another.
 #[tokio::test]
-async fn no_metadata_leads_out() {
+async fn no_metadata_leaves_the_root() {
     let mut names = BTreeSet::new();
     for piece in pieces() {
         for name in [
@@ -548,9 +548,9 @@ fn percent_decode(text: &str) -> Vec<u8> {
     percent_encoding::percent_decode_str(text).collect()
 }
 
-/// Whoever asks cannot tell whether there is something beside the root, nor where a link leads.
+/// Answers reveal neither files beside the root nor the target of a link.
 #[tokio::test]
-async fn no_answer_tells_what_is_beside_the_root() {
+async fn no_answer_reveals_files_beside_the_root() {
     let mut with = Site::new(By::Path, true).await;
     let mut without = Site::new(By::Path, false).await;
     let corpus = corpus();
@@ -575,9 +575,9 @@ async fn no_answer_tells_what_is_beside_the_root() {
     without.verify().await;
 }
 
-/// Through both fronts, a part of the corpus gets the answers that the service alone gives.
+/// Both servers give the same answers as the service alone, for a part of the corpus.
 #[tokio::test]
-async fn no_socket_leads_out() {
+async fn no_request_over_a_socket_leaves_the_root() {
     const MOUNT: &str = "/some_prefix";
     let corpus = corpus();
     for front in [Front::Hyper, Front::Axum] {
@@ -590,7 +590,7 @@ async fn no_socket_leads_out() {
                 let content = format!("{number} is spelled {spelling}");
                 let put = by.put(spelling, &content).bytes(MOUNT);
                 let Some([put_alone, get_alone]) = alone.try_out(spelling, content.clone()).await else {
-                    // The server says so, and closes.
+                    // The server refuses it and closes the connection.
                     let refused = connection.exchange(&put, Pace::Whole).await;
                     assert!(matches!(refused.status, 400 | 414), "{spelling}: {refused:?}");
                     assert!(connection.is_closed().await, "{spelling}");

@@ -1,4 +1,4 @@
-//! Bodies that come slowly, with a clock that the tests move.
+//! Slow bodies, with a simulated clock.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -16,7 +16,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 const STALL: Duration = Duration::from_secs(30);
 
-/// Brings `chunk` after each of `waits`, in seconds.
+/// Yields `chunk` after each of `waits`, in seconds.
 fn slow(chunk: &'static [u8], waits: impl IntoIterator<Item = u64, IntoIter: Send + 'static>) -> Body {
     let frames = stream::unfold(waits.into_iter(), move |mut waits| async move {
         sleep(Duration::from_secs(waits.next()?)).await;
@@ -25,7 +25,7 @@ fn slow(chunk: &'static [u8], waits: impl IntoIterator<Item = u64, IntoIter: Sen
     Body::new(StreamBody::new(Box::pin(frames)))
 }
 
-/// Reads the whole body, and takes `pause` seconds between two of its chunks.
+/// Reads the whole body, with a pause of `pause` seconds between two chunks.
 async fn read(body: Body, pause: u64) -> (Response<Body>, Duration) {
     let begun = Instant::now();
     let service =
@@ -53,7 +53,7 @@ async fn text(response: Response<Body>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_byte_a_second_is_refused() {
+async fn refuses_a_byte_a_second() {
     let (response, took) = read(slow(b"x", std::iter::repeat(1)), 0).await;
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     assert_eq!(response.headers()[header::CONNECTION], "close");
@@ -63,15 +63,15 @@ async fn a_byte_a_second_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_stops_is_refused() {
+async fn refuses_a_body_that_stops() {
     let (response, took) = read(slow(&[0; 4096], [0, 29, 31]), 0).await;
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     assert_eq!(took.as_secs(), 29 + 30);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_line_is_waited_for() {
-    // A line of 40 kbit/s, for as long as it takes; slower ones, as long as they take little.
+async fn waits_for_a_slow_line() {
+    // A line of 40 kbit/s, for any duration; slower lines, for a short time.
     const LINE: &[u8] = &[0; 5_000];
     for (chunk, every, chunks) in [
         (LINE, 1, 10_000),
@@ -83,12 +83,12 @@ async fn a_slow_line_is_waited_for() {
         assert_eq!(text(response).await, (chunk.len() * chunks).to_string());
         assert_eq!(took.as_secs(), every * chunks as u64);
     }
-    // The end counts as much as a kibibyte.
+    // The end counts as a kibibyte.
     let (response, _) = read(slow(b"x", [10, 10]), 0).await;
     assert_eq!(text(response).await, "2");
 }
 
-/// Each brings its kibibyte in time, and holds a place for hours if nothing else is asked of it.
+/// Each delivers its kibibyte in time, and would hold a permit for hours without a minimum rate.
 #[tokio::test(start_paused = true)]
 async fn refuses_a_body_that_is_too_slow_for_its_age() {
     for (chunk, every, after) in [
@@ -106,7 +106,7 @@ async fn refuses_a_body_that_is_too_slow_for_its_age() {
     }
 }
 
-/// Reads uploads to their end, within limits.
+/// Reads uploads to their end, with limits.
 #[derive(Clone)]
 struct Limited<S>(S);
 
@@ -147,7 +147,7 @@ where
 const PROBE: &str = "A/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
 
 #[tokio::test(start_paused = true)]
-async fn the_slowest_upload_gives_way_when_there_is_no_room() {
+async fn the_slowest_upload_yields_its_permit() {
     let service = limited(&LimitConcurrency::new(4));
     let dripping = |n| service.upload(&format!("10.0.0.{n}"), "A", slow(b"x", std::iter::repeat_n(1, 50)));
     let mut drips = vec![dripping(1), dripping(2)];
@@ -166,7 +166,7 @@ async fn the_slowest_upload_gives_way_when_there_is_no_room() {
     assert_eq!(ended.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ended.headers()[header::RETRY_AFTER], "1");
     assert_eq!(ended.headers()[header::CONNECTION], "close");
-    // Room is made for each that asks for it, and no more.
+    // One permit is freed for each waiting request, and no more.
     for (ended, client, key) in [(1, 5, "C"), (2, 6, "D")] {
         drips.push(dripping(client));
         assert_eq!(service.quick("10.0.0.9", key).await, StatusCode::OK);
@@ -177,7 +177,7 @@ async fn the_slowest_upload_gives_way_when_there_is_no_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_has_a_share_of_the_requests() {
+async fn limits_the_requests_of_one_client() {
     let service = limited(&LimitConcurrency::new(3).per_client(2));
     let begin = |client: &str| service.upload(client, "A", slow(b"x", [20]));
     let held = [begin("10.0.0.1"), begin("::ffff:10.0.0.1")];
@@ -188,7 +188,7 @@ async fn a_client_has_a_share_of_the_requests() {
     assert!(text(refused).await.contains("from this address"));
     assert_eq!(service.quick("10.0.0.1", PROBE).await, StatusCode::OK);
     assert_eq!(service.quick("10.0.0.2", "B").await, StatusCode::OK);
-    // Its own slow uploads give way to what it sends next, and nobody else's do.
+    // Only the client's own slow uploads yield to its next request.
     let other = begin("2001:db8::1");
     sleep(Duration::from_secs(5)).await;
     assert_eq!(service.quick("10.0.0.1", "B").await, StatusCode::OK);
@@ -197,7 +197,7 @@ async fn a_client_has_a_share_of_the_requests() {
 }
 
 #[tokio::test]
-async fn a_client_is_the_peer_unless_a_proxy_forwards_another() {
+async fn identifies_a_client_by_its_forwarded_address() {
     let limit = LimitConcurrency::new(9).per_client(1);
     let answer = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from("a file"))));
     let service = limit.layer(answer);
@@ -218,7 +218,7 @@ async fn a_client_is_the_peer_unless_a_proxy_forwards_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_nobody_reads_keeps_its_place() {
+async fn an_unread_upload_keeps_its_permit() {
     let busy = service_fn(async |request: Request<Body>| {
         let mut body = request.into_body();
         let read = body.frame().await.is_some();
@@ -236,14 +236,14 @@ async fn an_upload_that_nobody_reads_keeps_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_store_is_not_the_clients_fault() {
+async fn does_not_blame_the_client_for_a_slow_store() {
     let (response, took) = read(slow(b"x", std::iter::repeat_n(0, 100)), 100).await;
     assert_eq!(text(response).await, "100");
     assert_eq!(took.as_secs(), 10_000);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_only_drained_is_bound_too() {
+async fn limits_the_time_to_drain_a_body() {
     let refuse = service_fn(async |_: Request<Body>| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::FORBIDDEN;

@@ -1,5 +1,5 @@
-//! Uploads and the headers that describe them, over sockets: the layout of a multipart body, the encoding of a part, and
-//! the digest of a body. The bytes that were meant are stored whole, or nothing is.
+//! Uploads and their headers over sockets: the layout of a multipart body, the encoding of a part, and the digest of a
+//! body. Either the intended bytes are stored completely, or nothing is.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{Base64, KazooStorage};
@@ -16,7 +16,7 @@ const FRONTS: [Front; 2] = [Front::Hyper, Front::Axum];
 const TARGET: &str = "/prefix/ACC/DOC/message.mp3";
 const MULTIPART: (&str, &str) = ("content-type", "multipart/form-data; boundary=B");
 
-/// The ways to send one upload: with its length whole, in pieces and byte by byte, and in chunks.
+/// The ways to send one upload: with a length, whole, in pieces and byte by byte; and chunked.
 fn sendings(headers: &[(&str, &str)], body: &[u8]) -> Vec<(Vec<u8>, Pace)> {
     let whole = request("POST", TARGET, headers, body);
     let in_chunks = [headers, &[("transfer-encoding", "chunked")]].concat();
@@ -28,7 +28,7 @@ fn sendings(headers: &[(&str, &str)], body: &[u8]) -> Vec<(Vec<u8>, Pace)> {
     sendings
 }
 
-/// Sends an upload in every way; it is stored as `content`, or refused with a status and a message that names the fault.
+/// Sends an upload in every way. Asserts that it is stored as `content`, or refused with a status and a message.
 async fn send(mode: Base64, case: &str, headers: &[(&str, &str)], body: &[u8], expected: Result<&[u8], (u16, &str)>) {
     for front in FRONTS {
         for (upload, pace) in sendings(headers, body) {
@@ -55,7 +55,7 @@ async fn send(mode: Base64, case: &str, headers: &[(&str, &str)], body: &[u8], e
     }
 }
 
-/// A multipart body with this JSON part, and this text from the delimiter of the media on.
+/// A multipart body with this JSON part, followed by this text, which starts with the delimiter of the media.
 fn multipart(media: &[u8]) -> Vec<u8> {
     [
         b"--B\r\ncontent-type: application/json\r\n\r\n{\"id\":\"x\"}\r\n--B",
@@ -64,7 +64,7 @@ fn multipart(media: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// Media with an empty line of each kind in it, as a recording has them by chance.
+/// Media that contain each kind of empty line, as a recording may by chance.
 const MEDIA: &[u8] = b"RIFF$\0\0\0WAVEfmt \xff\xfe first half\r\n\r\nsecond\n\n\xfb half\r\n!";
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn stores_the_whole_media_of_every_layout_or_refuses_it() {
     }
 }
 
-/// A first delimiter that is not a line of its own would take the part behind it for a preamble.
+/// If the first delimiter is not on its own line, the part after it would become a preamble.
 #[tokio::test]
 async fn refuses_a_delimiter_that_is_hidden_in_the_preamble() {
     let body = multipart(&[b"\r\n\r\n", MEDIA, b"\r\n--B--"].concat());
@@ -178,13 +178,13 @@ async fn keeps_lines_that_only_begin_like_a_delimiter() {
     }
 }
 
-/// The media part with these headers.
+/// A media part with these headers.
 fn part(headers: &str, media: &[u8]) -> Vec<u8> {
     multipart(&[format!("\r\n{headers}\r\n").as_bytes(), media, b"\r\n--B--"].concat())
 }
 
 #[tokio::test]
-async fn goes_by_the_transfer_encoding_of_a_part_in_every_mode() {
+async fn respects_the_transfer_encoding_of_a_part_in_every_mode() {
     let media: Vec<u8> = (0..=u8::MAX).collect();
     let text = STANDARD.encode(&media);
     let lines: Vec<&[u8]> = text.as_bytes().chunks(76).collect();
@@ -263,7 +263,7 @@ async fn refuses_a_content_encoding() {
     .await;
 }
 
-/// A header for each way to declare a digest of `body`.
+/// Every header that declares a digest of `body`.
 fn digests(body: &[u8]) -> Vec<(&'static str, String)> {
     let sha_256 = STANDARD.encode(Sha256::digest(body));
     let sha_512 = STANDARD.encode(Sha512::digest(body));
@@ -280,9 +280,9 @@ fn digests(body: &[u8]) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The digest is that of the body as it was sent, whatever is made of it.
+/// The digest covers the body as sent, before decoding.
 #[tokio::test]
-async fn stores_only_a_body_that_has_its_digest() {
+async fn stores_only_a_body_that_matches_its_digest() {
     let media: Vec<u8> = b"ID3\x04\0\0\0"
         .iter()
         .copied()
@@ -334,7 +334,7 @@ async fn refuses_a_digest_that_it_cannot_verify() {
     }
 }
 
-/// Every bit of a short upload counts.
+/// The digest covers every bit of a short upload.
 #[tokio::test]
 async fn refuses_a_body_with_any_bit_flipped() {
     let media = b"ID3 and some sound";
@@ -351,7 +351,7 @@ async fn refuses_a_body_with_any_bit_flipped() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let (header, value) = &digests[bit % digests.len()];
             let bad = request("PUT", TARGET, &[kind, (header, value)], &flipped);
-            // A multipart body may be refused for its layout, or its length, before its end is reached.
+            // A multipart body may be refused for its layout or its length before its end.
             connection.exchange(&bad, Pace::Whole).await.refusal(400);
         }
     }

@@ -1,5 +1,5 @@
-//! Requests that KAZOO's own code put on a socket, replayed byte for byte: what it stores is stored, and what it
-//! fetches is what it stored.
+//! Requests that KAZOO's own code put on a socket, replayed byte for byte. Uploads are stored, and fetches return
+//! them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{
@@ -17,18 +17,18 @@ use tokio::task::JoinSet;
 
 const FIELDS: [&str; 3] = ["media_id", "id", "call_id"];
 
-/// Up to this many bytes a file's length is announced; a longer one goes to KAZOO in chunks, because its older
-/// clients take a body shorter than its `content-length` for whole.
+/// Maximum length of a file that is sent with a `content-length`. A longer file is chunked, because KAZOO's older
+/// clients accept a body shorter than its `content-length` as complete.
 const ANNOUNCED: usize = 64 * 1024;
 
-/// What a replay varies.
+/// The parameters of a replay.
 #[derive(Clone, Copy)]
 struct Replay {
     front: Front,
     pace: Pace,
-    /// None if the service is set up by the settings that KAZOO had.
+    /// `None` to configure the service with KAZOO's own settings.
     base64: Option<Base64>,
-    /// The longest request that is replayed.
+    /// Maximum length of a request that is replayed.
     up_to: usize,
     store: Kind,
 }
@@ -45,18 +45,18 @@ impl Default for Replay {
     }
 }
 
-/// What becomes of a store.
+/// The expected result of an upload.
 #[derive(Debug, PartialEq, Eq)]
 enum Expected {
-    /// It is stored, or is a probe, and a fetch answers these bytes.
+    /// Stored, or a probe. A fetch returns these bytes.
     Content(Vec<u8>),
-    /// It is refused with a message that says this.
+    /// Refused with a message that contains this text.
     Refused(&'static str),
-    /// It is not HTTP, which the server says before the service sees anything.
+    /// Not HTTP: the server refuses it before the service.
     NotHttp,
 }
 
-/// What becomes of `fixture` under `base64`.
+/// The expected result of `fixture` with `base64`.
 fn expected(fixture: &Fixture, base64: Base64) -> Expected {
     match fixture.what() {
         "name-dotdot" => return Expected::Refused("`..`"),
@@ -72,9 +72,9 @@ fn expected(fixture: &Fixture, base64: Base64) -> Expected {
     let decoded = STANDARD.decode(raw).ok();
     Expected::Content(match base64 {
         Base64::Off => raw.to_vec(),
-        // KAZOO encodes the media part of a multipart body, and nothing else.
+        // KAZOO encodes only the media part of a multipart body.
         _ if !fixture.multipart => raw.to_vec(),
-        // Short text: nothing shows that it is an encoding of something.
+        // Short text: nothing indicates an encoding.
         Base64::Detect if is_base64_text(fixture) => raw.to_vec(),
         Base64::Detect => decoded.unwrap_or_else(|| raw.to_vec()),
         Base64::Declared => match decoded {
@@ -84,7 +84,7 @@ fn expected(fixture: &Fixture, base64: Base64) -> Expected {
     })
 }
 
-/// Its media is base64 text that is no encoding of anything.
+/// Base64 text that is the attachment itself.
 fn is_base64_text(fixture: &Fixture) -> bool {
     fixture.encoding != Encoding::Base64 && !fixture.content.is_empty() && STANDARD.decode(&fixture.content).is_ok()
 }
@@ -105,7 +105,7 @@ fn storage(fixture: &Fixture, store: impl BlobStore, base64: Option<Base64>) -> 
     }
 }
 
-/// Replays every fixture that `of` takes, a few at a time, and returns how many there were.
+/// Replays every fixture that `of` accepts, a few at a time, and returns their number.
 async fn replay(replay: Replay, of: fn(&Fixture) -> bool) -> usize {
     const AT_A_TIME: usize = 8;
     let mut running = JoinSet::new();
@@ -148,7 +148,7 @@ async fn replay_one(fixture: &'static Fixture, replay: Replay) {
             return;
         }
         Expected::NotHttp => {
-            // The server closes as soon as it sees that, which may be before all is sent.
+            // The server closes as soon as it detects this, possibly before everything is sent.
             let _ = connection.try_send(&fixture.request, replay.pace).await;
             if let Ok(answer) = connection.try_receive(false).await {
                 assert_eq!(answer.status, 400, "{case}");
@@ -178,7 +178,7 @@ async fn replay_one(fixture: &'static Fixture, replay: Replay) {
     assert_fetched(&answer, &content, &fixture.content_type, case);
 }
 
-/// The key that the settings of `fixture` put into its target.
+/// The key in the target of `fixture`, according to its settings.
 fn key_of(fixture: &Fixture) -> BlobKey {
     let target = std::str::from_utf8(target(&fixture.request)).expect("UTF-8");
     let path = match fixture.key_place() {
@@ -192,7 +192,7 @@ fn key_of(fixture: &Fixture) -> BlobKey {
     BlobKey::from_path(path).unwrap()
 }
 
-/// Checks that `answer` is the whole file, in the shape that KAZOO needs.
+/// Asserts that `answer` is the whole file, in the form that KAZOO needs.
 #[track_caller]
 fn assert_fetched(answer: &Answer, content: &[u8], content_type: &str, case: &str) {
     assert_eq!(answer.status, 200, "{case}: {answer:?}");
@@ -211,10 +211,10 @@ fn assert_fetched(answer: &Answer, content: &[u8], content_type: &str, case: &st
 // ---- the fixtures themselves ----
 
 #[test]
-fn no_capture_is_left_out() {
+fn lists_every_capture() {
     let manifest = manifest();
     let constructed = manifest.iter().filter(|entry| entry["constructed"] == true);
-    // Nobody takes one for a capture.
+    // A constructed request is marked as such.
     assert!(
         constructed
             .clone()
@@ -227,7 +227,7 @@ fn no_capture_is_left_out() {
     assert_eq!(FIXTURES.iter().filter(|fixture| fixture.captured).count(), 155);
     let fetches = |fixture: &&Fixture| fixture.fetch.is_some() && !fixture.case.contains("-constructed__");
     assert_eq!(FIXTURES.iter().filter(fetches).count(), 157);
-    // The rest has nothing to replay: KAZOO refused its own settings before it sent anything.
+    // The others have no request: KAZOO refused its own settings.
     let silent = manifest.iter().filter(|entry| entry["sent"] != true);
     assert!(
         silent
@@ -238,11 +238,11 @@ fn no_capture_is_left_out() {
 }
 
 #[test]
-fn what_is_rebuilt_is_what_was_sent() {
+fn rebuilds_the_captured_requests() {
     let mut rebuilt = 0;
     for entry in manifest().iter().filter(|entry| entry["file"].is_string()) {
         let fixture = FIXTURES.iter().find(|fixture| fixture.case == entry["case"]).unwrap();
-        // Only a target in ASCII, and headers that are the same for everyone, are described to the byte.
+        // Only ASCII targets and common headers are described byte for byte.
         let plain = entry["put_target"].as_str().unwrap().is_ascii();
         let anonymous = find(&fixture.request, b"\r\nauthorization:").is_none();
         if plain && anonymous && fixture.what() != "folder-both-space" {
@@ -255,7 +255,7 @@ fn what_is_rebuilt_is_what_was_sent() {
 }
 
 #[test]
-fn the_content_is_what_the_captures_carry() {
+fn the_captures_contain_their_content() {
     for fixture in FIXTURES.iter() {
         let carried = match (fixture.multipart, fixture.encoding) {
             (false, _) => body(&fixture.request).to_vec(),
@@ -281,42 +281,42 @@ async fn whole(front: Front, store: Kind) {
 }
 
 #[tokio::test]
-async fn whole_through_hyper() {
+async fn replays_captures_on_hyper() {
     whole(Front::Hyper, Kind::Memory).await;
 }
 
 #[tokio::test]
-async fn whole_through_axum() {
+async fn replays_captures_in_axum() {
     whole(Front::Axum, Kind::Memory).await;
 }
 
 #[tokio::test]
-async fn whole_onto_files() {
+async fn replays_captures_onto_files() {
     whole(Front::Hyper, Kind::Files).await;
 }
 
 #[tokio::test]
-async fn whole_onto_objects() {
+async fn replays_captures_onto_objects() {
     whole(Front::Hyper, Kind::Objects).await;
 }
 
 #[tokio::test]
 #[ignore = "needs an object store: see tests/system/cluster"]
-async fn whole_onto_an_engine() {
+async fn replays_captures_onto_an_engine() {
     whole(Front::Hyper, Kind::Engine).await;
     whole(Front::Axum, Kind::Engine).await;
 }
 
-/// KAZOO and the service set up by the same settings.
+/// KAZOO and the service have the same settings.
 #[tokio::test]
-async fn whole_by_the_settings_of_each() {
+async fn replays_captures_with_their_settings() {
     let by_settings = Replay {
         base64: None,
         ..Replay::default()
     };
     let served = |fixture: &Fixture| refusal_of_settings(fixture.what()).is_none();
     assert_eq!(replay(by_settings, served).await, 182);
-    // But for the releases that send it as it is in spite of `base64_encode_data`.
+    // Except for the releases that ignore `base64_encode_data`.
     let differs = |fixture: &&Fixture| match expected(fixture, settings(fixture).base64()) {
         Expected::Content(content) => content != *fixture.content,
         Expected::Refused(why) => why == "base64_encode_data",
@@ -334,8 +334,8 @@ async fn whole_by_the_settings_of_each() {
     );
 }
 
-/// What is said of the settings of a case, if nothing can come of them: KAZOO crashed on them before it sent anything,
-/// sent what is no HTTP, or sent every file to one URL, with no metadata to tell them apart.
+/// The expected refusal of the settings of a case: KAZOO crashed before it sent a request,
+/// sent invalid HTTP, or sent every file to one URL without metadata to distinguish them.
 fn refusal_of_settings(what: &str) -> Option<&'static str> {
     match what {
         "userinfo-useronly-noport" => Some("write the port too"),
@@ -348,7 +348,7 @@ fn refusal_of_settings(what: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn settings_that_nothing_comes_of_are_refused_with_the_reason() {
+fn refuses_unusable_settings_with_the_reason() {
     let mut refused = 0;
     for entry in manifest() {
         let case = entry["case"].as_str().unwrap();
@@ -379,27 +379,27 @@ async fn in_pieces_through(front: Front, pieces: usize) {
 }
 
 #[tokio::test]
-async fn in_seven_byte_pieces_through_hyper() {
+async fn replays_captures_in_seven_byte_pieces_on_hyper() {
     in_pieces_through(Front::Hyper, 7).await;
 }
 
 #[tokio::test]
-async fn in_seven_byte_pieces_through_axum() {
+async fn replays_captures_in_seven_byte_pieces_in_axum() {
     in_pieces_through(Front::Axum, 7).await;
 }
 
 #[tokio::test]
-async fn byte_by_byte_through_hyper() {
+async fn replays_captures_byte_by_byte_on_hyper() {
     in_pieces_through(Front::Hyper, 1).await;
 }
 
 #[tokio::test]
-async fn byte_by_byte_through_axum() {
+async fn replays_captures_byte_by_byte_in_axum() {
     in_pieces_through(Front::Axum, 1).await;
 }
 
 #[tokio::test]
-async fn large_captures_in_pieces() {
+async fn replays_large_captures_in_pieces() {
     let large = |fixture: &Fixture| fixture.request.len() > 8 * 1024;
     for front in [Front::Hyper, Front::Axum] {
         let in_pieces = Replay {
@@ -421,25 +421,25 @@ async fn replay_by(base64: Base64, of: fn(&Fixture) -> bool) -> usize {
     replay(by, of).await
 }
 
-/// Settings with `base64_encode_data` work when the server is told of it, and when it is not.
+/// Settings with `base64_encode_data` work with and without `Base64::Declared`.
 #[tokio::test]
-async fn what_is_declared_as_base64_is_decoded() {
+async fn decodes_declared_base64() {
     let asked = |fixture: &Fixture| fixture.encoding != Encoding::Off;
     assert_eq!(replay_by(Base64::Declared, asked).await, 23);
 }
 
-/// A raw body is never encoded, whatever the settings say, so the declaration costs it nothing.
+/// A raw body is never encoded, whatever the settings, so the declaration does not change it.
 #[tokio::test]
-async fn raw_bodies_survive_a_declaration() {
+async fn keeps_raw_bodies_despite_a_declaration() {
     let raw = |fixture: &Fixture| !fixture.multipart;
     assert_eq!(replay_by(Base64::Declared, raw).await, 117);
 }
 
 #[tokio::test]
-async fn nothing_is_decoded_when_that_is_off() {
+async fn decodes_nothing_with_base64_off() {
     let plain = |fixture: &Fixture| !(fixture.encoding == Encoding::Base64 && fixture.is_probe());
     assert_eq!(replay_by(Base64::Off, plain).await, 184);
-    // Base64 text that is the attachment itself is right only so, or behind one more encoding.
+    // Base64 text that is the attachment itself must stay as it is, or be encoded once more.
     for fixture in FIXTURES.iter().filter(|fixture| is_base64_text(fixture)) {
         let Expected::Content(stored) = expected(fixture, Base64::Off) else {
             panic!("{}", fixture.case)
@@ -448,7 +448,7 @@ async fn nothing_is_decoded_when_that_is_off() {
     }
 }
 
-/// Base64 text that KAZOO did not encode comes back as it was, whatever its type says.
+/// Base64 text that KAZOO did not encode is returned unchanged, whatever its type.
 #[tokio::test]
 async fn keeps_base64_text_that_was_not_encoded() {
     let text = |fixture: &Fixture| fixture.multipart && is_base64_text(fixture);
@@ -461,8 +461,8 @@ async fn keeps_base64_text_that_was_not_encoded() {
     }
 }
 
-/// With `base64_encode_data` the same media is encoded on top. One layer is taken off if the server is told so, and none
-/// if it has to guess.
+/// With `base64_encode_data`, the same media is encoded again. `Declared` removes one encoding, `Detect`
+/// none.
 #[tokio::test]
 async fn decodes_encoded_base64_text_if_that_is_declared() {
     let fixture = by_case("D3-master__put-mp-b64txt");
@@ -486,9 +486,9 @@ async fn decodes_encoded_base64_text_if_that_is_declared() {
 
 // ---- one URL for everything ----
 
-/// With `field_list: []` or a `#fragment` every file goes to one target; the metadata tells them apart.
+/// With `field_list: []` or a `#fragment`, every file has the same target. The metadata distinguishes them.
 #[tokio::test]
-async fn files_at_one_url_are_told_apart_by_their_metadata() {
+async fn distinguishes_files_at_one_url_by_their_metadata() {
     let static_url = by_case("D3-master__fieldlist-empty");
     let to = target(&static_url.request);
     for front in [Front::Hyper, Front::Axum] {
@@ -507,14 +507,14 @@ async fn files_at_one_url_are_told_apart_by_their_metadata() {
         }
         assert_eq!(store.stored().len(), files.len(), "{:?}", store.stored());
         for file in files {
-            // The query of the captured fetch, at the one URL.
+            // The query of the captured fetch, at the common URL.
             let fetch = file.fetch.as_ref().unwrap();
             let query = find(target(fetch), b"?").expect("a query");
             let fetch = with_target(fetch, &[to, &target(fetch)[query..]].concat());
             let fetched = connection.exchange(&fetch, Pace::Pieces(7)).await;
             assert_fetched(&fetched, &file.content, &file.content_type, &file.case);
         }
-        // The fetch that was captured at that URL asks for the first of them.
+        // The captured fetch names the first of them.
         let fetched = connection
             .exchange(static_url.fetch.as_ref().unwrap(), Pace::Whole)
             .await;
@@ -522,12 +522,12 @@ async fn files_at_one_url_are_told_apart_by_their_metadata() {
     }
 }
 
-/// Of every document that was captured, the store and the fetch name the same key.
+/// The upload and the fetch of every captured document have the same key.
 #[test]
-fn a_document_has_one_key_at_one_url() {
+fn a_document_at_one_url_has_one_key() {
     let extractor = MetadataKey::new(FIELDS);
     let mut compared = 0;
-    // Before D3 a fetch has no query.
+    // Before D3, a fetch has no query.
     for fixture in FIXTURES.iter().filter(|fixture| fixture.dialect() == "D3") {
         let fetch = std::str::from_utf8(fixture.fetch.as_deref().map(target).unwrap_or_default()).unwrap();
         if let (Some(json), Some((_, query))) = (&fixture.metadata, fetch.split_once('?')) {
@@ -545,9 +545,9 @@ fn a_document_has_one_key_at_one_url() {
     assert_eq!(compared, 23);
 }
 
-/// The probe comes back from there too, though nothing in the target names it.
+/// The probe is answered there too, although the target does not name it.
 #[tokio::test]
-async fn the_probe_at_one_url_comes_back() {
+async fn answers_the_probe_at_one_url() {
     let to = target(&by_case("D3-master__fieldlist-empty").request);
     let encoded = by_case("D3-master__put-mp-b64-probe");
     let plain = with_body(
@@ -575,7 +575,7 @@ async fn the_probe_at_one_url_comes_back() {
     }
 }
 
-/// The path names nothing there: a service that looks for the key in it says what to configure.
+/// The path contains no key there. A service that expects one says what to configure.
 #[tokio::test]
 async fn one_url_without_a_metadata_key_is_refused() {
     for case in ["D3-master__fieldlist-empty", "D3-master__url-fragment"] {
@@ -595,7 +595,7 @@ async fn one_url_without_a_metadata_key_is_refused() {
 
 // ---- what is not HTTP ----
 
-/// An unescaped space of `folder_base_path` in the request line: the server itself answers, before any service.
+/// An unescaped space of `folder_base_path` in the request line. The server answers before the service.
 #[tokio::test]
 async fn a_raw_space_in_the_request_line_is_400() {
     let fixture = by_case("D3-master__folder-both-space");
@@ -612,7 +612,7 @@ async fn a_raw_space_in_the_request_line_is_400() {
 
 // ---- fetches by other settings ----
 
-/// Since 4.3.106 the second half of a fetch's path follows today's settings, not those the file was stored by.
+/// Since 4.3.106, the second half of the path of a fetch follows the current settings, not those of the upload.
 #[tokio::test]
 async fn a_fetch_by_newer_settings_finds_the_file() {
     let fixture = by_case("D3-master__put-mp-mini");
@@ -634,16 +634,16 @@ async fn a_fetch_by_newer_settings_finds_the_file() {
         let fetched = connection.exchange(&fetch, Pace::Whole).await;
         assert_fetched(&fetched, &fixture.content, "audio/mpeg", suffix);
     }
-    // What only begins like the stored name is another name.
+    // A name that only starts with the stored name is another name.
     for suffix in ["x", ".bak", "%2Fx"] {
         let fetch = kazoo_fetch(&[stored, suffix.as_bytes()].concat());
         connection.exchange(&fetch, Pace::Whole).await.refusal(404);
     }
 }
 
-/// A probe is fetched from whichever server a load balancer picks, which need not be the one that it was stored at.
+/// A load balancer may send the fetch of a probe to another server than its upload.
 #[tokio::test]
-async fn a_probe_is_known_to_every_server() {
+async fn every_server_answers_a_probe() {
     for front in [Front::Hyper, Front::Axum] {
         let server = Server::start(front, "/prefix", KazooStorage::new(MemoryStore::new())).await;
         let mut connection = Connection::open(server.address).await;
@@ -657,9 +657,9 @@ async fn a_probe_is_known_to_every_server() {
     }
 }
 
-/// An attachment may be JSON itself; only the first part is the metadata.
+/// An attachment may be JSON. Only the first part is the metadata.
 #[tokio::test]
-async fn a_json_attachment_is_no_metadata() {
+async fn a_json_attachment_is_not_metadata() {
     let fixture = by_case("D3-master__put-mp-mini");
     let json = b"[1, 2, 3]";
     let body = replaced(body(&fixture.request), &fixture.content, json);
@@ -678,7 +678,7 @@ async fn a_json_attachment_is_no_metadata() {
 
 // ---- one connection ----
 
-/// KAZOO's client sends everything over one connection, and keeps it after a refusal.
+/// KAZOO's client sends everything over one connection, even after a refusal.
 #[tokio::test]
 async fn one_connection_carries_everything() {
     for front in [Front::Hyper, Front::Axum] {
@@ -706,7 +706,7 @@ async fn one_connection_carries_everything() {
     }
 }
 
-/// A store and the fetch of it, sent at once, are answered in order.
+/// An upload and its fetch, pipelined, are answered in order.
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let fixture = by_case("D3-master__put-mp-mini");
@@ -723,9 +723,9 @@ async fn pipelined_requests_are_answered_in_order() {
     }
 }
 
-/// KAZOO repeats a store that it is not sure of, even while the first is still being sent.
+/// KAZOO repeats an upload without an answer, even while the first is still being sent.
 #[tokio::test]
-async fn the_same_file_again_is_no_conflict() {
+async fn accepts_a_repeated_upload() {
     let fixture = by_case("D3-master__put-mp-mp3");
     let store = Spy::memory();
     let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(store.clone())).await;
@@ -749,14 +749,14 @@ fn by_case(case: &str) -> &'static Fixture {
     FIXTURES.iter().find(|fixture| fixture.case == case).expect(case)
 }
 
-/// `request` at another target.
+/// `request` with another target.
 fn with_target(request: &[u8], to: &[u8]) -> Vec<u8> {
     let from = target(request);
     let start = find(request, from).unwrap();
     [&request[..start], to, &request[start + from.len()..]].concat()
 }
 
-/// `request` with another body, and the `content-length` of it.
+/// `request` with another body and its `content-length`.
 fn with_body(request: &[u8], body: &[u8]) -> Vec<u8> {
     let head = &request[..find(request, b"\r\n\r\n").unwrap()];
     let head: Vec<String> = String::from_utf8_lossy(head)

@@ -1,6 +1,6 @@
-//! The work for the key of one request is linear in the length of its target, whatever the target.
+//! Extracting a key takes time linear in the length of the target.
 //!
-//! The longest target that hyper takes costs each extractor milliseconds here. With work that is quadratic in it, it would be
+//! The longest target that hyper accepts takes each extractor milliseconds. With quadratic time, it would take
 //! minutes.
 
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use kazoo_storage::{
     settings::KazooSettings,
 };
 
-/// The longest target of a request to hyper.
+/// Maximum length of a target in hyper.
 const LONGEST: usize = 65_534;
-/// A hundred times what the slowest target takes, and a tenth of what slashes alone took once.
+/// A hundred times the slowest target, and a tenth of what slashes took with a former implementation.
 const BOUND: Duration = Duration::from_millis(1500);
 
 const ACCOUNT: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
@@ -60,7 +60,7 @@ fn targets() -> Vec<String> {
     targets
 }
 
-/// The shortest time of a few for `work`, which the machine's other work makes no shorter.
+/// The shortest of a few durations of `work`. Other load on the machine only makes it longer.
 fn time(mut work: impl FnMut()) -> Duration {
     let mut shortest = Duration::MAX;
     for _ in 0..3 {
@@ -89,7 +89,7 @@ fn parts(target: &str, metadata: Option<&Metadata>) -> Parts {
 }
 
 #[test]
-fn every_extractor_is_linear_in_the_target() {
+fn extracts_keys_in_linear_time() {
     let settings = |json: &str| KazooSettings::from_json(json).unwrap().key().clone();
     let extractors: Vec<(&str, Box<dyn KeyExtractor>)> = vec![
         ("PathKey", Box::new(PathKey)),
@@ -129,9 +129,9 @@ fn every_extractor_is_linear_in_the_target() {
     }
 }
 
-/// The parts of a name are looked for in a log line for each request.
+/// Each request searches its log line for the parts of a name.
 #[test]
-fn a_name_is_taken_apart_in_linear_work() {
+fn parses_names_in_linear_time() {
     for separator in ["-", "~", "."] {
         for list in [
             String::new(),

@@ -1,4 +1,4 @@
-//! The rates at which [`Base64::Detect`] errs, over a corpus that is made here. `docs/layers.md` publishes them.
+//! The error rates of [`Base64::Detect`] on a generated corpus. `docs/layers.md` publishes them.
 
 use std::{convert::Infallible, f64::consts::TAU};
 
@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use kazoo_storage::{Base64, Body, DecodeBase64, metadata::MediaPart};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-/// Noise that is the same every time.
+/// Reproducible noise.
 struct Noise(u32);
 
 impl Noise {
@@ -64,7 +64,7 @@ fn a_law(sample: i16) -> u8 {
     u8::try_from((sign | code) ^ 0x55).unwrap()
 }
 
-/// Raw recordings: every codec, and the signals that come out as letters by chance.
+/// Raw recordings in every codec, and signals whose bytes are letters by chance.
 fn raw() -> Vec<Vec<u8>> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut noise = Noise(0x9e37_79b9);
@@ -87,7 +87,7 @@ fn raw() -> Vec<Vec<u8>> {
     for one in LETTERS {
         files.extend(LETTERS.iter().map(|other| [*one, *one, *other, *other].repeat(500)));
     }
-    // Triangles and soft noise that stay among neighbouring letters.
+    // Triangles and soft noise whose bytes are neighbouring letters.
     for (low, high) in [(b'A', b'Z'), (b'a', b'z'), (b'0', b'9'), (b'/', b'9')] {
         let up = (low..=high).chain((low..=high).rev());
         files.push(up.cycle().take(2000).collect());
@@ -96,7 +96,7 @@ fn raw() -> Vec<Vec<u8>> {
     files
 }
 
-/// Files of a format, whole and cut short, and the media type that KAZOO sends for it.
+/// Files of a format, complete and truncated, and the media type that KAZOO sends.
 fn formatted() -> Vec<(&'static str, &'static str, Vec<Vec<u8>>)> {
     let mut noise = Noise(0x1234_5678);
     let signals = signals();
@@ -121,7 +121,7 @@ fn formatted() -> Vec<(&'static str, &'static str, Vec<Vec<u8>>)> {
         ]
     });
     let wavs = wavs.collect();
-    // Frames of 64 kbit/s: of noise, and of nothing as an encoder writes it for silence.
+    // Frames of 64 kbit/s: of noise, and of silence as an encoder writes it.
     let mut frames = |tag: &[u8], second: u8, silent: bool| {
         let mut file = tag.to_vec();
         for _ in 0..10 {
@@ -163,7 +163,7 @@ fn texts() -> Vec<Vec<u8>> {
     vec![b"hello".to_vec(), text.into(), text.repeat(40).into()]
 }
 
-/// Files that are themselves the base64 of something.
+/// Files that are base64 text themselves.
 fn base64_texts() -> Vec<Vec<u8>> {
     let encode = |file: &Vec<u8>| STANDARD.encode(file).into_bytes();
     texts()
@@ -191,7 +191,7 @@ fn stored(content_type: &str, file: &[u8]) -> Vec<u8> {
         .to_vec()
 }
 
-/// A line of the table: the files, how many of them are altered though nobody encoded them, and how many stay encoded.
+/// A line of the table: the files, how many are altered although they were not encoded, and how many stay encoded.
 fn line(what: &str, content_type: &str, files: &[Vec<u8>]) -> String {
     let altered = files.iter().filter(|file| stored(content_type, file) != **file).count();
     let encoded = |file: &&Vec<u8>| stored(content_type, STANDARD.encode(file).as_bytes()) != **file;
@@ -228,7 +228,7 @@ fn the_rates_are_those_of_the_page() {
     }
     let page = include_str!("../../docs/layers.md");
     for line in &table {
-        // What nobody encoded is stored as it came.
+        // A file that was not encoded is stored unchanged.
         assert!(line.split('|').nth(4).unwrap().trim() == "0", "{line}");
     }
     for line in &table {

@@ -29,7 +29,7 @@ use tower::{Layer as _, Service, ServiceExt as _};
 
 use crate::oracle;
 
-/// A body in the pieces that `cuts` make of it.
+/// A body that is split at `cuts`.
 struct Pieces(vec::IntoIter<Bytes>);
 
 impl Pieces {
@@ -54,7 +54,7 @@ impl HttpBody for Pieces {
     }
 }
 
-/// What reached the inner service: the JSON, the media type and the media; none if it was refused.
+/// The request that reached the inner service: JSON, media type and media. `None` if it was refused.
 type Came = Option<(Option<Bytes>, Option<String>, Bytes)>;
 
 fn through<L, S>(layer: L, request: Request<Pieces>) -> (StatusCode, Came)
@@ -105,7 +105,7 @@ impl Service<Request<Body>> for Inner {
     }
 }
 
-/// The parts of a whole multipart body as `multer` reads it.
+/// The parts of a complete multipart body, read by `multer`.
 fn multer(body: &[u8], boundary: &str) -> Option<Vec<Bytes>> {
     let body = stream::once(future::ready(Ok::<_, Infallible>(Bytes::copy_from_slice(body))));
     let mut multipart = multer::Multipart::new(body, boundary);
@@ -116,18 +116,18 @@ fn multer(body: &[u8], boundary: &str) -> Option<Vec<Bytes>> {
         }
         Ok::<_, multer::Error>(parts)
     };
-    // It has everything, and waits for nothing.
+    // The body is complete, so the future is ready at once.
     read.now_or_never()?.ok()
 }
 
-/// What must reach the service behind `SplitMultipart`.
+/// The request that must reach the service behind `SplitMultipart`.
 fn upload_of(body: &[u8], boundary: &str) -> Came {
     let upload = oracle::split(body, boundary, SplitMultipart::DEFAULT_MAX_METADATA).ok()?;
     let latin = |value: HeaderValue| value.as_bytes().iter().copied().map(char::from).collect();
     Some((upload.json, upload.content_type.map(latin), upload.content))
 }
 
-/// Boundaries of KAZOO's alphabets, old and new, short enough to be met by chance.
+/// Boundaries of KAZOO's old and new alphabets, some short enough to occur by chance.
 fn boundary() -> impl Strategy<Value = String> {
     prop_oneof![
         "[A-Za-z0-9_-]{1,4}",
@@ -137,7 +137,7 @@ fn boundary() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Media made of what delimiters are made of.
+/// Media made of pieces of delimiters.
 fn media(boundary: String) -> impl Strategy<Value = (String, Vec<u8>)> {
     let almost: Vec<Vec<u8>> = (1..=boundary.len())
         .map(|len| format!("\r\n--{}", &boundary[..len - 1]).into_bytes())
@@ -162,7 +162,7 @@ fn media(boundary: String) -> impl Strategy<Value = (String, Vec<u8>)> {
         .collect();
     let pieces = prop_oneof![3 => select(almost), 1 => vec(any::<u8>(), 0..40)];
     let media = vec(pieces, 0..12).prop_map(|pieces| pieces.concat());
-    // KAZOO picks a boundary that its content does not have.
+    // KAZOO chooses a boundary that does not occur in its content.
     let of = boundary.clone();
     let without = media.prop_filter("has a delimiter", move |media: &Vec<u8>| {
         oracle::delimiters(&[b"\r\n", &media[..], b"\r\n"].concat(), &of).is_empty()
@@ -192,14 +192,14 @@ fn split(boundary: Option<&str>, body: &[u8], cuts: &[usize]) -> (StatusCode, Ca
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        // The same cases every time: a test that fails now and then helps nobody.
+        // The same cases in every run.
         rng_seed: RngSeed::Fixed(20_240_101),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn media_come_out_as_they_went_in(
+    fn keeps_the_media(
         (boundary, media) in boundary().prop_flat_map(media),
         named in any::<bool>(),
         cuts in vec(any::<usize>(), 0..8),
@@ -208,7 +208,7 @@ proptest! {
         let body = multipart(&boundary, json, &media);
         let expected = upload_of(&body, &boundary);
         prop_assert_eq!(&expected, &Some((Some(json.into()), Some("audio/mpeg".into()), media.clone().into())));
-        // KAZOO's boundaries are never found inside of a line, where `multer` takes them too.
+        // `multer` accepts delimiters within a line too, where KAZOO's boundaries never occur.
         if !media.windows(boundary.len()).any(|window| window == boundary.as_bytes()) {
             prop_assert_eq!(multer(&body, &boundary), Some(vec![json.into(), media.into()]));
         }
@@ -217,9 +217,9 @@ proptest! {
         prop_assert_eq!(came, expected);
     }
 
-    /// Whatever RFC 2046 allows around the media: no byte of it is lost.
+    /// Every layout that RFC 2046 allows keeps every byte of the media.
     #[test]
-    fn media_come_out_whole_of_every_layout(
+    fn keeps_the_media_in_every_layout(
         (boundary, media) in boundary().prop_flat_map(media),
         preamble in select(vec!["", "\r\n", "a preamble\r\n", "\r\n\r\n", "--\r\n"]),
         json in option::of(select(vec!["", "x: y\r\n", "x:\r\n folded\r\n"])),
@@ -246,9 +246,9 @@ proptest! {
         prop_assert_eq!(came, expected);
     }
 
-    /// Nothing comes out of a damaged body that a plain reading of it does not find.
+    /// A damaged body results in what the oracle finds in it, or is refused.
     #[test]
-    fn nothing_is_made_up_of_a_damaged_body(
+    fn splits_a_damaged_body_like_the_oracle(
         (boundary, media) in boundary().prop_flat_map(media),
         damage in vec((any::<usize>(), option::of(any::<u8>())), 1..3),
         cuts in vec(any::<usize>(), 0..4),
@@ -266,9 +266,9 @@ proptest! {
         prop_assert_eq!(came, upload_of(&body, &boundary));
     }
 
-    /// Whatever stands between the parts and in them, it comes to what a plain reading of the whole finds, or to nothing.
+    /// Any sequence of pieces is split as the oracle splits it, or refused.
     #[test]
-    fn it_is_split_as_the_plain_reading_splits_the_whole(
+    fn splits_any_body_like_the_oracle(
         pieces in vec(
             select(vec![
                 "--B", "\r\n--B", "--", "\r\n", "\r\n\r\n", "{}", "content-type: audio/mpeg", "x", "B", " ", "\r", "\n", "-",
@@ -288,16 +288,16 @@ proptest! {
     }
 
     #[test]
-    fn base64_is_what_it_is_in_one_go(media in vec(any::<u8>(), 1..4000), cuts in vec(any::<usize>(), 0..8)) {
+    fn decodes_base64_in_pieces(media in vec(any::<u8>(), 1..4000), cuts in vec(any::<usize>(), 0..8)) {
         let text = STANDARD.encode(&media);
         let (status, came) = decode(Base64::Declared, true, "audio/mpeg", text.as_bytes(), &cuts);
         prop_assert_eq!(status, StatusCode::OK);
         prop_assert_eq!(came.map(|(_, _, media)| media), Some(media.into()));
     }
 
-    /// Near-base64 is decoded if it is base64 in one go, and otherwise refused.
+    /// Text close to base64 is decoded if it is valid as a whole, and refused otherwise.
     #[test]
-    fn broken_base64_is_refused(
+    fn refuses_invalid_base64(
         text in vec(select(&b"ABCDabcd0123+/="[..]), 0..3000),
         damage in option::of((any::<usize>(), any::<u8>())),
         cuts in vec(any::<usize>(), 0..8),
@@ -318,9 +318,9 @@ proptest! {
         }
     }
 
-    /// What is taken for base64 is told by the first 1024 bytes, however they come.
+    /// The first 1024 bytes decide whether a body is base64, however it is split.
     #[test]
-    fn base64_is_known_by_its_start(
+    fn detects_base64_by_its_start(
         mode in select(vec![Base64::Detect, Base64::Declared, Base64::Off]),
         media_part in any::<bool>(),
         content_type in select(vec!["audio/mpeg", "TEXT/plain; charset=x", "a/b+json"]),
@@ -351,9 +351,9 @@ proptest! {
         prop_assert_eq!(came.map(|(_, _, media)| media), expected);
     }
 
-    /// A range is what it is in a slice.
+    /// A range is a slice of the whole.
     #[test]
-    fn a_range_is_cut_from_the_whole(
+    fn a_range_is_a_slice_of_the_file(
         len in prop_oneof![0..20_usize, Just(70_000)],
         (first, last) in (option::of(0..25_u64), option::of(0..25_u64)),
         suffix in prop_oneof![4 => Just(""), 1 => Just(",3-4"), 1 => Just("x"), 1 => Just("99999999999999999999")],
@@ -365,7 +365,7 @@ proptest! {
 
         let last = match suffix {
             "" => last.map(u128::from),
-            // So far behind every end that it is none.
+            // Far after the end of any file.
             "99999999999999999999" => Some(u128::MAX),
             _ => {
                 prop_assert_eq!((status, body), (StatusCode::OK, content));
@@ -394,7 +394,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_is_what_its_path_says(segments in vec("[^\\p{Cc}]{1,12}|\\.{1,4}|[/%?#&+ é]{1,6}", 1..6)) {
+    fn a_key_has_the_segments_of_its_path(segments in vec("[^\\p{Cc}]{1,12}|\\.{1,4}|[/%?#&+ é]{1,6}", 1..6)) {
         let allowed = segments.iter().all(|segment| segment != "." && segment != "..");
         match BlobKey::from_segments(&segments) {
             Ok(key) => {
@@ -411,9 +411,9 @@ proptest! {
         }
     }
 
-    /// Whatever text comes as a path: a key that is accepted has no segment that could name another place.
+    /// No accepted key has a segment that could lead to another directory.
     #[test]
-    fn no_key_is_dangerous(path in "([a-z.]|/|%2[eEfF]|%00|%0a|%5c|%[0-9a-f]{2}|%|\\.\\.|\\PC|\u{1}){0,30}") {
+    fn no_key_leaves_its_directory(path in "([a-z.]|/|%2[eEfF]|%00|%0a|%5c|%[0-9a-f]{2}|%|\\.\\.|\\PC|\u{1}){0,30}") {
         if let Ok(key) = BlobKey::from_path(&path) {
             oracle::assert_safe(&key);
             prop_assert_eq!(BlobKey::from_path(&key.to_string()).unwrap(), key);
@@ -426,9 +426,9 @@ proptest! {
         }
     }
 
-    /// What was stored is among what a fetch may mean, whatever the fetch has behind it.
+    /// The stored key is among the candidates of a fetch with appended segments.
     #[test]
-    fn a_fetch_finds_what_was_stored(
+    fn a_fetch_finds_the_stored_key(
         stored in vec("[a-zA-Z0-9%.]{1,8}", 1..5).prop_map(|segments| segments.join("/").replace('%', "%25")),
         appended in vec("[a-zA-Z0-9.]{1,8}", 0..5).prop_map(|segments| segments.join("/")),
     ) {
@@ -455,7 +455,7 @@ fn decode(mode: Base64, media_part: bool, content_type: &str, text: &[u8], cuts:
     through(|inner| DecodeBase64::new(mode).layer(inner), request)
 }
 
-/// Fetches `range` of a file: the status, the `content-range` and the bytes.
+/// Fetches `range` of a file. Returns the status, the `content-range` and the bytes.
 fn fetch(content: &[u8], range: &str) -> (StatusCode, Option<String>, Vec<u8>) {
     let key = BlobKey::from_segments(["file"]).unwrap();
     let request = Request::get("/")
@@ -489,9 +489,9 @@ fn the_oracle_splits_a_simple_body() {
     assert_eq!(oracle::parts(&body[..body.len() - 1], "B"), None);
 }
 
-/// The limit of the JSON part holds to the byte, however the part comes.
+/// The limit of the JSON part is exact to the byte, however the body is split.
 #[test]
-fn metadata_is_limited_to_the_byte() {
+fn limits_metadata_to_the_byte() {
     let json = r#"{"id":"202401-DOC"}"#;
     let body = multipart("B", json, b"ID3");
     let at = body
@@ -514,9 +514,9 @@ fn metadata_is_limited_to_the_byte() {
     }
 }
 
-/// A part is the metadata if it comes first and its type is that of JSON; KAZOO's always does.
+/// The first part is the metadata if its type is JSON, as in KAZOO's uploads.
 #[test]
-fn the_media_may_come_alone() {
+fn the_metadata_part_is_optional() {
     for (content_type, alone) in [
         ("content-type: audio/mpeg\r\n", true),
         ("content-type: text/json\r\n", true),
@@ -532,7 +532,7 @@ fn the_media_may_come_alone() {
     }
 }
 
-/// Nothing else tells keys apart: not whether they are a part of the same target.
+/// Keys of the same target and keys of their own compare by their segments alone.
 #[test]
 fn keys_compare_and_hash_by_their_segments() {
     let hash = |key: &BlobKey| BuildHasherDefault::<DefaultHasher>::default().hash_one(key);

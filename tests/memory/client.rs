@@ -1,4 +1,4 @@
-//! How often the client copies what it sends.
+//! Copies that the client makes of what it sends.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -13,7 +13,7 @@ use super::{BOUND, alone, assert_held, block_on, measured};
 
 const LEN: usize = 24 << 20;
 
-/// Takes `uploads` on one connection, one after another, and keeps nothing of them.
+/// Reads and discards `uploads` on one connection, one after another.
 fn sink(listener: &TcpListener, uploads: usize) {
     let (stream, _) = listener.accept().unwrap();
     let mut stream = BufReader::new(stream);
@@ -34,9 +34,9 @@ fn sink(listener: &TcpListener, uploads: usize) {
     }
 }
 
-/// A raw upload is sent from where it is; in parts, or encoded, it is made once.
+/// A raw upload is sent without a copy. A multipart or encoded one is copied once.
 #[test]
-fn an_upload_is_copied_at_most_once() {
+fn copies_an_upload_at_most_once() {
     let _alone = alone();
     let document = Document::from_json(r#"{"_id":"DOC"}"#).unwrap();
     let message = Attachment::new("ACC", document, "a.mp3", Bytes::from(vec![0x80; LEN]));

@@ -1,9 +1,9 @@
-//! How much is held of a request, measured by counting every allocation: at most [`BOUND`], whatever the peer sends and
-//! however fast.
+//! Memory per request, measured by counting every allocation: at most [`BOUND`], whatever the peer sends and however
+//! fast.
 //!
-//! A debug build moves less data than a release build; what is held does not depend on it.
+//! A debug build transfers less data than a release build. The bound does not depend on it.
 
-// A test fails by panicking, and says where.
+// A test fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod client;
@@ -39,39 +39,39 @@ use tower::{Layer, Service, ServiceExt as _, service_fn};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// The most bytes held of one request, its metadata left out: the chunk that is being read, what becomes of it, and what
-/// the service itself takes.
+/// Maximum memory for one request without its metadata, in bytes: the current chunk, its result, and the service
+/// itself.
 const BOUND: usize = 256 << 10;
 
-/// How much a peer hands over at once: as much as hyper's buffer holds.
+/// Size of a chunk from the peer, in bytes: hyper's buffer.
 const CHUNK: usize = 64 << 10;
 
 const MIB: u64 = 1 << 20;
 
-/// As much as there is time for.
+/// As long as the test may take.
 const LONG: u64 = if cfg!(debug_assertions) { 24 * MIB } else { 1024 * MIB };
 
-/// What no layer may read to its end.
+/// A length that no layer may read to the end.
 const ENDLESS: u64 = 256 * MIB;
 
-/// A body of any length, made while it is read: `head`, then `repeated` up to `len` bytes, then `tail`.
+/// A generated body: `head`, then `repeated` up to `len` bytes, then `tail`.
 ///
-/// Every chunk is memory of its own, so that whoever keeps one is seen to hold it.
+/// Every chunk is a separate allocation, so a chunk that is kept counts.
 #[derive(Clone, Debug)]
 struct Generated {
     head: Bytes,
     repeated: Arc<[u8]>,
     len: u64,
     tail: Bytes,
-    /// Whether others get their turn between two chunks; otherwise it is always ready.
+    /// Yields between two chunks. Otherwise it is always ready.
     pauses: bool,
     paused: bool,
-    /// Whether the head comes a chunk at a time, and not all at once.
+    /// Sends the head in chunks instead of at once.
     split: bool,
 }
 
 impl Generated {
-    /// `len` bytes of `pattern`, a chunk at a time.
+    /// `len` bytes of `pattern`, in chunks.
     fn new(pattern: &[u8], len: u64) -> Self {
         Self::in_chunks(CHUNK, pattern, len)
     }
@@ -131,12 +131,12 @@ impl HttpBody for Generated {
     }
 }
 
-/// Counts bytes and throws them away.
+/// Counts bytes and discards them.
 #[derive(Clone, Debug, Default)]
 struct Discard {
     bytes: Arc<AtomicU64>,
     uploads: Arc<AtomicUsize>,
-    /// The most uploads there were at the same time.
+    /// Maximum number of concurrent uploads.
     most: Arc<AtomicUsize>,
 }
 
@@ -176,7 +176,7 @@ impl BlobStore for Discard {
     }
 }
 
-/// One measurement at a time: the allocations of the whole process are counted.
+/// One measurement at a time, because the allocator counts for the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -190,7 +190,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// What `work` comes to, and how much more was allocated at its worst moment than at its beginning.
+/// Returns the result of `work`, and its peak memory above that at its start.
 async fn measured<F: Future>(work: F) -> (F::Output, usize) {
     let work = pin!(work);
     let before = ALLOCATOR.current_usage();
@@ -207,7 +207,7 @@ fn assert_held(what: &str, held: usize, bound: usize) {
 
 const BOUNDARY: &str = "-Bq_-Zk29rt-";
 
-/// A PUT of a multipart body whose media are `len` bytes of `pattern`.
+/// A PUT of a multipart body with `len` bytes of `pattern` as media.
 fn multipart(target: &str, pattern: &[u8], len: u64) -> Request<Generated> {
     let head = format!(
         "\r\n--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n{{\"id\":\"DOC\"}}\r\n--{BOUNDARY}\r\n\
@@ -232,11 +232,11 @@ fn raw(target: &str, len: u64) -> Request<Generated> {
     request.body(Generated::new(b"\r\n--RIFF\x00\xff", len)).unwrap()
 }
 
-/// The base64 of the start of an MP3 file, over and over.
+/// The base64 of the start of an MP3 file, repeated.
 const BASE64: &[u8] = b"SUQzBAAA";
 
-/// Sends `request` through `layer` to a service that throws the body away; tells the answer, how many bytes came out,
-/// and how many were held.
+/// Sends `request` through `layer` to a service that discards the body. Returns the answer, the number of bytes that
+/// reached the service, and the peak memory.
 fn through<L>(layer: &L, request: Request<Generated>) -> (StatusCode, u64, usize)
 where
     L: Layer<Sink>,
@@ -250,7 +250,7 @@ where
     })
 }
 
-/// The innermost service in front of which a layer is measured.
+/// The innermost service behind a measured layer.
 #[derive(Clone)]
 struct Sink(Discard);
 
@@ -307,7 +307,7 @@ fn every_layer_is_bounded() {
     check("SplitMultipart, plain", LONG, through(&SplitMultipart::new(), plain()));
     let split = |pattern: &[u8]| through(&SplitMultipart::new(), multipart("/", pattern, LONG));
     check("SplitMultipart", LONG, split(b"RIFF\x00\xff"));
-    // What looks like a delimiter for as long as it can.
+    // Almost a delimiter, as long as possible.
     check("SplitMultipart, line breaks", LONG, split(b"\r\n"));
     check("SplitMultipart, near-delimiters", LONG, split(b"\r\n---Bq_-Zk29rt"));
     for mode in [Base64::Detect, Base64::Declared] {
@@ -323,7 +323,7 @@ fn every_layer_is_bounded() {
 }
 
 #[test]
-fn a_layer_that_keeps_the_body_is_seen() {
+fn detects_a_layer_that_keeps_the_body() {
     let _alone = alone();
     let keeps = tower::layer::layer_fn(|sink: Sink| {
         service_fn(move |request: Request<Body>| {
@@ -338,9 +338,9 @@ fn a_layer_that_keeps_the_body_is_seen() {
     assert!(held >= 4 << 20, "{held}");
 }
 
-/// A chunk of any size is split up, and not copied whole.
+/// A large chunk is split, not copied as a whole.
 #[test]
-fn a_large_chunk_is_held_once() {
+fn holds_a_large_chunk_once() {
     let _alone = alone();
     let large = 4 << 20;
     let (status, _, held) = through(&SplitMultipart::new(), {
@@ -358,13 +358,13 @@ fn a_large_chunk_is_held_once() {
         .unwrap();
     let (status, _, held) = through(&DecodeBase64::new(Base64::Detect), encoded);
     assert_eq!(status, StatusCode::OK);
-    // What is looked at first is copied; later chunks are not.
+    // Only the inspected start is copied.
     assert_held("DecodeBase64, chunks of 4 MiB", held, 2 * large + BOUND);
 }
 
-/// What no client of good will sends is refused, long before its end, and little of it is held meanwhile.
+/// Hostile bodies are refused long before their end, with little memory.
 #[test]
-fn hostile_bodies_are_refused_early() {
+fn refuses_hostile_bodies_early() {
     const MAX_METADATA: usize = 16 << 10;
     let _alone = alone();
     let json_part = format!("--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n");
@@ -424,7 +424,7 @@ fn hostile_bodies_are_refused_early() {
     assert_held("a probe", held, BOUND);
 }
 
-/// A body that counts what is read of it.
+/// A body that counts the bytes that are read.
 struct Counted(Generated, Arc<AtomicU64>);
 
 impl HttpBody for Counted {
@@ -441,7 +441,7 @@ impl HttpBody for Counted {
     }
 }
 
-/// The uploads that the whole stack is measured with, and how many bytes of media each has.
+/// The uploads for the whole stack, with the length of their media.
 fn uploads(len: u64) -> [(&'static str, Request<Generated>, u64); 3] {
     [
         ("raw", raw("/ACC/DOC/raw.wav", len), len),
@@ -455,7 +455,7 @@ fn uploads(len: u64) -> [(&'static str, Request<Generated>, u64); 3] {
 }
 
 #[test]
-fn the_whole_stack_holds_little_of_a_long_upload() {
+fn the_stack_is_bounded() {
     let _alone = alone();
     for (name, request, media) in uploads(LONG) {
         let discard = Discard::default();
@@ -471,11 +471,11 @@ fn the_whole_stack_holds_little_of_a_long_upload() {
 }
 
 #[test]
-fn files_are_written_as_they_come() {
+fn streams_files() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     for (name, request, media) in uploads(LONG) {
-        // Without syncing: that is a matter of the disk, and not of memory.
+        // Without syncs, which need no memory.
         let store = kazoo_storage::store::FsStore::options()
             .durable(false)
             .open(directory.path())
@@ -489,10 +489,10 @@ fn files_are_written_as_they_come() {
     }
 }
 
-/// A part on its way to the engine and one that is being received, however the body is cut; and no more of a short one
-/// than there is.
+/// One part in transfer and one being received, however the body is split, and no more than its length for a
+/// short body.
 #[test]
-fn objects_are_stored_in_parts() {
+fn stores_objects_in_parts() {
     let _alone = alone();
     let parts = 2 * kazoo_storage::ObjectStoreBlobs::DEFAULT_PART_SIZE;
     let byte_by_byte = Generated::in_chunks(1, b"x", 12 * MIB);
@@ -517,7 +517,7 @@ fn objects_are_stored_in_parts() {
 }
 
 #[test]
-fn many_uploads_hold_as_much_each_as_one() {
+fn memory_is_linear_in_the_number_of_uploads() {
     const UPLOADS: usize = 64;
     let _alone = alone();
     let len = if cfg!(debug_assertions) { MIB } else { 64 * MIB };
@@ -543,8 +543,8 @@ fn many_uploads_hold_as_much_each_as_one() {
 }
 
 #[test]
-fn an_upload_over_a_socket_is_held_in_its_buffers_only() {
-    /// hyper's own buffer, which grows up to the most it may.
+fn an_upload_over_a_socket_needs_only_its_buffers() {
+    /// hyper's own buffer, which grows to its maximum.
     const CONNECTION: usize = 64 << 10;
     let _alone = alone();
     for (name, request, media) in uploads(LONG) {
@@ -554,7 +554,7 @@ fn an_upload_over_a_socket_is_held_in_its_buffers_only() {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let (parts, body) = request.into_parts();
-            // The client allocates all it needs before anything is measured.
+            // The client allocates everything before the measurement.
             let start = format!(
                 "PUT {} HTTP/1.1\r\nhost: h\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 parts.uri,

@@ -1,4 +1,4 @@
-//! What metadata of the longest text costs, whatever its shape, and of failing requests.
+//! Memory for metadata of the maximum length in any form, and for failing requests.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ const LONGEST: usize = SplitMultipart::DEFAULT_MAX_METADATA - 1024;
 /// As much as there is time for.
 const LEN: usize = if cfg!(debug_assertions) { LONGEST / 4 } else { LONGEST };
 
-/// An object of `LEN` bytes at most: `before`, as much of `repeated` as fits, `after`.
+/// An object of at most `LEN` bytes: `before`, as many `repeated` as fit, `after`.
 fn object(before: &str, repeated: impl Fn(usize) -> String, after: &str) -> String {
     let mut text = before.to_owned();
     for n in 0.. {
@@ -91,16 +91,15 @@ fn upload(json: &str) -> Request<Generated> {
     let head = format!(
         "\r\n--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n{json}\r\n--{BOUNDARY}\r\ncontent-type: audio/x-wav\r\n\r\n"
     );
-    // In chunks of its own, as it comes from a socket.
+    // In separate chunks, as from a socket.
     let mut body = Generated::new(b"RIFF", 1 << 20).between(head, format!("\r\n--{BOUNDARY}--"));
     body.split = true;
     multipart_of("/ACC/DOC/ATT.wav", body)
 }
 
-/// `copies` of the text may be held, and what any upload holds.
+/// Asserts a bound of `copies` of the text plus that of any upload.
 fn hold(what: &str, store: impl BlobStore, copies: usize) {
     let storage = KazooStorage::new(store);
-    #[cfg(feature = "metrics")]
     let storage = storage.observe(kazoo_storage::observe::Metrics::new());
     let by_path = storage.clone().into_service();
     let by_metadata = storage.key(MetadataKey::new(["media_id", "id"])).into_service();
@@ -120,7 +119,7 @@ fn metadata_costs_a_small_multiple_of_its_text() {
 }
 
 #[test]
-fn metadata_that_is_kept_costs_a_small_multiple_of_its_text() {
+fn stored_metadata_costs_a_small_multiple_of_its_text() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let store = kazoo_storage::store::FsStore::options()
@@ -130,7 +129,7 @@ fn metadata_that_is_kept_costs_a_small_multiple_of_its_text() {
     hold("files", store, 8);
 }
 
-/// A body that goes no further.
+/// A body that never continues.
 struct Unfinished(Generated);
 
 impl HttpBody for Unfinished {
@@ -146,7 +145,7 @@ impl HttpBody for Unfinished {
 }
 
 #[test]
-fn unfinished_metadata_is_held_once() {
+fn holds_unfinished_metadata_once() {
     let _alone = alone();
     for chunk in [16, 1_000, 64 << 10] {
         let begun = format!("\r\n--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n{{\"");
@@ -169,7 +168,7 @@ fn unfinished_metadata_is_held_once() {
 }
 
 #[test]
-fn failing_requests_are_remembered_in_a_table_of_fixed_size() {
+fn remembers_failing_requests_in_a_table_of_fixed_size() {
     let _alone = alone();
     let down = service_fn(async |_: Request<Body>| {
         Ok::<_, Infallible>(Error::new(ErrorKind::Unavailable, "down").into_response())

@@ -1,4 +1,4 @@
-//! An engine that takes objects in parts and keeps nothing but their number and length.
+//! An object store that discards objects and records only their number and length.
 
 use std::{
     fmt,
@@ -18,12 +18,12 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart, path::Path,
 };
 
-/// A clone is the same engine.
+/// Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sink(Arc<AtomicU64>);
 
 impl Sink {
-    /// How many bytes it was given.
+    /// Number of bytes received.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -87,7 +87,7 @@ impl MultipartUpload for Sink {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let this = self.clone();
         async move {
-            // As long as the body has more to give, so that a part and the next one are held at the same time.
+            // While the body has more, so that one part and the next are held at the same time.
             for _ in 0..1_000 {
                 tokio::task::yield_now().await;
             }

@@ -23,10 +23,10 @@ const LAYERS: [&str; 10] = [
     "verify_digest",
 ];
 
-/// The longest a source file may be, in lines: one concept per file.
+/// Maximum length of a source file, in lines.
 const MAX_LINES: usize = 400;
 
-/// Which modules of the crate may be imported by `module`; none if it is not a module of the plan.
+/// The modules that `module` may import, or `None` for an unknown module.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {
     const VOCABULARY: [&str; 14] = [
         "error",
@@ -64,7 +64,7 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
 /// The module of every file that does not belong to the library.
 const OTHER_PACKAGE: &str = "";
 
-/// The modules that may use a dependency.
+/// The dependencies that only some modules may use.
 const LIBRARIES: [(&str, &[&str]); 7] = [
     ("aho_corasick", &["authorize"]),
     ("memchr", &["split_multipart"]),
@@ -72,11 +72,11 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
     ("base64", &["authorize", "decode_base64", "digest"]),
     ("sha2", &["digest"]),
     ("object_store", &["store"]),
-    // The last two have the module of that name.
+    // Modules may have the same name as a dependency.
     ("metrics", &["metrics", "observe", "store"]),
 ];
 
-/// The code of `source` line by line, without comments, and up to its unit tests, which may use anything.
+/// The lines of `source` without comments and unit tests.
 fn code(source: &str) -> Vec<(usize, &str)> {
     let end = source.find("#[cfg(test)]\nmod ").unwrap_or(source.len());
     source[..end]
@@ -87,14 +87,14 @@ fn code(source: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
-/// The modules of the crate that `source` names, each with its line: in `crate::name` and in `crate::{name, …}`.
+/// The modules in `crate::name` and `crate::{name, …}`, each with its line.
 fn imports(source: &str) -> Vec<(usize, String)> {
     let name = |text: &str| -> String {
         let ends = |letter: char| !letter.is_alphanumeric() && letter != '_';
         text.split(ends).next().unwrap_or_default().to_owned()
     };
     let mut found = Vec::new();
-    // How deep in the braces of a `crate::{…}` the line begins; none outside.
+    // The depth of braces within a `crate::{…}`, or `None` outside.
     let mut depth: Option<usize> = None;
     for (number, line) in code(source) {
         let mut rest = line;
@@ -135,7 +135,7 @@ fn imports(source: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// What `source`, a file of `module` at `path`, breaks of the plan.
+/// The violations in `source`, a file of `module` at `path`.
 fn violations(path: &str, module: &str, source: &str) -> Vec<String> {
     let mut found = Vec::new();
     let Some(allowed) = allowed(module) else {
@@ -174,7 +174,7 @@ fn violations(path: &str, module: &str, source: &str) -> Vec<String> {
     found
 }
 
-/// Whether `text` has a path that begins with `library`.
+/// Returns `true` if `text` contains a path that starts with `library`.
 fn uses(text: &str, library: &str) -> bool {
     text.match_indices(library).any(|(at, _)| {
         let before = text[..at].chars().next_back();
@@ -185,7 +185,7 @@ fn uses(text: &str, library: &str) -> bool {
     })
 }
 
-/// Every source file with its module.
+/// Every source file: path, module and text.
 fn sources() -> Vec<(String, String, String)> {
     fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -221,7 +221,7 @@ fn modules_import_only_what_is_below_them() {
     let mut broken = Vec::new();
     for (path, module, source) in sources() {
         match &*module {
-            // The crate's root names every module.
+            // The crate root names every module.
             "lib" => {}
             OTHER_PACKAGE => broken
                 .extend((source.lines().count() > MAX_LINES).then(|| format!("{path}: more than {MAX_LINES} lines"))),
@@ -251,9 +251,9 @@ fn every_layer_has_the_same_files() {
     }
 }
 
-/// The test above sees nothing if it cannot see this.
+/// Proves that the test above detects violations.
 #[test]
-fn what_is_wrong_is_found_with_its_line() {
+fn detects_violations_with_their_line() {
     let source = "\
 //! [`ServeBlobs`](crate::serve::ServeBlobs) may be spoken of.
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! The examples, run as their users run them: as programs, over sockets.
+//! The examples, run as programs.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a program may be silent.
+/// How long to wait for a program.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running example, killed when it is dropped.
@@ -66,7 +66,7 @@ impl Example {
         self.answer(&format!("GET {target} HTTP/1.1"), b"")
     }
 
-    /// Stores a file in every form KAZOO sends it in, and fetches it back at both targets KAZOO asks for.
+    /// Stores a file in every form that KAZOO sends, and fetches it from both targets that KAZOO uses.
     fn is_a_storage_backend(&self) {
         let target = "/some_prefix/0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/202401-DOC/my%20message.mp3";
         let plain = "content-type: audio/mpeg";
@@ -104,9 +104,9 @@ impl Drop for Example {
     }
 }
 
-/// Where the examples are, built from the sources as they are now.
+/// Builds the examples, and returns their directory.
 ///
-/// `cargo test` builds them too, but not for one test alone, and not those that have tests of their own.
+/// `cargo test` builds them too, but not if it runs a single test, and not those that contain tests.
 fn directory() -> &'static PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
@@ -219,7 +219,7 @@ fn play_kazoo() {
     assert_eq!(said.matches(": stored and fetched\n").count(), 6, "{said}");
     let (code, said) = play(&format!("http://{}/other", server.address));
     assert_eq!(code, Some(1), "{said}");
-    // It answers 200 to everything, which the oldest releases do not look into.
+    // It answers 200 to everything. The oldest releases do not check the content.
     assert!(
         said.starts_with("D0 (4.0 to 4.3.16): other bytes came back\n"),
         "{said}"

@@ -1,4 +1,4 @@
-//! The dashboard, the alerts and the page about them name what is measured, and all of it.
+//! The dashboard, the alerts and the monitoring page name exactly the exported metrics.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +9,10 @@ use std::{
 use kazoo_storage::metrics::{ALL, Kind, Metric};
 use serde_json::Value;
 
-/// What Prometheus puts on every series by itself.
+/// The labels that Prometheus adds to every series.
 const SCRAPED: [&str; 2] = ["job", "instance"];
 
-/// The functions and words of the query language that are used.
+/// The functions of the query language in use.
 const FUNCTIONS: [&str; 6] = ["absent", "histogram_quantile", "increase", "rate", "sum", "vector"];
 const WORDS: [&str; 2] = ["by", "or"];
 
@@ -20,7 +20,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// Every series there is, by its name as Prometheus has it, with the labels that it may have.
+/// Every series by its name in Prometheus, with its labels.
 fn series() -> BTreeMap<String, BTreeSet<String>> {
     let mut series = BTreeMap::new();
     series.insert("up".to_owned(), labels(&[]));
@@ -42,8 +42,8 @@ fn labels(own: &[&str]) -> BTreeSet<String> {
     names.map(|name| name.replace('.', "_")).collect()
 }
 
-/// The metrics that a query, `expression`, names. It panics at what is neither a metric, nor a label of one that is there,
-/// nor of the language.
+/// The metrics in the query `expression`. Panics at a word that is neither a metric, nor a label of one in the
+/// query, nor part of the language.
 #[track_caller]
 fn metrics_of(expression: &str) -> BTreeSet<String> {
     let all = series();
@@ -88,7 +88,7 @@ fn metrics_of(expression: &str) -> BTreeSet<String> {
     metrics
 }
 
-/// Each rule: its name, and its lines.
+/// Each rule: name and lines.
 fn rules(text: &str) -> Vec<(String, Vec<String>)> {
     let rules = text.split("\n      - alert: ").skip(1);
     rules
@@ -100,7 +100,7 @@ fn rules(text: &str) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn the_alerts_name_what_is_measured() {
+fn the_alerts_name_only_exported_metrics() {
     let text = read("docs/monitoring/alerts.yml");
     let rules = rules(&text);
     assert!(rules.len() >= 12, "{}", rules.len());
@@ -134,9 +134,9 @@ fn the_alerts_name_what_is_measured() {
     }
 }
 
-/// `promtool` runs them.
+/// `promtool` runs the tests.
 #[test]
-fn each_alert_is_fired_by_a_test() {
+fn a_test_fires_each_alert() {
     let tests = read("tests/repository/alerts.yml");
     let rules = read("docs/monitoring/alerts.yml");
     let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
@@ -153,7 +153,7 @@ fn each_alert_is_fired_by_a_test() {
 }
 
 #[test]
-fn the_dashboard_shows_all_that_is_measured_and_nothing_else() {
+fn the_dashboard_shows_exactly_the_exported_metrics() {
     let dashboard: Value = serde_json::from_str(&read("docs/monitoring/grafana.json")).unwrap();
     let variables: Vec<&str> = dashboard["templating"]["list"]
         .as_array()
@@ -189,7 +189,7 @@ fn the_dashboard_shows_all_that_is_measured_and_nothing_else() {
 }
 
 #[test]
-fn the_page_has_the_table_of_what_is_measured() {
+fn the_page_lists_the_exported_metrics() {
     let row = |metric: &Metric| {
         let labels: Vec<String> = metric
             .labels
@@ -213,9 +213,9 @@ fn the_page_has_the_table_of_what_is_measured() {
     );
 }
 
-/// The tests above see nothing if these are not seen.
+/// Proves that the tests above detect unknown names.
 #[test]
-fn what_is_not_measured_is_found() {
+fn detects_unknown_metrics() {
     let good = "sum by (instance, le) (rate(kazoo_storage_fsync_duration_seconds_bucket{target=\"journal\", job=~\"a,b\"}[5m])) > 0";
     assert_eq!(metrics_of(good).len(), 1);
     for bad in [

@@ -1,4 +1,4 @@
-//! A client that puts exact bytes on a socket and reads an HTTP/1.1 answer with no HTTP library, so that nothing is
+//! A client that sends exact bytes and parses HTTP/1.1 answers itself, because an HTTP library would repair both.
 //! repaired on either way.
 
 use std::{
@@ -16,15 +16,15 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a test waits for an answer before it fails. Only a broken server is ever waited for this long.
+/// How long a test waits for an answer before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a request's bytes are handed to the socket.
+/// The way in which the bytes of a request are written to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// In one write.
     Whole,
-    /// In writes of this many bytes, each on its way before the next begins.
+    /// In writes of this many bytes, each sent before the next.
     Pieces(usize),
 }
 
@@ -35,26 +35,26 @@ pub struct Connection {
     received: Vec<u8>,
 }
 
-/// How the length of an answer's body was known.
+/// The framing of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is no body: the answer to HEAD, or a status that has none.
+    /// No body: the answer to HEAD, or a status without one.
     Bodiless,
     /// `content-length`.
     Length,
-    /// `transfer-encoding: chunked`, its last chunk seen.
+    /// `transfer-encoding: chunked`, complete.
     Chunked,
     /// The end of the connection.
     Close,
 }
 
-/// One answer, whole.
+/// A complete answer.
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub framing: Framing,
-    /// The statuses of the interim answers that came before it.
+    /// The statuses of the interim answers before it.
     pub interim: Vec<u16>,
 }
 
@@ -68,14 +68,14 @@ impl Connection {
         }
     }
 
-    /// Sends `bytes`; panics if the server does not take them.
+    /// Sends `bytes`. Panics if the server does not read them.
     pub async fn send(&mut self, bytes: &[u8], pace: Pace) {
         self.try_send(bytes, pace)
             .await
             .expect("the server takes the whole request");
     }
 
-    /// Sends `bytes`, or says why the server took only a part of them.
+    /// Sends `bytes`, or returns the error that interrupted it.
     pub async fn try_send(&mut self, bytes: &[u8], pace: Pace) -> io::Result<()> {
         let size = match pace {
             Pace::Whole => bytes.len().max(1),
@@ -84,7 +84,7 @@ impl Connection {
         let all = async {
             for piece in bytes.chunks(size) {
                 self.stream.write_all(piece).await?;
-                // The server's task, on the same thread, reads this piece before the next is written.
+                // The server's task, on the same thread, reads this piece first.
                 task::yield_now().await;
             }
             Ok(())
@@ -92,13 +92,13 @@ impl Connection {
         timeout(PATIENCE, all).await.expect("the server reads on")
     }
 
-    /// Says that nothing more will come, and keeps listening for the answer.
+    /// Closes the sending side of the connection.
     pub async fn finish(&mut self) {
-        // A server that has closed already needs not to be told.
+        // The server may have closed it already.
         let _ = self.stream.shutdown().await;
     }
 
-    /// Breaks the connection so that the server sees a reset instead of an end.
+    /// Resets the connection.
     pub fn reset(self) {
         self.stream.set_zero_linger().expect("SO_LINGER");
     }
@@ -109,21 +109,21 @@ impl Connection {
         self.receive_for(request).await
     }
 
-    /// Reads the answer to `request`; panics if none comes, or not all of it.
+    /// Reads the answer to `request`. Panics if it is incomplete.
     pub async fn receive_for(&mut self, request: &[u8]) -> Answer {
         self.try_receive(request.starts_with(b"HEAD "))
             .await
             .unwrap_or_else(|error| panic!("no whole answer: {error}; request: {}", Shown(request)))
     }
 
-    /// Reads the answer to anything but HEAD; panics if none comes, or not all of it.
+    /// Reads the answer to a request other than HEAD. Panics if it is incomplete.
     pub async fn receive(&mut self) -> Answer {
         self.try_receive(false)
             .await
             .unwrap_or_else(|error| panic!("no whole answer: {error}"))
     }
 
-    /// Reads one answer. A body that ends before its framing says so is an error.
+    /// Reads one answer. A truncated body is an error.
     pub async fn try_receive(&mut self, to_head: bool) -> io::Result<Answer> {
         let mut interim = Vec::new();
         loop {
@@ -143,19 +143,19 @@ impl Connection {
         }
     }
 
-    /// Reads an interim answer, and nothing behind it.
+    /// Reads an interim answer, and nothing after it.
     pub async fn receive_interim(&mut self) -> u16 {
         let (status, _) = self.receive_head().await.expect("an interim answer");
         assert!((100..200).contains(&status), "{status}");
         status
     }
 
-    /// Whether the server closes the connection without sending another byte.
+    /// Returns `true` if the server closes the connection without sending another byte.
     pub async fn is_closed(&mut self) -> bool {
         self.received.is_empty() && matches!(self.fill().await, Ok(0) | Err(_))
     }
 
-    /// Reads whatever comes, to the end of the connection.
+    /// Reads and discards everything until the end of the connection.
     pub async fn drain(&mut self) {
         while self.fill().await.is_ok_and(|len| len > 0) {}
     }
@@ -256,7 +256,7 @@ impl Connection {
 }
 
 impl Answer {
-    /// The value of header `name`; panics if it stands there twice.
+    /// The value of header `name`. Panics if there are two.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(have, _)| have == name);
         let value = values.next().map(|(_, value)| value.as_str());
@@ -264,12 +264,12 @@ impl Answer {
         value
     }
 
-    /// Whether the body is text that contains `words`.
+    /// Returns `true` if the body contains `words`.
     pub fn says(&self, words: &str) -> bool {
         String::from_utf8_lossy(&self.body).contains(words)
     }
 
-    /// Checks that this is a refusal with `status` in the shape that KAZOO shows to its administrator, and returns
+    /// Asserts that this is a refusal with `status`, in the form that KAZOO shows to its administrator. Returns
     /// its message.
     #[track_caller]
     pub fn refusal(&self, status: u16) -> String {
@@ -297,7 +297,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// A request with `headers`, and `body` with its length unless a header says how long it is.
+/// A request with `headers` and `body`. Adds `content-length` unless a header determines the length.
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n");
@@ -313,7 +313,7 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: impl 
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-/// `body` as chunks of `size` bytes, the last chunk among them.
+/// `body` in chunks of `size` bytes, followed by the last chunk.
 pub fn chunked(body: &[u8], size: usize) -> Vec<u8> {
     let mut chunks = Vec::new();
     for chunk in body.chunks(size) {
@@ -325,7 +325,7 @@ pub fn chunked(body: &[u8], size: usize) -> Vec<u8> {
     chunks
 }
 
-/// The beginning of `bytes`, readable.
+/// Displays the start and the end of bytes.
 pub struct Shown<'a>(pub &'a [u8]);
 
 impl fmt::Display for Shown<'_> {

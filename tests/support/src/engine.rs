@@ -1,5 +1,5 @@
-//! The object store that `KAZOO_STORAGE_TEST_STORE` names, such as `s3://bucket`, with settings and credentials in the
-//! environment. Tests that need it are `#[ignore]`d; the programs in `tests/system/cluster/` start one for them.
+//! The object store that `KAZOO_STORAGE_TEST_STORE` names, such as `s3://bucket`. Its settings and credentials are in
+//! the environment. Tests that need it are `#[ignore]`d. The scripts in `tests/system/cluster/` start one.
 
 use std::{
     env,
@@ -13,9 +13,9 @@ use object_store::{
     path::Path,
 };
 
-/// Stores that the engine refuses to work for: what kind of error an upload is, and a word of its message.
+/// Stores with invalid settings: the kind of error of an upload, and a word of its message.
 ///
-/// Each engine has its own way to say it; only that of S3 is tried.
+/// Errors differ between object stores. Only S3 is tested.
 pub fn refusing() -> Vec<(ErrorKind, &'static str, ObjectStoreBlobs)> {
     let url = env::var("KAZOO_STORAGE_TEST_STORE").expect("KAZOO_STORAGE_TEST_STORE names a bucket");
     if !url.starts_with("s3://") {
@@ -52,7 +52,7 @@ pub fn refusing() -> Vec<(ErrorKind, &'static str, ObjectStoreBlobs)> {
     ]
 }
 
-/// A store in that engine, below a prefix that no other has.
+/// A store below a unique prefix.
 pub fn store() -> ObjectStoreBlobs {
     let unique = RandomState::new().build_hasher().finish();
     ObjectStoreBlobs::new(engine()).prefix(Path::from(format!("test-{unique:x}")))

@@ -1,4 +1,4 @@
-//! Servers on a port of the system's choosing, each of which ends with its test.
+//! Servers on a free port, which stop when they are dropped.
 
 use std::{
     convert::Infallible,
@@ -27,22 +27,22 @@ use tokio::{
 };
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-/// How an application puts the storage service on the network.
+/// The server in which the storage service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Front {
     /// In an axum router, with `nest_service`.
     Axum,
-    /// On hyper with no router: `mount` in front of another service, or the service alone where there is no prefix.
+    /// On hyper without a router: `mount` in front of another service, or the service alone without a prefix.
     Hyper,
 }
 
-/// A server that runs as long as this lives.
+/// A server that stops when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     pub address: SocketAddr,
-    /// How many bytes of bodies the storage service has taken (behind [`Front::Hyper`] alone).
+    /// Number of body bytes that the service has read (only with [`Front::Hyper`]).
     pub taken: Taken,
-    /// How many connections have ended (behind [`Front::Hyper`] alone).
+    /// Number of connections that have ended (only with [`Front::Hyper`]).
     ended: watch::Receiver<usize>,
     task: AbortHandle,
 }
@@ -54,7 +54,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Serves `storage` at `mount`, which is empty or begins with a slash.
+    /// Serves `storage` at `mount`, which is empty or starts with a slash.
     pub async fn start(front: Front, mount: &str, storage: KazooStorage) -> Self {
         match (front, mount) {
             (Front::Axum, "") => Self::axum(Router::new().fallback_service(storage.into_service())).await,
@@ -71,7 +71,7 @@ impl Server {
         }
     }
 
-    /// Waits until as many connections have ended, and with them whatever was done for their requests.
+    /// Waits until this many connections, and all work for their requests, have ended.
     pub async fn ended(&mut self, connections: usize) {
         timeout(PATIENCE, self.ended.wait_for(|ended| *ended >= connections))
             .await
@@ -111,7 +111,7 @@ impl Server {
             })
         });
         let task = tokio::spawn(async move {
-            // Dropped with the task, which ends every connection.
+            // Dropping the task ends every connection.
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -119,7 +119,7 @@ impl Server {
                     .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
                 let end = end.clone();
                 connections.spawn(async move {
-                    // How it ended is for the client's side to judge.
+                    // The client checks how the connection ends.
                     let _ = connection.await;
                     end.send_modify(|ended| *ended += 1);
                 });
@@ -135,7 +135,7 @@ impl Server {
     }
 }
 
-/// How many bytes were taken from bodies.
+/// Number of bytes read from bodies.
 #[derive(Clone, Debug, Default)]
 pub struct Taken(Arc<AtomicUsize>);
 
@@ -145,7 +145,7 @@ impl Taken {
     }
 }
 
-/// A body whose bytes are counted as they are taken.
+/// A body that counts the bytes that are read.
 #[derive(Debug)]
 pub struct Counted<B> {
     body: B,

@@ -1,4 +1,4 @@
-//! Stores that watch, and stores that fail.
+//! Stores that record their calls, and stores that fail.
 
 use std::{
     fs,
@@ -16,28 +16,28 @@ use kazoo_storage::{
     Stored, Upload, store::DynBlobStore,
 };
 
-/// Which of the ready stores a test uses.
+/// A store of the crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Memory,
     Files,
-    /// Objects in memory, in parts so small that most uploads take several.
+    /// Objects in memory, with parts so small that most uploads need several.
     Objects,
-    /// Objects in the engine that the environment names.
+    /// Objects in the object store named by the environment.
     Engine,
 }
 
 impl Kind {
-    /// Those that need nothing from outside.
+    /// The stores that need nothing from the environment.
     pub const ALL: &[Self] = &[Self::Memory, Self::Files, Self::Objects];
 }
 
-/// A ready store that remembers which keys were stored, and how often.
+/// A store that records every stored key.
 #[derive(Clone, Debug)]
 pub struct Spy {
     inner: DynBlobStore,
     stored: Arc<Mutex<Vec<BlobKey>>>,
-    /// Removed with the last clone.
+    /// Deleted with the last clone.
     root: Option<Arc<tempfile::TempDir>>,
 }
 
@@ -46,13 +46,13 @@ impl Spy {
         Self::new(MemoryStore::new(), None)
     }
 
-    /// A new store, in a place of its own.
+    /// Opens a new, empty store.
     pub fn open(kind: Kind) -> Self {
         match kind {
             Kind::Memory => Self::memory(),
             Kind::Files => {
                 let root = tempfile::tempdir().unwrap();
-                // What a power cut would leave is another test's business.
+                // Other tests cover durability.
                 let store = FsStore::options().durable(false).open(root.path()).unwrap();
                 Self::new(store, Some(Arc::new(root)))
             }
@@ -72,7 +72,7 @@ impl Spy {
         }
     }
 
-    /// Every file below the store's directory, whatever it is for; none where there is no directory.
+    /// Every file below the directory of the store, internal ones included. Empty for a store without a directory.
     pub fn files(&self) -> Vec<PathBuf> {
         fn visit(directory: &Path, files: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(directory).unwrap() {
@@ -92,12 +92,12 @@ impl Spy {
         files
     }
 
-    /// The key of every upload that the store said it has, in order.
+    /// The key of every acknowledged upload, in order.
     pub fn stored(&self) -> Vec<BlobKey> {
         self.stored.lock().unwrap().clone()
     }
 
-    /// The content under `path`, if there is any.
+    /// The content at `path`.
     pub async fn content(&self, path: &str) -> Option<Vec<u8>> {
         self.content_of(&BlobKey::from_path(path).unwrap()).await
     }
@@ -115,7 +115,7 @@ impl Spy {
         }
     }
 
-    /// The metadata under `key`, as text.
+    /// The metadata at `key`, as text.
     pub async fn metadata_of(&self, key: &BlobKey) -> Option<String> {
         let metadata = self.inner.metadata(key).await.expect("the file is there")?;
         Some(String::from_utf8(metadata.as_json().to_vec()).unwrap())
@@ -147,7 +147,7 @@ impl BlobStore for Spy {
     }
 }
 
-/// When a [`Failing`] store says that it fails.
+/// The time at which a [`Failing`] store reports its error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Before it reads a byte of the upload.
@@ -156,7 +156,7 @@ pub enum When {
     AtTheEnd,
 }
 
-/// A store that fails whatever is asked of it.
+/// A store that fails every operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Failing {
     pub kind: ErrorKind,
@@ -192,10 +192,10 @@ impl BlobStore for Failing {
     }
 }
 
-/// A store that breaks its contract: it says that everything is stored, whatever became of the body.
+/// A store that breaks its contract: it reports success for every upload, even for a truncated body.
 #[derive(Clone, Copy, Debug)]
 pub struct Sloppy {
-    /// Whether it reads the body before it says so.
+    /// Reads the body first.
     pub reads: bool,
 }
 
@@ -214,7 +214,7 @@ impl BlobStore for Sloppy {
     }
 }
 
-/// A store whose files are elsewhere.
+/// A store that redirects every fetch.
 #[derive(Clone, Debug)]
 pub struct Elsewhere {
     pub location: http::Uri,
@@ -241,7 +241,7 @@ impl BlobStore for Elsewhere {
     }
 }
 
-/// A store that holds one file of `len` zeros under every key and fails after `intact` of them are read.
+/// A store with a file of `len` zeros at every key. Reading fails after `intact` of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Torn {
     pub len: u64,

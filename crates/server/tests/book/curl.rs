@@ -1,4 +1,4 @@
-//! As much of curl as the book uses, so that nothing has to be installed to run it.
+//! The subset of curl that the pages use, so that nothing has to be installed.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// How long an answer may take.
+/// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The answer to a request: head and body.
@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// What a command line asks for.
+/// A parsed command line.
 #[derive(Default)]
 struct Request {
     method: Option<String>,
@@ -30,7 +30,7 @@ struct Request {
 
 const BOUNDARY: &str = "------------------------b00k";
 
-/// Sends what `arguments` ask for to `server`; files are in `directory`.
+/// Sends the request in `arguments` to `server`. Files are in `directory`.
 pub(crate) fn curl(arguments: &[String], server: &str, directory: &Path) -> Answer {
     let read = |name: &str| fs::read(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut request = Request::default();
@@ -80,7 +80,7 @@ pub(crate) fn curl(arguments: &[String], server: &str, directory: &Path) -> Answ
     answer
 }
 
-/// `NAME=TEXT;type=TYPE`, or `@FILE` in the place of the text.
+/// `NAME=TEXT;type=TYPE`, or `@FILE` instead of the text.
 fn part(body: &mut Vec<u8>, form: &str, read: impl Fn(&str) -> Vec<u8>) {
     let (name, rest) = form.split_once('=').expect("NAME=VALUE");
     let (value, media_type) = rest.split_once(";type=").expect("a type");

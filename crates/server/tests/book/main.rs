@@ -1,20 +1,20 @@
-//! The pages of the book and the README, held to what the program really does.
+//! The pages in `docs/` and the README, checked against the program.
 //!
-//! | block | what is done with it |
+//! | block | check |
 //! | --- | --- |
-//! | `console` | its commands run, in a directory and with a server of the page's own; `# status N` is what one ends with |
-//! | `console,illustration` | nothing: it needs what a test has not, such as root or a KAZOO |
-//! | `json,answer` and `http,answer` | compared with what the last `curl` was answered |
-//! | `text,output` | compared with what the last command printed |
-//! | `text,log` | each line is looked for in the server's log |
-//! | `json` | read by what reads it: access rules, storage settings |
-//! | `json,file=NAME` | moreover written to that file, for the commands behind it |
-//! | `ini` | a unit of systemd: `systemctl start kazoo-storage` runs its command |
-//! | `nginx` | stands in front of a server that `kazoo-storage check` tries, in an ignored test |
+//! | `console` | runs its commands, with a directory and a server for each page; `# status N` is an expected exit status |
+//! | `console,illustration` | none: it needs more than a test has, such as root or KAZOO |
+//! | `json,answer` and `http,answer` | equals the answer to the last `curl` |
+//! | `text,output` | equals the output of the last command |
+//! | `text,log` | each line is in the server's log |
+//! | `json` | parses as access rules or storage settings |
+//! | `json,file=NAME` | also written to that file, for the commands that follow |
+//! | `ini` | a systemd unit: `systemctl start kazoo-storage` runs its command |
+//! | `nginx` | configures nginx in front of a server, which `kazoo-storage check` tests (ignored by default) |
 //!
-//! In what is compared, `…` stands for anything. The `rust` blocks are doctests (`src/lib.rs`).
+//! In a comparison, `…` matches anything. The `rust` blocks are doctests (`src/lib.rs`).
 #![cfg(unix)]
-// A test that cannot go on has failed.
+// A test fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod curl;
@@ -39,7 +39,7 @@ use crate::{
     shell::{Shell, program},
 };
 
-/// Blocks of the README that need more than there is here, by what they have in them.
+/// Text in the blocks of the README that need more than a test has.
 const README_ILLUSTRATIONS: [&str; 3] = [
     "AWS_ACCESS_KEY_ID", // an object store
     "cargo test",        // this
@@ -47,9 +47,9 @@ const README_ILLUSTRATIONS: [&str; 3] = [
 ];
 
 #[test]
-fn what_the_pages_say_is_what_happens() {
+fn the_pages_match_the_program() {
     let pages = pages();
-    // Each page has a directory and a server of its own.
+    // Each page has its own directory and server.
     let ran: usize = thread::scope(|scope| {
         let running: Vec<_> = pages.iter().map(|page| scope.spawn(|| run(page))).collect();
         running.into_iter().map(|page| page.join().unwrap()).sum()
@@ -57,7 +57,7 @@ fn what_the_pages_say_is_what_happens() {
     assert!(ran > 40, "only {ran} commands");
 }
 
-/// How many commands of the page ran.
+/// Number of commands run.
 fn run(page: &Page) -> usize {
     let mut shell = Shell::new(&page.name);
     let mut ran = 0;
@@ -85,7 +85,7 @@ fn is_illustration(page: &Page, text: &str) -> bool {
 }
 
 #[test]
-fn illustrations_are_few() {
+fn illustrations_are_listed() {
     let all = pages();
     let blocks = all
         .iter()
@@ -110,7 +110,7 @@ fn illustrations_are_few() {
 }
 
 #[test]
-fn json_is_read_by_what_reads_it() {
+fn json_blocks_parse() {
     let mut rules = 0;
     for page in pages() {
         for block in page
@@ -132,7 +132,7 @@ fn json_is_read_by_what_reads_it() {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_have_targets() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut followed = 0;
     for page in pages() {
@@ -159,9 +159,9 @@ fn links_lead_somewhere() {
     assert!(followed > 30, "only {followed} links");
 }
 
-/// A fact's evidence is a capture that is here, for whoever looks.
+/// A capture that a page cites is in the repository.
 #[test]
-fn captures_that_are_named_exist() {
+fn cited_captures_exist() {
     let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests/fixtures/kazoo");
     let mut named = 0;
     for page in pages() {
@@ -178,7 +178,7 @@ fn captures_that_are_named_exist() {
     assert!(named > 20, "only {named} captures");
 }
 
-/// The README has some rows of the page.
+/// The README repeats some rows of the performance page.
 #[test]
 fn figures_are_the_same_everywhere() {
     let all = pages();
@@ -199,7 +199,7 @@ fn figures_are_the_same_everywhere() {
     }
 }
 
-/// The flags of one command, as its `--help` has them.
+/// The flags of a command, from its `--help`.
 fn flags(command: &str) -> BTreeSet<String> {
     let output = program().args([command, "--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
@@ -211,7 +211,7 @@ fn flags(command: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn flags_are_those_of_the_program() {
+fn flags_exist() {
     let commands = ["serve", "plan", "scrub", "check"];
     let known: BTreeSet<String> = commands.iter().flat_map(|command| flags(command)).collect();
     let mut named = BTreeSet::new();
@@ -228,7 +228,7 @@ fn flags_are_those_of_the_program() {
 
 #[test]
 #[ignore = "needs nginx"]
-fn nginx_passes_on_whatever_kazoo_sends() {
+fn nginx_configurations_pass_the_check() {
     let mut tried = 0;
     for page in pages() {
         for block in page.blocks.iter().filter(|block| block.is("nginx")) {
@@ -244,11 +244,11 @@ fn nginx_passes_on_whatever_kazoo_sends() {
     assert!(tried > 0);
 }
 
-/// Where nginx may write.
+/// The directory in which nginx may write.
 const TEMPORARY: &str = "client_body_temp_path client_body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
                          uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n";
 
-/// nginx as a page has it, in front of a server.
+/// nginx with the configuration of a page, in front of a server.
 struct Nginx {
     child: Child,
     address: SocketAddr,
@@ -258,7 +258,7 @@ struct Nginx {
 impl Nginx {
     fn start(at: &str, block: &str, server: &str) -> Self {
         let directory = TempDir::new().unwrap();
-        // nginx takes no port 0.
+        // nginx does not support port 0.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut inner = block.replace("/var/log/nginx/", "");
         if !inner.contains("http {") {

@@ -1,8 +1,8 @@
-//! What is in a page: its blocks, links, headings and code.
+//! The blocks, links, headings and code of a page.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// A page of Markdown, by its path from the root.
+/// A Markdown page, with its path from the root.
 pub(crate) struct Page {
     pub(crate) name: String,
     pub(crate) text: String,
@@ -18,7 +18,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Whether it is in this language.
+    /// Returns `true` if the block is in this language.
     pub(crate) fn is(&self, language: &str) -> bool {
         self.classes.first().is_some_and(|class| class == language)
     }
@@ -27,7 +27,7 @@ impl Block {
         self.classes.iter().skip(1).any(|other| other == class)
     }
 
-    /// The file that it is the text of.
+    /// The file name in `file=NAME`.
     pub(crate) fn file(&self) -> Option<&str> {
         self.classes.iter().find_map(|class| class.strip_prefix("file="))
     }
@@ -84,13 +84,13 @@ impl Page {
         }
     }
 
-    /// Where its links lead.
+    /// The targets of its links.
     pub(crate) fn links(&self) -> Vec<&str> {
         let behind = self.prose.split("](").skip(1);
         behind.filter_map(|rest| rest.split(')').next()).collect()
     }
 
-    /// What its headings are called in links.
+    /// The anchors of its headings.
     pub(crate) fn anchors(&self) -> BTreeSet<String> {
         let headings = self.prose.lines().filter(|line| line.starts_with('#'));
         headings
@@ -98,9 +98,9 @@ impl Page {
             .collect()
     }
 
-    /// What stands between backticks in its prose.
+    /// The code spans in its prose.
     pub(crate) fn code_spans(&self) -> Vec<String> {
-        // Paragraph by paragraph: a span may go over the end of a line.
+        // By paragraph, because a span may extend over a line break.
         let paragraphs = self.prose.split("\n\n");
         paragraphs
             .flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2))
@@ -108,7 +108,7 @@ impl Page {
             .collect()
     }
 
-    /// The captures that it names.
+    /// The captures that the page cites.
     pub(crate) fn captures(&self) -> Vec<String> {
         let spans = self.code_spans().into_iter();
         spans
@@ -116,7 +116,7 @@ impl Page {
             .collect()
     }
 
-    /// The flags that it says the program has, in prose and in commands.
+    /// The flags of the program in its prose and commands.
     pub(crate) fn flags(&self) -> Vec<String> {
         let spans = self.code_spans().into_iter();
         let spans = spans.filter(|span| span.starts_with("--") || of_program(span).is_some());
@@ -131,7 +131,7 @@ impl Page {
     }
 }
 
-/// What of `line` is a command of the program.
+/// The part of `line` that runs the program.
 fn of_program(line: &str) -> Option<String> {
     ["serve", "plan", "scrub", "check"].iter().find_map(|command| {
         let start = line.find(&format!("kazoo-storage {command}"))?;
@@ -139,7 +139,7 @@ fn of_program(line: &str) -> Option<String> {
     })
 }
 
-/// As GitHub makes it.
+/// The anchor as GitHub derives it.
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase();
     let kept = kept

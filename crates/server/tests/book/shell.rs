@@ -1,4 +1,4 @@
-//! Runs the commands of a page, in a directory and with a server of its own.
+//! Runs the commands of a page in its own directory, with its own server.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ use crate::curl::{Answer, curl};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the pages name, and what of a page's directory stands for it.
+/// Paths in the pages, and their replacements in the directory of the page.
 const PLACES: [(&str, &str); 4] = [
     ("/var/lib/kazoo-storage", "./data"),
     ("/etc/kazoo-storage/", "./"),
@@ -24,7 +24,7 @@ const PLACES: [(&str, &str); 4] = [
     ("/srv/moved", "./moved"),
 ];
 
-/// The program, with nothing of this process's environment that could configure it.
+/// The program, without environment variables that configure it.
 pub(crate) fn program() -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_kazoo-storage")))
 }
@@ -38,12 +38,12 @@ fn clean(mut command: Command) -> Command {
     command
 }
 
-/// Where a page's commands run.
+/// The directory of the commands.
 pub(crate) struct Shell {
     directory: TempDir,
-    /// Has the program by its name.
+    /// Contains a link to the program.
     path: TempDir,
-    /// What `systemctl start` runs: the unit's command, or the server that ran last.
+    /// The command of `systemctl start`: that of the unit, or the last server.
     unit: String,
     server: Option<Server>,
     answer: Option<Answer>,
@@ -59,7 +59,7 @@ struct Server {
 impl Shell {
     pub(crate) fn new(page: &str) -> Self {
         let (directory, path) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        // The files that every page has.
+        // The files available to every page.
         fs::write(directory.path().join("message.mp3"), format!("ID3: {page}")).unwrap();
         fs::write(directory.path().join("long.mp3"), vec![b'x'; 2 << 20]).unwrap();
         let made = rcgen::generate_simple_self_signed(["storage.example.com".to_owned()]).unwrap();
@@ -81,7 +81,7 @@ impl Shell {
         fs::write(self.directory.path().join(name), text).unwrap();
     }
 
-    /// Runs the commands in `text`, and says how many.
+    /// Runs the commands in `text`. Returns their number.
     pub(crate) fn run(&mut self, at: &str, text: &str) -> usize {
         let joined = text.replace("\\\n", " ");
         let commands = joined
@@ -91,7 +91,7 @@ impl Shell {
         commands.map(|command| self.command(at, command)).count()
     }
 
-    /// The command line of a unit of systemd.
+    /// The command line of a systemd unit.
     pub(crate) fn install(&mut self, unit: &str) {
         let joined = unit.replace("\\\n", " ");
         let start = joined
@@ -131,7 +131,7 @@ impl Shell {
         }
     }
 
-    /// Anything else; what is behind `# status N` ends with that status.
+    /// Any other command. `# status N` is its expected status.
     fn shell(&mut self, at: &str, command: &str) {
         let (command, status) = match command.split_once(" # status ") {
             Some((command, status)) => (command, status.parse().unwrap()),
@@ -141,7 +141,7 @@ impl Shell {
         let mut command = command.to_owned();
         if let Some(address) = &address {
             command = command.replace("127.0.0.1:8080", address);
-            // The host of the book has no address.
+            // The host name in the pages has no address.
             if let Some(name) = command.strip_prefix("kazoo-storage check --settings ") {
                 let here = self.directory.path().join(name);
                 let settings = fs::read_to_string(&here)
@@ -155,7 +155,7 @@ impl Shell {
         shell
             .args(["-ec", &command])
             .env("PATH", path)
-            // Whatever else runs on this machine.
+            // Other servers may run on this machine.
             .env("KAZOO_STORAGE_LISTEN", "127.0.0.1:0")
             .current_dir(&self.directory);
         let output = shell.stdin(Stdio::null()).output().unwrap();
@@ -163,12 +163,12 @@ impl Shell {
         assert_eq!(output.status.code(), Some(status), "{at}: {command}: {}", self.output);
     }
 
-    /// Where the server listens.
+    /// The address of the server.
     pub(crate) fn address(&self) -> &str {
         &self.server.as_ref().unwrap().address
     }
 
-    /// Starts the server on a port that is free; one that runs ends before.
+    /// Starts the server on a free port. Stops a running one first.
     fn serve(&mut self, at: &str, arguments: &[String]) {
         self.server = None;
         let log = self.directory.path().join("log");
@@ -203,7 +203,7 @@ impl Shell {
         self.server = Some(server);
     }
 
-    /// Has the server read its files again, and sees that it does.
+    /// Makes the server reload its files, and waits until it has.
     fn reload(&mut self, at: &str) {
         let count = |server: &Server| server.log().matches("reloaded").count();
         let before = self.server.as_ref().map_or(0, count);
@@ -226,7 +226,7 @@ impl Shell {
         server
     }
 
-    /// Whether the last `curl` was answered so.
+    /// Asserts that this was the answer to the last `curl`.
     pub(crate) fn answered(&self, at: &str, expected: &str, json: bool) {
         let answer = self
             .answer
@@ -244,7 +244,7 @@ impl Shell {
         all_are_in(at, expected, &whole);
     }
 
-    /// Whether the last command printed so; a line `…` stands for any number of lines.
+    /// Asserts the output of the last command. A line `…` matches any number of lines.
     pub(crate) fn printed(&self, at: &str, expected: &str) {
         let mut lines = self.output.lines();
         let mut skip = false;
@@ -265,11 +265,11 @@ impl Shell {
         );
     }
 
-    /// Whether the server has logged such lines.
+    /// Asserts that the server has logged these lines.
     pub(crate) fn logged(&self, at: &str, expected: &str) {
         let server = self.server.as_ref().unwrap_or_else(|| panic!("{at}: no server runs"));
         let has = |pattern: &str| server.log().lines().any(|line| matches(pattern, line));
-        // A line is written behind the end of the answer.
+        // The line is logged after the end of the answer.
         for pattern in expected.lines().filter(|line| !line.is_empty()) {
             eventually(&format!("{at}: {pattern}: {}", server.log()), || has(pattern));
         }
@@ -304,7 +304,7 @@ fn all_are_in(at: &str, expected: &str, whole: &str) {
     }
 }
 
-/// Whether `line` is `pattern`, in which `…` stands for anything.
+/// Returns `true` if `line` matches `pattern`, in which `…` matches anything.
 fn matches(pattern: &str, line: &str) -> bool {
     let mut pieces = pattern.trim_end().split('…');
     let Some(mut rest) = line.trim_end().strip_prefix(pieces.next().unwrap_or_default()) else {
@@ -319,7 +319,7 @@ fn matches(pattern: &str, line: &str) -> bool {
     rest.is_empty() || open
 }
 
-/// The words of a command line, with quotes as a shell has them.
+/// The words of a command line, with the quoting of a shell.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {

@@ -1,8 +1,8 @@
-//! Where one request ends and the next begins: every doubt is a refusal, and what follows a doubt is never a request.
+//! Request framing: an ambiguous request is refused, and the bytes after it are never interpreted as a request.
 //!
-//! The table below is what each input gets from the service in axum, on bare hyper and in the program; whole, in pieces
-//! and byte by byte. A proxy in front may read a doubtful request in another way; so what is in doubt closes the
-//! connection, and nothing is ever stored under the name of the request that is hidden behind it.
+//! The table lists the answers to each input from the service in axum, on bare hyper and in the program; whole, in
+//! pieces and byte by byte. A proxy may parse an ambiguous request differently, so such a request closes the
+//! connection, and the request that is hidden behind it stores nothing.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ use Says::{Bare, Done, Elsewhere, Go, Told};
 use Then::{Closed, Either, Ended, Open};
 
 const MOUNT: &str = "/some_prefix";
-/// What is stored beforehand, and fetched to see whether a connection works.
+/// A file that is stored beforehand, and fetched to test whether a connection works.
 const OLD: (&str, &str) = ("/some_prefix/ACC/OLD/old.mp3", "the older file");
 /// The request that is hidden behind others.
 const HIDDEN: &str = "PUT /some_prefix/ACC/DOC/hidden.mp3 HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nBAD";
@@ -28,26 +28,26 @@ const HIDDEN: &str = "PUT /some_prefix/ACC/DOC/hidden.mp3 HTTP/1.1\r\nhost: h\r\
 enum Says {
     /// An interim answer.
     Go(u16),
-    /// An answer of the service's that is no refusal.
+    /// An answer of the service other than a refusal.
     Done(u16),
-    /// A refusal with the JSON that KAZOO shows.
+    /// A refusal with JSON.
     Told(u16),
-    /// A refusal without: of hyper's, before there is a request.
+    /// A refusal by hyper, without JSON.
     Bare(u16),
-    /// The 404 of whatever is beside the mount.
+    /// The 404 of the service beside the mount.
     Elsewhere,
 }
 
-/// What becomes of the connection after the last answer.
+/// The state of the connection after the last answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
-    /// The next request is answered, and nothing comes before that answer.
+    /// The next request is answered, and nothing precedes its answer.
     Open,
-    /// Nothing more comes but the end of the connection.
+    /// The server closes the connection without sending more.
     Closed,
-    /// The one or the other: whether the rest of a body that nobody reads has come by then.
+    /// Either, depending on whether the rest of an unread body has arrived.
     Either,
-    /// The client ends the connection after these bytes; then as `Closed`.
+    /// The client ends the connection after these bytes. Then as `Closed`.
     Ended,
 }
 
@@ -56,7 +56,7 @@ struct Case {
     bytes: Vec<u8>,
     says: &'static [Says],
     then: Then,
-    /// The names below `ACC/DOC` that are stored then, each with its content.
+    /// The files that are stored below `ACC/DOC` afterwards, with their content.
     stored: &'static [(&'static str, &'static str)],
 }
 
@@ -84,7 +84,7 @@ fn put(lines: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
     from("PUT /some_prefix/ACC/DOC/a.mp3 HTTP/1.1", lines, body)
 }
 
-/// A request that begins with `line`.
+/// A request that starts with `line`.
 fn from(line: &str, lines: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
     let host = if lines.iter().any(|line| line.starts_with("host")) {
         ""
@@ -105,7 +105,7 @@ fn chunks(chunks: &str) -> Vec<u8> {
     put(&["transfer-encoding: chunked"], chunks)
 }
 
-/// `bytes` with the hidden request behind them.
+/// `bytes` followed by the hidden request.
 fn hiding(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     [bytes.as_ref(), HIDDEN.as_bytes()].concat()
 }
@@ -159,7 +159,7 @@ fn encodings() -> Vec<Case> {
     cases(vec![
         ("chunked", chunks("5\r\nhello\r\n0\r\n\r\n"), &[Done(201)], Open, HELLO),
         ("chunked in capitals", put(&["TRANSFER-ENCODING: CHUNKED"], "5\r\nhello\r\n0\r\n\r\n"), &[Done(201)], Open, HELLO),
-        // The length counts for nothing then, and RFC 9112 has the connection closed.
+        // The length is ignored then, and RFC 9112 requires that the connection is closed.
         ("a length, then chunked", lines(&["content-length: 3", "transfer-encoding: chunked"]), &[Done(201)], Closed, HELLO),
         ("chunked, then a length", lines(&["transfer-encoding: chunked", "content-length: 3"]), &[Done(201)], Closed, HELLO),
         ("chunked between two lengths", lines(&["content-length: 3", "transfer-encoding: chunked", "content-length: 9"]), &[Done(201)], Closed, HELLO),
@@ -228,7 +228,7 @@ fn chunked_bodies() -> Vec<Case> {
         ("CR behind a size", bad("5\rhello\r\n0\r\n\r\n"), BROKEN, Closed, NOTHING),
         ("LF behind a chunk", bad("5\r\nhello\n0\r\n\r\n"), BROKEN, Closed, NOTHING),
         ("LF behind the last size", bad("5\r\nhello\r\n0\n\r\n"), BROKEN, Closed, NOTHING),
-        // Behind trailers nothing is taken for a request: hyper makes one of what is no line, or ends with LF.
+        // Nothing after trailers is interpreted as a request: hyper accepts invalid lines, and lines that end with LF.
         ("LF at the end", bad("5\r\nhello\r\n0\r\n\n"), &[Done(201)], Closed, HELLO),
         ("LF at the end of a trailer", bad("5\r\nhello\r\n0\r\nx: y\n\n"), &[Done(201)], Closed, HELLO),
         ("a trailer", bad("5\r\nhello\r\n0\r\nx-checksum: 7\r\n\r\n"), &[Done(201)], Closed, HELLO),
@@ -258,7 +258,7 @@ fn heads() -> Vec<Case> {
     let target = "x".repeat(62_000);
     let too_long = "x".repeat(66_000);
     cases(vec![
-        // RFC 9112 lets a server take LF for the end of a line, and every line here ends there for hyper.
+        // RFC 9112 permits a bare LF as the end of a line, and hyper accepts it everywhere.
         ("LF at the end of each line", raw("PUT /some_prefix/ACC/DOC/a.mp3 HTTP/1.1\nhost: h\ncontent-length: 3\n\nID3"), &[Done(201)], Open, ID3),
         ("LF at the end of one line", with("x-a: b\nx-c: d"), &[Done(201)], Open, ID3),
         ("LF before a length", raw("PUT /some_prefix/ACC/DOC/a.mp3 HTTP/1.1\r\nhost: h\r\nx: y\ncontent-length: 3\r\n\r\nID3"), &[Done(201)], Open, ID3),
@@ -374,7 +374,7 @@ fn several() -> Vec<Case> {
         ("a head without its end", raw("PUT /some_prefix/ACC/DOC/a.mp3 HTTP/1.1\r\nhost: h\r\n"), &[], Ended, NOTHING),
         ("nothing", raw(""), &[], Ended, NOTHING),
         ("empty lines", raw("\r\n\r\n"), &[], Ended, NOTHING),
-        // A client that asks first.
+        // `Expect: 100-continue`.
         ("a body that is awaited", put(&["expect: 100-continue", "content-length: 3"], "ID3"), &[Go(100), Done(201)], Open, ID3),
         ("a body that is awaited, in capitals", put(&["Expect: 100-Continue", "content-length: 3"], "ID3"), &[Go(100), Done(201)], Open, ID3),
         ("chunks that are awaited", put(&["expect: 100-continue", "transfer-encoding: chunked"], "5\r\nhello\r\n0\r\n\r\n"), &[Go(100), Done(201)], Open, HELLO),
@@ -398,7 +398,7 @@ fn several() -> Vec<Case> {
     ])
 }
 
-/// What hyper does not pass on is seen by the program alone.
+/// Requests that hyper does not pass on. Only the program sees them.
 #[cfg(unix)]
 #[rustfmt::skip]
 fn heads_in_the_program() -> Vec<Case> {
@@ -429,10 +429,10 @@ fn table() -> Vec<Case> {
         .collect()
 }
 
-/// What a server did of what `case` says, as words; empty if all of it.
+/// Describes how the server deviated from `case`. Empty if it did not.
 async fn departure(case: &Case, pace: Pace, address: SocketAddr) -> String {
     let mut connection = Connection::open(address).await;
-    // A server that refuses need not take the rest.
+    // A server that refuses a request does not have to read the rest.
     let _ = connection.try_send(&case.bytes, pace).await;
     if case.then == Ended {
         connection.finish().await;
@@ -472,7 +472,7 @@ async fn departure(case: &Case, pace: Pace, address: SocketAddr) -> String {
     }
 }
 
-/// The paces that a request of this length is sent at.
+/// The paces for a request of this length.
 fn paces(len: usize) -> &'static [Pace] {
     match len {
         0..1000 => &[Pace::Whole, Pace::Pieces(7), Pace::Pieces(1)],
@@ -516,18 +516,18 @@ fn key(document: &str, name: &str) -> BlobKey {
 }
 
 #[tokio::test]
-async fn every_case_on_hyper() {
+async fn answers_every_case_on_hyper() {
     every_case(Front::Hyper).await;
 }
 
 #[tokio::test]
-async fn every_case_in_axum() {
+async fn answers_every_case_in_axum() {
     every_case(Front::Axum).await;
 }
 
-/// A client that goes has asked for nothing, wherever it was; what it had finished is as it was.
+/// A client that disconnects at any byte stores nothing more. Its completed requests are unaffected.
 #[tokio::test]
-async fn a_request_that_ends_early_stores_nothing() {
+async fn stores_nothing_of_a_request_that_ends_early() {
     let before = put(&["content-length: 3"], "ID3");
     for front in [Front::Hyper, Front::Axum] {
         for whole in [
@@ -557,9 +557,9 @@ async fn a_request_that_ends_early_stores_nothing() {
     }
 }
 
-/// What is answered depends on the features of the server's crates; nobody takes what follows for a request.
+/// The answer depends on the features of the server's crates. The bytes that follow are never a request.
 #[tokio::test]
-async fn the_preface_of_http_2_is_no_request() {
+async fn refuses_the_preface_of_http_2() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     for front in [Front::Hyper, Front::Axum] {
         for pace in [Pace::Whole, Pace::Pieces(1)] {
@@ -574,7 +574,7 @@ async fn the_preface_of_http_2_is_no_request() {
     }
 }
 
-/// The program has a front of its own, and limits.
+/// The program parses heads itself and has limits.
 #[cfg(unix)]
 mod program {
     use std::{
@@ -633,7 +633,7 @@ mod program {
         }
     }
 
-    /// Every file below the root but the store's own, by its name there, with its content.
+    /// Every stored file by its path below the root, with its content.
     fn files(root: &Path) -> Vec<(String, String)> {
         let mut files = Vec::new();
         for account in fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()) {
@@ -654,7 +654,7 @@ mod program {
     }
 
     #[tokio::test]
-    async fn every_case_in_the_program() {
+    async fn answers_every_case_in_the_program() {
         let root = tempfile::tempdir().unwrap();
         let program = Program::start(root.path());
         let old = request("PUT", OLD.0, &[], OLD.1);
@@ -666,7 +666,7 @@ mod program {
         let mut wrong = Vec::new();
         let of_heads = heads_in_the_program().into_iter();
         let in_pieces = of_heads.map(|case| (Pace::Pieces(1), case));
-        // The program follows the requests of a connection by itself.
+        // The program tracks the requests of a connection itself.
         let followed = chunked_bodies().into_iter().chain(several());
         let followed = followed.filter(|case| case.bytes.len() < 1000);
         let in_pieces = in_pieces.chain(followed.map(|case| (Pace::Pieces(7), case)));
@@ -685,7 +685,7 @@ mod program {
             if !departure.is_empty() {
                 wrong.push(format!("{}, {pace:?}: {departure}", case.what));
             }
-            // The next case begins with the older file alone.
+            // The next case starts with only the older file.
             let _ = fs::remove_dir_all(root.path().join("ACC/DOC"));
         }
         assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

@@ -1,4 +1,4 @@
-//! Callers' names and numbers, credentials and tokens are in no log, whatever KAZOO sends and however much is logged.
+//! No log contains callers' names and numbers, credentials or tokens, at any log level.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::process::{Server, eventually, program};
 
-/// The fields of a document that are about people.
+/// The fields of a document that describe people.
 const FIELDS: [&str; 13] = [
     "caller_id_name",
     "caller_id_number",
@@ -31,7 +31,7 @@ const FIELDS: [&str; 13] = [
     "to_user",
 ];
 
-/// What no log may have: names and numbers, whole and in words, and credentials as they were sent and in the clear.
+/// The secrets of a request: names and numbers, whole and word by word, and credentials, encoded and decoded.
 fn secrets() -> BTreeSet<String> {
     let mut texts = BTreeSet::new();
     for fixture in FIXTURES.iter() {
@@ -39,7 +39,7 @@ fn secrets() -> BTreeSet<String> {
             let target = target(request);
             let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
             for (name, value) in form_urlencoded::parse(query) {
-                // The last value of a URL that ends with a query has a whole path behind it.
+                // The last value of a URL with a query is followed by a path.
                 if (FIELDS.contains(&&*name) || name == "key") && !value.contains('/') {
                     texts.insert(value.into_owned());
                 }
@@ -67,11 +67,11 @@ fn secrets() -> BTreeSet<String> {
     let words = words
         .iter()
         .flat_map(|text| text.split(|letter: char| !letter.is_alphanumeric()));
-    // Of a number in a URI, what stands before its host; hosts tell nothing.
+    // Only the user part of a URI: its host is not personal.
     let words = words.filter(|word| !["example", "sip", "com"].contains(word));
     texts.extend(words.map(str::to_owned));
     texts.retain(|text| text.chars().count() >= 3);
-    // What a test's URL calls itself is no person's name.
+    // Names in the URL of a test are not personal.
     texts.retain(|text| !["pqc_cb_storage", "pqc", "storage"].contains(&&**text));
     texts
 }
@@ -88,7 +88,7 @@ fn people(value: &Value, texts: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether `text` has `secret`, and not as a part of a longer word or number.
+/// Returns `true` if `text` contains `secret` as a whole word or number.
 fn has(text: &str, secret: &str) -> bool {
     text.match_indices(secret).any(|(at, _)| {
         let inside = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
@@ -96,7 +96,7 @@ fn has(text: &str, secret: &str) -> bool {
     })
 }
 
-/// Sends what was captured, each on a connection of its own, and ends the server. Its log, as it is and decoded.
+/// Sends each capture on its own connection and stops the server. Returns its log, percent-decoded too.
 fn log_of<'a>(options: &[&str], fixtures: impl Iterator<Item = &'a Fixture>) -> String {
     let root = TempDir::new().unwrap();
     let mut command = program();
@@ -120,7 +120,7 @@ fn log_of<'a>(options: &[&str], fixtures: impl Iterator<Item = &'a Fixture>) -> 
     let lines = log.matches("request_id").count() + log.matches("refused what is not HTTP").count();
     assert!(sent > 0 && lines >= sent, "{sent} requests, and {lines} lines: {log}");
     let decoded = percent_decode(log.as_bytes()).decode_utf8_lossy().into_owned();
-    // How long something took is a number too.
+    // Durations are numbers too.
     let timed = |line: &str| {
         let (before, after) = line.split_once("elapsed_ms")?;
         let after = after.trim_start_matches(|letter: char| letter.is_ascii_digit() || "\":=.".contains(letter));
@@ -134,7 +134,7 @@ fn log_of<'a>(options: &[&str], fixtures: impl Iterator<Item = &'a Fixture>) -> 
 
 #[track_caller]
 fn assert_clean(log: &str, secrets: &BTreeSet<String>) {
-    // A captured user and password are words that an error says.
+    // The captured user and password also occur in error messages.
     let log = log.replace("it needs the user and password, or the secret, that", "");
     for secret in secrets {
         let line = log.lines().find(|line| has(line, secret));
@@ -142,9 +142,9 @@ fn assert_clean(log: &str, secrets: &BTreeSet<String>) {
     }
 }
 
-/// The search finds what it looks for where it is.
+/// Proves that the search finds a secret.
 #[test]
-fn what_is_looked_for_is_in_the_captures() {
+fn the_captures_contain_secrets() {
     let secrets = secrets();
     for expected in [
         "+4930123456",
@@ -179,9 +179,9 @@ fn what_is_looked_for_is_in_the_captures() {
     assert!(has("path=/a/Anna", "Anna") && has("\"+49\"", "+49") && !has("Annaberg", "Anna"));
 }
 
-/// As whoever has no settings file runs the server; every path is a name there.
+/// Without a settings file, every path is a key.
 #[test]
-fn no_log_has_them_without_settings() {
+fn logs_no_secrets_without_settings() {
     let secrets = secrets();
     for options in [
         ["--mount=/", "--log-format=text"],
@@ -193,9 +193,9 @@ fn no_log_has_them_without_settings() {
     }
 }
 
-/// With KAZOO's own settings, each capture to the server that was set up for it.
+/// With KAZOO's own settings: each capture is sent to a server with its settings.
 #[test]
-fn no_log_has_them_with_settings() {
+fn logs_no_secrets_with_settings() {
     let secrets = secrets();
     let directory = TempDir::new().unwrap();
     let mut by_settings: BTreeMap<&str, Vec<&Fixture>> = BTreeMap::new();
@@ -204,7 +204,7 @@ fn no_log_has_them_with_settings() {
     }
     let mut served = 0;
     for (settings, fixtures) in by_settings {
-        // What KAZOO sends by settings that the server refuses, it may be sent all the same.
+        // KAZOO may send requests by settings that the server refuses.
         if KazooSettings::from_json(settings).is_err() {
             continue;
         }
@@ -218,9 +218,9 @@ fn no_log_has_them_with_settings() {
     assert!(FIXTURES.iter().any(|fixture| fixture.key_place() == KeyPlace::Metadata));
 }
 
-/// Where credentials are asked for, neither those that are right nor those that are nearly so are logged.
+/// Neither valid credentials nor almost valid ones are logged.
 #[test]
-fn no_log_has_credentials() {
+fn logs_no_credentials() {
     let mut secrets = secrets();
     let directory = TempDir::new().unwrap();
     let rules = directory.path().join("access.json");
@@ -254,9 +254,9 @@ fn serve(directory: &Path, options: &[&str]) -> Server {
     Server::start(&directory.join("data"), options)
 }
 
-/// A token that looks as an id does is in no log, wherever it stands.
+/// A token that looks like an id is in no log, wherever it occurs.
 #[test]
-fn no_key_has_a_token() {
+fn logs_no_token_that_looks_like_an_id() {
     let (one, other) = ("1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5", "7a31d9e3f70c8f1c4ab2d9e3f70c8f1c");
     let directory = TempDir::new().unwrap();
     let rules = directory.path().join("access.json");
