@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds the fuzz targets, runs each for a while, and says what came of it.
+"""Builds the fuzz targets, runs each for a while, and prints the results.
 
 The stable compiler has what is needed, once it is told not to mind. cargo-fuzz is installed if it is missing.
 Fails if a target finds something; the input is kept in fuzz/artifacts, and the command that runs it again is printed.
@@ -16,7 +16,7 @@ from pathlib import Path
 import seed
 
 HERE = Path(__file__).parent.resolve()
-# An input that takes longer, in seconds, or more memory, in MiB, is a finding.
+# Maximum time, in seconds, and memory, in MiB, for one input. More is a finding.
 TIMEOUT, MEMORY = 10, 1024
 
 
@@ -35,7 +35,7 @@ def build(sanitizer):
 
 
 def run(binary, seconds, seed):
-    """Returns the fuzzer's log, and whether it found nothing."""
+    """Returns the log, and `True` if the fuzzer found nothing."""
     name = binary.name
     artifacts = HERE / "artifacts" / name
     artifacts.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def run(binary, seconds, seed):
 
 
 def summary(name, log):
-    # What comes before INITED is the corpus being read.
+    # The lines before INITED report the corpus.
     states = re.findall(r"cov: (\d+) .*?corp: (\d+)", log[log.find("INITED") :]) or [("?", "?")]
     (cov0, corp0), (cov, corp) = states[0], states[-1]
     runs, speed = (

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes what the fuzzers start from, to fuzz/corpus: the captures of tests/fixtures, taken apart for each target.
+"""Writes the seeds of the fuzz targets to fuzz/corpus: parts of the captures in tests/fixtures.
 
-Every input of a target that takes a body begins with the four cuts of `pieces.rs`.
+Every input of a target with a body starts with the four cuts of `pieces.rs`.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CAPTURES = HERE.parent / "tests/fixtures/kazoo"
-# A longer body only makes the fuzzer slower.
+# A longer body only slows the fuzzer down.
 LONGEST = 2048
 
 SMALL, TINY = bytes([7, 64, 1, 200]), bytes([1, 1, 1, 1])
@@ -79,7 +79,7 @@ def bodies(stores):
             continue
         boundary = re.match(rb"\r\n--([^\r]+)\r\n", body).group(1)
         multipart.add(SMALL, [number % 4], boundary, "\n", body)
-        # A short boundary is sooner met by chance.
+        # A short boundary is more likely to occur by chance.
         multipart.add(TINY, [number % 4], "B\n", body.replace(boundary, b"B"))
         media = body.split(b"\r\n\r\n", 2)[2].rpartition(b"\r\n--")[0]
         encoded.add(SMALL, [number % 3, (2, 0, 4, 0x1A, 0x0B)[number % 5]], media)
@@ -93,7 +93,7 @@ def bodies(stores):
             for meant in (2, 4, 6, 3, 0x12, 0x0A, 0x82, 0xC2):
                 encoded.add(TINY, [mode, meant], text)
             encoded.add([200, 255, 7, 220], [mode, 0x22], text)
-    # Padding that ends a piece, and is not the end.
+    # Padding at the end of a piece, but not of the body.
     for padded in [b"A" * 1151 + b"=", b"A" * 1150 + b"=="]:
         for more in [b"", b"A" * 64, b"===="]:
             encoded.add([200] * 4, [1, 2], padded + more)

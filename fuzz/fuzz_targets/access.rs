@@ -1,4 +1,4 @@
-//! The JSON of the access rules, and behind a NUL the headers by which proxies say where a request comes from.
+//! The JSON of the access rules and, after a NUL, the forwarding headers of proxies.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Each line is one of `forwarded` if it begins with `f`, and one of `x-forwarded-for` if not.
+/// Each line is a `forwarded` header if it starts with `f`, and an `x-forwarded-for` header otherwise.
 fn proxies(lines: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -62,12 +62,12 @@ fn json(text: &[u8]) {
     }
 }
 
-/// What an error says, but for the line and the column, which a secret moves.
+/// The message of an error, without its line and column, which depend on the secrets.
 fn placeless(error: &Error) -> String {
     error.message().replace(|letter: char| letter.is_ascii_digit(), "")
 }
 
-/// Who is to be let in, read from the JSON in the plainest way.
+/// The access rules, read from the JSON in the simplest way.
 struct Said {
     networks: Vec<(IpAddr, u8)>,
     credentials: Vec<Credential>,
@@ -180,7 +180,7 @@ fn networks_or_none(list: Option<&Value>) -> Option<()> {
     networks(list).map(|_| ())
 }
 
-/// The same rules with other secrets.
+/// The same rules with different secrets.
 fn mask(mut value: Value) -> Value {
     let credentials = value.get_mut("credentials").and_then(Value::as_array_mut);
     for entry in credentials.into_iter().flatten().filter_map(Value::as_object_mut) {
@@ -195,7 +195,7 @@ fn mask(mut value: Value) -> Value {
     value
 }
 
-/// Who shows a credential is let in with what it is good for, and who shows none is not.
+/// A request with a credential is authorized with its grant, and one without a credential is refused.
 fn let_in(rules: &AccessRules, said: &Said) {
     let peer = said
         .networks
@@ -221,7 +221,7 @@ fn let_in(rules: &AccessRules, said: &Said) {
         assert_eq!(nobody.unwrap(), Grant::everything().for_address());
         return;
     }
-    // The first segment is looked at, too.
+    // The first segment is checked too.
     let in_paths = |credential: &Credential| matches!(credential.token.as_deref(), Some("ACC" | "x"));
     if said.credentials.iter().any(in_paths) {
         return;
@@ -233,7 +233,7 @@ fn let_in(rules: &AccessRules, said: &Said) {
         assert!(!head.headers.contains_key("authorization"));
         assert_eq!(head.uri.path(), "/ACC/DOC/ATT");
     };
-    // What is right but for its end is wrong, unless it is another that is right.
+    // A credential with a changed end is refused, unless it equals another one.
     let assert_out = |(grant, head): (kazoo_storage::Result<Grant>, Parts), shown: &str| {
         let known = |credential: &Credential| match (&credential.user, &credential.token) {
             (Some((user, password)), _) => format!("{user}:{password}") == shown,

@@ -1,4 +1,4 @@
-//! Base64: the first bytes of the input say how it is meant, and the body is behind them.
+//! Base64: the first bytes of the input are options, followed by the body.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ const TYPES: [Option<&str>; 4] = [
     Some("image/SVG+XML "),
 ];
 
-/// In what is meant: the body comes over and over, until it is longer than what is decoded at once.
+/// Flag: the body is repeated until it is longer than one step of the decoder.
 const LONG: u8 = 0x20;
 const LEN: usize = 70_000;
 
@@ -34,13 +34,13 @@ fuzz_target!(|input: &[u8]| {
     let mode = [Base64::Detect, Base64::Declared, Base64::Off][usize::from(mode % 3)];
     let media_part = meant & 1 == 0;
     let content_type = TYPES[usize::from(meant >> 1 & 3)].map(HeaderValue::from_static);
-    // A length that is said may be wrong.
+    // A declared length may be wrong.
     let declared = match meant >> 3 & 3 {
         0 => None,
         1 => Some(body.len() + 1),
         _ => Some(body.len()),
     };
-    // What the part says of itself.
+    // The encoding that the part declares.
     let said = match meant >> 6 {
         2 => Some(true),
         3 => Some(false),
@@ -74,7 +74,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     assert_eq!(Some(&came.body), expected.as_ref());
-    // Who is behind this layer must not wait for what is gone.
+    // The declared length must not exceed the decoded body.
     let length = came.headers.get("content-length").cloned();
     let kept = declared.map(HeaderValue::from);
     if came.body != body {

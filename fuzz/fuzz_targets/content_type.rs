@@ -1,5 +1,5 @@
-//! What a `content-type` says of the boundary: the value in the first line of the input, a boundary in the second, and the
-//! media behind it.
+//! The boundary in a `content-type`: the header's value is the first line of the input, a boundary the second, and the
+//! media the rest.
 
 #![no_main]
 
@@ -52,7 +52,7 @@ fuzz_target!(|input: &[u8]| {
                 assert_eq!(either_way(&other).is_ok(), expected.is_ok());
             }
         }
-        // Blanks behind a delimiter are none of it.
+        // Whitespace after a delimiter is not part of it.
         ContentType::Undelimited if is_boundary(boundary) && boundary.trim_end() == boundary => {
             expect(boundary, media, either_way(&body(boundary, media)));
         }
@@ -77,10 +77,10 @@ fn body(boundary: &str, media: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// The media come out unless the delimiter is in them.
+/// The media are kept unless they contain the delimiter.
 fn expect(boundary: &str, media: &[u8], came: Result<Came, StatusCode>) {
     let delimiter = format!("\r\n--{boundary}");
-    // The line break that ends the headers may begin a delimiter too.
+    // The line break at the end of the headers may start a delimiter too.
     let followed = [&b"\r\n"[..], media, delimiter.as_bytes()].concat();
     let first = followed
         .windows(delimiter.len())

@@ -1,4 +1,4 @@
-//! Names: of a path, of a query, of a fetch that has the name twice.
+//! Keys: from a path, from a query, and from a fetch that repeats the key.
 
 #![no_main]
 
@@ -39,7 +39,7 @@ fn of_path(path: &str) -> Option<BlobKey> {
     Some(key)
 }
 
-/// A fetch of what was stored, with something behind it, means what was stored among others.
+/// The candidates of a fetch with appended segments include the stored key.
 fn of_fetch(stored: &str, appended: &str, key: Option<&BlobKey>) {
     let path = format!("{stored}/{appended}");
     let whole = segments(&path, 2);

@@ -1,4 +1,4 @@
-//! Multipart bodies: the boundary in the first line of the input, and the body behind it.
+//! Multipart bodies: the boundary is the first line of the input, the body the rest.
 
 #![no_main]
 
@@ -11,11 +11,11 @@ use kazoo_storage_fuzz::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// In the flags: the boundary is not named, and is to be found in the body.
+/// Flag: the `content-type` has no boundary.
 const UNNAMED: u8 = 1;
-/// In the flags: the JSON may have 64 bytes only.
+/// Flag: the limit of the JSON is 64 bytes.
 const TIGHT: u8 = 2;
-/// In the flags: a preamble stands in front that is as long as it may be.
+/// Flag: the body starts with a preamble of the maximum length.
 const PREAMBLE: u8 = 4;
 
 fuzz_target!(|input: &[u8]| {
@@ -74,7 +74,7 @@ fuzz_target!(|input: &[u8]| {
     match (came, expected) {
         (Ok(came), Ok(expected)) => assert_same(came, &expected),
         (Err(StatusCode::PAYLOAD_TOO_LARGE), Ok(_)) => assert!(!oracle::is_small(body)),
-        // Which of two faults is met first is no matter.
+        // Which of two faults is reported does not matter.
         (Err(_), Err(_)) => {}
         (came, expected) => panic!("{came:?} instead of {expected:?}"),
     }

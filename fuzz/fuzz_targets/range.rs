@@ -1,5 +1,5 @@
-//! Fetches and uploads with conditions and ranges: headers, one a line, of requests for a file whose length and age the
-//! first byte of the input says.
+//! Fetches and uploads with conditions and ranges: one header per line, for a file whose length and age are in the
+//! first byte of the input.
 
 #![no_main]
 
@@ -20,9 +20,9 @@ use libfuzzer_sys::fuzz_target;
 use tower::ServiceExt as _;
 
 const ETAG: &str = "\"v2\"";
-/// Lengths around which something changes; files over 64 KiB are streamed.
+/// Lengths at which the behaviour changes. Files over 64 KiB are streamed.
 const LENGTHS: [usize; 5] = [10, 0, 1, 300, (64 << 10) + 7];
-/// When it was stored, in seconds since 1970: lately, before there are dates, and when there are none any more.
+/// Dates in seconds since 1970: recent, before the first valid date, and after the last one.
 const DATES: [i64; 3] = [1_700_000_000, -1, 253_402_300_800];
 
 /// A file in a store.
@@ -77,7 +77,7 @@ fn is_condition(name: &HeaderName) -> bool {
     ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"].contains(&name)
 }
 
-/// What is answered if the one condition is one that leaves no doubt.
+/// The expected answer if there is only one condition and it is unambiguous.
 fn plain_condition(headers: &HeaderMap) -> Option<StatusCode> {
     let mut conditions = headers.iter().filter(|(name, _)| is_condition(name));
     let (Some((name, value)), None) = (conditions.next(), conditions.next()) else {
@@ -127,7 +127,7 @@ fn fetch(headers: &HeaderMap, file: &File, head: StatusCode) {
     }
 }
 
-/// The bytes that a `Range` header means of a file of some length, or none of them; no function if it is to be ignored.
+/// The range of bytes in a `Range` header for a file of a given length. `None` if the header must be ignored.
 fn range(headers: &HeaderMap) -> Option<impl Fn(u64) -> Option<Range<u64>>> {
     let mut values = headers.get_all("range").iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -135,7 +135,7 @@ fn range(headers: &HeaderMap) -> Option<impl Fn(u64) -> Option<Range<u64>>> {
     };
     let value = value.to_str().ok()?.to_ascii_lowercase();
     let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
-    // So long a number that nothing reaches it is one all the same.
+    // A number larger than any length is still valid.
     let number = |text: &str| -> Option<Option<u128>> {
         let text = text.trim_matches([' ', '\t']);
         let digits = text.trim_start_matches('0');
@@ -161,7 +161,7 @@ fn range(headers: &HeaderMap) -> Option<impl Fn(u64) -> Option<Range<u64>>> {
     })
 }
 
-/// An upload with these headers replaces the file whole, or leaves it as it was.
+/// An upload with these headers replaces the whole file, or does not change it.
 fn store(headers: &HeaderMap, file: &File) {
     let mut headers = headers.clone();
     headers.remove("content-length");
@@ -211,7 +211,7 @@ fn site(file: &File) -> (Dated, ServeBlobs<Dated>) {
     (store.clone(), ServeBlobs::new(store))
 }
 
-/// Files that were all stored at the same time, so that the same input gets the same answer again.
+/// A store in which all files have the same date, so that answers are reproducible.
 #[derive(Clone)]
 struct Dated(MemoryStore, SystemTime);
 
@@ -225,7 +225,7 @@ impl Dated {
 
 impl BlobStore for Dated {
     async fn put(&self, mut upload: Upload) -> Result<Stored> {
-        // The store inside has another tag and another date.
+        // The inner store has a different tag and date.
         let current = self.head(&upload.key).await.ok();
         std::mem::take(&mut upload.precondition).check(current.as_ref())?;
         self.0.put(upload).await

@@ -1,4 +1,4 @@
-//! Whole connections: the bytes that a client sends, through hyper to the assembled service, whole and in pieces.
+//! Whole connections: the bytes of a client, through hyper to the assembled service, whole and in pieces.
 
 #![no_main]
 
@@ -36,10 +36,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
 const FIELDS: [&str; 3] = ["media_id", "id", "call_id"];
-/// How long a body may be if the flags say so.
+/// Maximum length of a body if the flags set one.
 const TIGHT: u64 = 256;
 
-/// Who is let in if the flags say that not everybody is.
+/// The access rules if the flags require them.
 const RULES: &str = r#"{"credentials":[
     {"user":"kazoo","password":"p@ss"},{"token":"T0k","accounts":["ACC"]},{"token":"R","may":"read"}]}"#;
 
@@ -93,7 +93,7 @@ impl Options {
         .into_service()
     }
 
-    /// The key and the file that an upload has to be stored as; none if it has to be refused.
+    /// The expected key and file of an upload, or `None` if it must be refused.
     fn upload(self, head: &Parts, body: &Bytes) -> Option<(BlobKey, Upload)> {
         if oracle::is_ambiguous(head) {
             return None;
@@ -113,7 +113,7 @@ impl Options {
     }
 }
 
-/// What a connection's requests were answered with, and what is stored behind it.
+/// The answers on a connection, and the stored files.
 fn connection(options: Options, sent: &[u8], cuts: Cuts) -> (Vec<StatusCode>, Files) {
     let store = MemoryStore::new();
     let storage = options.service(store.clone());
@@ -137,9 +137,9 @@ fn connection(options: Options, sent: &[u8], cuts: Cuts) -> (Vec<StatusCode>, Fi
     });
     let (client, server) = tokio::io::duplex(1 << 20);
     let serve = async {
-        // As long as the client has not read its answers, it has not gone.
+        // The client stays connected until it has read its answers.
         let mut http = http1::Builder::new();
-        // An error is what the client made of the protocol.
+        // An error is caused by the client's input.
         let _ = http
             .half_close(true)
             .serve_connection(TokioIo::new(server), service)
@@ -163,7 +163,7 @@ fn connection(options: Options, sent: &[u8], cuts: Cuts) -> (Vec<StatusCode>, Fi
     (statuses, files)
 }
 
-/// Lets the server go on.
+/// Lets the server continue.
 async fn pause() {
     let mut paused = false;
     std::future::poll_fn(|cx| {
@@ -176,7 +176,7 @@ async fn pause() {
     .await;
 }
 
-/// Holds the answer against what a plain reading makes of the request; `body` is there if it was whole.
+/// Compares the answer with the expected one. `body` is present if it was complete.
 fn judge(options: Options, head: &Parts, body: Option<&Bytes>, answer: &Response<Body>, files: &mut Files) {
     let status = answer.status();
     if status.is_client_error() || status.is_server_error() {
@@ -224,11 +224,11 @@ fn judge(options: Options, head: &Parts, body: Option<&Bytes>, answer: &Response
     }
 }
 
-/// What an upload shows of the credentials in [`RULES`] that may store, and the request without them.
+/// The credentials of [`RULES`] in an upload that permit it, and the request without them.
 struct Shown {
     all: bool,
     of_account: bool,
-    /// Whether there may be more than one, of which only one counts.
+    /// `true` if there may be several, only one of which counts.
     several: bool,
     rest: Parts,
 }
@@ -300,7 +300,7 @@ async fn stored(store: &MemoryStore) -> Files {
     files
 }
 
-/// Every file is fetched by its path, and by its path doubled.
+/// Every file is fetched by its path and by its doubled path.
 fn fetch_all(options: Options, storage: &StorageService, files: &Files) {
     if options.guarded || !matches!(options.key, Place::Path) {
         return;
@@ -325,7 +325,7 @@ fn fetch_all(options: Options, storage: &StorageService, files: &Files) {
     }
 }
 
-/// What of a body has been read.
+/// The part of a body that has been read.
 #[derive(Default)]
 struct Seen {
     bytes: BytesMut,

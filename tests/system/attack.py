@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Attacks a server, and shows that ordinary uploads do not suffer and that nothing is left behind.
+"""Attacks a server, and proves that ordinary uploads are not affected and nothing is left behind.
 
     tests/system/attack.py PATH_TO_THE_SERVER [--quick]        Linux
 
-A thousand connections send a head and a thousand a body at a byte a second, while files are uploaded and fetched as always. Then
-four addresses hold every request that the server answers at once, with uploads that are just fast enough to be waited for. Then
-uploads are aborted in many ways, after which file descriptors, staged files, threads and memory are held against what they were.
+A thousand connections send a head and a thousand a body, a byte per second, while ordinary clients upload and fetch files. Then
+four addresses hold every permit of the server with uploads that are barely fast enough. Then
+uploads are aborted in many ways, and file descriptors, staged files, threads and memory return to their former level.
 """
+import argparse
 import asyncio
 import os
 import random
@@ -14,22 +15,25 @@ import resource
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 
-QUICK = '--quick' in sys.argv
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument('server', help='path to the program, `target/release/kazoo-storage`')
+parser.add_argument('--quick', action='store_true', help='fewer connections, for a minute')
+OPTIONS = parser.parse_args()
+QUICK = OPTIONS.quick
 SLOW = 200 if QUICK else 1_000
 ABORTED = 2_000 if QUICK else 10_000
 ROUNDS = 2
 SECONDS = 3 if QUICK else 35
 CLIENTS = 4
-# All of 127/8 is this machine: the attackers have addresses of their own, as they would.
+# Each attacker has its own loopback address.
 ORDINARY, SLOW_HEADS, SLOW_BODIES, ABORTING = '127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'
 LOCKING_OUT = ['127.0.0.5', '127.0.0.6', '127.0.0.7', '127.0.0.8']
-# As many as one address may have in progress, by default.
+# The default limit of requests per address.
 SHARE = 512
-# What an allocator keeps, and no more however many uploads are aborted.
+# Memory that the allocator keeps, independent of the number of aborted uploads.
 RSS_BOUND = 64 << 20
 BODY = bytes(range(256)) * 100
 
@@ -81,7 +85,7 @@ async def answer(reader):
 
 
 async def ordinary(server, name, seconds):
-    """Uploads and fetches, one after the other; how long each upload took."""
+    """Uploads and fetches in turn. Returns the duration of each upload."""
     took = []
     reader, writer = await server.connect(ORDINARY)
     end = time.monotonic() + seconds
@@ -100,7 +104,7 @@ async def ordinary(server, name, seconds):
 
 
 async def retrying(server, seconds):
-    """Uploads that are sent again when the server asks for it; how often each was."""
+    """Uploads, and retries when the server asks for it. Returns the number of retries of each upload."""
     waits = []
     reader, writer = await server.connect(ORDINARY)
     end = time.monotonic() + seconds
@@ -119,7 +123,7 @@ async def retrying(server, seconds):
 
 
 async def hold(server, source, tally):
-    """An upload that brings its kibibyte in time, again and again."""
+    """Repeats an upload that delivers its kibibyte just in time."""
     while True:
         reader, writer = await server.connect(source)
         answered = asyncio.create_task(reader.read(4096))
@@ -155,7 +159,7 @@ async def lockout(server):
 
 
 async def drip(server, source, first, rest, tally):
-    """Begins a request, and goes on with it at a byte a second, again and again."""
+    """Repeats a request that is sent at a byte per second."""
     while True:
         reader, writer = await server.connect(source)
         try:
@@ -195,7 +199,7 @@ async def slowloris(server):
                     drips.append(drip(server, SLOW_HEADS, b'PUT /some_prefix/A/B/C HTTP/1.1\r\n', long, tally))
                     drips.append(drip(server, SLOW_BODIES, head(f'ACC/SLOW/{number}.mp3', 600), b'x' * 600, tally))
             drips = [asyncio.create_task(one) for one in drips]
-            # All of them hold a connection before the first upload.
+            # All of them are connected before the first upload.
             while drips and len(os.listdir(server.proc('fd'))) < 2 * SLOW:
                 await asyncio.sleep(0.1)
             took = await asyncio.gather(*[ordinary(server, f'{kind}-{round}-{client}', SECONDS) for client in range(CLIENTS)])
@@ -211,7 +215,7 @@ async def slowloris(server):
 
 
 async def abort(server, number):
-    """Ends one upload in the middle, in a way that depends on `number`."""
+    """Aborts one upload, in a way that depends on `number`."""
     reader, writer = await server.connect(ABORTING)
     whole = head(f'ACC/ABORTED/{number}.mp3', 200_000)
     parts = b'--B\r\ncontent-type: application/json\r\n\r\n{"id":"x"}\r\n--B\r\ncontent-type: audio/mpeg\r\n\r\n' + bytes(50_000)
@@ -244,7 +248,7 @@ async def aborted(server):
 
 
 async def settled(server, before):
-    """The figures once they are as before, or after a while."""
+    """Waits until the figures are as before, or for a while. Returns them."""
     for _ in range(450):
         after = server.figures()
         if all(after[name] <= before[name] for name in ('descriptors', 'staged', 'threads')):
@@ -254,11 +258,11 @@ async def settled(server, before):
 
 
 async def attack(server):
-    # What the first uploads open and allocate stays, and is no trace of an attack.
+    # The first uploads open and allocate what stays for later ones.
     await asyncio.gather(*[ordinary(server, f'first-{client}', 1) for client in range(CLIENTS * 20)])
     await aborted(server)
     await asyncio.sleep(1)
-    # The runtime's threads for the disk come and go with the load: they are bounded, and nothing that is left behind.
+    # The number of the runtime's disk threads follows the load and is bounded.
     before = server.figures() | {'threads': 64 + os.cpu_count() + 2}
     slow = await slowloris(server)
     assert slow
@@ -291,4 +295,4 @@ def main(path):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1])
+    main(OPTIONS.server)

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Shows that a server which is killed at any moment has kept what it had acknowledged, and nothing half.
+"""Proves that a server killed at any moment keeps everything that it acknowledged, and no partial file.
 
     tests/system/crash.py PATH_TO_THE_SERVER [--rounds N] [--directory DIR]        needs strace
 
-In each round, writers, a writer that replaces one file again and again, and a reader of that file are at work until the server is
-killed with SIGKILL at a random moment and started again on the same root. Then each file that was acknowledged is there with its
-bytes and its metadata, each that was not is absent or whole, the replaced one is a whole pair of content and metadata, and no staged
-file is left. A second server on the root is refused, and leaves an upload that is under way alone.
+In each round, several writers, one writer that keeps replacing a file, and a reader of that file run until the server is
+killed with SIGKILL at a random moment and restarted on the same root. Then each acknowledged file has its
+bytes and its metadata, every other file is absent or complete, the replaced one has matching content and metadata, and no staged
+file is left. A second server on the same root refuses to start, and does not affect an upload in progress.
 
-After that the server is killed before every single call by which an upload changes something: strace counts them, and kills at the
-first, at the second and so on, for each form of upload, until one comes through. So what failpoints in a special build would show is
-shown of the program as it is. And it is killed in the same way while it is started after a crash.
+After that, the server is killed before every single system call by which an upload changes something: strace counts them and kills
+at the first, at the second and so on, for each form of upload, until an upload succeeds. This replaces failpoints in a special
+build. The restart after a crash is tested in the same way.
 """
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from rig import (BROKEN, Client, Failed, Kept, Server, Thread, Upload, calls, ch
                  run, staged, stored, traced)
 
 REPLACED = 'ACC/202611-replaced/message.mp3'
-# An upload of more is staged as a file, and one of less is in the journal.
+# A longer upload is staged as a file, a shorter one is written to the journal.
 GATHERED = 64 << 10
 SIZES = [10, 2_000, GATHERED + 7, 150_000]
-# How many files of earlier rounds are read again in each.
+# Number of files of earlier rounds that each round reads again.
 SAMPLE = 30
 
 
@@ -42,7 +42,7 @@ def about(n: int) -> str:
 
 
 class Writer:
-    """Uploads one file after the other until the server is gone, and knows what was acknowledged."""
+    """Uploads files until the server is killed, and records the acknowledged ones."""
 
     def __init__(self, name: str, form: str, sizes: list[int]):
         self.name, self.form, self.sizes = name, form, sizes
@@ -67,7 +67,7 @@ class Writer:
                 check(reply.status == 201, lambda: f'{self.last and self.last.path}: {reply.status} {reply.body!r}')
                 self.acknowledged.append(self.last)
                 self.last = None
-                # The others are to have a turn too.
+                # Yields to the other threads.
                 time.sleep(0.001)
 
 
@@ -78,7 +78,7 @@ class Replacer(Writer):
 
 
 class Reader:
-    """Fetches the replaced file until the server is gone, and reads its pair from the disk."""
+    """Fetches the replaced file until the server is killed, and reads its content and sidecar from the disk."""
 
     def __init__(self) -> None:
         self.fetches = self.pairs = 0
@@ -105,7 +105,7 @@ class Reader:
 
     @staticmethod
     def reads_pair(root: str) -> bool:
-        """As somebody who copies the files would: the media, then its sidecar; nothing to say if both were replaced meanwhile."""
+        """Reads the media and then its sidecar, as a backup would. The result is ignored if both were replaced meanwhile."""
         path = pathlib.Path(root, REPLACED)
         try:
             with open(path, 'rb') as file:
@@ -180,7 +180,7 @@ def random_moments(binary: str, directory: str, rounds: int) -> None:
 
 
 def refuses_a_second(binary: str, server: Server) -> None:
-    """Has another server try the same root while a long upload is half way."""
+    """Starts another server on the same root during a long upload."""
     upload = Upload(f'ACC/202611-live-{time.monotonic_ns()}/message.mp3', media('live', 3 * GATHERED))
     data = b''.join(upload.request())
     with server.client() as client:
@@ -201,7 +201,7 @@ def refuses_a_second(binary: str, server: Server) -> None:
         check(found(client, server.root, upload.path) == upload.kept, 'the upload during which a second server was tried is not as sent')
 
 
-# The calls by which something changes, on the disk or for the client.
+# The calls that change something on the disk or for the client.
 CHANGES = ['openat', 'mkdirat', 'write', 'writev', 'pwrite64', 'pwritev', 'pwritev2', 'ftruncate', 'fallocate', 'utimensat', 'fsync',
            'fdatasync', 'sync_file_range', 'syncfs', 'linkat', 'rename', 'renameat', 'renameat2', 'unlink', 'unlinkat', 'sendto', 'sendmsg']
 
@@ -210,7 +210,7 @@ STAGED = r'[0-9a-f]{10,}-(\d+)'
 
 
 def steps(trace: str, root: str) -> tuple[list[str], str | None]:
-    """What changes an upload has asked for, by the name of what each is about, and the one at which the server was killed."""
+    """The changes that an upload requested, by the name of their object, and the one at which the server was killed."""
     numbers = sorted({int(number) for number in re.findall(f'"{STAGED}"', pathlib.Path(trace).read_text(errors='replace'))})
     kinds = dict(zip(numbers, ('media', 'sidecar')))
     asked: list[str] = []
@@ -247,11 +247,11 @@ def every_step(binary: str, directory: str) -> None:
         trial = Trial(binary, root, f'{directory}/trace', form, wire, size, replaces)
         if replaces:
             trial.once()
-        # As it is without a fault: what is to be killed at.
+        # Without a fault, to find the calls at which to kill.
         whole = trial.once()[0]
         killed: collections.Counter[str] = collections.Counter()
         missed = set(whole)
-        # Several threads may work on the disk, of which strace counts each: one pass may not meet all.
+        # strace counts per thread, and several threads may write, so one pass may miss some calls.
         for _ in range(30):
             for serving in (False, True):
                 for call in {step.split()[0] for step in missed}.intersection(trial.asked(serving)):
@@ -269,7 +269,7 @@ def every_step(binary: str, directory: str) -> None:
 
 
 class Trial:
-    """Uploads of one form, each to a server that is killed somewhere on the way."""
+    """Uploads of one form, each to a server that is killed during it."""
 
     def __init__(self, binary: str, root: str, trace: str, form: str, wire: str, size: int, replaces: bool):
         shutil.rmtree(root, ignore_errors=True)
@@ -277,14 +277,14 @@ class Trial:
         self.name, self.wire, self.size, self.replaces = re.sub(r'\W+', '-', form), wire, size, replaces
         self.count = self.came_through = 0
         self.server = Server(binary, root)
-        # The account is there already, as it is for all uploads but the first.
+        # The account exists already, as for every upload but the first.
         with self.server.client() as client:
             client.put(Upload('ACC/202611-first/message.mp3', b'ID3\0'))
 
     def once(self, serving: bool | None = None, *arguments: str) -> tuple[list[str], str | None]:
-        """Uploads, and checks what there is when the server was started again; the steps, and the one at which it was killed.
+        """Uploads, restarts the server, and checks the files. Returns the steps, and the one at which it was killed.
 
-        The threads that are watched are those that serve or those that do not; by default all.
+        Traces the threads that serve, or those that do not; by default all.
         """
         self.count += 1
         path = f'ACC/202611-{self.name}-{0 if self.replaces else self.count}/message.mp3'
@@ -294,7 +294,7 @@ class Trial:
         options = [part for argument in ['trace=' + ','.join(CHANGES), *arguments] for part in ('-e', argument)]
         threads = self.server.threads()
         watched = [*threads[1], *threads[0]] if serving is None else threads[0] if serving else threads[1]
-        # A thread that is made meanwhile is watched too, if the one that makes it is.
+        # strace follows threads that traced threads create.
         options += ['-f'] if serving is None else []
         reply = None
         try:
@@ -307,7 +307,7 @@ class Trial:
         if self.server.lives():
             killed = None
         elif killed is None:
-            # At a call that is about neither a file nor the answer, such as one that wakes a thread.
+            # At a call that concerns neither a file nor the answer, such as one that wakes a thread.
             killed = 'wake a thread'
         self.server.kill()
         self.server = Server(self.binary, self.root)
@@ -328,7 +328,7 @@ class Trial:
 
 
 def every_turn_of_the_journal(binary: str, directory: str) -> None:
-    """Uploads until the journal goes on in its other segment, and has the server killed before the disk is written out for that."""
+    """Uploads until the journal switches to its other segment, and kills the server before the sync of that switch."""
     root, count = f'{directory}/turns', 0
     kept: dict[str, Kept] = {}
     for turn in (1, 2, 3):
@@ -359,7 +359,7 @@ def every_turn_of_the_journal(binary: str, directory: str) -> None:
 
 
 def every_step_of_a_start(binary: str, directory: str) -> None:
-    """A crash that the next start has something to do after, and that start killed at each step; the last one comes through."""
+    """Crashes so that the next start has to recover, and kills that start at each step until one succeeds."""
     root, trace = f'{directory}/start', f'{directory}/trace'
     uploads = [Upload('ACC/202611-short/message.mp3', media(1, 2_000)), Upload('ACC/202611-long/message.mp3', media(2, 2 * GATHERED)),
                Upload('ACC/202611-form/message.mp3', media(3, 2_000), about(3), 'form-data', 'audio/x-3'),
@@ -368,7 +368,7 @@ def every_step_of_a_start(binary: str, directory: str) -> None:
         for upload in uploads:
             check(client.put(upload).status == 201, 'an upload failed')
     lost = f'{directory}/lost'
-    # What of it the disk did not have when the machine went down.
+    # What was not on the disk when the machine crashed.
     for name in ('202611-short', '202611-form'):
         shutil.rmtree(f'{root}/ACC/{name}')
     shutil.move(root, lost)
@@ -379,7 +379,7 @@ def every_step_of_a_start(binary: str, directory: str) -> None:
             n += 1
             shutil.rmtree(root, ignore_errors=True)
             shutil.copytree(lost, root)
-            # The server stays this process's child, and strace is beside it.
+            # The server stays a child of this process, next to strace.
             command = ('strace', '-D', '-f', '-o', trace, '-e', f'trace={call}', '-e', f'inject={call}:signal=SIGKILL:when={n}')
             try:
                 Server(binary, root, prefix=command).kill()

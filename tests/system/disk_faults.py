@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Shows what is answered, and what is left, when the disk is full, fails or becomes read-only, or descriptors run out.
+"""Proves how the server answers, and what it stores, when the disk is full, fails or becomes read-only, or descriptors run out.
 
     tests/system/disk_faults.py PATH_TO_THE_SERVER [--directory DIR]        needs strace, and root for the file systems it mounts
 
-Whatever the fault: an answer that is not 201 is a clear 503 or 507, the file is then absent or the one before, whole; nothing is left
-in the staging directory, and stored files can be fetched. When the fault has ended the same upload is stored; after a sync that failed
-it is not before the server was started again.
+With every fault, an answer other than 201 is a clear 503 or 507. Then the file is absent or the complete older one, nothing is left
+in the staging directory, and stored files can be fetched. After the fault, the same upload is stored; after a failed sync,
+only once the server is restarted.
 
-Some faults are real: file systems without room or inodes, one whose disk fails under it, one that the kernel has made read-only,
-directories that nothing may be made in. The others are errors that strace has the kernel give for one call of an upload after the
-other. Where nothing can be mounted, the table says what was left out.
+Some faults are real: file systems without space or inodes, one whose disk fails, one that the kernel has made read-only,
+directories in which nothing can be created. The others are errors that strace injects into one system call of an upload after the
+other. Without permission to mount, the table lists the skipped cases.
 """
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from collections.abc import Iterator
 from rig import (BROKEN, Client, Kept, Reply, Server, Upload, calls, check, eventually, fact, found, media, options, run, staged, traced)
 
 def row(fault: str, answers: str, state: str) -> None:
-    """A line of the table."""
+    """Prints a line of the table."""
     fact(f'{fault:42} | {answers} | {state}')
 
 
 class Files:
-    """What was acknowledged on one root, and uploads of each form to try."""
+    """The acknowledged files of one root, and uploads of each form."""
 
     def __init__(self, root: str):
         self.root = root
@@ -42,7 +42,7 @@ class Files:
         self.count = 0
 
     def uploads(self) -> list[Upload]:
-        """New ones, short and long, with and without metadata, and one in the place of another."""
+        """New files, short and long, with and without metadata, and one that replaces another."""
         self.count += 1
         n = self.count
         about = json.dumps({'id': f'202611-{n}', 'number': n})
@@ -52,7 +52,7 @@ class Files:
                 Upload('ACC/202611-replaced/message.mp3', media(n, [2_000, 200_000][n % 2]), about, 'form-data', f'audio/x-{n}')]
 
     def put(self, client: Client, upload: Upload) -> Reply:
-        """Uploads, and sees that it is stored, or that a clear answer says why it is not and nothing is changed."""
+        """Uploads, and checks that the file is stored, or that the answer gives the reason and nothing has changed."""
         reply = client.put(upload)
         if reply.status == 201:
             self.kept[upload.path] = upload.kept
@@ -62,7 +62,7 @@ class Files:
         return reply
 
     def settled(self, client: Client, path: str) -> None:
-        """`path` is as it was acknowledged last, and nothing is staged."""
+        """Checks that `path` is as last acknowledged, and that nothing is staged."""
         have = found(client, self.root, path)
         check(have == self.kept.get(path), lambda: f'{path} is {have} instead of {self.kept.get(path)}')
         eventually(f'nothing is staged, but there is {staged(self.root)}', lambda: not staged(self.root), 5)
@@ -73,7 +73,7 @@ class Files:
 
 
 def probe(client: Client) -> Reply:
-    """What KAZOO's administrator is told, to whom nobody says to wait."""
+    """Checks the answer to KAZOO's administrator, which never asks to retry."""
     token = random.randbytes(16).hex()
     reply = client.put(Upload(f'ACC/{token}/{token}_test_credentials_file.txt', f'some random content: {token}'.encode(),
                               media_type='text/plain'))
@@ -91,7 +91,7 @@ def mount(*arguments: str) -> bool:
 
 @contextlib.contextmanager
 def mounted(where: str, *arguments: str) -> Iterator[bool]:
-    """Mounts at `where`, if that is allowed."""
+    """Mounts at `where`, if permitted."""
     os.makedirs(where, exist_ok=True)
     done = mount(*arguments, where)
     try:
@@ -103,7 +103,7 @@ def mounted(where: str, *arguments: str) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def ballast(path: str, left: int) -> Iterator[None]:
-    """Takes all room of the file system that `path` is on, but for this much."""
+    """Fills the file system of `path` except for this much."""
     with open(path, 'wb', buffering=0) as file:
         with contextlib.suppress(OSError):
             while True:
@@ -152,7 +152,7 @@ def without_room(binary: str, directory: str) -> None:
             check(refused and fitted, 'there was always room, or never')
             answers = f'{" and ".join(said)} ({refused} times; {fitted} fitted)'
             row('a full file system', answers, 'nothing changed; stored once there is room')
-            # Else the journal, which a start empties, would make room.
+            # Otherwise the journal, which is emptied at a start, would free space.
             client.close()
             server.stop()
             with ballast(f'{where}/ballast', 0):
@@ -181,7 +181,7 @@ def without_room(binary: str, directory: str) -> None:
 
 
 SYNCS = ('fsync', 'fdatasync', 'syncfs', 'sync')
-# What an upload may ask of the disk, and what the disk may say.
+# The system calls of an upload, and their errors.
 REFUSED = {'openat': ['EIO', 'ENOSPC', 'EROFS', 'EMFILE', 'ENFILE', 'EACCES'], 'mkdirat': ['EIO', 'ENOSPC', 'EDQUOT', 'EROFS', 'EMLINK'],
            'write': ['EIO', 'ENOSPC', 'EDQUOT'], 'writev': ['EIO', 'ENOSPC', 'EDQUOT'], 'pwritev': ['EIO', 'ENOSPC', 'EDQUOT'],
            'pwrite64': ['EIO', 'ENOSPC'], 'lseek': ['EIO'], 'statx': ['EIO'], 'pread64': ['EIO'], 'utimensat': ['EIO', 'EROFS', 'EPERM'],
@@ -189,7 +189,7 @@ REFUSED = {'openat': ['EIO', 'ENOSPC', 'EROFS', 'EMFILE', 'ENFILE', 'EACCES'], '
 
 
 def injected(binary: str, directory: str) -> None:
-    """Each call of uploads in each form fails once with each error."""
+    """Each system call of each form of upload fails once with each error."""
     trial = Injection(binary, directory)
     with trial:
         for form in range(4):
@@ -210,7 +210,7 @@ def injected(binary: str, directory: str) -> None:
 
 
 class Injection:
-    """A server of whose calls one fails for each upload."""
+    """A server in which one system call fails for each upload."""
 
     def __init__(self, binary: str, directory: str):
         self.binary, self.trace = binary, f'{directory}/trace'
@@ -232,7 +232,7 @@ class Injection:
         self.server = Server(self.binary, self.files.root)
 
     def once(self, form: int, call: str, error: str, n: int) -> bool:
-        """Uploads while the `n`th such call fails; whether there was one. Then the same upload succeeds."""
+        """Uploads while the `n`th such call fails. Returns `True` if there was one. Then the same upload succeeds."""
         files, upload = self.files, self.files.uploads()[form]
         before, reply = files.kept.get(upload.path), None
         inject = ('-e', f'trace={call}', '-e', f'inject={call}:error={error}:when={n}')
@@ -244,7 +244,7 @@ class Injection:
             check(reply and reply.status == 201, lambda: f'without a fault: {reply}')
             return False
         if 'eventfd' in failed[0]:
-            # By this one thread wakes another, and it never fails.
+            # This call wakes a thread and never fails.
             self.restart()
             with self.server.client() as client:
                 have = found(client, files.root, upload.path)
@@ -263,10 +263,10 @@ class Injection:
                     files.settled(client, upload.path)
                 check((again := probe(client)).status == 503, lambda: f'the probe after {error} of {call}: {again}')
         if call in SYNCS or call == 'renameat':
-            # What could not be moved is in the journal.
+            # A file that could not be renamed is in the journal.
             self.restart()
         with self.server.client() as client:
-            # It may have come through all the same.
+            # The upload may have succeeded anyway.
             have = found(client, files.root, upload.path)
             check(have in (before, upload.kept), lambda: f'{upload.path} is {have}')
             check((again := files.put(client, upload)).status == 201, lambda: f'after {error} of {call}: {again}')
@@ -275,7 +275,7 @@ class Injection:
 
 
 def checkpoint(binary: str, directory: str) -> None:
-    """The disk fails while it is written out for the journal to begin anew."""
+    """The disk fails during the sync before the journal starts over."""
     files = Files(f'{directory}/checkpoint')
     with Server(binary, files.root) as server, server.client() as client:
         inject = ('-e', 'trace=syncfs', '-e', 'inject=syncfs:error=EIO:when=1')
@@ -298,7 +298,7 @@ def checkpoint(binary: str, directory: str) -> None:
 
 
 def fetches(binary: str, directory: str) -> None:
-    """Each call of a fetch fails once: the answer is an error or whole, or breaks off."""
+    """Each system call of a fetch fails once: the answer is an error, complete, or visibly truncated."""
     files = Files(f'{directory}/fetches')
     outcomes: dict[str, int] = {}
     with Server(binary, files.root) as server:
@@ -309,7 +309,7 @@ def fetches(binary: str, directory: str) -> None:
             for call in ('openat2', 'openat', 'statx', 'preadv2', 'pread64'):
                 for n in range(1, 9):
                     with server.client() as client:
-                        # What is small and hot is served without a read.
+                        # A small file that was just read is served from memory.
                         inject = ('-e', f'trace={call}', '-e', f'inject={call}:error=EIO:when={n}')
                         with traced(server, f'{directory}/trace', sum(server.threads(), []), *inject):
                             try:
@@ -337,7 +337,7 @@ def without_descriptors(binary: str, directory: str) -> None:
         held, answers = [], {'201': 0}
         with contextlib.ExitStack() as stack:
             for n in range(40):
-                # A connection and a staged file each, more than there are descriptors for.
+                # Each needs a connection and a staged file: more than the available descriptors.
                 upload = Upload(f'ACC/202611-held-{n}/message.mp3', media(n, 200_000))
                 client = stack.enter_context(server.client(5))
                 data = b''.join(upload.request())
@@ -390,7 +390,7 @@ def read_only(binary: str, directory: str) -> None:
         client = stack.enter_context(server.client())
         for upload in files.uploads():
             check(files.put(client, upload).status == 201, 'an upload without a fault failed')
-        # Nothing may be made there: as good as read-only, and it can be undone while the store is open.
+        # Nothing can be created there: like read-only, and reversible while the store is open.
         for frozen in (f'{files.root}/.stage', f'{files.root}/ACC'):
             subprocess.run(['chattr', '+i', frozen], check=True)
             said = set()
@@ -425,8 +425,8 @@ def read_only(binary: str, directory: str) -> None:
 
 
 def heals(binary: str, files: Files, where: str, image: str, how: str) -> None:
-    """After a check of the file system, a mount and a start, everything that was acknowledged is there."""
-    # Its device may still be in use.
+    """After a file system check, a mount and a start, every acknowledged file exists."""
+    # The device may still be in use.
     eventually('the file system is sound', lambda: subprocess.run(['fsck.ext4', '-fy', image], capture_output=True).returncode in (0, 1))
     with mounted(where, '-o', 'loop', image) as done:
         check(done, 'the file system cannot be mounted again')
@@ -437,7 +437,7 @@ def heals(binary: str, files: Files, where: str, image: str, how: str) -> None:
 
 
 def failing_disk(binary: str, directory: str) -> None:
-    """A disk that has no room for what it is told to write, which it says when the kernel writes it."""
+    """A disk without space, which reports this only at writeback."""
     below, where = f'{directory}/disk', f'{directory}/failing'
     with mounted(below, '-t', 'tmpfs', '-o', 'size=48m', 'tmpfs') as done:
         if not done:

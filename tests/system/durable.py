@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Shows with strace that a 201 comes after the syncs and renames that make an upload durable and visible, and in their order.
+"""Proves with strace that a 201 follows, in order, the syncs and renames that make an upload durable and visible.
 
     tests/system/durable.py PATH_TO_THE_SERVER        needs strace
 
-Uploads of each form are sent to a server that runs under strace; what the kernel was asked for is held against what `FsStore` promises.
+Uploads of each form are sent to a server under strace. Its system calls are compared with the order that `FsStore` promises.
 """
+import argparse
 import re
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -30,7 +30,7 @@ def upload(port, document, content_type, body):
 
 
 def calls(trace):
-    """What was asked for, in the order in which it was answered: the call's name and its arguments."""
+    """The completed system calls in order: name and arguments."""
     begun = {}
     for line in trace.splitlines():
         pid, _, call = line.partition(' ')
@@ -45,7 +45,7 @@ def calls(trace):
 
 
 def steps(trace, root):
-    """The steps of one upload, with the file or directory each is about, relative to the root."""
+    """The steps of one upload, with the file or directory of each, relative to the root."""
     relative = lambda path: path.removeprefix(root).lstrip('/') or '.'
     found = []
     for name, arguments in calls(trace):
@@ -80,17 +80,17 @@ def main(server):
             read = 0
             long = ['the staged media', '.stage', 'the journal']
             both = ['.message.mp3.json', 'message.mp3']
-            # New account and document; longer than a record; with metadata; in place of the one before.
+            # A new account and document; longer than a journal record; with metadata; replacing the previous file.
             for document, form, syncs, files in [
                     ('PLAIN', PLAIN, ['the journal'], both),
                     ('LONG', LONG, long, both),
                     ('MULTIPART', MULTIPART, ['the journal'], both),
                     ('MULTIPART', MULTIPART, ['the journal'], both)]:
                 if read == 0:
-                    # What opening the store does is not part of an upload.
+                    # Ignores the calls that open the store.
                     read = len(open(trace).read())
                 upload(port, document, *form)
-                # The answer can be here before strace has written down that it was sent.
+                # The answer can arrive before strace has logged it.
                 deadline = time.monotonic() + 30
                 while ('answer', '201') not in steps((text := open(trace).read())[read:], root):
                     assert time.monotonic() < deadline, f'{document}: no answer in the trace'
@@ -103,4 +103,6 @@ def main(server):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('server', help='path to the program, `target/release/kazoo-storage`')
+    main(parser.parse_args().server)

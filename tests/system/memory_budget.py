@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Holds the memory of a release server to its budgets, each from a cold start.
+"""Checks the memory of a release server against its budgets, each from a cold start.
 
     tests/system/memory_budget.py PATH_TO_THE_SERVER [--directory DIR]        Linux
 
-Each case starts a server of its own, reads its resident memory before the first request (VmRSS), sends what the case names, and compares
-the peak (VmHWM) with that. Nothing warms the server up, so the growth of its heap counts.
+Each case starts its own server, reads its resident memory before the first request (VmRSS), sends its requests, and compares
+the peak (VmHWM). There is no warm-up, so the growth of the heap counts.
 """
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from rig import BOUNDARY, MEDIA_TYPE, MOUNT, Server, Thread, check, eventually, 
 
 MIB = 1 << 20
 UPLOADS, SIZE = 64, 16 * MIB
-# For 64 uploads at once, whatever their form.
+# For 64 concurrent uploads of any form.
 UPLOAD_BUDGET = 32
-# Of one upload with the longest metadata, whatever its shape: some copies of the text, and what a connection takes.
+# For one upload with the longest metadata of any form: some copies of the text, and the connection.
 METADATA_SIZE, METADATA_BUDGET = MIB - 100, 16
-# For each of many connections that hold metadata of 1 MiB.
+# For each of many connections with metadata of 1 MiB.
 UNFINISHED, UNFINISHED_BUDGET = 64, 1.25
-# Of refused requests with targets of 60 KB, each for another file.
+# For refused requests with targets of 60 KB, each for a different file.
 REFUSED, REFUSED_BUDGET = 6_000, 16
 
 
@@ -38,7 +38,7 @@ def status(server: Server, field: str) -> float:
 
 @contextlib.contextmanager
 def budget(arguments: argparse.Namespace, what: str, most: float, *flags: str) -> Iterator[Server]:
-    """A cold server, whose memory grows by at most `most` MiB."""
+    """A new server whose memory must grow by at most `most` MiB."""
     with tempfile.TemporaryDirectory(dir=arguments.directory) as root, Server(arguments.server, root, *flags) as server:
         idle = status(server, 'VmRSS')
         yield server
@@ -61,7 +61,7 @@ END = f'\r\n--{BOUNDARY}--'.encode()
 
 
 def send(server: Server, pieces: list[bytes]) -> bytes:
-    """Sends `pieces`, which is a whole request, and returns the answer."""
+    """Sends `pieces`, a complete request, and returns the answer."""
     with socket.create_connection(('127.0.0.1', server.port), 120) as client:
         for piece in pieces:
             client.sendall(piece)
@@ -77,7 +77,7 @@ def upload(server: Server, name: str, form: str) -> None:
     if form == 'multipart':
         chunks = [part('application/json') + b'{"id":"DOC"}' + part(MEDIA_TYPE), *chunks, END]
     elif form == 'multipart+base64':
-        # Of a length that three divides, so that the pieces are one text.
+        # A multiple of three, so that the encoded pieces form one text.
         encoded = base64.b64encode(chunk[:-1])
         chunks = [part('application/json') + b'{"id":"DOC"}' + part(MEDIA_TYPE), *[encoded] * (SIZE // len(chunk)), END]
     content_type = MEDIA_TYPE if form == 'raw' else MULTIPART
@@ -97,7 +97,7 @@ def uploads(arguments: argparse.Namespace) -> None:
 
 
 def fitting(before: str, repeated: Callable[[int], str], after: str) -> bytes:
-    """An object of METADATA_SIZE bytes at most."""
+    """An object of at most METADATA_SIZE bytes."""
     pieces, length, n = [before], len(before) + len(after), 0
     while (length := length + len(more := repeated(n))) <= METADATA_SIZE:
         pieces.append(more)
@@ -117,14 +117,14 @@ def metadata(arguments: argparse.Namespace) -> None:
     }
     for shape, text in shapes.items():
         body = part('application/json') + text + part(MEDIA_TYPE) + b'ID3' + END
-        # With `--admin`, uploads are counted by what their metadata says.
+        # With `--admin`, the metrics of uploads depend on their metadata.
         with budget(arguments, f'an upload with metadata of 1 MiB, {shape}', METADATA_BUDGET, '--admin', '127.0.0.1:0') as server:
             answer = send(server, [head('a.mp3', MULTIPART, len(body)), body])
             check(answer.startswith(b'HTTP/1.1 201 '), lambda: f'{shape}: {answer[:300]!r}')
 
 
 def unread(server: Server) -> int:
-    """How many bytes the server's connections have received that it has not read."""
+    """The number of bytes that the server has received but not read."""
     with open('/proc/net/tcp') as file:
         sockets = [line.split() for line in file.readlines()[1:]]
     return sum(int(fields[4].split(':')[1], 16) for fields in sockets if int(fields[1].split(':')[1], 16) == server.port)
@@ -141,7 +141,7 @@ def unfinished(arguments: argparse.Namespace) -> None:
 
 
 def refused(arguments: argparse.Namespace) -> None:
-    # A key is short; the query may be as long as the head.
+    # A key is short. The query may be as long as the head.
     filler = 'x' * 1000 + '?' + 'q' * 58_000
 
     def refuse(first: int) -> None:

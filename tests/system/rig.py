@@ -1,6 +1,6 @@
-"""The server as a process on a root of its own, a client that writes what KAZOO writes, and what lies on the disk.
+"""A server process with its own root, a client that sends what KAZOO sends, and a view of the files on the disk.
 
-Proves nothing by itself; `crash.py`, `disk_faults.py` and `soak.py` beside it use it.
+Shared code for the other scripts.
 """
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from typing import Any, NamedTuple
 
 MOUNT = '/some_prefix'
 BOUNDARY = 'qBtIAIMsGhjGtdQFDTfp46dopotF_kFVzgDYHfXr7PjJhH5nqazdvBD2tI7xH-Yi'
-# What KAZOO sends by a file's extension.
+# The media types that KAZOO sends, by the extension of the file.
 MEDIA_TYPES = {'mp3': 'audio/mpeg', 'wav': 'audio/x-wav', 'tiff': 'image/tiff', 'pdf': 'application/pdf'}
 MEDIA_TYPE = MEDIA_TYPES['mp3']
-# The numbers of these calls on x86-64 and on aarch64. A futex that is waited for with a timeout is restarted by a call of its own.
+# The numbers of these calls on x86-64 and on aarch64. A separate call restarts a futex wait with a timeout.
 FUTEX, RESTART = ('202', '98'), ('219', '128')
-# What a connection to a server that was killed ends with.
+# Errors of a connection to a killed server.
 BROKEN = (OSError, http.client.HTTPException)
 
 
 class Failed(Exception):
-    """What the server promises does not hold."""
+    """A promise of the server does not hold."""
 
 
 def check(is_so: Any, otherwise: str | Callable[[], str]) -> None:
@@ -49,12 +49,12 @@ def fact(text: str) -> None:
 
 
 def media(seed: object, size: int) -> bytes:
-    """Bytes that follow from the seed: the start of an MP3 file, and noise."""
+    """Bytes determined by the seed: the start of an MP3 file, then noise."""
     return (b'ID3\4\0\0' + random.Random(str(seed)).randbytes(size))[:size] if size else b''
 
 
 class Kept(NamedTuple):
-    """What has to be stored under a path."""
+    """The expected file at a path."""
 
     digest: bytes
     media_type: str
@@ -62,7 +62,7 @@ class Kept(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """A file, and the form in which it is uploaded: `raw`, `form-data`, or `mixed` without a boundary."""
+    """A file and its form of upload: `raw`, `form-data`, or `mixed` without a boundary."""
 
     path: str
     media: bytes
@@ -91,7 +91,7 @@ class Upload(NamedTuple):
         return f'multipart/{self.form}{parameter}', body + f'\r\n--{BOUNDARY}--'.encode()
 
     def request(self, junk: bool = False) -> tuple[bytes, bytes]:
-        """The head and the body as KAZOO writes them; its releases before 4.3.106 repeat the media type in a `junk` header."""
+        """The head and the body as KAZOO sends them. Releases before 4.3.106 repeat the media type in a `junk` header."""
         content_type, body = self.body()
         head = f'{self.method} {MOUNT}/{self.path} HTTP/1.1\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n' \
                'te: \r\nhost: 127.0.0.1\r\nconnection: keep-alive\r\n'
@@ -101,18 +101,18 @@ class Upload(NamedTuple):
 
 
 def numbered(n: int, path: str, sizes: list[int]) -> Upload:
-    """One of the contents of a file that is replaced. Each tells which it is, by its media type and its metadata too, and whether it
-    is whole."""
+    """The `n`th content of a file that is replaced. Its media type and metadata contain `n` too, and its digest shows whether it
+    is complete."""
     payload = media(n, random.Random(n).choice(sizes))
     content = f'{n:012} {hashlib.sha256(payload).hexdigest()} '.encode() + payload
     return Upload(path, content, json.dumps({'id': path.split('/')[1], 'number': n}), 'raw' if n % 4 == 3 else 'form-data', f'audio/x-n{n}')
 
 
 def number(content: bytes, media_type: str) -> int:
-    """Which of them `content` is; fails if it is not whole, or if its media type belongs to another."""
+    """The number of `content`. Fails if it is incomplete, or if its media type belongs to another number."""
     n, digest, payload = content.split(b' ', 2)
-    check(hashlib.sha256(payload).hexdigest() == digest.decode(), lambda: f'content {int(n)} is not whole')
-    check(media_type == f'audio/x-n{int(n)}', lambda: f'content {int(n)} comes with the facts of {media_type}')
+    check(hashlib.sha256(payload).hexdigest() == digest.decode(), lambda: f'content {int(n)} is incomplete')
+    check(media_type == f'audio/x-n{int(n)}', lambda: f'content {int(n)} has the media type {media_type}')
     return int(n)
 
 
@@ -123,25 +123,25 @@ class Reply(NamedTuple):
 
     @property
     def digest(self) -> bytes:
-        """That of the body, which the answer's own must be, if it has one."""
+        """The digest of the body. Fails if the answer declares a different one."""
         digest = hashlib.sha256(self.body).digest()
         told = self.headers.get('repr-digest')
         if told is not None:
             own = f'sha-256=:{base64.b64encode(digest).decode()}:'
-            check(told == own, lambda: f'`repr-digest: {told}` with a body whose digest is {own}')
+            check(told == own, lambda: f'`repr-digest: {told}`, but the body has the digest {own}')
         return digest
 
     @property
     def error(self) -> dict[str, Any]:
-        """What an error says, which has to be said as KAZOO can show it."""
-        check(self.headers['content-type'] == 'application/json', lambda: f'an error of {self.headers["content-type"]}')
+        """The message of an error, which must be in the form that KAZOO shows."""
+        check(self.headers['content-type'] == 'application/json', lambda: f'an error with the content-type {self.headers["content-type"]}')
         said = json.loads(self.body)
-        check(said['status'] == self.status and said['error'] and said['message'], lambda: f'an error that says {said}')
+        check(said['status'] == self.status and said['error'] and said['message'], lambda: f'an error with the content {said}')
         return said
 
 
 class Client:
-    """One connection, opened when it is needed."""
+    """One connection, opened on demand."""
 
     def __init__(self, port: int, timeout: float = 60):
         self.port, self.timeout = port, timeout
@@ -191,7 +191,7 @@ class Client:
 
 
 class Server:
-    """A running server. It ends with the main thread, from which it is to be started."""
+    """A running server. Must be started from the main thread, and ends with it."""
 
     def __init__(self, binary: str, root: str, *flags: str, prefix: tuple[str, ...] = ()):
         self.root = root
@@ -219,9 +219,9 @@ class Server:
         return self.process.pid
 
     def threads(self) -> tuple[list[int], list[int]]:
-        """Those that serve requests, and those that work on the disk; nothing may be under way.
+        """The threads that serve requests and those that write to the disk. No request may be in progress.
 
-        The latter wait for work for a limited time only: for a futex with a timeout.
+        The latter wait for work with a timeout, on a futex.
         """
         found: tuple[list[int], list[int]] = [], []
 
@@ -248,18 +248,18 @@ class Server:
         return self.process.poll() is None
 
     def kill(self) -> None:
-        """As `kill -9` does."""
+        """Sends SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(60)
-        check(status == 0, lambda: f'the server ended with status {status}: {self.said()}')
+        check(status == 0, lambda: f'the server exited with status {status}: {self.said()}')
 
 
 class Thread(threading.Thread):
-    """Runs from the start, and raises its failure where it is joined."""
+    """A thread that starts at once. `join` raises its exception."""
 
     def __init__(self, function: Callable[..., None], *arguments: object):
         super().__init__(daemon=True)
@@ -282,9 +282,9 @@ class Thread(threading.Thread):
 
 @contextlib.contextmanager
 def traced(server: Server, trace: str, threads: list[int], *arguments: str) -> Iterator[None]:
-    """Has strace watch these threads of a running server, and what it writes go to the file `trace`.
+    """Runs strace on these threads of a running server, with its output in the file `trace`.
 
-    strace counts the calls of each thread by itself, from here on.
+    strace counts the calls of each thread separately, from here on.
     """
     command = ['strace', '-y', '-s', '64', '-o', trace, *arguments]
     for thread in threads:
@@ -292,11 +292,11 @@ def traced(server: Server, trace: str, threads: list[int], *arguments: str) -> I
     strace = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     dies = False
     try:
-        # The server may be killed by then already.
+        # The server may have been killed already.
         eventually('strace holds every thread', lambda: not server.lives() or all_traced(server.pid, strace, threads))
         yield
     except BROKEN:
-        # It is being killed; strace hangs if it is told to let go meanwhile.
+        # strace hangs if it is asked to detach while the server is being killed.
         dies = True
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.process.wait(5)
@@ -329,10 +329,10 @@ def eventually(what: str, condition: Callable[[], Any], seconds: float = 30) -> 
 
 
 def calls(trace: str) -> Iterator[tuple[str, str, str]]:
-    """What the kernel was asked for, in the order in which it was answered: the call, its arguments, and the answer."""
+    """The completed system calls in order: name, arguments and result."""
     begun: dict[tuple[str, str], str] = {}
     for line in pathlib.Path(trace).read_text(errors='replace').splitlines():
-        # If strace watches one thread alone it does not say which.
+        # strace does not name the thread if it traces only one.
         thread, call = re.fullmatch(r'(\d*) *(.*)', line).groups()
         if resumed := re.match(r'<\.\.\. (\w+) resumed>', call):
             call = begun.pop((thread, resumed[1]), '') + call[resumed.end():]
@@ -342,35 +342,35 @@ def calls(trace: str) -> Iterator[tuple[str, str, str]]:
             continue
         if match := re.match(r'(\w+)\((.*?)\)?\s+= (.*)', call):
             yield match[1], match[2], match[3]
-    # Those during which the server was killed.
+    # Calls during which the server was killed.
     for (_, name), call in begun.items():
         yield name, call.partition('(')[2], '?'
 
 
 def staged(root: str) -> list[str]:
-    """What is in the staging directory besides the journal and the lock."""
+    """The entries of the staging directory, without the journal and the lock."""
     return sorted(name for name in os.listdir(f'{root}/.stage') if name not in ('lock', 'journal.0', 'journal.1'))
 
 
 def stored(root: str, path: str) -> Kept | None:
-    """The pair of media and what its sidecar says about it, read from the disk as an operator would.
+    """The media and its sidecar, read from the disk as an operator would.
 
-    Fails if the sidecar knows nothing of this media, or has no media. Good for a file that nobody replaces meanwhile.
+    Fails if the sidecar does not describe the media, or has no media. Only for a file that is not replaced meanwhile.
     """
     media = pathlib.Path(root, path)
     sidecar = media.with_name(f'.{media.name}.json')
     text = sidecar.read_text() if sidecar.exists() else None
     if not media.is_file():
-        check(text is None, lambda: f'{path}: a sidecar without its media')
+        check(text is None, lambda: f'{path}: a sidecar without media')
         return None
     stat, content = media.stat(), media.read_bytes()
     entry: dict[str, Any] | None = {}
     if text is not None:
-        # Objects are kept as they came: as text.
+        # Objects stay text, as they were sent.
         version = f'{stat.st_mtime_ns // 10**9}.{stat.st_mtime_ns % 10**9:09}-{stat.st_size}'
         whole = json.loads(text)
         entry = next((entry for entry in (whole, whole.get('previous')) if entry and entry['version'] == version), None)
-        check(entry is not None, lambda: f'{path}: the sidecar is about other media than {version}: {text}')
+        check(entry is not None, lambda: f'{path}: the sidecar does not describe {version}: {text}')
     assert entry is not None
     digest = hashlib.sha256(content).digest()
     told = entry.get('sha256')
@@ -380,7 +380,7 @@ def stored(root: str, path: str) -> Kept | None:
 
 
 def fetched(client: Client, path: str) -> tuple[bytes, str] | None:
-    """The digest and the media type of what a fetch gives."""
+    """The digest and the media type in the answer to a fetch."""
     reply = client.get(path)
     if reply.status == 404:
         return None
@@ -389,9 +389,9 @@ def fetched(client: Client, path: str) -> tuple[bytes, str] | None:
 
 
 def found(client: Client, root: str, path: str) -> Kept | None:
-    """What is stored under `path`, by a fetch and on the disk, which have to agree."""
+    """The file at `path`, fetched and read from the disk. Both must agree."""
     kept, got = stored(root, path), fetched(client, path)
-    check(got == (kept and kept[:2]), lambda: f'{path}: a fetch gives {got}, and the disk has {kept}')
+    check(got == (kept and kept[:2]), lambda: f'{path}: a fetch returns {got}, but the disk has {kept}')
     return kept
 
 
@@ -404,8 +404,8 @@ def options(doc: str, prepare: Callable[[argparse.ArgumentParser], None]) -> arg
 
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Runs a script, and says clearly what failed."""
-    # `with` ends what was started.
+    """Runs a script and reports its failure."""
+    # Exits through the `with` blocks, which stop the processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     begun = time.monotonic()
     try:
@@ -413,5 +413,5 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     except Failed as error:
         fact(f'FAILED: {error}')
         return 1
-    fact(f'all of it holds, in {time.monotonic() - begun:.0f} s')
+    fact(f'passed in {time.monotonic() - begun:.0f} s')
     return 0

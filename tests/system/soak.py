@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Mixed traffic of every dialect from 64 clients, to a server that is killed and started again every minute.
+"""Mixed traffic of every dialect from 64 clients to a server that is killed and restarted every minute.
 
     tests/system/soak.py PATH_TO_THE_SERVER [--minutes N | --quick] [--directory DIR]
 
-The clients upload as KAZOO's releases do: raw, multipart with and without a boundary parameter, with and without base64, new files and
-in the place of others, from nothing to 5 MiB; they break off one upload in a hundred, fetch what they and others have stored, by its
-path and by the doubled path with a query, and probe. The server is killed with SIGKILL and started again on the same root.
+The clients upload like KAZOO's releases: raw, multipart with and without a boundary parameter, with and without base64, new files and
+replacements, from 0 to 5 MiB. They abort one upload in a hundred, fetch stored files by their
+path and by the doubled path with a query, and send probes. The server is killed with SIGKILL and restarted on the same root.
 
-At the end each upload that was acknowledged is read back and compared, with its metadata, and each that was broken off is absent. And
-the memory, the descriptors and the threads of the late lifetimes of the server are those of the early ones. 30 minutes need some 6 GB.
+At the end, each acknowledged upload is read back and compared, with its metadata, and each aborted one is absent. The
+memory, descriptors and threads of late server processes equal those of early ones. 30 minutes need about 6 GB.
 """
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from rig import (BROKEN, MEDIA_TYPES, Client, Kept, Reply, Server, Thread, Uploa
                  run, staged, stored)
 
 CLIENTS = 64
-# Of all clients together, so that the disk has room for what they upload in half an hour.
+# The rate of all clients together, limited by the space on the disk for half an hour of uploads.
 UPLOADS_PER_SECOND = 50
-# Of an upload of a new file, with their weights.
+# Sizes of new files, with their weights.
 SIZES = {(0, 0): 3, (6, 2_000): 40, (2_000, 64 << 10): 48, (64 << 10, 512 << 10): 8.4, (1 << 20, 5 << 20): 0.6}
 REPLACED_SIZES = [10, 2_000, (64 << 10) + 7, 150_000]
-# Releases of KAZOO, by how they upload: the form, whether they repeat the media type in a junk header, and whether they encode the media.
+# Releases of KAZOO by their uploads: the form, whether a junk header repeats the media type, and whether the media is encoded.
 DIALECTS = [('raw', True, False), ('raw', False, False), ('mixed', True, False), ('form-data', True, False), ('form-data', True, True),
             ('form-data', False, False), ('form-data', False, True)]
 
 
 class Replaced:
-    """A file that one client replaces again and again, and that all fetch."""
+    """A file that one client keeps replacing, and that all clients fetch."""
 
     def __init__(self, path: str):
         self.path = path
         self.count = 0
-        # The contents that may be stored: the one acknowledged last, and those that were not, and came later. None is no content.
+        # The possible contents: the last acknowledged one, and later ones without an acknowledgement. `None` is no content.
         self.allowed: list[int | None] = [None]
 
 
 class World:
-    """What the clients share."""
+    """State shared by the clients."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -64,12 +64,12 @@ class World:
 
 
 class Soaker:
-    """One client, and what it knows of the files it has uploaded."""
+    """One client, and the expected state of its uploads."""
 
     def __init__(self, world: World, n: int):
         self.world, self.n, self.random = world, n, random.Random(n)
         self.kept: dict[str, Kept] = {}
-        # Uploads whose answer was lost: absent or whole.
+        # Uploads whose answer was lost: absent or complete.
         self.unknown: dict[str, Kept] = {}
         self.broken_off: list[str] = []
         self.count = 0
@@ -169,12 +169,12 @@ class Soaker:
 
 
 def doubled(path: str) -> str:
-    """As KAZOO fetches since 4.3.106."""
+    """Fetches like KAZOO since 4.3.106."""
     return f'{path}/{path}?media_id={path.split("/")[1]}&call_id=1%4010.1.2.3&caller_id_name=J%C3%B6rg+%22JD%22&folder=new'
 
 
 class Sample(NamedTuple):
-    """What a server takes."""
+    """Resources of a server process."""
 
     rss_kib: float
     descriptors: float
@@ -192,7 +192,7 @@ def median(samples: list[Sample]) -> Sample:
 
 
 def lifetimes(binary: str, root: str, world: World, seconds: float, life: float, every: float, soakers: list[Soaker]) -> list[list[Sample]]:
-    """Starts and kills servers until the time is over, and says what each took."""
+    """Starts and kills servers until the end. Returns the resources of each."""
     taken: list[list[Sample]] = []
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
@@ -217,9 +217,9 @@ def lifetimes(binary: str, root: str, world: World, seconds: float, life: float,
 
 
 def is_flat(taken: list[list[Sample]]) -> None:
-    """The late lifetimes take what the early ones took."""
+    """Checks that late processes need no more resources than early ones."""
     third = max(1, len(taken) // 3)
-    # The first begins without files.
+    # The first starts without files.
     early, late = (median([sample for life in lives for sample in life]) for lives in (taken[1:1 + third], taken[-third:]))
     first = median([sample for life in taken[1:] for sample in life[:len(life) // 2]])
     last = median([sample for life in taken[1:] for sample in life[len(life) // 2:]])
@@ -232,7 +232,7 @@ def is_flat(taken: list[list[Sample]]) -> None:
 
 
 def compare(binary: str, root: str, soakers: list[Soaker]) -> None:
-    """Reads everything back."""
+    """Reads every file back."""
     with Server(binary, root) as server:
         def of(some: list[Soaker]) -> None:
             with server.client() as client:
@@ -270,9 +270,9 @@ def main(arguments: argparse.Namespace) -> None:
         fact(', '.join(f'{what}: {count}' for what, count in sorted(world.counts.items())))
         begun = time.monotonic()
         compare(arguments.server, root, soakers)
-        fact(f'{sum(len(soaker.kept) for soaker in soakers)} acknowledged files and {len(world.replaced)} that were replaced are as they were '
+        fact(f'{sum(len(soaker.kept) for soaker in soakers)} acknowledged files and {len(world.replaced)} replaced ones are unchanged '
              f'sent, {sum(len(soaker.unknown) for soaker in soakers)} without an answer are absent or whole, and '
-             f'{sum(len(soaker.broken_off) for soaker in soakers)} that were broken off are absent: compared in {time.monotonic() - begun:.0f} s')
+             f'{sum(len(soaker.broken_off) for soaker in soakers)} aborted ones are absent: compared in {time.monotonic() - begun:.0f} s')
         is_flat(taken)
 
 

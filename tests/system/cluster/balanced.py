@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Three servers on one cluster behind nginx, which sends each request to another of them: none has anything that the others have not.
+"""Three servers on one cluster behind nginx, which distributes the requests: the servers share all their state.
 
-Of 10 000 uploads and fetches and 1000 credentials probes (each an upload and two fetches) none goes wrong, though one of the servers
-is killed after a third of them. nginx repeats what a dying server did not answer, which it does for PUT by default.
+None of 10,000 uploads and fetches and 1,000 credentials probes (each an upload and two fetches) fails, although one of the servers
+is killed after a third of them. nginx retries requests that the killed server did not answer, by default also PUT.
 
     python3 tests/system/cluster/balanced.py PATH_TO_THE_SERVER        about two minutes, needs nginx
 """
@@ -27,7 +27,7 @@ UPLOADS = 10_000
 PROBES = 1000
 THREADS = 16
 
-# One process, so that it needs no other user and its end is the end of all of it.
+# A single process, which needs no other user and stops as a whole.
 NGINX = '''
 daemon off;
 master_process off;
@@ -82,20 +82,20 @@ def nginx(addresses: list[str]) -> Iterator[str]:
 
 
 class Probes:
-    """KAZOO trying the settings out, over and over."""
+    """Repeats KAZOO's credentials test."""
 
     def __init__(self, client: Client):
         self.client, self.done, self.wrong = client, 0, []
 
     def run(self) -> float:
-        """Returns how long it took."""
+        """Returns the duration."""
         begun = time.monotonic()
         for _ in range(PROBES):
             path, content = probe(secrets.token_hex(16))
             reply = self.client.put(path, content, '{"id":"DOC"}' if self.done % 2 else None, 'text/plain')
             if reply.status != 201:
                 self.wrong.append(f'PUT: {reply.status} {reply.body!r}')
-            # KAZOO of today fetches what it has stored at PATH from PATH/PATH.
+            # Current releases of KAZOO fetch PATH from PATH/PATH.
             for target in (path, f'{path}/{path}?id=DOC'):
                 reply = self.client.get(target)
                 if reply.status != 200 or reply.body != content:
@@ -105,7 +105,7 @@ class Probes:
 
 
 def uploads(client: Client, files: list[File], third: threading.Event) -> tuple[float, list[str]]:
-    """Returns how long they took, and which were refused."""
+    """Returns the duration, and the refused files."""
     done, begun = itertools.count(1), time.monotonic()
 
     def upload(file: File) -> str | None:

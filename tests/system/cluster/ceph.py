@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A real Ceph cluster with its S3 gateway on loopback, for the tests beside this file, and a small S3 client.
+"""A Ceph cluster with its S3 gateway on loopback, and a small S3 client.
 
-    python3 tests/system/cluster/ceph.py                    proves that an OSD killed with -9 comes back with its data
-    python3 tests/system/cluster/ceph.py -- COMMAND...      runs COMMAND against a cluster with a bucket, and ends with its status
+    python3 tests/system/cluster/ceph.py                    proves that an OSD killed with SIGKILL keeps its data
+    python3 tests/system/cluster/ceph.py -- COMMAND...      runs COMMAND against a cluster with a bucket, and exits with its status
 
-COMMAND finds the cluster in AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ALLOW_HTTP, and the
+COMMAND receives the cluster in AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ALLOW_HTTP, and the
 bucket in KAZOO_STORAGE_TEST_STORE. Needs root or any user with a home, and Debian's radosgw, ceph-mon, ceph-osd and ceph-common.
-Everything is in a temporary directory and on free ports, so clusters do not disturb each other.
+Everything is in a temporary directory and on free ports, so several clusters can run at once.
 """
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 
 class Failed(Exception):
-    """The gateway refused something that a test cannot do without."""
+    """The gateway refused a request that a test needs."""
 
 
 class S3:
@@ -64,7 +64,7 @@ class S3:
         return self._expect(200, 'GET', f'/{bucket}/{key}').body
 
     def head(self, bucket: str, key: str) -> http.client.HTTPMessage | None:
-        """The headers, or nothing if there is no such object."""
+        """The headers, or `None` if the object does not exist."""
         answer = self.request('HEAD', f'/{bucket}/{key}')
         return answer.headers if answer.status == 200 else None
 
@@ -86,7 +86,7 @@ class S3:
         self._expect(200, 'PUT', f'/{bucket}')
 
     def multipart_uploads(self, bucket: str) -> list[str]:
-        """The keys of the uploads that were begun and neither completed nor aborted."""
+        """The keys of the unfinished multipart uploads."""
         query, keys = {'uploads': ''}, []
         while True:
             root = _xml(self._expect(200, 'GET', f'/{bucket}', query).body)
@@ -96,14 +96,14 @@ class S3:
             query |= {'key-marker': root.findtext('NextKeyMarker', ''), 'upload-id-marker': root.findtext('NextUploadIdMarker', '')}
 
     def abort_uploads_after(self, bucket: str, days: int) -> None:
-        """Sets the bucket's only lifecycle rule: multipart uploads that old are aborted."""
+        """Sets the bucket's only lifecycle rule: abort multipart uploads of this age."""
         rule = f'<ID>abort</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status><AbortIncompleteMultipartUpload>' \
                f'<DaysAfterInitiation>{days}</DaysAfterInitiation></AbortIncompleteMultipartUpload>'
         body = f'<LifecycleConfiguration><Rule>{rule}</Rule></LifecycleConfiguration>'.encode()
         self._expect(200, 'PUT', f'/{bucket}', {'lifecycle': ''}, body)
 
     def signed(self, method: str, path: str, query: Mapping[str, str] = {}, body: bytes = b'') -> tuple[str, dict[str, str]]:
-        """The target of a request and its headers, good for a quarter of an hour."""
+        """The target of a request and its signed headers, valid for 15 minutes."""
         path, query_string, digest, (now, scope) = quote(path, safe='/~'), _query(query), _sha256(body), self._scope()
         headers = {'host': self.host, 'x-amz-content-sha256': digest, 'x-amz-date': now}
         names = ';'.join(headers)
@@ -122,7 +122,7 @@ class S3:
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         except (OSError, http.client.HTTPException):
-            # The next request begins with a new one.
+            # The next request opens a new connection.
             connection.close()
             raise
 
@@ -161,7 +161,7 @@ def _xml(text: bytes) -> ElementTree.Element:
 
 # -- the cluster
 
-# `{d}` is the directory. What a production cluster would not have is explained.
+# `{d}` is the directory. Comments explain the differences from a production cluster.
 CONFIG = '''
 [global]
 fsid = {fsid}
@@ -184,17 +184,17 @@ rgw data = {d}/rgw
 osd pool default size = 3
 osd pool default min size = 2
 osd crush chooseleaf type = 0
-# Few placement groups and changes of the map at once: a cluster starts in seconds.
+# Few placement groups and immediate changes of the map: a cluster starts in seconds.
 osd pool default pg num = 4
 osd pool default pgp num = 4
 osd pool default pg autoscale mode = off
 mon max pg per osd = 1000
 paxos propose interval = 0.1
-# A full disk of the machine is no concern of the test.
+# Ignore a full disk of the machine.
 mon data avail crit = 1
 mon data avail warn = 1
 
-# A dead OSD is noticed in seconds instead of 20, by whichever is left, and nothing is moved elsewhere; it may die often.
+# The remaining OSDs detect a dead one within seconds instead of 20. Its data is not moved, and it may die often.
 osd heartbeat interval = 1
 osd heartbeat grace = 5
 mon osd adjust heartbeat grace = false
@@ -205,13 +205,13 @@ osd max markdown count = 1000
 osd objectstore = {objectstore}
 osd class dir = {classes}
 memstore device bytes = 4294967296
-# A file that is only as big as what is in it.
+# A sparse file.
 bluestore block size = 8589934592
 bluestore cache autotune = false
 bluestore cache size = 67108864
 
 rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
-# A day of a lifecycle rule takes a second, and only `sweep` looks for what it is about.
+# A day of a lifecycle rule takes a second, and only `sweep` applies the rules.
 rgw lc debug interval = 1
 rgw enable lc threads = false
 '''
@@ -245,7 +245,7 @@ class Cluster:
         self.stop(keep_logs=bool(failure))
 
     def start(self) -> tuple[str, str, str]:
-        """Starts everything and makes the bucket. Returns the S3 endpoint, the access key and the secret."""
+        """Starts everything and creates the bucket. Returns the S3 endpoint, the access key and the secret."""
         (v2, v1, port), reserved = reserve_ports(3)
         mon, fsid = f'[v2:127.0.0.1:{v2},v1:127.0.0.1:{v1}]', str(uuid.uuid4())
         config = CONFIG.format(d=self.directory, fsid=fsid, mon=mon, port=port, objectstore=self.objectstore, classes=CLASSES)
@@ -262,7 +262,7 @@ class Cluster:
         self._spawn('mon.a', 'ceph-mon', '-i', 'a')
         identities = [str(uuid.uuid4()) for _ in range(self.osds)]
         for identity in identities:
-            # The monitor gives the numbers in order.
+            # The monitor assigns the numbers in order.
             self.ceph('osd', 'new', identity)
         with ThreadPoolExecutor() as pool:
             # Each mostly waits.
@@ -284,31 +284,31 @@ class Cluster:
         return S3(self.endpoint, self.access_key, self.secret_key, timeout)
 
     def environment(self) -> dict[str, str]:
-        """Where the cluster is and its credentials, for a process that is to use it."""
+        """The address and credentials of the cluster, for the environment of a process."""
         return {'AWS_ENDPOINT_URL': self.endpoint, 'AWS_ACCESS_KEY_ID': self.access_key, 'AWS_SECRET_ACCESS_KEY': self.secret_key,
                 'AWS_REGION': REGION, 'AWS_ALLOW_HTTP': 'true'}
 
     def kill_osd(self, i: int) -> None:
-        """SIGKILL: it neither says goodbye nor writes what it has in memory."""
+        """Sends SIGKILL: the OSD neither deregisters nor writes its memory."""
         self._end(f'osd.{i}', signal.SIGKILL)
 
     def start_osd(self, i: int) -> None:
-        """Starts it on the data it has."""
+        """Starts it with its data."""
         self._spawn(f'osd.{i}', 'ceph-osd', '-i', str(i))
 
     def wait_osds(self, up: int, seconds: float = 60) -> float:
-        """Waits until the monitor says that so many are up. Returns how long it took."""
+        """Waits until the monitor reports this many OSDs up. Returns the duration."""
         begun = time.monotonic()
         self._wait(f'{up} OSDs up', seconds, lambda: json.loads(self.ceph('osd', 'stat', '-f', 'json'))['num_up_osds'] == up)
         return time.monotonic() - begun
 
     def sweep(self) -> None:
-        """Does what the buckets' lifecycle rules say, which a cluster of production does each night."""
+        """Applies the lifecycle rules of the buckets, as a production cluster does every night."""
         self._run('radosgw-admin', 'lc', 'process')
 
     def stop(self, keep_logs: bool = False) -> None:
         for name in reversed(list(self.processes)):
-            # Nothing of it is needed afterwards.
+            # Nothing is needed afterwards.
             self._end(name, signal.SIGKILL)
         if keep_logs:
             print(f'the logs are in {self.directory}', file=sys.stderr)
@@ -370,10 +370,10 @@ def listens(port: int) -> bool:
         return False
 
 
-# -- by itself
+# -- the script
 
 def prove() -> None:
-    """The tests beside this file stand on this: what was stored survives `kill_osd`, and the sweep removes what it should."""
+    """Proves the assumptions of the other scripts: stored objects survive `kill_osd`, and the sweep removes unfinished uploads."""
     begun = time.monotonic()
     with Cluster() as cluster:
         s3 = cluster.s3()
@@ -418,7 +418,7 @@ def prove() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    # `with` and `finally` stop what was started.
+    # Exits through `with` and `finally`, which stop the processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if not arguments:
         prove()

@@ -3,16 +3,16 @@
 
     python3 tests/system/cluster/emulators.py azure|gcs -- COMMAND...
 
-The command finds the container or bucket in KAZOO_STORAGE_TEST_STORE, as
+The command receives the container or bucket in KAZOO_STORAGE_TEST_STORE, as
 az://kazoo or gs://kazoo, for the object_store crate's from_env() and
 with_url(). The exit status is the command's. Needs Python 3.10 with venv; for
 azure also Node and npm.
 
-azure is Azurite. It checks signatures, but knows no limit on the length of
+azure is Azurite. It checks signatures, but has no limit on the length of
 names and metadata, and takes a name with uncommitted blocks (an upload that
 was aborted) as existing in a Put Blob with If-None-Match: *.
 
-gcs is not an emulator of Google's: those found lack most of the XML API, which
+gcs is not an emulator by Google: those lack most of the XML API, which
 object_store uses. It is the S3 server of moto, whose API Google's resembles,
 with Google's names for headers and Google's 404 for the deletion of a missing
 object. It gives no generations, checks no signatures and no limits on names
@@ -46,7 +46,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 
 def installed(name, *commands):
-    """The folder `name` of the cache, made with the commands at first use."""
+    """The directory `name` of the cache, created by the commands at first use."""
     cache = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"), "emulators").absolute()
     folder = cache / name
     done = folder / "installed"
@@ -70,7 +70,7 @@ def free_port():
 
 @contextlib.contextmanager
 def running(command, port, folder):
-    """Runs a server while the block runs, which starts when the port answers."""
+    """Runs a server during the block, which starts when the port answers."""
     with open(folder / "log", "w+") as log:
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -95,7 +95,7 @@ def running(command, port, folder):
 
 
 def put(port, path, headers):
-    """Makes a container or bucket."""
+    """Creates a container or bucket."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("PUT", path, headers={"Content-Length": "0", **headers})
     answer = connection.getresponse()
@@ -105,7 +105,7 @@ def put(port, path, headers):
 
 @contextlib.contextmanager
 def azure(folder):
-    """Azurite; gives the environment for MicrosoftAzureBuilder::from_env()."""
+    """Runs Azurite. Yields the environment for MicrosoftAzureBuilder::from_env()."""
     npm = ["npm", "install", "--prefix", ".", "--no-audit", "--no-fund", "--ignore-scripts", AZURITE]
     program = installed("azurite", npm) / "node_modules/.bin/azurite-blob"
     port = free_port()
@@ -132,7 +132,7 @@ def azure(folder):
 
 @contextlib.contextmanager
 def gcs(folder):
-    """moto; gives the environment for GoogleCloudStorageBuilder::from_env()."""
+    """Runs moto. Yields the environment for GoogleCloudStorageBuilder::from_env()."""
     venv = [sys.executable, "-m", "venv", "--clear", "venv"]
     pip = ["venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", *MOTO]
     python = installed("moto", venv, pip) / "venv/bin/python"
@@ -146,13 +146,13 @@ def gcs(folder):
 
 
 def gcs_server(port):
-    """What gcs() runs, in moto's venv."""
+    """The server that gcs() runs in moto's venv."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
     from moto.moto_server.werkzeug_app import create_backend_app
     from werkzeug.serving import run_simple
 
-    # With a key, tokens and signed URLs are made without asking Google; with
+    # With a key, tokens and signed URLs need no request to Google. With
     # disable_oauth, object_store would ask Google to sign the URLs.
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM,
@@ -178,7 +178,7 @@ def gcs_server(port):
             headers = [(name.lower().replace("x-amz-", "x-goog-"), value) for name, value in headers]
             return start(status, headers, exc_info)
 
-        # S3 deletes what is not there; Google says 404, as both do to a GET.
+        # S3 accepts the deletion of a missing object. Google answers 404.
         if request["REQUEST_METHOD"] == "DELETE" and "uploadId=" not in request["QUERY_STRING"]:
             status = []
             s3({**request, "REQUEST_METHOD": "HEAD"}, lambda line, *_: status.append(line[:3])).close()

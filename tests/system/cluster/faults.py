@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What is acknowledged survives whatever dies, on a Ceph cluster of three OSDs that keep their data on disk:
+"""Proves that acknowledged files survive failures of a Ceph cluster with three OSDs on disk, and of the server:
 
-- one OSD killed in the middle of uploads: none of them fails;
-- a second one killed: uploads, fetches and the credentials probe are refused within the deadline, so that KAZOO comes again;
-- both brought back: the same server works again, with everything it had acknowledged and no half of what it had refused;
-- the server killed in the middle of uploads: all that is in the bucket is whole, and what is not yet visible is swept up.
+- one OSD is killed during uploads: no upload fails;
+- a second one is killed: uploads, fetches and the credentials probe are refused within the deadline, so that KAZOO retries;
+- both are restarted: the same server works again, with every acknowledged file and no part of a refused one;
+- the server is killed during uploads: every file in the bucket is complete, and unfinished uploads are removed.
 
     python3 tests/system/cluster/faults.py PATH_TO_THE_SERVER        about two minutes
 """
@@ -25,14 +25,14 @@ from server import PREFIX, Client, File, Reply, Server, check, each, fact, probe
 UPLOADS = 2000
 THREADS = 32
 DEADLINE = 5
-# What is allowed beyond the deadline, on a machine that does everything at once.
+# Tolerance beyond the deadline, for a machine that runs everything.
 SLACK = 2
 MIB = 1 << 20
 MAX_ROUNDS = 6
 
 
 def series(name: str, count: int) -> list[File]:
-    """Files of 0 to 200 KiB, every third with metadata, and every ninth with long ones, which are kept in another way."""
+    """Files of 0 to 200 KiB, every third with metadata, and every ninth with long metadata, which is stored differently."""
     document = lambda n: 0 if n % 3 else 300 if n % 9 else 5000
     return [File.named(name, n, n * 7919 % (200 * 1024 + 1), document(n)) for n in range(count)]
 
@@ -78,7 +78,7 @@ def check_right(client: Client, s3: S3, files: list[File]) -> float:
 
 
 def wrong_metadata(s3: S3, file: File) -> str | None:
-    """What is wrong with the metadata that the bucket has for a file: in a header, or behind the content if they are long."""
+    """The fault in the stored metadata of a file: in a header, or after the content if it is long."""
     if file.metadata is None:
         return None
     headers, expected = s3.head(BUCKET, f'{PREFIX}/{file.path}'), file.metadata.encode()
@@ -92,7 +92,7 @@ def wrong_metadata(s3: S3, file: File) -> str | None:
 
 
 def two_die(cluster: Cluster, server: Server, stored: list[File]) -> list[File]:
-    """Returns what was refused."""
+    """Returns the refused files."""
     cluster.kill_osd(1)
     noticed = cluster.wait_osds(1)
     refused = series('refused', 8) + [File.named('refused-long', 9, 12 * MIB)]
@@ -119,7 +119,7 @@ def check_refusals(what: str, replies: list[Future[Reply]], retry: bool) -> None
         check(reply.headers['content-type'] == 'application/json', f'the answer to {what} is not JSON: {found}')
         after = reply.headers['retry-after']
         if retry:
-            # KAZOO's client takes two digits at most.
+            # KAZOO's client accepts at most two digits.
             check(after and after.isdigit() and 1 <= int(after) <= 99, f'no Retry-After for {what} that KAZOO understands: {found}')
         else:
             check(after is None, f'Retry-After for {what}, on which an administrator waits: {found}')
@@ -159,7 +159,7 @@ def server_dies(cluster: Cluster, binary: str) -> None:
     for number in range(MAX_ROUNDS):
         with Server(binary, cluster) as server:
             acknowledged += uploads_until_killed(server, number)
-        # What the gateway was sent before, it may still complete.
+        # The gateway may still complete requests sent before.
         time.sleep(0.5)
         unfinished = cluster.s3().multipart_uploads(BUCKET)
         if unfinished:
@@ -181,7 +181,7 @@ def server_dies(cluster: Cluster, binary: str) -> None:
 
 
 def uploads_until_killed(server: Server, number: int) -> list[File]:
-    """Uploads from 16 threads, of which every fourth sends long files, until the server is killed. Returns what was acknowledged."""
+    """Uploads from 16 threads, every fourth of which sends long files, until the server is killed. Returns the acknowledged files."""
     client, acknowledged = Client(server.address), []
 
     def upload(thread: int) -> None:
@@ -197,7 +197,7 @@ def uploads_until_killed(server: Server, number: int) -> list[File]:
 
     with ThreadPoolExecutor(16) as pool:
         threads = [pool.submit(upload, thread) for thread in range(16)]
-        # Another moment in each round.
+        # A different moment in each round.
         time.sleep(2.5 + 0.37 * number)
         server.kill()
     for thread in threads:
@@ -210,7 +210,7 @@ def check_sweep(cluster: Cluster, unfinished: list[str]) -> None:
         fact(f'no multipart upload was unfinished in {MAX_ROUNDS} rounds: nothing to sweep')
         return
     cluster.s3().abort_uploads_after(BUCKET, days=1)
-    # The cluster's days are seconds.
+    # A day takes a second on the cluster.
     time.sleep(2)
     cluster.sweep()
     left = cluster.s3().multipart_uploads(BUCKET)

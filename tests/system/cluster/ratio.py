@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What the server costs: uploads and fetches of 64 KiB through it, next to the same client speaking S3 straight to the gateway.
+"""Measures the overhead of the server: uploads and fetches of 64 KiB through it and, with the same client, directly to the S3 gateway.
 
     python3 tests/system/cluster/ratio.py PATH_TO_THE_SERVER        about a minute and a half, needs wrk
 
-The two sides take turns, and the ratio is of neighbours; absolute figures would be about one machine. The client is wrk with 8
-connections; what it sends to the gateway is signed beforehand, headers and body, as the server signs it, so that the gateway does
-the same work for both. Then the server with `--presign`, which sends whoever fetches to the gateway: what it answers is a head and
+The two sides take turns, and each ratio compares neighbouring turns, because absolute figures depend on the machine. The client is
+wrk with 8 connections. Its requests to the gateway are signed beforehand like those of the server, headers and body, so that the gateway does
+the same work for both. Then the server runs with `--presign` and redirects fetches to the gateway: its answer is a head and
 nothing else.
 """
 from __future__ import annotations
@@ -26,11 +26,11 @@ from server import MOUNT, PREFIX, Client, Server, check, each, fact, run
 SIZE = 64 * 1024
 ROUNDS = 8
 SECONDS = 2
-# More than either side stores in a turn, so that no name comes twice.
+# More than either side stores in a turn, so that no name is repeated.
 NAMES = 4000
 STORED = 500
 
-# Arguments: the method, a file with a target and its headers in each line, a file with the body.
+# Arguments: the method; a file with a target and its headers in each line; a file with the body.
 LUA = '''
 function init(args)
    method, requests, next_request = args[1], {}, 0
@@ -82,7 +82,7 @@ class Bench:
         return self.rate(method, self.cluster.endpoint, lines)
 
     def rate(self, method: str, base: str, lines: list[str]) -> float:
-        """How many requests a second."""
+        """Requests per second."""
         path = self.cluster.directory / 'requests'
         path.write_text('\n'.join(lines))
         command = ['wrk', '-t1', '-c8', f'-d{SECONDS}s', '--timeout', '30s', '-s', str(self.script), base, '--', method, str(path)]
@@ -95,12 +95,12 @@ class Bench:
         return requests / seconds
 
     def row(self, what: str, ours: Callable[[int], float], direct: Callable[[int], float], rounds: int = ROUNDS) -> None:
-        """Both take the number of the turn, which no other turn has."""
+        """Measures one ratio. Both functions take the unique number of the turn."""
         ratios = []
         for n in range(-1, rounds):
             self.turns += 2
             ratio = ours(self.turns) / direct(self.turns + 1)
-            # The first is for getting warm.
+            # The first turn is a warm-up.
             ratios += [ratio] * (n >= 0)
         fact(f'{what}: ours is {statistics.median(ratios):.2f} of the gateway itself ({min(ratios):.2f} to {max(ratios):.2f})')
 
@@ -117,7 +117,7 @@ def ratios(bench: Bench, server: Server) -> None:
 
 
 def redirects(bench: Bench, server: Server) -> None:
-    """What of a fetch passes through the server when the gateway is to give the bytes."""
+    """Checks that a redirected fetch passes only a head through the server."""
     expected, sent = bench.body.read_bytes(), []
     for n in range(100):
         head, body = exchange(server, f'{MOUNT}/{bench.name("stored", n)}')
@@ -133,7 +133,7 @@ def redirects(bench: Bench, server: Server) -> None:
 
 
 def exchange(server: Server, target: str) -> tuple[bytes, bytes]:
-    """Every byte of an answer: its head, and what is behind it."""
+    """The head and the body of an answer, to the end of the connection."""
     host, _, port = server.address.rpartition(':')
     with socket.create_connection((host, int(port)), timeout=30) as s:
         s.sendall(f'GET {target} HTTP/1.1\r\nhost: {server.address}\r\nconnection: close\r\n\r\n'.encode())

@@ -1,6 +1,6 @@
-"""The server on a cluster, a client that speaks as KAZOO does, and files that can be told from their names.
+"""The server on a cluster, a client that sends what KAZOO sends, and files that are determined by their names.
 
-Proves nothing by itself; the scripts beside it use it. It needs the release program, `cargo build --release`.
+Shared code for the other scripts.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ In, Out = TypeVar('In'), TypeVar('Out')
 
 
 class Server:
-    """One server, which keeps its files in the cluster's bucket below `PREFIX`. Like the cluster it is to be started from the main
+    """One server, which stores its files in the cluster's bucket below `PREFIX`. Like the cluster, it must be started from the main
     thread, with which it ends."""
 
     count = 0
@@ -61,7 +61,7 @@ class Server:
         self.process.wait()
 
     def stop(self) -> int:
-        """Asks it to end, and returns its exit status."""
+        """Sends SIGTERM, and returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
@@ -74,14 +74,14 @@ class Reply(NamedTuple):
 
 
 class Client:
-    """KAZOO's requests, on a connection for each thread that is kept open between them."""
+    """Sends KAZOO's requests, on one persistent connection for each thread."""
 
     def __init__(self, address: str, timeout: float = 120):
         self.address, self.timeout = address, timeout
         self.local = threading.local()
 
     def put(self, path: str, body: bytes, metadata: str | None = None, media_type: str = 'audio/mpeg') -> Reply:
-        """Sends `body` as it is, or as multipart behind its metadata."""
+        """Sends `body` raw, or as multipart with its metadata."""
         if metadata is None:
             return self.request('PUT', path, body, media_type)
         document, name = path.split('/')[-2:]
@@ -107,7 +107,7 @@ class Client:
             response = connection.getresponse()
             return Reply(response.status, response.headers, response.read(), time.monotonic() - begun)
         except (OSError, http.client.HTTPException):
-            # The next request begins with a new one.
+            # The next request opens a new connection.
             connection.close()
             raise
 
@@ -118,11 +118,11 @@ def _part(name: str, media_type: str, body: bytes) -> bytes:
 
 
 class File(NamedTuple):
-    """A file that a test uploads. All of it follows from its path, so that whoever finds it knows what it has to be."""
+    """A file that a test uploads. Its path determines its content and metadata, so any found file can be checked."""
 
     path: str
     size: int
-    # The length of its metadata, 0 if it has none.
+    # Length of its metadata, in bytes. 0 for none.
     document: int
 
     @classmethod
@@ -151,7 +151,7 @@ class File(NamedTuple):
         return client.put(self.path, self.body, self.metadata)
 
     def wrong(self, client: Client) -> str | None:
-        """What is wrong with what the server has for it."""
+        """The fault in the stored file, or `None`."""
         reply = client.get(self.path)
         if reply.status != 200:
             return f'{self.path}: {reply.status} {reply.body[:200]!r}'
@@ -161,7 +161,7 @@ class File(NamedTuple):
 
 
 def probe(token: str) -> tuple[str, bytes]:
-    """The path and the content of the file by which KAZOO tries out new settings."""
+    """The path and the content of KAZOO's credentials probe."""
     return f'ACC/DOC/{token}_test_credentials_file.txt', f'some random content: {token}'.encode()
 
 
@@ -180,8 +180,8 @@ def fact(text: str) -> None:
 
 
 def run(main: Callable[[str], None], arguments: list[str], usage: str | None) -> int:
-    """Runs a script that takes the program's path, and says clearly what failed."""
-    # `with` stops what was started.
+    """Runs a script that takes the path of the server, and reports its failure."""
+    # Exits through the `with` blocks, which stop the processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if len(arguments) != 1 or not pathlib.Path(arguments[0]).is_file():
         print(usage)
@@ -192,5 +192,5 @@ def run(main: Callable[[str], None], arguments: list[str], usage: str | None) ->
     except (Failed, OSError, http.client.HTTPException) as error:
         print(f'FAILED: {type(error).__name__}: {error}', flush=True)
         return 1
-    fact(f'all of it holds, in {time.monotonic() - begun:.0f} s')
+    fact(f'passed in {time.monotonic() - begun:.0f} s')
     return 0
