@@ -17,13 +17,13 @@ use crate::{
     store::{Blob, BlobInfo, BlobStore, ByteRange, Fetched},
 };
 
-/// The longest body that is read before the answer starts, in bytes.
+/// Maximum length of a file that is read before the response starts, in bytes.
 const READ_AHEAD: u64 = 64 << 10;
 
-/// How often a fetch of a range starts anew because the file was replaced between its two looks at it.
-const MAX_RESTARTS: usize = 8;
+/// Maximum number of attempts to fetch a range of a file that is replaced between `head` and `get`.
+const MAX_ATTEMPTS: usize = 8;
 
-/// Answers with the first file that the request may mean.
+/// Responds with the first candidate that exists.
 pub(super) async fn fetch<S: BlobStore>(store: &S, head: &request::Parts) -> Result<Response<Body>> {
     let one;
     let candidates = match (head.extensions.get::<Candidates>(), head.extensions.get::<BlobKey>()) {
@@ -41,7 +41,7 @@ pub(super) async fn fetch<S: BlobStore>(store: &S, head: &request::Parts) -> Res
     };
     for key in candidates.iter() {
         match fetch_one(store, key, head).await {
-            // The path may mean another key.
+            // The next candidate may exist.
             Err(error) if error.is_not_found() => {}
             answered => return answered,
         }
@@ -61,14 +61,14 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
             Fetched::Redirect(location) => redirect(key, &location),
         };
     }
-    for _ in 0..MAX_RESTARTS {
+    for _ in 0..MAX_ATTEMPTS {
         let info = store.head(key).await?;
         let now = SystemTime::now();
         match conditions::of_fetch(&head.headers, &info, now) {
             Verdict::Proceed => {}
             Verdict::NotModified => return Ok(not_modified(key, &info, head)),
             Verdict::Failed => {
-                let message = "the file under this name is not as the request's conditions say";
+                let message = "the file under this name does not meet the conditions of the request";
                 return Err(Error::new(ErrorKind::PreconditionFailed, message));
             }
         }
@@ -77,7 +77,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
         }
         let range = match wanted.filter(|_| conditions::range_holds(&head.headers, &info, now)) {
             Some(wanted) => match wanted.of(info.len) {
-                // Named by both ends, so that it means the same bytes to the store.
+                // With both ends, so that the range means the same bytes to the store.
                 Ok(range) => Some(ByteRange::FromTo(range.start, range.end - 1)),
                 Err(error) => return Ok(not_satisfiable(error, info.len)),
             },
@@ -89,7 +89,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
                 let partial = range.map_or(StatusCode::OK, |_| StatusCode::PARTIAL_CONTENT);
                 return send(key, blob, head, partial).await;
             }
-            // It was replaced in between: by a shorter one, or by any.
+            // The file was replaced in between.
             Ok(Fetched::Blob(_)) => {}
             Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {}
             Err(error) => return Err(error),
@@ -101,7 +101,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
     ))
 }
 
-/// The answer with the bytes of `blob`: 200, or 206 if a range was asked for, even if it is the whole file.
+/// Responds with the bytes of `blob`: 200, or 206 for a range, even if it covers the whole file.
 async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCode) -> Result<Response<Body>> {
     let Blob { info, range, mut body } = blob;
     let Range { start, end } = range;
@@ -114,7 +114,7 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
         match read {
             Some(read) if read.len() as u64 == len => body = Body::from(read),
             _ => {
-                let message = "the store gave another number of bytes than it had promised";
+                let message = "the store returned another number of bytes than it had promised";
                 return Err(Error::new(ErrorKind::Internal, message));
             }
         }
@@ -142,7 +142,7 @@ fn takes_chunks(head: &request::Parts) -> bool {
     is_kazoo && head.version >= Version::HTTP_11
 }
 
-/// An error while a stored file is read is the store's, though a body's error is the client's elsewhere.
+/// Converts an error of a stored file's body. Other bodies come from the client, so their errors have another status.
 fn unreadable(error: Error) -> Error {
     if error.kind() == ErrorKind::IncompleteBody {
         Error::new(ErrorKind::Unavailable, "the stored file cannot be read just now").with_source(error)
@@ -155,7 +155,9 @@ fn describe(key: &BlobKey, info: &BlobInfo, head: &request::Parts) -> Response<B
     let mut response = Response::new(Body::empty());
     headers::file(response.headers_mut(), info, head);
     response.headers_mut().insert(header::CONTENT_LENGTH, info.len.into());
-    response.extensions_mut().insert(Outcome::Referred { key: key.clone() });
+    response
+        .extensions_mut()
+        .insert(Outcome::Described { key: key.clone() });
     response
 }
 
@@ -163,7 +165,9 @@ fn not_modified(key: &BlobKey, info: &BlobInfo, head: &request::Parts) -> Respon
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     headers::version(response.headers_mut(), info, head);
-    response.extensions_mut().insert(Outcome::Referred { key: key.clone() });
+    response
+        .extensions_mut()
+        .insert(Outcome::NotModified { key: key.clone() });
     response
 }
 
@@ -190,6 +194,8 @@ fn redirect(key: &BlobKey, location: &Uri) -> Result<Response<Body>> {
     // A signed URL grants access to anyone who has it.
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, no_store);
-    response.extensions_mut().insert(Outcome::Referred { key: key.clone() });
+    response
+        .extensions_mut()
+        .insert(Outcome::Redirected { key: key.clone() });
     Ok(response)
 }

@@ -45,7 +45,9 @@ impl Events for Requests {
         let (outcome, len, error) = match event.outcome {
             Some(Outcome::Stored { len, .. }) => ("stored", Some(*len), None),
             Some(Outcome::Fetched { len, .. }) => ("fetched", Some(*len), None),
-            Some(Outcome::Referred { .. }) => ("redirected", None, None),
+            Some(Outcome::Described { .. }) => ("described", None, None),
+            Some(Outcome::NotModified { .. }) => ("not_modified", None, None),
+            Some(Outcome::Redirected { .. }) => ("redirected", None, None),
             Some(Outcome::Probed { .. }) => ("probed", None, None),
             Some(Outcome::Failed { error, .. }) => (error.kind().as_str(), None, Some(error)),
             _ => ("none", None, None),
