@@ -53,14 +53,6 @@ impl Body {
         Self::new(Empty::new())
     }
 
-    /// A body that fails immediately with `error`.
-    pub(crate) fn failed(error: Error) -> Self {
-        Self {
-            failed: Some(error),
-            ..Self::empty()
-        }
-    }
-
     /// Reads at most `limit` bytes into one buffer, allocated at once; `None` if there are more.
     pub(crate) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
         let mut collected = BytesMut::new();
@@ -164,7 +156,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_body_does_not_look_empty() {
-        let mut body = Body::failed(Error::new(ErrorKind::IncompleteBody, "cut off"));
+        let mut body = Body {
+            failed: Some(Error::new(ErrorKind::IncompleteBody, "cut off")),
+            ..Body::empty()
+        };
         for _ in 0..2 {
             assert!(!body.is_end_stream());
             assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (0, None));

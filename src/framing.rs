@@ -21,37 +21,43 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 struct Guarded;
 
-/// Takes the body of the request with this `head` and ensures that its end is trustworthy.
+/// Takes the body of the request with this `head` and ensures that its end is trustworthy. Returns an error if the end is
+/// ambiguous.
 ///
-/// Every service that reads a body calls this first. The returned body ends cleanly only if it has arrived completely:
+/// Every service that reads a body calls this first; the first call decides. The returned body ends cleanly only if it has
+/// arrived completely:
 ///
-/// - over HTTP/1.1, hyper ends a body with an error unless it has seen the declared length or the last chunk;
+/// - a body with a declared or known length must have it;
+/// - over HTTP/1.1, hyper ends a body without a length with an error unless it has seen the last chunk;
 /// - over HTTP/1.0, an upload without `content-length` is rejected;
-/// - over HTTP/2 and later, hyper ends a body that the client resets with `NO_ERROR` as if it were complete. The guard
-///   accepts the end only if the declared length has arrived, or if [`is_end_stream`](HttpBody::is_end_stream) confirms
-///   it.
-pub(crate) fn guard<B>(head: &mut Parts, body: B) -> Body
+/// - over HTTP/2 and later, hyper ends a body that the client resets with `NO_ERROR` as if it were complete. Without a
+///   length, the end must be confirmed by [`is_end_stream`](HttpBody::is_end_stream).
+pub(crate) fn guard<B>(head: &mut Parts, body: B) -> Result<Body>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let body = Body::new(body);
-    if head.extensions.insert(Guarded).is_some() {
-        return body;
+    if head.extensions.get::<Guarded>().is_some() {
+        return Ok(body);
     }
     if let Some(reason) = ambiguity(head) {
-        return Body::failed(Error::new(ErrorKind::InvalidRequest, reason));
+        return Err(Error::new(ErrorKind::InvalidRequest, reason));
     }
-    if head.version <= Version::HTTP_11 || body.is_end_stream() {
-        return body;
-    }
-    Body::new(Confirmed {
-        body,
-        left: declared_len(&head.headers),
+    head.extensions.insert(Guarded);
+    let len = declared_len(&head.headers).or_else(|| body.size_hint().exact());
+    let is_trusted = match len {
+        Some(len) => len == 0 && body.is_end_stream(),
+        None => head.version <= Version::HTTP_11 || body.is_end_stream(),
+    };
+    Ok(if is_trusted {
+        body
+    } else {
+        Body::new(Confirmed { body, left: len })
     })
 }
 
-/// The length that `content-length` declares. A value that is not of digits alone declares none.
+/// Returns the length that `content-length` declares, if it consists of digits alone.
 pub(crate) fn declared_len(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     // `parse` takes a sign too.
@@ -59,16 +65,16 @@ pub(crate) fn declared_len(headers: &HeaderMap) -> Option<u64> {
     text.parse().ok().filter(|_| is_digits)
 }
 
-/// The reason why the end of this request's body is ambiguous, if it is.
+/// Returns the reason why the end of this request's body is ambiguous, if it is.
 ///
 /// A proxy in front may see a different end. HTTP/2 frames bodies itself.
-pub(crate) fn ambiguity(head: &Parts) -> Option<&'static str> {
+fn ambiguity(head: &Parts) -> Option<&'static str> {
     if head.version > Version::HTTP_11 {
         None
     } else if lacks_length(head) {
-        Some("an upload by HTTP/1.0 has to say its content-length; nothing was stored")
+        Some("an upload over HTTP/1.0 requires a content-length; nothing was stored")
     } else if !is_at_most_chunked(&head.headers) {
-        Some("the only transfer-encoding that is understood is `chunked`, once; nothing was stored")
+        Some("the only supported transfer-encoding is `chunked`, once; nothing was stored")
     } else {
         None
     }
@@ -94,7 +100,7 @@ fn is_at_most_chunked(headers: &HeaderMap) -> bool {
     encodings.next().is_none_or(chunked) && encodings.next().is_none()
 }
 
-/// A body over HTTP/2 or later that ends cleanly only if its end is confirmed.
+/// A body that ends cleanly only if its end is confirmed.
 struct Confirmed {
     body: Body,
     /// The number of bytes of the declared length that have not arrived yet.
@@ -182,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declared_length_is_of_digits() {
+    fn a_declared_length_consists_of_digits() {
         assert_eq!(declared_len(&HeaderMap::new()), None);
         for (value, len) in [
             ("0", Some(0)),

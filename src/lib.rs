@@ -31,20 +31,25 @@
 //!
 //! ```text
 //! http::Request
-//!  │ Observe           reports the outcome of each request to the application
-//!  │ LimitBody         413 for a body over the limit; drains an unread body before an early response
-//!  │ Authorize         401 and 403; request extension: Grant (only with an Authorizer)
-//!  │ ExtractKey        request extension: BlobKey, and Candidates for a fetch; 403 for a key outside the Grant
-//!  │ LimitConcurrency  503 with Retry-After above the limit, except for the credentials probe
-//!  │ VerifyDigest      400 for a body that does not match the digest in its headers
-//!  │ SplitMultipart    body and content-type = those of the media part; request extension: Metadata
-//!  │ DecodeBase64      body = the decoded bytes
-//!  │ AnswerProbe       answers the credentials probe without storing it
-//!  ▼ ServeBlobs        PUT, POST, GET, HEAD ↔ BlobStore; response extension: Outcome
+//!  │ Observe                 reports each request and its response to the application
+//!  │ RetryAfter              decides which 503 asks the client to retry, never one for the credentials probe
+//!  │ RejectStalledBody       408 for a body that arrives too slowly (if a timeout is set)
+//!  │ DrainBody               reads the rest of a body before an early response
+//!  │ RejectAmbiguousFraming  400 for a request whose end or host is ambiguous
+//!  │ LimitBody               413 for a body over the limit
+//!  │ Authorize               401 and 403; request extension: Grant (only with an Authorizer)
+//!  │ ExtractKey              request extension: BlobKey, and Candidates for a fetch; 403 for a key outside of the Grant
+//!  │ LimitConcurrency        503 for a request over the limit
+//!  │ VerifyDigest            400 for a body that does not match the digest in its headers
+//!  │ SplitMultipart          body and content-type = those of the media part; request extension: Metadata
+//!  │ DecodeBase64            body = the decoded bytes
+//!  │ AnswerProbe             answers the credentials probe without storing it
+//!  ▼ ServeBlobs              PUT, POST, GET, HEAD ↔ BlobStore; response extension: Outcome
 //! ```
 //!
 //! Each layer takes a plain HTTP request and emits a plain HTTP request with one KAZOO peculiarity removed. It passes
-//! other requests unchanged and works alone in front of any handler; each module has an example.
+//! other requests unchanged and works alone in front of any handler; each module has an example. Most layers implement
+//! [`Rewrite`](rewrite::Rewrite), as a layer of yours can.
 //!
 //! The layers hold at most 256 KiB of a request's body, whatever its size or shape, and the JSON of a multipart upload
 //! (at most 1 MiB by default). A store may hold more: `ObjectStoreBlobs` holds 10 MiB by default, and [`MemoryStore`]
@@ -73,6 +78,7 @@ pub mod builder;
 pub mod client_addr;
 pub mod decode_base64;
 pub mod digest;
+pub mod drain_body;
 pub mod encoding;
 pub mod error;
 pub mod extract_key;
@@ -90,6 +96,8 @@ mod outcome;
 pub mod probe;
 mod progress;
 pub mod reject;
+pub mod reject_ambiguous_framing;
+pub mod reject_stalled_body;
 pub mod retry_after;
 pub mod rewrite;
 pub mod serve;
@@ -112,6 +120,7 @@ pub use self::{
     builder::KazooStorage,
     client_addr::PeerAddr,
     decode_base64::{Base64, DecodeBase64},
+    drain_body::DrainBody,
     error::{Error, ErrorKind, Result},
     extract_key::{ExtractKey, PathKey},
     key::BlobKey,
@@ -120,6 +129,8 @@ pub use self::{
     metadata::Metadata,
     observe::{Event, Observe},
     outcome::Outcome,
+    reject_ambiguous_framing::RejectAmbiguousFraming,
+    reject_stalled_body::RejectStalledBody,
     retry_after::RetryAfter,
     serve::ServeBlobs,
     split_multipart::SplitMultipart,

@@ -43,9 +43,9 @@ where
     }
 }
 
-async fn store(probe: Probe, body: Body, check: Check) -> Response<Body> {
+async fn store(probe: Probe, body: Result<Body>, check: Check) -> Response<Body> {
     let stored = async {
-        compare(&probe, body).await?;
+        compare(&probe, body?).await?;
         check().await
     };
     match stored.await {

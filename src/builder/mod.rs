@@ -1,4 +1,4 @@
-//! [`KazooStorage`]: the whole road in one builder.
+//! [`KazooStorage`]: the whole pipeline in one builder.
 
 mod mount;
 mod service;
@@ -15,10 +15,13 @@ use crate::{
     answer_probe::AnswerProbe,
     authorize::{Authorize, Authorizer, DynAuthorizer},
     decode_base64::{Base64, DecodeBase64},
+    drain_body::DrainBody,
     extract_key::{ExtractKey, KeyExtractor, PathKey},
     limit_body::LimitBody,
     limit_concurrency::LimitConcurrency,
     observe::{Events, Observe},
+    reject_ambiguous_framing::RejectAmbiguousFraming,
+    reject_stalled_body::RejectStalledBody,
     retry_after::RetryAfter,
     serve::ServeBlobs,
     settings::KazooSettings,
@@ -29,8 +32,8 @@ use crate::{
 
 /// Builds KAZOO's storage backend around a [`BlobStore`].
 ///
-/// Without an option set it serves every KAZOO since 4.0 with the default key (a path), raw or multipart, encoded or
-/// not:
+/// With the default options it serves every KAZOO since 4.0 whose files are identified by their path. It accepts raw and
+/// multipart uploads, with base64 or without:
 ///
 /// ```
 /// use kazoo_storage::{KazooStorage, MemoryStore};
@@ -40,10 +43,11 @@ use crate::{
 /// # let _ = app;
 /// ```
 ///
-/// The layers stand in this order, outermost first: [`Observe`], [`LimitBody`], [`Authorize`], [`ExtractKey`],
-/// [`LimitConcurrency`], [`VerifyDigest`], [`SplitMultipart`], [`DecodeBase64`], [`AnswerProbe`], and [`ServeBlobs`] at the
-/// end. An extractor that [reads the metadata](KeyExtractor::reads_metadata) is asked behind [`SplitMultipart`], and
-/// [`LimitConcurrency`] behind it.
+/// The layers have this order, outermost first: [`Observe`], [`RetryAfter`], [`RejectStalledBody`], [`DrainBody`],
+/// [`RejectAmbiguousFraming`], [`LimitBody`], [`Authorize`], [`ExtractKey`], [`LimitConcurrency`], [`VerifyDigest`],
+/// [`SplitMultipart`], [`DecodeBase64`], [`AnswerProbe`]; [`ServeBlobs`] is innermost. If the extractor
+/// [reads the metadata](KeyExtractor::reads_metadata), [`ExtractKey`] and [`LimitConcurrency`] are behind
+/// [`SplitMultipart`].
 #[derive(Clone)]
 pub struct KazooStorage {
     store: DynBlobStore,
@@ -60,18 +64,18 @@ pub struct KazooStorage {
 }
 
 impl KazooStorage {
-    /// How long a request's body may be by default: 1 GiB.
+    /// Default maximum length of a request's body: 1 GiB.
     pub const DEFAULT_MAX_BODY: u64 = 1 << 30;
 
-    /// How many requests are answered at once by default: 2048.
+    /// Default maximum number of concurrent requests: 2048.
     ///
     /// Each holds at most 256 KiB of its body.
     pub const DEFAULT_MAX_CONCURRENT: usize = 2048;
 
-    /// The default limit of concurrent requests of one client: 512, a quarter of the total.
+    /// Default maximum number of concurrent requests of one client: 512, a quarter of the total.
     pub const DEFAULT_MAX_PER_CLIENT: usize = 512;
 
-    /// Serves the files of `store`, with every option at its default.
+    /// Serves the files of `store` with the default options.
     pub fn new(store: impl BlobStore) -> Self {
         Self {
             store: DynBlobStore::new(store),
@@ -88,51 +92,51 @@ impl KazooStorage {
         }
     }
 
-    /// Serves what KAZOO sends by these `settings`, and no more than that: base64 is taken from the settings.
+    /// Serves the requests of a KAZOO with these `settings`. They determine the key and the base64 mode.
     pub fn from_settings(store: impl BlobStore, settings: &KazooSettings) -> Self {
         Self::new(store).key(settings.key().clone()).base64(settings.base64())
     }
 
-    /// Finds the key of a request by `extractor`; by default [`PathKey`].
+    /// Sets the extractor that finds the key of a request; by default [`PathKey`].
     #[must_use]
     pub fn key(mut self, extractor: impl KeyExtractor) -> Self {
         self.key = Arc::new(extractor);
         self
     }
 
-    /// Tells base64 from plain media by `mode`; by default [`Base64::Detect`].
+    /// Sets which bodies are decoded from base64; by default [`Base64::Detect`].
     #[must_use]
     pub fn base64(mut self, mode: Base64) -> Self {
         self.base64 = mode;
         self
     }
 
-    /// Answers a request whose body has more than `bytes` with 413; by default
-    /// [`DEFAULT_MAX_BODY`](Self::DEFAULT_MAX_BODY). The body is counted as it comes, multipart and base64 included.
+    /// Rejects a body of more than `bytes` with 413; by default [`DEFAULT_MAX_BODY`](Self::DEFAULT_MAX_BODY). The length
+    /// includes the multipart and base64 encodings.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
         self
     }
 
-    /// Answers a request whose body delivers less than 1 KiB in `timeout`, or is too slow on average, with 408, and
-    /// closes its connection; by default without limit. See [`LimitBody::stall_timeout`]; needs tokio's timers.
+    /// Rejects a body that delivers less than 1 KiB in `timeout`, or is too slow on average, with 408, and closes its
+    /// connection; by default there is no limit. See [`RejectStalledBody`]. Requires tokio's timers.
     #[must_use]
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.stall_timeout = Some(timeout);
         self
     }
 
-    /// Answers a multipart upload whose JSON part has more than `bytes` with 413; by default 1 MiB.
+    /// Rejects a multipart upload whose JSON part has more than `bytes` with 413; by default 1 MiB.
     #[must_use]
     pub fn max_metadata(mut self, bytes: usize) -> Self {
         self.max_metadata = bytes;
         self
     }
 
-    /// Answers at most `requests` at once, and every other with 503 and a `Retry-After` of a second, on which KAZOO waits
-    /// and repeats it; by default [`DEFAULT_MAX_CONCURRENT`](Self::DEFAULT_MAX_CONCURRENT). A request counts until its
-    /// answer has gone out.
+    /// Limits the concurrent requests to `requests`; by default [`DEFAULT_MAX_CONCURRENT`](Self::DEFAULT_MAX_CONCURRENT).
+    /// Others are answered with 503 and a `Retry-After` of one second, and KAZOO repeats them. A request counts until its
+    /// response has been sent.
     ///
     /// With a key that [reads the metadata](KeyExtractor::reads_metadata), a multipart upload counts only after its JSON part
     /// has arrived. Until then no limit of requests applies, and it holds up to [`max_metadata`](Self::max_metadata) bytes.
@@ -154,38 +158,36 @@ impl KazooStorage {
         self
     }
 
-    /// Answers a key that keeps failing, because of the store or of the limits, with `Retry-After` for at most `window`;
-    /// by default an hour. After that it gets 503 alone, so that no process of KAZOO waits for ever.
+    /// Answers a failing request with `Retry-After` for at most `window`; by default an hour. After that it is answered with
+    /// 503 alone, so that no KAZOO process waits forever. See [`RetryAfter`].
+    ///
+    /// A [`RetryAfter`] layer around the service decides instead.
     #[must_use]
     pub fn retry_window(mut self, window: Duration) -> Self {
         self.retry_window = window;
         self
     }
 
-    /// Lets in what `authorizer` lets in, such as [`AccessRules`](crate::AccessRules); by default everyone.
+    /// Authorizes every request with `authorizer`, such as [`AccessRules`](crate::AccessRules); by default every request is
+    /// allowed.
     #[must_use]
     pub fn authorize(mut self, authorizer: impl Authorizer) -> Self {
         self.authorizer = Some(DynAuthorizer::new(authorizer));
         self
     }
 
-    /// Tells `events` what becomes of each request.
+    /// Reports each request to `events`.
     #[must_use]
     pub fn observe(mut self, events: impl Events) -> Self {
         self.events = Some(Arc::new(events));
         self
     }
 
-    /// The service, for `nest_service` and wherever the prefix is stripped already.
+    /// Builds the service, for `nest_service` and other places where the prefix is already stripped.
     ///
-    /// The key is extracted from the request's path as the service sees it.
+    /// The key is extracted from the path that the service sees.
     #[must_use]
     pub fn into_service(self) -> StorageService {
-        let limit_body = LimitBody::new(self.max_body);
-        let limit_body = match self.stall_timeout {
-            Some(timeout) => limit_body.stall_timeout(timeout),
-            None => limit_body,
-        };
         let store = self.store.clone();
         let check = move || {
             let store = store.clone();
@@ -206,7 +208,10 @@ impl KazooStorage {
             ServiceBuilder::new()
                 .option_layer(self.events.map(Observe::shared))
                 .layer(RetryAfter::new(self.retry_window))
-                .layer(limit_body)
+                .option_layer(self.stall_timeout.map(RejectStalledBody::new))
+                .layer(DrainBody::new())
+                .layer(RejectAmbiguousFraming::new())
+                .layer(LimitBody::new(self.max_body))
                 .option_layer(self.authorizer.map(Authorize::new))
                 .option_layer(admit_by_head)
                 .layer(VerifyDigest::new())
@@ -218,12 +223,11 @@ impl KazooStorage {
         )
     }
 
-    /// A layer that serves the requests under `prefix`, and leaves every other to the service behind it.
+    /// Builds a layer that serves the requests under `prefix`, and passes all others to the inner service.
     ///
-    /// `prefix` is compared segment by segment, in the form of [`normalize_path`]: the HTTP clients of Erlang releases
-    /// spell a URL differently, and KAZOO reaches it with each. A path with an empty segment or a `..` in front of it does
-    /// not match.
-    /// With `/` every request is served.
+    /// `prefix` is compared segment by segment, in the form of [`normalize_path`], because the HTTP clients of Erlang
+    /// releases spell a URL differently. A path with an empty segment or a `..` before the end of the prefix does not match.
+    /// With `/`, every request is served.
     ///
     /// ```
     /// use http::{Request, Response, StatusCode};

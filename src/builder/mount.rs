@@ -74,7 +74,7 @@ where
     type Future = MountFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // Either of them may be called, and only the request says which.
+        // The request decides which of them is called.
         match ready!(Service::<Request<Body>>::poll_ready(&mut self.mount.storage, cx)) {
             Ok(()) => self.inner.poll_ready(cx),
             Err(never) => match never {},
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_under_the_prefix_is_stripped() {
+    fn strips_the_prefix() {
         assert_eq!(stripped("/pre/A/B?x=1/2", "/pre").as_deref(), Some("/A/B?x=1/2"));
         assert_eq!(stripped("/pre", "/pre").as_deref(), Some("/"));
         assert_eq!(
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_every_spelling_that_an_erlang_sends_of_a_prefix_and_no_other() {
+    fn accepts_every_spelling_of_a_prefix_that_erlang_sends_and_no_other() {
         for uri in [
             "/pre-fix/x/A/B",
             "/pre%2Dfix/./x/A/B",

@@ -15,31 +15,26 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The most bytes decoded at once.
+/// Maximum number of bytes that are decoded at once.
 const CHUNK: usize = 64 << 10;
 
-/// What a base64 body stands for.
+/// The decoded form of a base64 body.
 pub(super) struct Decoded {
     body: Body,
     decoder: Decoder,
-    /// Read from the body, and not decoded yet.
+    /// The bytes that have been read and not decoded yet.
     ahead: Bytes,
     reason: Reason,
-    /// The number of bytes read so far, and the declared length, if any.
-    read: u64,
-    declared: Option<u64>,
 }
 
 impl Decoded {
-    /// What `ahead`, which was read from `body` already, and the rest of it stand for.
-    pub(super) fn new(ahead: Bytes, body: Body, reason: Reason, declared: Option<u64>) -> Self {
+    /// Decodes `ahead`, which was already read from `body`, and the rest of `body`.
+    pub(super) fn new(ahead: Bytes, body: Body, reason: Reason) -> Self {
         Self {
             body,
             decoder: Decoder::default(),
-            read: ahead.len() as u64,
             ahead,
             reason,
-            declared,
         }
     }
 
@@ -47,17 +42,9 @@ impl Decoded {
         loop {
             if self.ahead.is_empty() {
                 let Some(data) = ready!(poll_data(Pin::new(&mut self.body), cx)).transpose()? else {
-                    if let Some(declared) = self.declared.filter(|declared| *declared != self.read) {
-                        let message = format!(
-                            "the body has {} bytes where its head says {declared}; nothing was stored",
-                            self.read
-                        );
-                        return Poll::Ready(Err(Error::new(ErrorKind::IncompleteBody, message)));
-                    }
                     let end = self.decoder.finish().map_err(|fault| explain(fault, self.reason));
                     return Poll::Ready(end.map(|()| None));
                 };
-                self.read += data.len() as u64;
                 self.ahead = data;
             }
             let mut chunk = self.ahead.split_to(self.ahead.len().min(CHUNK));
@@ -98,16 +85,16 @@ fn without_space(chunk: Bytes) -> Bytes {
 fn explain(fault: Fault, reason: Reason) -> Error {
     let what = match fault {
         Fault::Byte { offset } => format!("the byte at offset {offset} is not base64"),
-        Fault::Length { len } => format!(
-            "it is {len} bytes long, which is no multiple of four: the text ends at offset {len} within a group"
-        ),
+        Fault::Length { len } => {
+            format!("it is {len} bytes long, not a multiple of four: the text ends at offset {len} within a group")
+        }
     };
     let why = match reason {
         Reason::TransferEncoding => {
             "the content-transfer-encoding of its part says base64 (white space is not counted)"
         }
         Reason::Declared => "this service is set to expect base64 (base64_encode_data); set both sides alike",
-        Reason::Start => "its start was nothing but base64; if it is not meant to be, switch the decoding off",
+        Reason::Start => "it starts like base64; if it is not, switch decoding off",
     };
     Error::new(
         ErrorKind::InvalidBase64,

@@ -18,7 +18,7 @@ use crate::{
     body::{Body, poll_data},
     encoding::TransferEncoding,
     error::{BoxError, Error, Result},
-    framing::{declared_len, guard},
+    framing::guard,
     metadata::MediaPart,
     rewrite::{Rewrite, Rewritten},
 };
@@ -32,7 +32,10 @@ where
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {
         let (mut head, body) = request.into_parts();
-        let body = guard(&mut head, body);
+        let body = match guard(&mut head, body) {
+            Ok(body) => body,
+            Err(error) => return error.into(),
+        };
         let media_part = head.extensions.get::<MediaPart>();
         let may_be_encoded = match media_part.map(|part| part.transfer_encoding) {
             Some(Some(declared)) => declared == TransferEncoding::Base64,
@@ -47,13 +50,13 @@ where
     }
 }
 
-/// Looks at the start of the body, and decodes it if it is base64.
+/// Reads the start of the body, and decodes the body if it is base64.
 async fn decode(mut head: request::Parts, mut body: Body, mode: Base64) -> Result<Request<Body>> {
     let mut start = Bytes::new();
     let mut ended = false;
     while start.len() <= PREFIX && !ended {
         match poll_fn(|cx| poll_data(Pin::new(&mut body), cx)).await.transpose()? {
-            // The usual first chunk is enough, and is passed on as it is.
+            // The first chunk usually suffices, and is not copied.
             Some(data) if start.is_empty() => start = data,
             Some(data) => {
                 let mut longer = BytesMut::from(start);
@@ -63,12 +66,12 @@ async fn decode(mut head: request::Parts, mut body: Body, mode: Base64) -> Resul
             None => ended = true,
         }
     }
-    // Decided here once, so that a second layer of this kind finds nothing to decide.
+    // Removed, so that a second layer of this kind decodes nothing.
     let media_part = head.extensions.remove::<MediaPart>();
     let reason = reason(
         mode,
         &Evidence {
-            // As much as any other split of the body would show, so that the same body is always judged alike.
+            // Independent of how the body is split into chunks.
             start: start.get(..PREFIX).unwrap_or(&start),
             whole: start.len() <= PREFIX,
             media_part,
@@ -78,17 +81,12 @@ async fn decode(mut head: request::Parts, mut body: Body, mode: Base64) -> Resul
     let Some(reason) = reason else {
         return Ok(Request::from_parts(head, Body::new(Restored { start, body })));
     };
-    // Gone from the head, so that nobody behind this layer could miss what is missing.
-    let declared = declared_len(&head.headers);
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.remove(header::TRANSFER_ENCODING);
-    Ok(Request::from_parts(
-        head,
-        Body::new(Decoded::new(start, body, reason, declared)),
-    ))
+    Ok(Request::from_parts(head, Body::new(Decoded::new(start, body, reason))))
 }
 
-/// A body with its start, which was read to look at it, put back.
+/// A body whose start has already been read.
 struct Restored {
     start: Bytes,
     body: Body,
@@ -126,9 +124,8 @@ impl HttpBody for Restored {
 mod tests {
     use super::*;
 
-    /// Nobody behind the layer can tell that the start was looked at.
     #[tokio::test]
-    async fn a_restored_body_is_as_long_as_it_was_and_ends_where_it_did() {
+    async fn a_restored_body_keeps_its_length_and_its_end() {
         let mut body = Restored {
             start: Bytes::from("start, "),
             body: Body::from("rest"),

@@ -13,50 +13,28 @@ use pin_project::pin_project;
 use super::body::Shared;
 use crate::{body::Body, error::BoxError};
 
-/// Future of [`LimitBodyService`](super::LimitBodyService): the inner answer, held back until the body is read or
-/// drained.
+/// Future of [`DrainBodyService`](super::DrainBodyService): holds the response back until the body is read.
 #[pin_project]
-pub struct LimitBodyFuture<F> {
-    /// Gone as soon as it has answered, and the body it held with it.
+pub struct DrainBodyFuture<F> {
+    /// Dropped once it has completed, together with its half of the body.
     #[pin]
     inner: Option<F>,
-    answer: Option<Response<Body>>,
-    unread: Option<Unread>,
+    response: Option<Response<Body>>,
+    /// The request's body and its version of HTTP; `None` if there is no body.
+    unread: Option<(Shared, Version)>,
 }
 
-struct Unread {
-    body: Shared,
-    bound: u64,
-    version: Version,
-}
-
-impl<F> LimitBodyFuture<F> {
-    pub(super) fn inner(inner: F) -> Self {
+impl<F> DrainBodyFuture<F> {
+    pub(super) fn new(inner: F, unread: Option<(Shared, Version)>) -> Self {
         Self {
             inner: Some(inner),
-            answer: None,
-            unread: None,
-        }
-    }
-
-    pub(super) fn limited(inner: F, body: Shared, bound: u64, version: Version) -> Self {
-        Self {
-            inner: Some(inner),
-            answer: None,
-            unread: Some(Unread { body, bound, version }),
-        }
-    }
-
-    pub(super) fn refused(answer: Response<Body>, body: Shared, bound: u64, version: Version) -> Self {
-        Self {
-            inner: None,
-            answer: Some(answer),
-            unread: Some(Unread { body, bound, version }),
+            response: None,
+            unread,
         }
     }
 }
 
-impl<F, E, ResBody> Future for LimitBodyFuture<F>
+impl<F, E, ResBody> Future for DrainBodyFuture<F>
 where
     F: Future<Output = Result<Response<ResBody>, E>>,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
@@ -67,32 +45,26 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Some(inner) = this.inner.as_mut().as_pin_mut() {
-            let answer = ready!(inner.poll(cx))?.map(Body::new);
+            let response = ready!(inner.poll(cx))?.map(Body::new);
             this.inner.set(None);
-            *this.answer = Some(answer);
+            *this.response = Some(response);
         }
-        let ended = match this.unread {
-            Some(Unread { body, bound, .. }) => ready!(body.poll_drain(cx, bound)),
+        let is_reusable = match this.unread {
+            // HTTP/2 resets the stream alone.
+            Some((body, version)) => ready!(body.poll_drain(cx)) || *version > Version::HTTP_11,
             None => true,
         };
-        let mut answer = this.answer.take().unwrap_or_default();
-        // HTTP/2 resets the one stream; a 1.x connection has to be closed over the rest of the body.
-        if !ended
-            && this
-                .unread
-                .as_ref()
-                .is_some_and(|unread| unread.version <= Version::HTTP_11)
-        {
-            answer
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let mut response = this.response.take().unwrap_or_default();
+        if !is_reusable {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
         }
-        Poll::Ready(Ok(answer))
+        Poll::Ready(Ok(response))
     }
 }
 
-impl<F> fmt::Debug for LimitBodyFuture<F> {
+impl<F> fmt::Debug for DrainBodyFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LimitBodyFuture").finish_non_exhaustive()
+        f.debug_struct("DrainBodyFuture").finish_non_exhaustive()
     }
 }

@@ -12,13 +12,13 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The body of an answer, which counts until it has ended.
-pub(super) struct Counted {
+/// The body of a response, which holds its permit until it has ended.
+pub(super) struct PermitBody {
     body: Body,
     permit: Option<Permit>,
 }
 
-impl Counted {
+impl PermitBody {
     pub(super) fn new(body: Body, permit: Permit) -> Self {
         Self {
             body,
@@ -27,7 +27,7 @@ impl Counted {
     }
 }
 
-impl HttpBody for Counted {
+impl HttpBody for PermitBody {
     type Data = Bytes;
     type Error = Error;
 

@@ -10,10 +10,10 @@ use http::Response;
 use http_body::Body as HttpBody;
 use pin_project::pin_project;
 
-use super::{body::Counted, permit::Permit};
+use super::{body::PermitBody, permit::Permit};
 use crate::{body::Body, error::BoxError};
 
-/// Future of [`LimitConcurrencyService`](super::LimitConcurrencyService): the inner answer, or the refusal.
+/// Future of [`LimitConcurrencyService`](super::LimitConcurrencyService): the inner response, or the refusal.
 #[pin_project]
 pub struct LimitConcurrencyFuture<F> {
     #[pin]
@@ -23,7 +23,7 @@ pub struct LimitConcurrencyFuture<F> {
 }
 
 impl<F> LimitConcurrencyFuture<F> {
-    /// A credentials probe needs no permit.
+    /// Calls the inner service. A credentials probe has no permit.
     pub(super) fn admitted(inner: F, permit: Option<Permit>) -> Self {
         Self {
             inner: Some(inner),
@@ -54,11 +54,13 @@ where
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(Ok(this.refusal.take().unwrap_or_default()));
         };
-        let answer = ready!(inner.poll(cx))?.map(Body::new);
+        let response = ready!(inner.poll(cx))?.map(Body::new);
         Poll::Ready(Ok(match this.permit.take() {
-            // A server does not ask a body that is at its end already.
-            Some(permit) if !answer.body().is_end_stream() => answer.map(|body| Body::new(Counted::new(body, permit))),
-            _ => answer,
+            // The server does not poll a body that is already at its end.
+            Some(permit) if !response.body().is_end_stream() => {
+                response.map(|body| Body::new(PermitBody::new(body, permit)))
+            }
+            _ => response,
         }))
     }
 }

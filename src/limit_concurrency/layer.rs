@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{LimitConcurrencyService, permit::Room};
+use super::{LimitConcurrencyService, permit::Requests};
 
 /// Layer that limits the number of concurrent requests.
 ///
 /// Clones, and the services of all of them, share one limit. See the [module](crate::limit_concurrency).
 #[derive(Clone, Debug)]
 pub struct LimitConcurrency {
-    pub(super) room: Arc<Room>,
+    pub(super) requests: Arc<Requests>,
 }
 
 impl LimitConcurrency {
@@ -17,7 +17,7 @@ impl LimitConcurrency {
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
-            room: Room::new(max, usize::MAX),
+            requests: Requests::new(max, usize::MAX),
         }
     }
 
@@ -27,7 +27,7 @@ impl LimitConcurrency {
     /// request with neither extension counts only toward the overall limit. Set this before the layer is cloned.
     #[must_use]
     pub fn per_client(mut self, requests: usize) -> Self {
-        self.room = self.room.per_client(requests);
+        self.requests = self.requests.per_client(requests);
         self
     }
 }

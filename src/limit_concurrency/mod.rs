@@ -7,7 +7,8 @@
 //! - [`per_client`](LimitConcurrency::per_client) limits the requests of one client, so that a few clients cannot take
 //!   all permits.
 //! - At the limit, a waiting upload that arrives at less than 4 KiB/s yields its permit to the new request and is
-//!   answered with 503 and `Retry-After` too. This requires a `stall_timeout` in front.
+//!   answered with 503 and `Retry-After` too. This requires
+//!   [`RejectStalledBody`](crate::RejectStalledBody) in front.
 //! - KAZOO's credentials probe needs no permit. An administrator waits for its response, and it costs nothing. The layer
 //!   recognizes a probe by its [`BlobKey`](crate::BlobKey), so it belongs behind [`ExtractKey`](crate::ExtractKey).
 //!

@@ -20,7 +20,10 @@ const SLOW_AFTER: Duration = Duration::from_secs(3);
 const SEARCH_PAUSE: Duration = Duration::from_millis(100);
 
 /// The requests in progress, and their limits.
-pub(super) struct Room {
+///
+/// A `tokio::sync::Semaphore` would count them, but the slowest upload has to be found and lose its permit, so the requests
+/// are listed anyway. A count beside the list would be a second truth.
+pub(super) struct Requests {
     max: usize,
     per_client: usize,
     taken: Mutex<Taken>,
@@ -47,9 +50,9 @@ struct Client {
     searched: Option<Instant>,
 }
 
-/// The place of one request; its end makes room for the next.
+/// The right of one request to be in progress, until it is dropped.
 pub(super) struct Permit {
-    room: Arc<Room>,
+    limits: Arc<Requests>,
     id: u64,
 }
 
@@ -62,7 +65,7 @@ pub(super) enum Full {
     Client,
 }
 
-impl Room {
+impl Requests {
     pub(super) fn new(max: usize, per_client: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
@@ -80,12 +83,12 @@ impl Room {
     pub(super) fn enter(self: &Arc<Self>, client: Option<IpAddr>, progress: Option<&Progress>) -> Result<Permit, Full> {
         let mut slow = Vec::new();
         let entered = self.lock().enter(self, client, progress, &mut slow);
-        // Without the lock: a waker may drop another permit of this room.
+        // Without the lock: a waker may drop another permit.
         for progress in slow {
             progress.end();
         }
         Ok(Permit {
-            room: Arc::clone(self),
+            limits: Arc::clone(self),
             id: entered?,
         })
     }
@@ -96,19 +99,19 @@ impl Room {
 }
 
 impl Taken {
-    /// Takes a permit and returns its id. The uploads that lose theirs for it are added to `slow`; the caller ends them.
+    /// Takes a permit and returns its id. Adds the uploads that lose theirs to `slow`; the caller ends them.
     fn enter(
         &mut self,
-        room: &Room,
+        limits: &Requests,
         client: Option<IpAddr>,
         progress: Option<&Progress>,
         slow: &mut Vec<Progress>,
     ) -> Result<u64, Full> {
         let held = |client| self.clients.get(&client).map_or(0, |client| client.requests);
-        if client.is_some_and(|client| held(client) >= room.per_client) {
+        if client.is_some_and(|client| held(client) >= limits.per_client) {
             slow.push(self.take_slowest(client).ok_or(Full::Client)?);
         }
-        if self.requests.len() >= room.max {
+        if self.requests.len() >= limits.max {
             slow.push(self.take_slowest(None).ok_or(Full::All)?);
         }
         let id = self.next;
@@ -148,8 +151,8 @@ impl Taken {
         self.leave(id)
     }
 
-    /// Forgets a request, unless it was forgotten before. Its [`Progress`] must not be dropped under the room's lock: the
-    /// waker in it may own another permit of the room.
+    /// Removes a request, if it is still listed. Its [`Progress`] must not be dropped under the lock: the waker in it may own
+    /// another permit.
     fn leave(&mut self, id: u64) -> Option<Progress> {
         let InProgress { client, progress } = self.requests.remove(&id)?;
         if let Some(address) = client
@@ -166,12 +169,12 @@ impl Taken {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let left = self.room.lock().leave(self.id);
+        let left = self.limits.lock().leave(self.id);
         drop(left);
     }
 }
 
-impl fmt::Debug for Room {
+impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.lock().requests.len(), self.max)
     }
@@ -187,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// A task that nothing but its waker keeps, with a permit in it.
+    /// A task that owns a permit and is kept alive by its waker alone.
     struct Task(#[expect(dead_code, reason = "is dropped")] Permit);
 
     impl Wake for Task {
@@ -199,7 +202,7 @@ mod tests {
         progress.wait(&Context::from_waker(&waker));
     }
 
-    /// Runs `act` on a thread of its own, where a deadlock does not hold up the test.
+    /// Runs `act` on another thread, so that a deadlock fails the test.
     fn assert_ends(act: impl AsyncFnOnce() + Send + 'static) {
         let (ended, end) = mpsc::channel();
         thread::spawn(move || {
@@ -212,30 +215,30 @@ mod tests {
     }
 
     #[test]
-    fn a_waker_may_drop_a_permit_of_the_same_room() {
+    fn a_waker_may_drop_a_permit() {
         assert_ends(async || {
-            let room = Room::new(2, usize::MAX);
+            let requests = Requests::new(2, usize::MAX);
             let progress = Progress::default();
-            let other = room.enter(None, None).ok().unwrap();
-            let _slow = room.enter(None, Some(&progress)).ok().unwrap();
+            let other = requests.enter(None, None).ok().unwrap();
+            let _slow = requests.enter(None, Some(&progress)).ok().unwrap();
             waits(&progress, other);
             tokio::time::advance(SLOW_AFTER).await;
-            let _entered = room.enter(None, None).ok().unwrap();
-            assert_eq!(room.lock().requests.len(), 1);
+            let _entered = requests.enter(None, None).ok().unwrap();
+            assert_eq!(requests.lock().requests.len(), 1);
         });
     }
 
     #[test]
-    fn the_end_of_a_permit_may_drop_another_one_of_the_same_room() {
+    fn dropping_a_permit_may_drop_another_one() {
         assert_ends(async || {
-            let room = Room::new(2, usize::MAX);
+            let requests = Requests::new(2, usize::MAX);
             let progress = Progress::default();
-            let other = room.enter(None, None).ok().unwrap();
-            let permit = room.enter(None, Some(&progress)).ok().unwrap();
+            let other = requests.enter(None, None).ok().unwrap();
+            let permit = requests.enter(None, Some(&progress)).ok().unwrap();
             waits(&progress, other);
             drop(progress);
             drop(permit);
-            assert!(room.lock().requests.is_empty());
+            assert!(requests.lock().requests.is_empty());
         });
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     probe::Probe,
 };
 
-/// The shortest that KAZOO's client obeys: most requests take far less.
+/// The shortest delay that KAZOO's client obeys; most requests take far less.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Service of [`LimitConcurrency`].
@@ -44,7 +44,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let extensions = request.extensions();
         let client = ClientAddr::of(extensions).map(ClientAddr::network);
-        let permit = match self.limit.room.enter(client, extensions.get()) {
+        let permit = match self.limit.requests.enter(client, extensions.get()) {
             Ok(permit) => Some(permit),
             Err(_) if extensions.get().is_some_and(|key: &BlobKey| Probe::of(key).is_some()) => None,
             Err(full) => return LimitConcurrencyFuture::refused(refusal(full).into_response()),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_counts_until_it_has_gone_out() {
+    async fn a_request_counts_until_its_response_has_been_sent() {
         let service = LimitConcurrency::new(2).layer(service_fn(file));
         let read = ask(&service, "A").await;
         let dropped = ask(&service, "A").await;
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(
             next.status(),
             StatusCode::OK,
-            "its body has ended, though somebody holds it"
+            "its body has ended, although it is still held"
         );
         assert_eq!(ask(&service, "A").await.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(dropped);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_is_dropped_makes_room() {
+    async fn a_dropped_request_releases_its_permit() {
         let service = LimitConcurrency::new(1).layer(service_fn(file));
         let mut cloned = service.clone();
         drop(cloned.call(Request::new(Body::empty())));

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{Events, ObserveService};
 
-/// Layer that tells an [`Events`] what becomes of each request.
+/// Layer that reports each request to an [`Events`].
 ///
 /// See the [module](crate::observe).
 #[derive(Clone)]
@@ -13,7 +13,7 @@ pub struct Observe {
 }
 
 impl Observe {
-    /// Tells `events`.
+    /// Reports to `events`.
     pub fn new(events: impl Events) -> Self {
         Self {
             events: Arc::new(events),

@@ -1,23 +1,23 @@
 use http::{HeaderValue, Version, header, request::Parts, uri::Authority};
 
-use crate::framing::ambiguity;
+use crate::error::{Error, ErrorKind, Result};
 
-/// Returns the reason why the end of this request, or its host, is ambiguous, if it is.
+/// Rejects a request with more than one host, or an invalid one. A proxy in front may choose another.
 ///
-/// A proxy in front may take another place for its end, and then takes a part of what follows for a request of its own
-/// choosing, or leaves it out. HTTP/2 has lengths of its own.
-pub(super) fn doubt(head: &Parts) -> Option<&'static str> {
+/// HTTP/2 has `:authority` instead.
+pub(super) fn check(head: &Parts) -> Result<()> {
     if head.version > Version::HTTP_11 {
-        return None;
+        return Ok(());
     }
     let mut hosts = head.headers.get_all(header::HOST).iter();
-    ambiguity(head).or_else(|| match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => Some("the request has more than one host; nothing was stored"),
+    let message = match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => "the request has more than one host; nothing was stored",
         (Some(host), None) if !is_host(host) => {
-            Some("the host header is not a host with an optional port; nothing was stored")
+            "the host header is not a host with an optional port; nothing was stored"
         }
-        _ => None,
-    })
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::InvalidRequest, message))
 }
 
 /// Returns `true` for `HOST`, `HOST:PORT` and the empty value that is sent for a URL without a host.
@@ -36,17 +36,17 @@ mod tests {
 
     use super::*;
 
-    fn is_doubted(version: Version, hosts: &[&str]) -> bool {
+    fn is_rejected(version: Version, hosts: &[&str]) -> bool {
         let mut request = Request::put("/").version(version);
         for host in hosts {
             request = request.header("host", *host);
         }
-        doubt(&request.body(()).unwrap().into_parts().0).is_some()
+        check(&request.body(()).unwrap().into_parts().0).is_err()
     }
 
     #[test]
     fn accepts_one_valid_host_at_most() {
-        for (hosts, doubted) in [
+        for (hosts, rejected) in [
             (&[][..], false),
             (&[""], false),
             (&["h"], false),
@@ -59,8 +59,8 @@ mod tests {
             (&["h:"], false),
             (&["h:x"], true),
         ] {
-            assert_eq!(is_doubted(Version::HTTP_11, hosts), doubted, "{hosts:?}");
-            assert!(!is_doubted(Version::HTTP_2, hosts), "{hosts:?}");
+            assert_eq!(is_rejected(Version::HTTP_11, hosts), rejected, "{hosts:?}");
+            assert!(!is_rejected(Version::HTTP_2, hosts), "{hosts:?}");
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::{
     progress::{Progress, Wait},
 };
 
-/// What a body has to bring in each window: nothing to a line, and a thousand times what holds a connection open.
-const LEAST: u64 = 1 << 10;
+/// The minimum number of bytes per window: little for any line, and far more than a byte now and then.
+const MIN_PER_WINDOW: u64 = 1 << 10;
 
 /// The average that a body must deliver per window, for each window of waiting: the longer it takes, the faster it must
 /// be. An upload that holds a permit for minutes is expensive.
@@ -29,12 +29,12 @@ const GRACE: u64 = 2;
 /// The delay before a client retries a refused upload.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Whether a body comes fast enough, as long as somebody waits for it.
+/// Measures how fast a body arrives while it is waited for.
 pub(super) struct Pace {
     window: Duration,
-    /// What is left of this window.
+    /// The rest of this window.
     left: Duration,
-    /// What this window has brought.
+    /// The bytes that arrived in this window.
     bytes: u64,
     progress: Progress,
     timer: Option<Pin<Box<Sleep>>>,
@@ -51,18 +51,18 @@ impl Pace {
         }
     }
 
-    /// The wait is over: there are `bytes` more, or the end.
-    pub(super) fn brought(&mut self, bytes: u64) {
+    /// Ends the wait: `bytes` have arrived, or the end.
+    pub(super) fn arrived(&mut self, bytes: u64) {
         let waited = self.progress.arrived(bytes);
         self.left = self.left.saturating_sub(waited);
         self.bytes += bytes;
-        if self.bytes >= LEAST {
+        if self.bytes >= MIN_PER_WINDOW {
             self.left = self.window;
             self.bytes = 0;
         }
     }
 
-    /// Ready when the wait has taken too long, or when the upload must yield to another request.
+    /// Completes when the wait has taken too long, or when the upload must yield to another request.
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let wait = self.progress.wait(cx);
         if wait.ended {
@@ -90,9 +90,9 @@ impl Pace {
         Error::new(
             ErrorKind::Timeout,
             format!(
-                "the body arrived too slowly, {bytes} bytes in {waited:.0} s: every {window} s must bring {LEAST} bytes, and \
+                "the body arrived too slowly, {bytes} bytes in {waited:.0} s: every {window} s must bring {MIN_PER_WINDOW} bytes, and \
                  more on average the longer it takes; nothing was stored. Send it again, or raise the server's stall timeout \
-                 if the line is this slow"
+                 if the network is this slow"
             ),
         )
     }

@@ -1,4 +1,4 @@
-//! Bodies that are watched on their way: in, for their clean end; out, for their length.
+//! Wrappers of bodies: [`Watched`] records how an upload ends, [`Exactly`] ensures the length of a fetched file.
 
 use std::{
     pin::Pin,
@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// What an upload's body came to.
+/// The end of an upload's body, as the store saw it.
 pub(super) struct Watch(Arc<Mutex<State>>);
 
 #[derive(Default)]
@@ -24,23 +24,22 @@ struct State {
 }
 
 impl Watch {
-    /// Watches `body`, which has `len` bytes if that is known.
-    pub(super) fn over(body: Body, len: Option<u64>) -> (Self, Body) {
+    /// Watches `body`.
+    pub(super) fn over(body: Body) -> (Self, Body) {
         let state = Arc::<Mutex<State>>::default();
         let watched = Watched {
             body,
-            len,
             state: Arc::clone(&state),
         };
         (Self(state), Body::new(watched))
     }
 
-    /// The error that the body ended with, if it did.
+    /// Returns the error that the body ended with, if it did.
     pub(super) fn error(&self) -> Option<Error> {
         self.lock().end.clone()?.err()
     }
 
-    /// How many bytes the body had, if it ended cleanly.
+    /// Returns the length of the body, if it ended cleanly.
     pub(super) fn whole(&self) -> Option<u64> {
         let state = self.lock();
         matches!(state.end, Some(Ok(()))).then_some(state.read)
@@ -53,7 +52,6 @@ impl Watch {
 
 struct Watched {
     body: Body,
-    len: Option<u64>,
     state: Arc<Mutex<State>>,
 }
 
@@ -71,24 +69,13 @@ impl HttpBody for Watched {
         match &frame {
             Some(Ok(frame)) => {
                 state.read += frame.data_ref().map_or(0, |data| data.len() as u64);
-                // A body of known length may not be asked for its end once all of it is there.
-                if self.body.is_end_stream() && self.len.is_none_or(|len| len == state.read) {
+                // The store need not read on once it has all of a body of known length.
+                if self.body.is_end_stream() {
                     state.end = Some(Ok(()));
                 }
             }
             Some(Err(error)) => state.end = Some(Err(error.clone())),
-            None => {
-                if let Some(len) = self.len.filter(|len| *len != state.read) {
-                    let message = format!(
-                        "the body has {} bytes where its head says {len}; nothing was stored",
-                        state.read
-                    );
-                    let error = Error::new(ErrorKind::IncompleteBody, message);
-                    state.end = Some(Err(error.clone()));
-                    return Poll::Ready(Some(Err(error)));
-                }
-                state.end = Some(Ok(()));
-            }
+            None => state.end = Some(Ok(())),
         }
         Poll::Ready(frame)
     }
@@ -103,7 +90,7 @@ impl HttpBody for Watched {
     }
 }
 
-/// A stored file's bytes on their way out, which end with an error unless there are as many as promised.
+/// A fetched file, which ends with an error if the store returns a length other than the one it promised.
 pub(super) struct Exactly {
     body: Body,
     left: u64,
@@ -111,8 +98,8 @@ pub(super) struct Exactly {
 }
 
 impl Exactly {
-    /// `body`, which has `len` bytes; with `chunked` that is kept from the server, so that it answers without
-    /// `content-length`.
+    /// Wraps `body`, which must have `len` bytes. With `chunked` the length is hidden from the server, so that the response
+    /// has no `content-length`.
     pub(super) fn new(body: Body, len: u64, chunked: bool) -> Self {
         Self {
             body,
@@ -135,7 +122,7 @@ impl HttpBody for Exactly {
                 Poll::Ready(frame.map(Ok))
             }
             _ => {
-                let message = "the store gave another number of bytes than it had promised";
+                let message = "the store returned another number of bytes than it had promised";
                 Poll::Ready(Some(Err(Error::new(ErrorKind::Internal, message))))
             }
         }

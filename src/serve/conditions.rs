@@ -11,7 +11,7 @@ use crate::store::{
     precondition::{if_unmodified_since, is_unchanged},
 };
 
-/// What the conditions of a GET or HEAD say.
+/// Result of the conditions of a GET or HEAD.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Proceed,
@@ -19,7 +19,7 @@ pub(super) enum Verdict {
     Failed,
 }
 
-/// Whether there is any condition.
+/// Returns `true` if the request has a condition.
 pub(super) fn any(headers: &HeaderMap) -> bool {
     [
         header::IF_MATCH,
@@ -147,7 +147,7 @@ mod tests {
                 (stored() + SECOND / 4, false),
                 (stored() + SECOND / 2, true),
                 (stored() + 9 * SECOND, true),
-                // The file was stamped by a clock that was wrong.
+                // The clock was wrong when the file was stored.
                 (stored() - 9 * SECOND, false),
             ] {
                 let mut info = info();

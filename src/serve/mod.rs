@@ -1,19 +1,18 @@
-//! The end of the road: a request with a [`BlobKey`](crate::BlobKey), answered from a [`BlobStore`](crate::BlobStore).
+//! The innermost service: answers requests with a [`BlobKey`](crate::BlobKey) from a [`BlobStore`](crate::BlobStore).
 //!
-//! | request | answer |
+//! | request | response |
 //! | --- | --- |
 //! | PUT, POST | 201 when the whole body is stored, also when it replaces an older file |
-//! | GET | 200 with the file and the media type it was stored with; 404; 302 if the store says where else it is |
+//! | GET | 200 with the file and the media type it was stored with; 404; 302 if the store returns another location |
 //! | GET with `Range` | 206, or 416; several ranges at once are answered with the whole file |
-//! | GET, HEAD with `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Unmodified-Since` | 304 or 412 where they say so |
-//! | PUT, POST with `If-Match`, `If-None-Match`, `If-Unmodified-Since` | 412 where they say so, and nothing is stored; 400 for a list of entity tags that is none |
+//! | GET, HEAD with `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Unmodified-Since` | 304 or 412 as required |
+//! | PUT, POST with `If-Match`, `If-None-Match`, `If-Unmodified-Since` | 412 as required, and nothing is stored; 400 for a malformed list of entity tags |
 //! | HEAD | the headers of GET |
 //! | any other | 405 with `Allow` |
 //!
-//! KAZOO takes exactly 200 for a fetch and crashes on 206 and 304; it never sends the headers that ask for those.
+//! KAZOO accepts only 200 for a fetch, and crashes on 206 and 304. It never sends the headers that request them.
 //!
-//! A 201 needs two things: the store says that it has stored the file, and [`ServeBlobs`] has itself seen the body's
-//! clean end. Over HTTP/2 that is the declared length or the end of the stream: a body wrapper in front that does not
+//! A 201 requires two things: the store reports success, and [`ServeBlobs`] itself has seen the clean end of the body. Over HTTP/2 that is the declared length or the end of the stream: a body wrapper in front that does not
 //! forward `is_end_stream` makes uploads without `content-length` a 400. A fetch that fails midway never looks
 //! complete: files up to 64 KiB are read before the response starts, and larger ones are sent in chunks to KAZOO (which
 //! sends neither `user-agent` nor `accept`), because its older HTTP clients accept a body shorter than its
@@ -21,7 +20,7 @@
 //! responses have a `content-length`.
 //!
 //! The conditions of an upload are evaluated twice: before the body is read, so that the client need not send a body
-//! that would be refused, and by the store when it commits ([`Precondition`](crate::store::Precondition)). The store's result
+//! that would be rejected, and by the store when it commits ([`Precondition`](crate::store::Precondition)). The store's result
 //! is decisive. Of several uploads with `If-None-Match: *`, or with the same entity tag in `If-Match`, exactly one is
 //! stored.
 //!

@@ -4,10 +4,9 @@ use http::{HeaderMap, header};
 
 use crate::store::ByteRange;
 
-/// The one range of bytes that a request asks for.
+/// Returns the range of bytes that a request asks for, if it is exactly one.
 ///
-/// None if it asks for none, for several, in another unit, or in a form that is none: the standard has all of these
-/// answered with the whole file.
+/// RFC 9110 permits the whole file as the response to several ranges, to another unit and to a malformed header.
 pub(super) fn requested(headers: &HeaderMap) -> Option<ByteRange> {
     let mut values = headers.get_all(header::RANGE).iter();
     let (value, None) = (values.next()?, values.next()) else {
@@ -26,7 +25,7 @@ pub(super) fn requested(headers: &HeaderMap) -> Option<ByteRange> {
     }
 }
 
-/// One side of the dash.
+/// A position before or after the dash.
 enum Position {
     Open,
     At(u64),
@@ -38,7 +37,7 @@ fn position(text: &str) -> Option<Position> {
         return Some(Position::Open);
     }
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    // More than fits is past the end of any file.
+    // A larger number is past the end of every file.
     digits.then(|| Position::At(text.parse().unwrap_or(u64::MAX)))
 }
 

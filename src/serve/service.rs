@@ -23,8 +23,8 @@ use crate::{
 
 /// Service that stores and fetches the files of a [`BlobStore`].
 ///
-/// It finds the key among the request's extensions, where [`ExtractKey`](crate::ExtractKey) puts it, and the
-/// [`Metadata`](crate::Metadata), if any, where [`SplitMultipart`](crate::SplitMultipart) does. See the
+/// It expects the key among the request's extensions, where [`ExtractKey`](crate::ExtractKey) inserts it, and the
+/// [`Metadata`](crate::Metadata), if any, where [`SplitMultipart`](crate::SplitMultipart) inserts it. See the
 /// [module](crate::serve).
 pub struct ServeBlobs<S> {
     store: Arc<S>,
@@ -72,13 +72,13 @@ impl<S> fmt::Debug for ServeBlobs<S> {
     }
 }
 
-async fn answer<S: BlobStore>(blobs: &S, head: request::Parts, body: Body) -> Result<Response<Body>> {
+async fn answer<S: BlobStore>(blobs: &S, head: request::Parts, body: Result<Body>) -> Result<Response<Body>> {
     let key = head.extensions.get::<BlobKey>().cloned().ok_or_else(|| {
         let message = "the request has no BlobKey among its extensions; put ExtractKey in front of ServeBlobs";
         Error::new(ErrorKind::Internal, message)
     })?;
     match head.method {
-        Method::PUT | Method::POST => store(blobs, &key, head, body).await,
+        Method::PUT | Method::POST => store(blobs, &key, head, body?).await,
         Method::GET | Method::HEAD => fetch(blobs, &head).await,
         _ => Ok(method_not_allowed()),
     }

@@ -29,13 +29,13 @@ pub(super) async fn store<S: BlobStore>(
     ContentEncoding::refuse_any(&head.headers)?;
     let precondition = Precondition::from_headers(&head.headers)?;
     if !precondition.is_unconditional() {
-        // Spares the client a body that is refused anyway. The store decides when it commits.
+        // Spares the client a body that would be rejected. The store decides when it commits.
         let current = store.head(key).await.map(Some);
         let current = current.or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?;
         precondition.check(current.as_ref())?;
     }
     let len = declared_len(&head.headers).or_else(|| body.size_hint().exact());
-    let (watch, body) = Watch::over(body, len);
+    let (watch, body) = Watch::over(body);
     let metadata = head.extensions.remove::<Metadata>();
     let upload = Upload {
         key: key.clone(),
@@ -46,13 +46,13 @@ pub(super) async fn store<S: BlobStore>(
         precondition,
     };
     let stored = store.put(upload).await;
-    // What the body ended with is the truth, whatever the store made of it.
+    // The end of the body decides, whatever the store returned.
     if let Some(error) = watch.error() {
         return Err(error);
     }
     let stored = stored?;
     let len = watch.whole().ok_or_else(|| {
-        let message = "the store says that it has stored a body which had not ended; this is a defect of the store";
+        let message = "the store claims to have stored a body that had not ended; this is a defect of the store";
         Error::new(ErrorKind::Internal, message)
     })?;
     let mut response = Response::new(Body::empty());

@@ -2,7 +2,7 @@ use tower_layer::Layer;
 
 use crate::rewrite::RewriteService;
 
-/// Layer that turns a multipart upload into the plain upload of its media part.
+/// Layer that turns a multipart upload into a plain upload of its media part.
 ///
 /// See the [module](crate::split_multipart).
 #[derive(Clone, Copy, Debug)]

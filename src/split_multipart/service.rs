@@ -31,16 +31,18 @@ where
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {
         let (mut head, body) = request.into_parts();
-        let body = guard(&mut head, body);
-        let boundary = match content_type(&head) {
-            Ok(ContentType::Plain) => return Rewritten::Request(Request::from_parts(head, body)),
-            Ok(ContentType::Undelimited) => None,
-            Ok(ContentType::Multipart(boundary)) => Some(boundary),
-            Ok(ContentType::Invalid) => {
+        let (body, content_type) = match guard(&mut head, body).and_then(|body| Ok((body, content_type(&head)?))) {
+            Ok(request) => request,
+            Err(error) => return error.into(),
+        };
+        let boundary = match content_type {
+            ContentType::Plain => return Rewritten::Request(Request::from_parts(head, body)),
+            ContentType::Undelimited => None,
+            ContentType::Multipart(boundary) => Some(boundary),
+            ContentType::Invalid => {
                 let message = "the boundary in the content-type is empty, too long, or has unprintable characters";
                 return Error::new(ErrorKind::InvalidMultipart, message).into();
             }
-            Err(error) => return error.into(),
         };
         Rewritten::later(split(head, body, boundary, self.max_metadata))
     }

@@ -31,7 +31,7 @@ where
 /// Adds the verification of the declared digests to the body.
 fn verify(request: Request<Body>) -> Result<Request<Body>> {
     let (mut head, body) = request.into_parts();
-    let body = guard(&mut head, body);
+    let body = guard(&mut head, body)?;
     let checks = declared(&head.headers)?;
     let body = if checks.is_empty() {
         body

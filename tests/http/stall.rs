@@ -7,7 +7,7 @@ use futures_util::stream;
 use http::{Request, Response, StatusCode, Version, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use kazoo_storage::{BlobKey, Body, ErrorKind, LimitBody, LimitConcurrency, PeerAddr, client_addr::ClientAddr};
+use kazoo_storage::{BlobKey, Body, DrainBody, ErrorKind, LimitConcurrency, PeerAddr, RejectStalledBody, client_addr::ClientAddr};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
@@ -15,6 +15,11 @@ use tokio::{
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 const STALL: Duration = Duration::from_secs(30);
+
+/// The layers that limit the time of a body, read or drained.
+fn timed() -> (RejectStalledBody, DrainBody) {
+    (RejectStalledBody::new(STALL), DrainBody::new())
+}
 
 /// Yields `chunk` after each of `waits`, in seconds.
 fn slow(chunk: &'static [u8], waits: impl IntoIterator<Item = u64, IntoIter: Send + 'static>) -> Body {
@@ -28,21 +33,18 @@ fn slow(chunk: &'static [u8], waits: impl IntoIterator<Item = u64, IntoIter: Sen
 /// Reads the whole body, with a pause of `pause` seconds between two chunks.
 async fn read(body: Body, pause: u64) -> (Response<Body>, Duration) {
     let begun = Instant::now();
-    let service =
-        LimitBody::new(1 << 30)
-            .stall_timeout(STALL)
-            .layer(service_fn(move |request: Request<Body>| async move {
-                let mut body = request.into_body();
-                let mut len = 0;
-                while let Some(frame) = body.frame().await {
-                    match frame {
-                        Ok(frame) => len += frame.into_data().unwrap().len(),
-                        Err(error) => return Ok::<_, Infallible>(error.into_response()),
-                    }
-                    sleep(Duration::from_secs(pause)).await;
-                }
-                Ok(Response::new(Body::from(len.to_string())))
-            }));
+    let service = timed().layer(service_fn(move |request: Request<Body>| async move {
+        let mut body = request.into_body();
+        let mut len = 0;
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => len += frame.into_data().unwrap().len(),
+                Err(error) => return Ok::<_, Infallible>(error.into_response()),
+            }
+            sleep(Duration::from_secs(pause)).await;
+        }
+        Ok(Response::new(Body::from(len.to_string())))
+    }));
     let response = service.oneshot(Request::put("/").body(body).unwrap()).await.unwrap();
     (response, begun.elapsed())
 }
@@ -121,7 +123,7 @@ fn limited(
             Err(error) => error.into_response(),
         })
     });
-    Limited(LimitBody::new(1 << 30).stall_timeout(STALL).layer(limit.layer(collect)))
+    Limited(timed().layer(limit.layer(collect)))
 }
 
 impl<S> Limited<S>
@@ -226,7 +228,7 @@ async fn an_unread_upload_keeps_its_permit() {
         Ok::<_, Infallible>(Response::new(Body::from(read.to_string())))
     });
     let limit = LimitConcurrency::new(1);
-    let service = Limited(LimitBody::new(1 << 30).stall_timeout(STALL).layer(limit.layer(busy)));
+    let service = Limited(timed().layer(limit.layer(busy)));
     let held = service.upload("10.0.0.1", "A", slow(b"x", [0, 0, 0]));
     for _ in 0..19 {
         sleep(Duration::from_secs(1)).await;
@@ -249,7 +251,7 @@ async fn limits_the_time_to_drain_a_body() {
         *response.status_mut() = StatusCode::FORBIDDEN;
         Ok::<_, Infallible>(response)
     });
-    let service = LimitBody::new(1 << 20).stall_timeout(STALL).layer(refuse);
+    let service = timed().layer(refuse);
     let begun = Instant::now();
     for (body, version, closes, took) in [
         (slow(b"x", std::iter::repeat(1)), Version::HTTP_11, true, 30),

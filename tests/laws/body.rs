@@ -1,4 +1,4 @@
-//! Bodies whose chunks, pauses and end a test chooses.
+//! Bodies whose chunks, pauses and end the test chooses.
 
 use std::{
     collections::VecDeque,
@@ -11,25 +11,25 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-/// What a [`Script`] does when it is polled.
+/// A step of a [`Script`].
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Data(Bytes),
     Trailers(HeaderMap),
-    /// Not ready yet, but soon.
+    /// Returns `Pending` once.
     Pause,
-    /// An error, as when the connection is cut.
+    /// Fails, as when the connection is cut.
     Fail,
 }
 
 /// A body that does one step after the other and then ends.
 ///
-/// Behind an error it ends as well, as hyper's does: a reader who goes on after the error meets a clean end.
+/// It also ends after an error, as hyper's body does: a reader that continues after the error finds a clean end.
 #[derive(Debug)]
 pub(crate) struct Script {
     steps: VecDeque<Step>,
     hint: SizeHint,
-    /// Whether it says so once it is at its end.
+    /// `true` if `is_end_stream` confirms the end.
     confirms: bool,
 }
 
@@ -42,13 +42,13 @@ impl Script {
         }
     }
 
-    /// The same body, which says that it is at its end once it is.
+    /// Confirms the end by `is_end_stream`.
     pub(crate) fn confirmed(mut self) -> Self {
         self.confirms = true;
         self
     }
 
-    /// The same body, knowing beforehand how long it is.
+    /// Reports the exact length by `size_hint`.
     pub(crate) fn sized(mut self) -> Self {
         let len = self.steps.iter().map(|step| match step {
             Step::Data(data) => data.len() as u64,
@@ -81,8 +81,7 @@ impl HttpBody for Script {
         })
     }
 
-    /// As little as possible: only an empty script says so, or one that is confirmed, and a reader has to find every other
-    /// end itself.
+    /// Confirms the end only of an empty or confirmed script.
     fn is_end_stream(&self) -> bool {
         self.steps.is_empty() && (self.confirms || self.hint.exact() == Some(0))
     }

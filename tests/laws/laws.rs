@@ -1,4 +1,4 @@
-//! The laws. Each takes one subject, and says which sample breaks it and how.
+//! The laws. Each checks one subject, and names the sample that breaks it.
 
 use std::{fmt::Write as _, future::Future};
 
@@ -24,21 +24,21 @@ macro_rules! hold {
     };
 }
 
-/// What came of one request.
+/// The result of one request.
 struct Run {
-    /// What reached the inner service or the store.
+    /// The requests that reached the inner service, or the uploads that reached the store.
     seen: Vec<Seen>,
     status: StatusCode,
     answer: Read,
 }
 
 impl Run {
-    /// What came out whole.
+    /// The emitted requests whose body ended cleanly.
     fn emitted(&self) -> impl Iterator<Item = &Seen> {
         self.seen.iter().filter(|seen| seen.body.end.is_ok())
     }
 
-    /// What tells it from another: the answer, which has the error if there was one, and what came out whole.
+    /// Text that differs if the response or an emitted request differs.
     fn fingerprint(&self) -> String {
         let mut text = format!("{} {:?}", self.status, self.answer);
         for seen in self.emitted() {
@@ -50,6 +50,7 @@ impl Run {
 
 fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap()
         .block_on(future)
@@ -71,14 +72,14 @@ fn whole(body: &Bytes) -> Script {
     Script::new([Step::Data(body.clone())]).sized()
 }
 
-/// `head`, saying how long its body is.
+/// `head` with the length of its body.
 fn declaring(head: &Request<()>, len: usize) -> Request<()> {
     let mut head = head.clone();
     head.headers_mut().insert(header::CONTENT_LENGTH, len.into());
     head
 }
 
-/// Every sample comes to what the table says, so that the other laws are not about nothing.
+/// Every sample has the result in the table, so that the other laws are not vacuous.
 pub(crate) fn samples_are_as_expected(subject: &Subject) -> Verdict {
     block_on(async {
         for Sample {
@@ -124,7 +125,7 @@ pub(crate) fn samples_are_as_expected(subject: &Subject) -> Verdict {
     })
 }
 
-/// Without its wrinkle the request reaches the inner service as it came: head, extensions, bytes, length and trailers.
+/// A plain request reaches the inner service unchanged: head, extensions, bytes, length and trailers.
 pub(crate) fn pass_through(subject: &Subject) -> Verdict {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-checksum", "1".parse().unwrap());
@@ -207,7 +208,7 @@ pub(crate) fn pass_through(subject: &Subject) -> Verdict {
     })
 }
 
-/// What comes out has no wrinkle left: sent through once more, it comes out the same.
+/// The emitted request is plain: a second pass does not change it.
 pub(crate) fn plain_out(subject: &Subject) -> Verdict {
     block_on(async {
         for Sample { name, head, body, .. } in &subject.samples {
@@ -258,7 +259,7 @@ fn chunkings(body: &Bytes) -> Vec<(String, Vec<Step>)> {
     chunkings
 }
 
-/// However the body is cut into chunks, the same comes of it.
+/// The result does not depend on how the body is split into chunks.
 pub(crate) fn chunk_blind(subject: &Subject) -> Verdict {
     block_on(async {
         for Sample { name, head, body, .. } in &subject.samples {
@@ -272,7 +273,7 @@ pub(crate) fn chunk_blind(subject: &Subject) -> Verdict {
     })
 }
 
-/// The inner service is called only after its `poll_ready` said so, on the same instance.
+/// The inner service is called only after its `poll_ready` has succeeded on the same instance.
 pub(crate) fn ready(subject: &Subject) -> Verdict {
     block_on(async {
         let samples = subject.samples.iter().map(|sample| (&sample.head, &sample.body));
@@ -305,13 +306,13 @@ pub(crate) fn ready(subject: &Subject) -> Verdict {
     })
 }
 
-/// Where a body of `len` bytes is cut off: everywhere if it is small, and otherwise near its ends and here and there.
+/// The lengths at which a body of `len` bytes is cut off: every length if it is small, a sample of them otherwise.
 fn cuts(len: usize) -> impl Iterator<Item = usize> {
     let (edge, step) = if len <= 4096 { (150, 53) } else { (8, 9973) };
     (0..len).filter(move |at| *at < edge || at + edge >= len || at % step == 0)
 }
 
-/// A body that comes cut off never goes out with a clean end.
+/// A truncated body is never emitted with a clean end.
 pub(crate) fn all_or_error(subject: &Subject) -> Verdict {
     block_on(async {
         for sample in &subject.samples {
@@ -356,7 +357,7 @@ fn judge(subject: &Subject, sample: &Sample, run: &Run, failed: bool) -> Verdict
     for seen in run.emitted() {
         hold!(!failed, "a clean end came out: {}", seen.fingerprint());
         let whole = matches!(&sample.expect, Expect::Emitted(body, _) if *body == seen.body.data);
-        // Who reads it can tell by itself if the length that was declared still is.
+        // The reader can tell by itself if the declared length is still there.
         let declared = seen
             .headers
             .get(header::CONTENT_LENGTH)
@@ -373,7 +374,7 @@ fn judge(subject: &Subject, sample: &Sample, run: &Run, failed: bool) -> Verdict
     Ok(())
 }
 
-/// Over HTTP/2, an end that nothing confirms is never the end of a whole body; a confirmed one is like that of HTTP/1.1.
+/// Over HTTP/2, an unconfirmed end is never the end of a whole body. A confirmed one is treated as over HTTP/1.1.
 pub(crate) fn confirmed_end(subject: &Subject) -> Verdict {
     let http2 = |head: &Request<()>| {
         let mut head = head.clone();
@@ -411,7 +412,7 @@ pub(crate) fn confirmed_end(subject: &Subject) -> Verdict {
                 let what = format!("{} {}, {len} bytes", head.method(), head.uri());
                 let mut passed_on = false;
                 for seen in run.emitted() {
-                    // A service sees the version, and can tell; a store cannot.
+                    // A service sees the version and can check; a store cannot.
                     passed_on = seen.version == Version::HTTP_2 && !seen.body.confirmed;
                     hold!(passed_on, "{what}: a whole body came out");
                 }

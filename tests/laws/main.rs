@@ -1,14 +1,14 @@
-//! The laws that every layer holds, alone and in the whole stack:
+//! The laws that every layer obeys, alone and in the whole stack:
 //!
-//! - *pass-through*: without its wrinkle the request is unchanged;
-//! - *plain-out*: what comes out no longer has the wrinkle;
+//! - *pass-through*: a request without the peculiarity that the layer removes is unchanged;
+//! - *plain-out*: the emitted request no longer has the peculiarity;
 //! - *chunk-blind*: any re-chunking of the body gives the same result;
 //! - *ready*: the inner service is called only after its `poll_ready`;
-//! - *all-or-error*: a clean end comes out only if all of the body came in;
+//! - *all-or-error*: the emitted body ends cleanly only if the whole body has arrived;
 //! - *confirmed end*: over HTTP/2 the end of a body counts only if its declared length has arrived or `is_end_stream`
-//!   confirms it. Any other end comes out as an error, or as unconfirmed as it came in.
+//!   confirms it. Any other end is emitted as an error, or still unconfirmed.
 //!
-//! The last, *bounded*, is measured in `memory.rs`. A new layer is one more entry in `table.rs`.
+//! Another, *bounded*, is measured by `tests/memory`. A new layer is one more entry in `table.rs`.
 
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -24,10 +24,9 @@ mod seen;
 mod table;
 mod toys;
 
-use kazoo_storage::{
-    AccessRules, AnswerProbe, Authorize, DecodeBase64, Event, ExtractKey, LimitBody, Observe, PathKey, SplitMultipart,
-    authorize::Credential,
-};
+use std::time::Duration;
+
+use kazoo_storage::{AccessRules, AnswerProbe, Authorize, DecodeBase64, DrainBody, Event, ExtractKey, LimitBody, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter, SplitMultipart, authorize::Credential};
 use laws::Verdict;
 use table::{Subject, subjects};
 use tower::ServiceBuilder;
@@ -42,7 +41,7 @@ fn over_every_layer(law: fn(&Subject) -> Verdict) {
 }
 
 #[test]
-fn every_sample_comes_to_what_the_table_says() {
+fn every_sample_has_the_result_in_the_table() {
     over_every_layer(laws::samples_are_as_expected);
 }
 
@@ -76,11 +75,14 @@ fn confirmed_end() {
     over_every_layer(laws::confirmed_end);
 }
 
-/// What an application's log may show of a stack.
 #[test]
-fn debug_names_every_layer_and_tells_no_secret() {
+fn debug_names_every_layer_and_shows_no_secret() {
     let layers = ServiceBuilder::new()
         .layer(Observe::new(|_: &Event<'_>| ()))
+        .layer(RetryAfter::default())
+        .layer(RejectStalledBody::new(Duration::from_secs(1)))
+        .layer(DrainBody::new())
+        .layer(RejectAmbiguousFraming::new())
         .layer(LimitBody::new(1))
         .layer(Authorize::new(AccessRules::new().credential(Credential::token("hush"))))
         .layer(ExtractKey::new(PathKey))
@@ -90,6 +92,9 @@ fn debug_names_every_layer_and_tells_no_secret() {
     let shown = format!("{layers:?} {:?}", layers.service("inner"));
     for layer in [
         "Observe",
+        "RetryAfter",
+        "RejectStalledBody",
+        "DrainBody",
         "LimitBody",
         "Authorize",
         "ExtractKey",

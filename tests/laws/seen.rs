@@ -1,4 +1,4 @@
-//! What comes out of a layer: the requests that reach the inner service, or the uploads that reach the store.
+//! The requests that reach the inner service, or the uploads that reach the store.
 
 use std::{
     convert::Infallible,
@@ -19,24 +19,24 @@ use kazoo_storage::{
 };
 use tower::Service;
 
-/// An extension that none of the layers knows.
+/// An extension that no layer knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(pub(crate) u32);
 
-/// A body, read to its end and beyond.
+/// A body, read to its end and polled again.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Read {
     pub(crate) data: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
     /// The kind and the message of the error it ended with.
     pub(crate) end: Result<(), (ErrorKind, String)>,
-    /// Whether it says by itself that it is at its end.
+    /// `true` if `is_end_stream` confirms the end.
     pub(crate) confirmed: bool,
-    /// Whether it pretended to end cleanly, or had more data, when it was asked again after its error.
+    /// `true` if it ended cleanly or returned data when it was polled again after its error.
     pub(crate) recants: bool,
 }
 
-/// Reads `body` to its end; if that is an error, asks a few times more.
+/// Reads `body` to its end, and polls it again after an error.
 pub(crate) async fn read<B>(body: B) -> Read
 where
     B: HttpBody<Data = Bytes>,
@@ -93,7 +93,7 @@ impl Seen {
         self.extensions.get()
     }
 
-    /// The request that would make what was seen.
+    /// The head of the same request.
     pub(crate) fn head(&self) -> Request<()> {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
@@ -104,7 +104,7 @@ impl Seen {
         request
     }
 
-    /// What tells it from another, as text. The data before an error may be more or less.
+    /// Text that identifies the request. The data before an error may vary.
     pub(crate) fn fingerprint(&self) -> String {
         let body = match &self.body.end {
             Ok(()) => format!("{} {:?}", summary(&self.body.data), self.body.trailers),
@@ -125,7 +125,7 @@ impl Seen {
     }
 }
 
-/// The bytes if they are few, and otherwise their number, their start and a hash of them all.
+/// The bytes if they are few, otherwise their number, their start and a hash of all.
 pub(crate) fn summary(data: &Bytes) -> String {
     if data.len() <= 64 {
         return format!("{data:?}");
@@ -141,9 +141,9 @@ struct Log {
     called_unready: usize,
 }
 
-/// The innermost service: records what reaches it, and whether it was called only when ready.
+/// The innermost service. Records the requests, and calls without readiness.
 ///
-/// It needs a second look before it is ready, and a clone of it is not ready.
+/// It becomes ready on the second poll. A clone of it is not ready.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     log: Arc<Mutex<Log>>,
@@ -160,7 +160,7 @@ impl Recorder {
         self.log.lock().unwrap().called_unready
     }
 
-    /// A store whose uploads are recorded in the same place.
+    /// A store that records its uploads here.
     pub(crate) fn store(&self) -> RecordingStore {
         RecordingStore {
             log: Arc::clone(&self.log),
@@ -226,7 +226,7 @@ where
     }
 }
 
-/// A [`MemoryStore`] that records every upload as the plain PUT it amounts to.
+/// A [`MemoryStore`] that records every upload as an equivalent PUT.
 #[derive(Debug)]
 pub(crate) struct RecordingStore {
     log: Arc<Mutex<Log>>,

@@ -1,16 +1,10 @@
-//! Every layer and the whole stack, as the laws see them. A new layer is one more entry in [`subjects`].
+//! Every layer and the whole stack, with the requests that the laws send through them. A new layer is one more entry.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
-use kazoo_storage::{
-    AnswerProbe, Authorize, Base64, BlobKey, Body, DecodeBase64, Event, ExtractKey, KazooStorage, LimitBody,
-    LimitConcurrency, Metadata, Observe, PathKey, SplitMultipart, VerifyDigest,
-    extract_key::{MetadataKey, QueryKey},
-    grant::Grant,
-    metadata::MediaPart,
-};
+use kazoo_storage::{AnswerProbe, Authorize, Base64, BlobKey, Body, DecodeBase64, DrainBody, Event, ExtractKey, KazooStorage, LimitBody, LimitConcurrency, Metadata, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter, SplitMultipart, VerifyDigest, grant::Grant, metadata::MediaPart, extract_key::{MetadataKey, QueryKey}};
 use md5::{Digest as _, Md5};
 use tower::{Layer, Service, util::BoxCloneSyncService};
 
@@ -22,11 +16,11 @@ pub(crate) type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infal
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     wrap: Box<dyn Fn(Recorder) -> Stack>,
-    /// Whether what comes out is an upload for a store, and not a request for an inner service.
+    /// `true` if the stack emits uploads to a store, not requests to an inner service.
     pub(crate) stores: bool,
-    /// Requests without the wrinkle that the layer is for; any body may follow them.
+    /// Requests that the layer must not change, with any body.
     pub(crate) plain: Vec<Request<()>>,
-    /// Requests with the wrinkle, and what must come of them.
+    /// Requests that the layer changes or rejects, and the expected results.
     pub(crate) samples: Vec<Sample>,
 }
 
@@ -35,7 +29,7 @@ impl Subject {
         (self.wrap)(recorder)
     }
 
-    /// A subject of `layer`, to which entries are added.
+    /// A subject of `layer`, without requests.
     pub(crate) fn layer<L>(name: &'static str, layer: L) -> Self
     where
         L: Layer<Recorder> + 'static,
@@ -61,7 +55,7 @@ impl Subject {
         self
     }
 
-    /// `head` is without the wrinkle, with any of `methods`.
+    /// The layer must not change `head` with any of `methods`.
     pub(crate) fn plain(mut self, head: &Request<()>, methods: &[&str]) -> Self {
         self.plain.extend(methods.iter().map(|method| {
             let mut head = head.clone();
@@ -82,20 +76,20 @@ impl Subject {
     }
 }
 
-/// A request and what must come of it.
+/// A request and its expected result.
 pub(crate) struct Sample {
     pub(crate) name: &'static str,
     pub(crate) head: Request<()>,
     pub(crate) body: Bytes,
     pub(crate) expect: Expect,
-    /// Whether the body shows by itself where it ends.
+    /// `true` if the body itself shows where it ends.
     pub(crate) delimited: bool,
 }
 
 pub(crate) enum Expect {
-    /// This body comes out, with this `content-type`.
+    /// This body is emitted, with this `content-type`.
     Emitted(Bytes, Option<&'static str>),
-    /// Nothing whole comes out, and this is the answer.
+    /// No complete body is emitted, and the response has this status.
     Answered(StatusCode),
 }
 
@@ -162,7 +156,7 @@ fn emitted(body: impl Into<Bytes>, content_type: &'static str) -> Expect {
 
 const REFUSED: Expect = Expect::Answered(StatusCode::BAD_REQUEST);
 
-/// Media that is anything but text, begins as an MP3 file does, and looks like a delimiter in places.
+/// Binary media that begins like an MP3 file and contains text that looks like a delimiter.
 pub(crate) fn media(len: usize) -> Vec<u8> {
     let noise = (0..=u8::MAX).cycle().step_by(37);
     b"ID3\x04\0\0\xff\r\n--B\r\n----\r\n"
@@ -173,7 +167,7 @@ pub(crate) fn media(len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The base64 of `media`, by an encoder that shares nothing with the decoder that is tested.
+/// Encodes `media` as base64, independently of the decoder under test.
 pub(crate) fn base64(media: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     media
@@ -196,7 +190,7 @@ pub(crate) fn base64(media: &[u8]) -> String {
 
 pub(crate) const JSON: &str = r#"{"id":"202401-DOC","metadata":{"call_id":"b3f6","note":"\r\n--B"}}"#;
 
-/// Where the parts of a multipart body begin, as KAZOO's releases write them.
+/// The format of a multipart body, as KAZOO's releases write it.
 pub(crate) struct Dialect {
     pub(crate) content_type: &'static str,
     pub(crate) boundary: &'static str,
@@ -236,14 +230,14 @@ impl Dialect {
         )
     }
 
-    /// What comes before the media.
+    /// Everything before the media.
     pub(crate) fn head(&self, json: &str, content_type: &str) -> Vec<u8> {
         let first = self.part("202401-DOC", "application/json");
         let second = self.part("my voice mail.mp3", content_type);
         [first.as_bytes(), json.as_bytes(), second.as_bytes()].concat()
     }
 
-    /// What comes behind the media.
+    /// Everything after the media.
     pub(crate) fn tail(&self) -> Vec<u8> {
         format!("\r\n--{}--{}", self.boundary, self.tail).into_bytes()
     }
@@ -253,7 +247,7 @@ impl Dialect {
     }
 }
 
-/// Uploads that come as a multipart body, to `target`.
+/// Multipart uploads to `target`.
 fn multipart_samples(target: &'static str) -> Vec<Sample> {
     let head = |dialect: &Dialect| put(target, Some(dialect.content_type));
     let sample =
@@ -352,7 +346,7 @@ fn multipart_samples(target: &'static str) -> Vec<Sample> {
     ]
 }
 
-/// Media parts that are base64, or look it.
+/// Media parts that are base64, or look like it.
 fn base64_samples(head: fn(&'static str) -> Request<()>) -> Vec<Sample> {
     let sample = |name, content_type, body: String, expect| Sample::new(name, head(content_type), body, expect);
     let long = media(800);
@@ -499,7 +493,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
     parts.into_iter().flatten().collect()
 }
 
-/// The layers that watch, bound or name an upload.
+/// The layers that observe, limit or identify a request.
 fn layers_around_the_body() -> Vec<Subject> {
     vec![
         Subject::layer("Observe", Observe::new(|_: &Event<'_>| ()))
@@ -520,6 +514,22 @@ fn layers_around_the_body() -> Vec<Subject> {
             ))
             .sample(Sample::new("over the limit", anything(), media(41), too_large()))
             .sample(Sample::new("far over the limit", anything(), media(500), too_large())),
+        Subject::layer("RejectStalledBody", RejectStalledBody::new(Duration::from_secs(30)))
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
+            .samples(raw_samples("/ACC/DOC/ATT.wav")),
+        Subject::layer("DrainBody", DrainBody::new())
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
+            .samples(raw_samples("/ACC/DOC/ATT.wav")),
+        Subject::layer("RejectAmbiguousFraming", RejectAmbiguousFraming::new())
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
+            .samples(raw_samples("/ACC/DOC/ATT.wav")),
+        Subject::layer("RetryAfter", RetryAfter::default())
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
+            .samples(raw_samples("/ACC/DOC/ATT.wav")),
         Subject::layer("LimitConcurrency", LimitConcurrency::new(100))
             .plain(&anything(), ALL)
             .plain(&multipart(), ALL)
@@ -585,7 +595,7 @@ fn layers_around_the_body() -> Vec<Subject> {
     ]
 }
 
-/// A request with the MD5 of `media(300)`, or with another's.
+/// A request with the MD5 of `media(300)`, or with another one.
 fn with_digest(right: bool) -> Request<()> {
     let of = if right { media(300) } else { media(301) };
     let mut head = anything();
@@ -667,7 +677,7 @@ fn layers_of_the_body() -> Vec<Subject> {
     ]
 }
 
-/// All of them, as an application gets them.
+/// The complete stacks.
 fn stacks() -> Vec<Subject> {
     vec![
         Subject::of("into_service", move |recorder| {

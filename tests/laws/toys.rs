@@ -1,4 +1,4 @@
-//! Layers that break one law each: the harness finds every one of them, and finds nothing against one that breaks none.
+//! Layers that break one law each. The harness detects every one of them, and accepts one that breaks none.
 
 use std::future::Future;
 
@@ -26,7 +26,7 @@ const LAWS: [(&str, Law); 6] = [
     ("all-or-error", laws::all_or_error),
 ];
 
-/// A layer that changes the request, and calls the inner service as it should.
+/// A layer that changes the request and calls the inner service correctly.
 fn toy<F, Fut>(name: &'static str, change: F) -> Subject
 where
     F: Fn(Request<Body>) -> Fut + Clone + Send + Sync + 'static,
@@ -44,7 +44,7 @@ where
     })
     .plain(&put("/ACC/DOC/ATT", Some("audio/mpeg")), ALL)
     .sample(Sample::new(
-        "the wrinkle is an x in front",
+        "an x in front",
         put("/ACC/DOC/ATT", None),
         "xmedia",
         Expect::Emitted("media".into(), None),
@@ -55,7 +55,7 @@ async fn inner_ready(inner: &mut Recorder) -> &mut Recorder {
     tower::ServiceExt::<Request<Body>>::ready(inner).await.unwrap()
 }
 
-/// Takes an `x` off the front of a body that has no type.
+/// Removes a leading `x` from a body without a type.
 async fn strip(request: Request<Body>) -> Request<Body> {
     if request.headers().contains_key(header::CONTENT_TYPE) {
         return request;
@@ -94,7 +94,7 @@ impl http_body::Body for Sticky {
     }
 }
 
-/// A body that says nothing of its length.
+/// A body without a size hint.
 struct Hintless(Body);
 
 impl http_body::Body for Hintless {
@@ -123,12 +123,12 @@ fn breaks_only(subject: &Subject, broken: &[&str]) {
 }
 
 #[test]
-fn an_honest_layer_breaks_no_law() {
+fn a_correct_layer_breaks_no_law() {
     breaks_only(&toy("strips", strip), &[]);
 }
 
 #[test]
-fn one_that_touches_a_plain_request_is_found() {
+fn detects_a_change_to_a_plain_request() {
     breaks_only(
         &toy("adds a header", |mut request| {
             request.headers_mut().insert("x-toy", "1".parse().unwrap());
@@ -150,7 +150,7 @@ fn one_that_touches_a_plain_request_is_found() {
 }
 
 #[test]
-fn one_that_leaves_some_of_the_wrinkle_is_found() {
+fn detects_an_incomplete_rewrite() {
     let subject = toy("strips one of many", strip).sample(Sample::new(
         "two",
         put("/", None),
@@ -161,7 +161,7 @@ fn one_that_leaves_some_of_the_wrinkle_is_found() {
 }
 
 #[test]
-fn one_that_looks_at_the_first_chunk_only_is_found() {
+fn detects_a_layer_that_reads_only_the_first_chunk() {
     let subject = toy("looks at the first chunk", async |request: Request<Body>| {
         if request.headers().contains_key(header::CONTENT_TYPE) {
             return request;
@@ -183,7 +183,7 @@ fn one_that_looks_at_the_first_chunk_only_is_found() {
 }
 
 #[test]
-fn one_that_makes_an_error_a_clean_end_is_found() {
+fn detects_an_error_that_becomes_a_clean_end() {
     breaks_only(
         &toy("swallows errors", async |request: Request<Body>| {
             if request.headers().contains_key(header::CONTENT_TYPE) {
@@ -199,7 +199,7 @@ fn one_that_makes_an_error_a_clean_end_is_found() {
 }
 
 #[test]
-fn one_that_calls_a_clone_is_found() {
+fn detects_a_call_of_a_clone() {
     let subject = Subject::of("calls a clone", |recorder| {
         BoxCloneSyncService::new(service_fn(move |request| {
             let mut inner = recorder.clone();

@@ -10,14 +10,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const LAYERS: [&str; 10] = [
+const LAYERS: [&str; 13] = [
     "answer_probe",
     "authorize",
     "decode_base64",
+    "drain_body",
     "extract_key",
     "limit_body",
     "limit_concurrency",
     "observe",
+    "reject_ambiguous_framing",
+    "reject_stalled_body",
     "retry_after",
     "split_multipart",
     "verify_digest",

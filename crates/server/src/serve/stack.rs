@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::Body as HttpBody;
 use kazoo_storage::{
-    Body, Error, ErrorKind, KazooStorage, LimitBody, Observe, PathKey, RetryAfter,
+    Body, Error, ErrorKind, KazooStorage, LimitBody, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter,
     authorize::SharedAccessRules,
     extract_key::{KeyExtractor as _, MetadataKey, QueryKey},
     observe::Metrics,
@@ -87,7 +87,10 @@ where
         // Serves the files.
         .layer(storage(config, parts).mount(mount))
         // All else is outside the mount: it is read within the same limits, and told where the mount is.
-        .layer(LimitBody::new(config.limits.max_body).stall_timeout(config.timeouts.stall))
+        .layer(RejectStalledBody::new(config.timeouts.stall))
+        .layer(DrainBody::new())
+        .layer(RejectAmbiguousFraming::new())
+        .layer(LimitBody::new(config.limits.max_body))
         .service(service_fn(move |_: Request<Body>| {
             let error = Error::new(ErrorKind::NotFound, hint.to_string());
             ready(Ok::<_, Infallible>(error.into_response()))
