@@ -1,4 +1,4 @@
-//! Plays KAZOO: stores a file and fetches it, as each of its releases does, and says what an administrator would be shown.
+//! Stores and fetches a file as each release of KAZOO does, and prints what KAZOO would show an administrator.
 //!
 //! ```console
 //! cargo run --example play_kazoo -- http://127.0.0.1:8080/some_prefix message.mp3
@@ -9,18 +9,17 @@
 
 use std::{env, error::Error, fs, path::Path, process::ExitCode};
 
-use kazoo_storage_client::{Attachment, Client, Dialect, Document, Handler, Shown};
+use kazoo_storage_client::{Attachment, Client, Dialect, Document, Handler, SaveResult};
 
 const ACCOUNT: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
 const DOCUMENT: &str = r#"{"_id":"202401-9f86d081884c7d659a2feaa0c55ad015","metadata":{"folder":"new"}}"#;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let [settings, file] = env::args()
-        .skip(1)
-        .collect::<Vec<_>>()
-        .try_into()
-        .map_err(|_| "two arguments: the URL of the settings, or a file with them, and the file to store")?;
+    let [settings, file] =
+        env::args().skip(1).collect::<Vec<_>>().try_into().map_err(
+            |_| "expected two arguments: the URL of the settings or a file with them, and the file to store",
+        )?;
     let handler = if settings.contains("://") {
         Handler::new(settings)?
     } else {
@@ -35,24 +34,24 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut client = Client::new();
     let mut code = ExitCode::SUCCESS;
     for dialect in Dialect::ALL {
-        let trial = client.probe(dialect, &handler, ACCOUNT, "STORAGE").await?;
-        let said = if trial.shown == Shown::Saved {
+        let probe = client.probe(dialect, &handler, ACCOUNT, "STORAGE").await?;
+        let outcome = if probe.result == SaveResult::Saved {
             let stored = client.store(dialect, &handler, &message).await?;
             let fetched = client.fetch(dialect, &handler, &stored.url, &message).await?;
             if fetched.content == message.content() {
                 "stored and fetched".to_owned()
             } else {
                 code = ExitCode::FAILURE;
-                "other bytes came back".to_owned()
+                "the fetched content differs".to_owned()
             }
         } else {
             code = ExitCode::FAILURE;
-            match trial.shown {
-                Shown::Refused { status, body } => format!("{status} {body}"),
+            match probe.result {
+                SaveResult::Refused { status, body } => format!("{status} {body}"),
                 other => format!("{other:?}"),
             }
         };
-        println!("{} ({}): {said}", dialect.name, dialect.releases);
+        println!("{} ({}): {outcome}", dialect.name, dialect.releases);
     }
     Ok(code)
 }

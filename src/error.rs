@@ -315,7 +315,7 @@ impl StdError for Error {
 mod tests {
     use super::*;
 
-    /// WIRE: the codes KAZOO's client has a name for; any other crashes it.
+    /// The error statuses that KAZOO's client has a name for; it crashes on any other. See `docs/how-kazoo-stores.md`.
     fn kazoo_knows(status: u16) -> bool {
         matches!(status, 400..=418 | 421..=424 | 426 | 428 | 429 | 431 | 444 | 451 | 500..=508 | 510 | 511)
     }

@@ -84,6 +84,7 @@ pub mod error;
 pub mod extract_key;
 mod framing;
 pub mod grant;
+pub mod kazoo_id;
 pub mod key;
 pub mod limit_body;
 pub mod limit_concurrency;

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use http::{Uri, uri::PathAndQuery};
 
-use crate::key::BlobKey;
+use crate::{
+    kazoo_id::{ID_LEN, PROBE_SUFFIX},
+    key::BlobKey,
+};
 
-const SUFFIX: &str = "_test_credentials_file.txt";
 const TEXT: &str = "some random content: ";
-const TOKEN_LEN: usize = 32;
 
 /// A credentials probe: a file named `TOKEN_test_credentials_file.txt` whose whole content is
 /// `some random content: TOKEN`, where `TOKEN` is 32 lower-case hexadecimal digits.
@@ -37,8 +38,8 @@ impl Probe {
     #[must_use]
     pub fn of(key: &BlobKey) -> Option<Self> {
         key.segments().rev().find_map(|segment| {
-            let name = segment.strip_suffix(SUFFIX)?;
-            let token = name.get(name.len().checked_sub(TOKEN_LEN)?..)?;
+            let name = segment.strip_suffix(PROBE_SUFFIX)?;
+            let token = name.get(name.len().checked_sub(ID_LEN)?..)?;
             is_token(token.as_bytes()).then(|| Self { token: token.into() })
         })
     }
@@ -48,7 +49,7 @@ impl Probe {
     pub fn is_named_by(uri: &Uri) -> bool {
         let target = uri.path_and_query().map_or("", PathAndQuery::as_str);
         // Hardly a request does, and then its parts need not be looked at. What a name has in percent-encoding is no probe's.
-        target.contains(SUFFIX)
+        target.contains(PROBE_SUFFIX)
             && target
                 .split(['/', '?', '&', '='])
                 .filter_map(|part| BlobKey::from_segments([part]).ok())
@@ -74,7 +75,7 @@ impl Probe {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}{SUFFIX}", self.token)
+        format!("{}{PROBE_SUFFIX}", self.token)
     }
 
     /// The content that KAZOO stores and expects back.
@@ -85,7 +86,7 @@ impl Probe {
 }
 
 fn is_token(token: &[u8]) -> bool {
-    token.len() == TOKEN_LEN && token.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    token.len() == ID_LEN && token.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! KAZOO's own storage settings, and the names that are taken apart by them: the JSON, a line break, and a name.
+//! KAZOO's storage settings, and names split by them. The input is the JSON, a line break, and a name.
 
 #![no_main]
 
@@ -18,14 +18,14 @@ fuzz_target!(|text: &str| {
         "{mount}"
     );
     let value: Value = serde_json::from_str(json).unwrap();
-    // The same again, written in another way.
+    // The same settings, formatted differently.
     let again = KazooSettings::from_json(&format!("{value:#}")).unwrap();
     assert_eq!(again.mount(), mount);
     assert_eq!(again.base64(), settings.base64());
     assert!(again.warnings().eq(settings.warnings()));
     let Ok(key) = BlobKey::from_path(name) else { return };
     let fields = settings.fields(&key);
-    // What the parts are is in the key.
+    // Each field is part of the key.
     let name: Vec<&str> = key.segments().collect();
     let name = name.join("/");
     for part in [

@@ -144,7 +144,7 @@ mod tests {
             .collect()
     }
 
-    /// WIRE 4: KAZOO's spellings of `user:PASSWORD` on a fetch.
+    /// KAZOO's spellings of `user:PASSWORD` on a fetch, as in the captures `D3-master__userinfo-*`.
     #[test]
     fn knows_a_password_in_the_spellings_of_a_fetch() {
         for (password, stored, fetched) in [

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use super::{KeyExtractor, upload::upload_key};
 use crate::{
     error::{Error, ErrorKind, Result},
+    kazoo_id::{ACCOUNT_PLACEHOLDERS, EXTENSIONS, ID_LEN, is_id},
     key::{BlobKey, Candidates},
 };
 
@@ -66,12 +67,6 @@ impl KeyExtractor for QueryKey {
     }
 }
 
-/// The file name extensions KAZOO stores: a name that ends in one may be where the first key ends.
-const EXTENSIONS: [&str; 16] = [
-    ".mp3", ".wav", ".ogg", ".mp4", ".webm", ".mov", ".tiff", ".tif", ".png", ".jpg", ".jpeg", ".gif", ".pdf", ".txt",
-    ".json", ".bin",
-];
-
 /// The maximum length of an encoded segment, in bytes.
 const MAX_ENCODED: usize = 3 * BlobKey::MAX_SEGMENT_LEN;
 
@@ -114,9 +109,11 @@ fn cuts_within(text: &str, account: &str, last: bool) -> Vec<usize> {
     );
     let dots = text.match_indices('.').take_while(|(at, _)| *at < MAX_ENCODED);
     lens.extend(dots.flat_map(|(at, _)| {
-        let rest = text.get(at..).unwrap_or_default();
-        let extensions = EXTENSIONS.iter().filter(move |extension| rest.starts_with(**extension));
-        extensions.map(move |extension| at + extension.len())
+        let behind_dot = text.get(at + 1..).unwrap_or_default();
+        let extensions = EXTENSIONS
+            .iter()
+            .filter(move |(extension, _)| behind_dot.starts_with(extension));
+        extensions.map(move |(extension, _)| at + 1 + extension.len())
     }));
     lens.retain(|len| *len > 0);
     lens.sort_unstable_by(|a, b| b.cmp(a));
@@ -126,12 +123,10 @@ fn cuts_within(text: &str, account: &str, last: bool) -> Vec<usize> {
 
 /// Returns the part of `text` before a final account id or its placeholder: the default settings' first segment.
 fn without_account(text: &str) -> Option<&str> {
-    let named = ["system_data", "unknown_account"]
-        .iter()
-        .find_map(|name| text.strip_suffix(name));
+    let named = ACCOUNT_PLACEHOLDERS.iter().find_map(|name| text.strip_suffix(name));
     named.or_else(|| {
-        let (front, id) = text.split_at_checked(text.len().checked_sub(32)?)?;
-        id.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(front)
+        let (front, id) = text.split_at_checked(text.len().checked_sub(ID_LEN)?)?;
+        is_id(id).then_some(front)
     })
 }
 
@@ -180,7 +175,7 @@ mod tests {
             let keys = fetch(&format!("recording={stored}{appended}")).unwrap();
             assert!(keys.contains(&stored), "{appended}: {keys:?}");
         }
-        // Nothing tells where a name without an extension ends but an account, or a slash, behind it.
+        // Without an extension, only an account or a slash after the name marks its end.
         for (account, appended, found) in [
             (ACC, format!("{ACC}/OWNER/DOC/ATT"), true),
             (ACC, "ffffffff00000000ffffffff00000000/OWNER/DOC/ATT".to_owned(), true),

@@ -1,41 +1,14 @@
 //! The kind of a stored file: voicemail, call recording, fax or other.
 
-use crate::{key::BlobKey, metadata::Metadata};
+use crate::{kazoo_id::AttachmentKind, key::BlobKey, metadata::Metadata};
 
-/// Returns the kind of the file under `key`.
+/// Returns the kind of the file under `key`, as the metrics name it.
 pub(super) fn of(key: &BlobKey, metadata: Option<&Metadata>) -> &'static str {
     let source = metadata.and_then(|metadata| metadata.text("source_type"));
     source
-        .and_then(|source| by_source(&source))
-        .or_else(|| key.segments().rev().find_map(by_name))
-        .unwrap_or("other")
-}
-
-fn by_source(source: &str) -> Option<&'static str> {
-    match source {
-        "voicemail" => Some("voicemail"),
-        "incoming_fax" | "outgoing_fax" => Some("fax"),
-        source if source.contains("recording") => Some("call_recording"),
-        _ => None,
-    }
-}
-
-/// Returns the kind of a file that KAZOO named. The name may be anywhere in the segment, because a `field_separator` other
-/// than `/` joins it to other fields.
-fn by_name(segment: &str) -> Option<&'static str> {
-    if segment.contains("call_recording_") {
-        return Some("call_recording");
-    }
-    if ["received_file_", "original_file.", "fax_file.tiff", "pdf_file.pdf"]
-        .iter()
-        .any(|name| segment.contains(name))
-    {
-        return Some("fax");
-    }
-    let (name, extension) = segment.rsplit_once('.')?;
-    let id = name.get(name.len().checked_sub(32)?..)?;
-    let audio = matches!(extension, "mp3" | "wav");
-    (audio && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some("voicemail")
+        .and_then(|source| AttachmentKind::from_source_type(&source))
+        .or_else(|| key.segments().rev().find_map(AttachmentKind::from_name))
+        .map_or("other", AttachmentKind::as_str)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use http::request::Parts;
 use crate::{
     error::{Error, ErrorKind, Result},
     extract_key::{KeyExtractor, MetadataKey, PathKey, QueryKey},
+    kazoo_id,
     key::{BlobKey, Candidates},
 };
 
@@ -17,7 +18,7 @@ use crate::{
 pub struct SettingsKey {
     source: Source,
     /// The minimum number of segments in a key.
-    least: usize,
+    min_segments: usize,
 }
 
 #[derive(Clone)]
@@ -28,19 +29,22 @@ enum Source {
 }
 
 impl SettingsKey {
-    pub(super) fn path(least: usize) -> Self {
+    pub(super) fn path(min_segments: usize) -> Self {
         let source = Source::Path(PathKey);
-        Self { source, least }
+        Self { source, min_segments }
     }
 
-    pub(super) fn query(key: QueryKey, least: usize) -> Self {
+    pub(super) fn query(key: QueryKey, min_segments: usize) -> Self {
         let source = Source::Query(key);
-        Self { source, least }
+        Self { source, min_segments }
     }
 
     pub(super) fn metadata(key: MetadataKey) -> Self {
         let source = Source::Metadata(key);
-        Self { source, least: 1 }
+        Self {
+            source,
+            min_segments: 1,
+        }
     }
 
     fn extractor(&self) -> &dyn KeyExtractor {
@@ -55,13 +59,13 @@ impl SettingsKey {
 impl KeyExtractor for SettingsKey {
     fn key(&self, request: &Parts) -> Result<BlobKey> {
         let key = self.extractor().key(request)?;
-        let (len, least) = (key.segments().len(), self.least);
-        if len < least && !key.attachment().starts_with("call_recording_") {
+        let (len, min_segments) = (key.segments().len(), self.min_segments);
+        if len < min_segments && !kazoo_id::is_direct_recording(key.attachment()) {
             return Err(Error::new(
                 ErrorKind::InvalidKey,
                 format!(
-                    "the target names {len} of the {least} segments or more that KAZOO sends by the storage settings this server \
-                     was started with; rename a file that is called `..`, and if all uploads fail, give the server KAZOO's settings"
+                    "the target has {len} of the at least {min_segments} segments that KAZOO sends with this server's storage settings; \
+                     rename a file called `..`, and if all uploads fail, start the server with KAZOO's settings"
                 ),
             ));
         }
@@ -116,7 +120,7 @@ mod tests {
             (r#"[{"arg":"id"}, {"group":["?", {"arg":"attachment"}]}, "x"]"#, "/", 3),
         ] {
             let settings = read(list, separator).unwrap();
-            assert_eq!(settings.key.least, least, "{list}, {separator}");
+            assert_eq!(settings.key.min_segments, least, "{list}, {separator}");
         }
     }
 

@@ -1,19 +1,26 @@
-//! [`KazooSettings`]: the storage settings that KAZOO has, read to set the service up for them.
+//! KAZOO's storage settings: [`KazooSettings`] configures the service by them, [`RawSettings`] and [`StorageUrl`] serve
+//! programs that act as KAZOO.
 
-mod element;
-mod field;
-mod given;
+mod document;
+mod field_list;
 mod key;
-mod pieces;
+mod literal;
+mod name_match;
+mod name_template;
 mod plan;
-pub mod raw;
+mod raw;
 mod url;
-mod verbatim;
 
 use std::fmt;
 
-use self::{field::Template, raw::RawSettings, verbatim::check_raw};
-pub use self::{key::SettingsKey, pieces::Fields, url::StorageUrl};
+pub use self::{
+    field_list::FieldListEntry,
+    key::SettingsKey,
+    name_match::Fields,
+    raw::{Folders, RawSettings},
+    url::StorageUrl,
+};
+use self::{literal::check_literal, name_template::NameTemplate};
 use crate::{
     decode_base64::Base64,
     error::{Error, ErrorKind, Result},
@@ -21,12 +28,12 @@ use crate::{
     key::BlobKey,
 };
 
-/// What tells the files of one static target apart, in this order.
+/// Metadata fields that distinguish files with the same URL, in order of preference.
 const METADATA_FIELDS: [&str; 3] = ["media_id", "id", "call_id"];
 
-/// The `settings` object of an attachment handler, as an operator gives it to KAZOO in the storage document.
+/// The `settings` object of an attachment handler in KAZOO's storage document.
 ///
-/// It says what KAZOO will send, so it can set the service up too:
+/// It determines what KAZOO sends, so it configures the service too:
 /// [`KazooStorage::from_settings`](crate::KazooStorage::from_settings).
 ///
 /// ```
@@ -47,45 +54,44 @@ const METADATA_FIELDS: [&str; 3] = ["media_id", "id", "call_id"];
 /// # Ok::<(), kazoo_storage::Error>(())
 /// ```
 ///
-/// | setting | what it does here |
+/// | setting | effect |
 /// | --- | --- |
 /// | `url` | its path is the [`mount`](Self::mount); a query that ends with `NAME=` holds the key; with a fragment the key is in the metadata |
 /// | `verb` | `put` or `post`, in lower or upper case; KAZOO crashes without one |
-/// | `send_multipart`, `base64_encode_data` | with both, the media must be base64, and is decoded; otherwise nothing is |
-/// | `field_list`, `field_separator` | what the [`fields`](Self::fields) of a key are; with `[]` the key is in the metadata |
-/// | `folder_base_path` and `folder_path`, or `path` in place of both | segments in front of those |
-/// | `file` | the same name for every file, so that the key is in the metadata |
+/// | `send_multipart`, `base64_encode_data` | with both, the media must be base64, and is decoded; otherwise nothing is decoded |
+/// | `field_list`, `field_separator` | the [`fields`](Self::fields) of a key; with `[]` the key is in the metadata |
+/// | `folder_base_path` and `folder_path`, or `path` in place of both | segments in front of the name |
+/// | `file` | the same name for every file; the key is in the metadata |
 /// | `document_url_field` | nothing |
 ///
-/// `null` is as if it were not there. Any other name is an error: KAZOO would ignore it, and whoever wrote it did not mean
-/// it to.
+/// `null` means that a setting is absent. A setting of any other name is an error, because KAZOO would silently ignore it.
 ///
-/// What is known by its metadata alone needs `send_multipart` and KAZOO 4.3.106 or later. No message, and not `Debug`,
-/// shows the user, the path or the query of `url`, each of which may be a secret.
+/// Keys in the metadata need `send_multipart` and KAZOO 4.3.106 or later. Neither messages nor `Debug` contain the user, the
+/// path or the query of `url`, each of which may be a secret.
 #[derive(Clone)]
 pub struct KazooSettings {
     mount: String,
     key: SettingsKey,
     base64: Base64,
-    template: Option<Template>,
+    template: Option<NameTemplate>,
     unused: Option<String>,
     warnings: Vec<String>,
 }
 
 impl KazooSettings {
-    /// The settings in this JSON object, or in a storage document with one HTTP handler, as it is PUT to KAZOO.
+    /// Reads the settings from a JSON object, or from a storage document with one HTTP handler, as it is PUT to KAZOO.
     ///
-    /// [`ErrorKind::InvalidRequest`] for what KAZOO refuses, crashes on or cannot be served by; the message says why and
-    /// what to write instead. What merely may fail is among the [`warnings`](Self::warnings).
+    /// Returns [`ErrorKind::InvalidRequest`] for settings that KAZOO refuses, crashes on or cannot be served by. The message
+    /// says why and what to write instead. Settings that may fail result in [`warnings`](Self::warnings).
     pub fn from_json(json: &str) -> Result<Self> {
-        let (written, plan) = RawSettings::with_plan(json)?;
-        let url = StorageUrl::parse(&*written.url)?;
+        let (raw, plan) = RawSettings::with_plan(json)?;
+        let url = StorageUrl::parse(&*raw.url)?;
         url.check()?;
         let mut warnings = plan.warnings;
         warnings.extend(url.warnings());
-        // In the path a `?` ends the name, and in the query a `&`.
+        // A `?` ends a name in the path, a `&` a name in the query.
         let ends = if url.query().is_some() { ['&', '#'] } else { ['?', '#'] };
-        let folders = written.folders.segments(&ends)?;
+        let folders = raw.folders.segments(&ends)?;
         let RawSettings {
             send_multipart,
             base64_encode_data,
@@ -93,46 +99,46 @@ impl KazooSettings {
             field_separator: separator,
             file,
             ..
-        } = written;
+        } = raw;
 
         let is_static = url.fragment().is_some() || file.is_some() || list.as_ref().is_some_and(Vec::is_empty);
         let (key, template) = if is_static {
-            check_raw("file", file.as_deref().unwrap_or_default())?;
+            check_literal("file", file.as_deref().unwrap_or_default())?;
             if !send_multipart {
                 return Err(invalid(
-                    "every file would be sent to the same URL, with nothing to tell it from the others, so that each would replace the \
-                     last: set `send_multipart` to true, or have no `file`, no `#` in `url`, and fields in `field_list`; what posts files \
-                     so and cannot be set otherwise, as KAZOO 5's storage of sequences, cannot be served",
+                    "every file would be sent to the same URL, and nothing distinguishes it from the others, so that each would \
+                     replace the last one: set `send_multipart` to true, or remove `file` and the `#` in `url`, and add fields to \
+                     `field_list`; a program without these settings, such as KAZOO 5's storage of sequences, cannot be served",
                 ));
             }
             warnings.push(
-                "every file is sent to the same URL, and only the metadata tells them apart: KAZOO before 4.3.106 can fetch none of \
-                 them, and of several files of one document, as a fax may have, the last replaces the others"
+                "every file is sent to the same URL, and only the metadata distinguishes the files: KAZOO before 4.3.106 cannot fetch \
+                 them, and if a document has several files, as a fax may, the last one replaces the others"
                     .to_owned(),
             );
             (SettingsKey::metadata(MetadataKey::new(METADATA_FIELDS)), None)
         } else {
             let parameter = url.key_parameter()?;
-            let template = Template::new(folders, list, separator.as_deref(), &ends)?;
+            let template = NameTemplate::new(folders, list, separator.as_deref(), &ends)?;
             let key = match parameter {
-                Some(name) => SettingsKey::query(QueryKey::new(name), template.least()),
-                None => SettingsKey::path(template.least()),
+                Some(name) => SettingsKey::query(QueryKey::new(name), template.min_segments()),
+                None => SettingsKey::path(template.min_segments()),
             };
             (key, Some(template))
         };
-        warnings.extend(template.as_ref().and_then(Template::warning).map(str::to_owned));
+        warnings.extend(template.as_ref().and_then(NameTemplate::warning).map(str::to_owned));
         let base64 = match (base64_encode_data, send_multipart) {
             (true, true) => {
                 warnings.push(
-                    "KAZOO 4.3.17 to 4.3.20 do not encode what they send as multipart, in spite of `base64_encode_data`, and their \
-                     uploads are refused: leave it out for them"
+                    "KAZOO 4.3.17 to 4.3.20 ignore `base64_encode_data` in multipart uploads, so the uploads of these releases are \
+                     refused: remove it if you use one of them"
                         .to_owned(),
                 );
                 Base64::Declared
             }
             (true, false) => {
                 warnings.push(
-                    "`base64_encode_data` does nothing without `send_multipart`: KAZOO never encodes a plain body"
+                    "`base64_encode_data` has no effect without `send_multipart`: KAZOO never encodes a plain body"
                         .to_owned(),
                 );
                 Base64::Off
@@ -149,40 +155,42 @@ impl KazooSettings {
         })
     }
 
-    /// Returns the path of the URL, [normalized](crate::normalize::normalize_path), under which the service is to be mounted. It
-    /// has no slash at its end, unless it is `/`.
+    /// Returns the [normalized](crate::normalize::normalize_path) path of the URL, under which to mount the service. It has no slash
+    /// at its end, unless it is `/`.
     ///
-    /// If a segment of it is a token, mount at what stands before that: [`AccessRules`](crate::AccessRules) look for one
-    /// behind the mount.
+    /// If one of its segments is a token, mount the service at the path before the token:
+    /// [`AccessRules`](crate::AccessRules) expect it after the mount.
     #[must_use]
     pub fn mount(&self) -> &str {
         &self.mount
     }
 
-    /// What says which file a request means.
+    /// Returns the extractor for the keys of these settings.
     #[must_use]
     pub fn key(&self) -> &SettingsKey {
         &self.key
     }
 
-    /// How base64 in uploads is told from plain media.
+    /// Returns the mode in which base64 uploads are decoded.
     #[must_use]
     pub fn base64(&self) -> Base64 {
         self.base64
     }
 
-    /// What may fail, each with what to do about it; that nothing is stored by them, as [`unused`](Self::unused) says, first.
+    /// Returns what may fail and how to avoid it. The reason in [`unused`](Self::unused) comes first.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         self.unused.iter().chain(&self.warnings).map(String::as_str)
     }
 
-    /// Why KAZOO stores nothing by these settings, if they are in a document whose `plan` does not lead to their handler.
+    /// Returns the reason why KAZOO stores nothing with these settings, if the `plan` of their document does not use them.
     #[must_use]
     pub fn unused(&self) -> Option<&str> {
         self.unused.as_deref()
     }
 
-    /// What the segments of `key` are by `field_list`; all unknown if it does not fit, or if the metadata is the key.
+    /// Returns the fields that `key` contains according to `field_list`.
+    ///
+    /// All are `None` if the key does not match the settings or comes from the metadata.
     #[must_use]
     pub fn fields(&self, key: &BlobKey) -> Fields {
         let fields = self.template.as_ref().and_then(|template| template.fields(key));
@@ -218,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storage_document_has_the_settings_of_its_one_http_handler() {
+    fn reads_the_settings_of_the_one_http_handler_of_a_document() {
         let settings = r#"{"url":"http://h/p","verb":"put"}"#;
         let s3 = r#""S3":{"handler":"s3","settings":{"bucket":"b"}}"#;
         for document in [
@@ -242,9 +250,9 @@ mod tests {
     }
 
     #[test]
-    fn what_kazoo_does_not_know_is_an_error() {
+    fn refuses_settings_that_kazoo_does_not_have() {
         for (settings, says) in [
-            ("", "no JSON at line 1"),
+            ("", "invalid JSON at line 1"),
             ("[]", "a JSON object"),
             (r#"{"verb":"put"}"#, "`url` is missing"),
             (r#"{"url":"http://h/p"}"#, "`verb` is missing"),
@@ -269,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_message_nor_debug_shows_a_secret() {
+    fn neither_messages_nor_debug_contain_secrets() {
         for settings in [
             r#""secret""#,
             r#"{"url":"http://h/secret" "verb"}"#,
@@ -288,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_for_every_file_needs_the_metadata() {
+    fn one_name_for_all_files_requires_the_metadata() {
         for setting in [r#""file":"a.bin""#, r#""field_list":[]"#] {
             let json = format!(r#"{{"url":"http://h/p","verb":"put",{setting}}}"#);
             assert!(message(&json).contains("send_multipart"), "{json}");
@@ -300,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_stand_in_front_of_a_name() {
+    fn folders_precede_a_name() {
         for (folders, path) in [
             (
                 r#""folder_base_path":"/base%20dir/","folder_path":"sub""#,
@@ -328,10 +336,10 @@ mod tests {
     }
 
     #[test]
-    fn what_some_releases_do_otherwise_is_warned_of() {
+    fn warns_of_differences_between_releases() {
         let settings = r#"{"url":"http://h/p","verb":"put","base64_encode_data":true}"#;
         let raw = KazooSettings::from_json(settings).unwrap();
-        assert!(raw.warnings().next().unwrap().contains("does nothing"));
+        assert!(raw.warnings().next().unwrap().contains("no effect"));
         assert_eq!(raw.base64(), Base64::Off);
         let multipart = settings.replace('}', r#","send_multipart":true}"#);
         let encoded = KazooSettings::from_json(&multipart).unwrap();

@@ -1,6 +1,8 @@
-//! What stands around the settings in a storage document: whether KAZOO comes to use them.
+//! [`Plan`]: whether KAZOO uses the settings in a storage document.
 
 use serde_json::{Map, Value};
+
+use crate::kazoo_id::is_document_type;
 
 /// The databases for which a plan has a part: per month, per account, system-wide and, since KAZOO 5, per year.
 const DATABASES: [&str; 5] = ["modb", "account", "system", "aggregate", "yodb"];
@@ -19,7 +21,7 @@ const NO_TYPES: [(&str, &str); 6] = [
 /// months, and for databases by name.
 const SELECTIONS: [&str; 2] = ["range", "regex"];
 
-/// What else a document may have.
+/// The members of a storage document.
 const FIELDS: [&str; 6] = [
     "attachments",
     "plan",
@@ -32,22 +34,22 @@ const FIELDS: [&str; 6] = [
 const SCHEME: &str = "`{\"plan\": {\"modb\": {\"types\": {\"mailbox_message\": {\"attachments\": {\"handler\": ID}}}}}}`, where ID is the name \
                       of the handler in `attachments`";
 
-/// What is to be said of a storage document, apart from the settings in it.
+/// The problems of a storage document, apart from its settings.
 #[derive(Default)]
 pub(super) struct Plan {
-    /// Why nothing is stored by the settings, if so.
+    /// The reason why KAZOO stores nothing with the settings.
     pub(super) unused: Option<String>,
     pub(super) warnings: Vec<String>,
 }
 
 impl Plan {
-    /// Of `document`, in whose `attachments` the settings are those of the handler `used`.
+    /// Reads `document`. `used` is the name of the handler with the settings.
     pub(super) fn read(document: &Map<String, Value>, used: &str) -> Self {
         let mut plan = Self::default();
         for name in document.keys() {
             if !FIELDS.contains(&&**name) && !name.starts_with('_') && !name.starts_with("pvt_") {
                 plan.warn(format!(
-                    "KAZOO's storage documents have no `{name}`, and what stands there does nothing"
+                    "KAZOO's storage documents have no `{name}`, so it has no effect"
                 ));
             }
         }
@@ -60,22 +62,22 @@ impl Plan {
                 sends |= plan.database(name, database, handlers, used);
             } else {
                 plan.warn(format!(
-                    "KAZOO refuses `{name}` in `plan`: files are those of `modb`, where voicemails, recordings and faxes are, of \
-                     `account`, `aggregate` and `system`, and in KAZOO 5 of `yodb`"
+                    "KAZOO refuses `{name}` in `plan`: use `modb` for voicemails, recordings and faxes, or `account`, `aggregate`, \
+                     `system`, and in KAZOO 5 `yodb`"
                 ));
             }
         }
-        // The plan that the document names may have the part that is missing here.
+        // The plan that the document refers to may contain the missing part.
         if !sends && !document.contains_key("pvt_plan_id") {
             plan.unused = Some(format!(
-                "nothing in this document sends files to the handler with these settings, so that KAZOO takes it and stores nothing \
-                 here, unless the document of the whole system does: add {SCHEME}"
+                "nothing in this document sends files to the handler with these settings, so KAZOO accepts it and stores nothing here, \
+                 unless the document of the whole system sends them: add {SCHEME}"
             ));
         }
         plan
     }
 
-    /// Whether anything of this database is stored by the handler `used`.
+    /// Returns `true` if anything of this database is stored with the handler `used`.
     fn database(&mut self, name: &str, database: &Value, handlers: &Map<String, Value>, used: &str) -> bool {
         let here = format!("plan.{name}");
         let by_default = self.handler(&here, database, handlers, None);
@@ -87,15 +89,15 @@ impl Plan {
             }
         }
         for (kind, of_kind) in object(database.get("types")).into_iter().flatten() {
-            // Those of the system are databases.
+            // The types of the system are databases.
             if name != "system" {
                 if let Some((_, meant)) = NO_TYPES.iter().find(|(wrong, _)| wrong == kind) {
                     self.warn(format!(
-                        "KAZOO has no documents of the type `{kind}`, as in `{here}.types`: write `{meant}`"
+                        "KAZOO has no documents of the type `{kind}` in `{here}.types`: write `{meant}`"
                     ));
-                } else if kind.is_empty() || !kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                } else if !is_document_type(kind) {
                     self.warn(format!(
-                        "`{kind}` in `{here}.types` is no type of documents: it has characters other than `a` to `z` and `_`"
+                        "`{kind}` in `{here}.types` is not a document type: it has characters other than `a` to `z` and `_`"
                     ));
                 }
             }
@@ -105,7 +107,7 @@ impl Plan {
         sends
     }
 
-    /// The handler that a part of the plan names, or that it has by default.
+    /// Returns the handler that a part of the plan names, or `by_default`.
     fn handler<'a>(
         &mut self,
         here: &str,
@@ -119,15 +121,15 @@ impl Plan {
         let Some(handler) = attachments.get("handler").and_then(Value::as_str) else {
             if by_default.is_none() {
                 self.warn(format!(
-                    "`{here}.attachments` has no `handler`, so that KAZOO keeps such files in its database"
+                    "`{here}.attachments` has no `handler`, so KAZOO keeps these files in its database"
                 ));
             }
             return by_default;
         };
         if !handlers.contains_key(handler) {
             self.warn(format!(
-                "`{here}` names the handler `{handler}`, which is not in `attachments`: KAZOO crashes on such files, unless the \
-                 document of the whole system or a storage plan has it"
+                "`{here}` names the handler `{handler}`, which is not in `attachments`: KAZOO crashes on these files, unless the document \
+                 of the whole system or a storage plan has this handler"
             ));
         }
         Some(handler)
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sends_something_is_used() {
+    fn a_plan_that_names_the_handler_uses_it() {
         for plan in [
             json!({"modb": {"types": {"fax": to("US"), "call_recording": to("S3")}}}),
             json!({"modb": to("US")}),
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sends_nothing_is_not() {
+    fn reports_a_plan_that_does_not_use_the_handler() {
         for plan in [
             Value::Null,
             json!({}),
@@ -200,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn a_document_may_have_its_plan_elsewhere() {
+    fn accepts_a_document_with_its_plan_elsewhere() {
         let document = json!({"attachments": {"US": {"handler": "http"}}, "pvt_plan_id": "P"});
         let read = Plan::read(document.as_object().unwrap(), "US");
         assert_eq!((read.unused, read.warnings), (None, vec![]));
     }
 
     #[test]
-    fn what_kazoo_does_not_know_is_warned_of() {
+    fn warns_of_names_that_kazoo_does_not_have() {
         for (plan, says) in [
             (json!({"modb": to("US"), "mdb": to("US")}), "KAZOO refuses `mdb`"),
             (
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_document_has_a_plan() {
+    fn only_documents_have_a_plan() {
         let read = |json: &str| KazooSettings::from_json(json).unwrap();
         let message = |json: &str| {
             KazooSettings::from_json(json)

@@ -1,30 +1,29 @@
-//! KAZOO's storage settings as they are written, for programs that act as KAZOO.
-//!
-//! [`KazooSettings`](super::KazooSettings) reads the same JSON to set the service up. [`RawSettings`] keeps every value as
-//! KAZOO has it, so that a client can build the requests that KAZOO would send.
-//!
-//! ```
-//! use kazoo_storage::settings::raw::RawSettings;
-//!
-//! let settings = RawSettings::from_json(r#"{"url":"http://storage.example.com/some_prefix","verb":"put"}"#)?;
-//! assert_eq!(settings.verb, http::Method::PUT);
-//! assert!(settings.field_list.is_none());
-//! # Ok::<(), kazoo_storage::Error>(())
-//! ```
+//! [`RawSettings`]: the settings as written.
 
 use http::Method;
 use serde_json::Value;
 
-pub use super::element::{Element, Named};
 use super::{
-    given::Given,
+    document::SettingsObject,
+    field_list::FieldListEntry,
     invalid,
+    literal::{check_literal, segments},
     plan::Plan,
-    verbatim::{check_raw, segments},
 };
 use crate::error::Result;
 
-/// Every setting that KAZOO's HTTP handler reads.
+/// Every setting that KAZOO's HTTP handler reads, as written, for programs that act as KAZOO.
+///
+/// [`KazooSettings`](super::KazooSettings) reads the same JSON to configure the service.
+///
+/// ```
+/// use kazoo_storage::settings::RawSettings;
+///
+/// let settings = RawSettings::from_json(r#"{"url":"http://storage.example.com/some_prefix","verb":"put"}"#)?;
+/// assert_eq!(settings.verb, http::Method::PUT);
+/// assert!(settings.field_list.is_none());
+/// # Ok::<(), kazoo_storage::Error>(())
+/// ```
 ///
 /// It does not implement `Debug`, because the URL may contain a password.
 #[allow(missing_debug_implementations)]
@@ -39,7 +38,7 @@ pub struct RawSettings {
     /// `true` if KAZOO encodes the media in base64.
     pub base64_encode_data: bool,
     /// The entries that make up a file's name. `None` stands for account, document and attachment.
-    pub field_list: Option<Vec<Element>>,
+    pub field_list: Option<Vec<FieldListEntry>>,
     /// The separator between the entries. `None` stands for a slash.
     pub field_separator: Option<String>,
     /// The same name for every file, in place of `field_list`.
@@ -70,13 +69,15 @@ impl RawSettings {
     /// Reads the settings, and the plan of the document that they are in.
     pub(super) fn with_plan(json: &str) -> Result<(Self, Plan)> {
         let value = serde_json::from_str(json).map_err(|error| {
-            // serde's own text may quote what stands there.
+            // serde's message may quote the text.
             let (line, column) = (error.line(), error.column());
-            invalid(format!("no storage settings: no JSON at line {line}, column {column}"))
+            invalid(format!(
+                "not storage settings: invalid JSON at line {line}, column {column}"
+            ))
         })?;
-        let (mut given, plan) = Given::new(value)?;
-        let url = given.required("url", "a text")?;
-        let verb: String = given.required("verb", "`put` or `post`")?;
+        let (mut object, plan) = SettingsObject::find(value)?;
+        let url = object.required("url", "a text")?;
+        let verb: String = object.required("verb", "`put` or `post`")?;
         let verb = match &*verb {
             "put" | "PUT" => Method::PUT,
             "post" | "POST" => Method::POST,
@@ -89,28 +90,28 @@ impl RawSettings {
         let settings = Self {
             url,
             verb,
-            send_multipart: given.take("send_multipart", "true or false")?.unwrap_or(false),
-            base64_encode_data: given.take("base64_encode_data", "true or false")?.unwrap_or(false),
-            field_list: given.take(
+            send_multipart: object.take("send_multipart", "true or false")?.unwrap_or(false),
+            base64_encode_data: object.take("base64_encode_data", "true or false")?.unwrap_or(false),
+            field_list: object.take(
                 "field_list",
                 "a list of texts and of objects with one of `arg`, `field`, `const` and `group`",
             )?,
-            field_separator: given.take("field_separator", "a text")?,
-            file: given.take("file", "a text")?,
+            field_separator: object.take("field_separator", "a text")?,
+            file: object.take("file", "a text")?,
             folders: Folders {
-                base: given.take("folder_base_path", "a text")?,
-                folder: given.take("folder_path", "a text")?,
-                path: given.take("path", "a text")?,
+                base: object.take("folder_base_path", "a text")?,
+                folder: object.take("folder_path", "a text")?,
+                path: object.take("path", "a text")?,
             },
         };
-        let _ignored: Option<Value> = given.take("document_url_field", "anything")?;
-        given.nothing_else()?;
+        let _ignored: Option<Value> = object.take("document_url_field", "anything")?;
+        object.finish()?;
         Ok((settings, plan))
     }
 }
 
 impl Folders {
-    /// The segments in front of a name that ends where one of `ends` stands.
+    /// Returns the segments in front of a name that ends at one of `ends`.
     pub(super) fn segments(&self, ends: &[char]) -> Result<Vec<String>> {
         let mut all = Vec::new();
         for (name, text) in [
@@ -121,13 +122,13 @@ impl Folders {
             let Some(text) = text else {
                 continue;
             };
-            check_raw(name, text)?;
+            check_literal(name, text)?;
             if text.contains(ends) {
                 return Err(invalid(format!(
-                    "`{name}` has a character that ends the name of every file, which would be the same for all"
+                    "`{name}` contains a character that ends the name of a file, so that all files would have the same name; remove it"
                 )));
             }
-            // `path` takes the place of both folders, and an absolute folder that of the one it is in.
+            // `path` replaces both folders, and an absolute `folder_path` replaces the base.
             if name == "path" || text.starts_with('/') {
                 all.clear();
             }

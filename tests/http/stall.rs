@@ -7,7 +7,9 @@ use futures_util::stream;
 use http::{Request, Response, StatusCode, Version, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use kazoo_storage::{BlobKey, Body, DrainBody, ErrorKind, LimitConcurrency, PeerAddr, RejectStalledBody, client_addr::ClientAddr};
+use kazoo_storage::{
+    BlobKey, Body, DrainBody, ErrorKind, LimitConcurrency, PeerAddr, RejectStalledBody, client_addr::ClientAddr,
+};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},

@@ -26,7 +26,10 @@ mod toys;
 
 use std::time::Duration;
 
-use kazoo_storage::{AccessRules, AnswerProbe, Authorize, DecodeBase64, DrainBody, Event, ExtractKey, LimitBody, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter, SplitMultipart, authorize::Credential};
+use kazoo_storage::{
+    AccessRules, AnswerProbe, Authorize, DecodeBase64, DrainBody, Event, ExtractKey, LimitBody, Observe, PathKey,
+    RejectAmbiguousFraming, RejectStalledBody, RetryAfter, SplitMultipart, authorize::Credential,
+};
 use laws::Verdict;
 use table::{Subject, subjects};
 use tower::ServiceBuilder;

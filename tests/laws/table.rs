@@ -4,7 +4,14 @@ use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
-use kazoo_storage::{AnswerProbe, Authorize, Base64, BlobKey, Body, DecodeBase64, DrainBody, Event, ExtractKey, KazooStorage, LimitBody, LimitConcurrency, Metadata, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter, SplitMultipart, VerifyDigest, grant::Grant, metadata::MediaPart, extract_key::{MetadataKey, QueryKey}};
+use kazoo_storage::{
+    AnswerProbe, Authorize, Base64, BlobKey, Body, DecodeBase64, DrainBody, Event, ExtractKey, KazooStorage, LimitBody,
+    LimitConcurrency, Metadata, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter,
+    SplitMultipart, VerifyDigest,
+    extract_key::{MetadataKey, QueryKey},
+    grant::Grant,
+    metadata::MediaPart,
+};
 use md5::{Digest as _, Md5};
 use tower::{Layer, Service, util::BoxCloneSyncService};
 

@@ -55,7 +55,7 @@ fn copies_an_upload_at_most_once() {
     block_on(async {
         let mut client = Client::new();
         for (name, handler, copy) in modes {
-            let (stored, held) = measured(client.store(&Dialect::D3, &handler, &message)).await;
+            let (stored, held) = measured(client.store(&Dialect::KAZOO_4_3_106, &handler, &message)).await;
             stored.unwrap();
             assert_held(&format!("client, {name}"), held, copy + BOUND);
         }

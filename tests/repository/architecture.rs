@@ -1,6 +1,6 @@
 //! The dependency direction between the crate's modules, read from its sources:
 //!
-//! `builder → {settings, layers, serve} → {rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key} → error`
+//! `builder → {settings, layers, serve} → {rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id} → error`
 //!
 //! Cargo holds the direction between the packages: `kazoo-storage-server → kazoo-storage-client → kazoo-storage`.
 
@@ -31,7 +31,7 @@ const MAX_LINES: usize = 400;
 
 /// The modules that `module` may import, or `None` for an unknown module.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {
-    const VOCABULARY: [&str; 14] = [
+    const VOCABULARY: [&str; 15] = [
         "error",
         "key",
         "encoding",
@@ -46,13 +46,15 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         "client_addr",
         "progress",
         "normalize",
+        "kazoo_id",
     ];
     let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
     match module {
-        "client_addr" | "error" | "digest" | "normalize" | "progress" => Some(vec![]),
+        "client_addr" | "error" | "digest" | "kazoo_id" | "normalize" | "progress" => Some(vec![]),
         "key" | "encoding" | "body" | "metrics" => Some(vec!["error"]),
         "metadata" => Some(vec!["error", "encoding"]),
-        "probe" | "grant" => Some(vec!["error", "key"]),
+        "probe" => Some(vec!["error", "kazoo_id", "key"]),
+        "grant" => Some(vec!["error", "key"]),
         "framing" => Some(vec!["error", "body"]),
         "outcome" => Some(vec!["error", "key", "metadata"]),
         "reject" | "rewrite" | "store" => and(&[]),

@@ -1,4 +1,4 @@
-//! [`Client`]: what sends KAZOO's requests and takes the answers as KAZOO does.
+//! [`Client`]: sends requests and treats responses as KAZOO does.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -13,56 +13,56 @@ use tokio::{
 
 use super::{
     attachment::Attachment,
+    chunks::Chunks,
     connect::{self, Origin, Sender, Tls},
     dialect::Dialect,
-    failure::{Course, Failure, FailureKind, Redirect},
+    failure::{Failure, FailureKind, History, Redirect},
     handler::Handler,
     judge::{self, MAX_REDIRECTS, Next},
     multipart::Boundary,
-    pieces::Pieces,
     request::Outgoing,
 };
 use kazoo_storage::{error::BoxError, settings::StorageUrl};
 
-/// How long the caller waits for what KAZOO waits for without an end.
+/// Limits on the time that a request takes. KAZOO itself has none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// For a connection, with TLS: 10 seconds by default.
+pub struct Timeouts {
+    /// Maximum time to connect, including TLS: 10 seconds by default.
     pub connect: Duration,
-    /// For a whole answer, from when its request begins to be sent: 60 seconds by default.
-    pub answer: Duration,
-    /// In all, from when the server first asks to come again (a 503 with `Retry-After`): 60 seconds by default.
+    /// Maximum time from the start of a request to the end of its response: 60 seconds by default.
+    pub response: Duration,
+    /// Maximum time to retry, from the first 503 with `Retry-After`: 60 seconds by default.
     pub retry: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
-            answer: Duration::from_secs(60),
+            response: Duration::from_secs(60),
             retry: Duration::from_secs(60),
         }
     }
 }
 
-/// A file that KAZOO takes for stored.
+/// A file that KAZOO regards as stored.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Stored {
-    /// The URL that KAZOO keeps, to fetch it by: where a redirected PUT ended, if there was one.
+    /// The URL that KAZOO keeps to fetch the file: the last one if a PUT was redirected.
     pub url: StorageUrl,
-    /// The answer that says so.
+    /// The final response.
     pub answer: Response<Bytes>,
-    /// What came before.
-    pub course: Course,
+    /// The redirects and retries before the response.
+    pub history: History,
 }
 
 impl Stored {
-    /// Whether no byte of it has arrived: a POST was redirected, and became a GET without a body, whose success KAZOO takes
-    /// for that of the store.
+    /// Returns `true` if the file was lost: a POST was redirected and became a GET without a body, and KAZOO regards its
+    /// success as the success of the store.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.course
+        self.history
             .redirects
             .iter()
             .any(|redirect| redirect.method == Method::GET)
@@ -74,41 +74,42 @@ impl fmt::Debug for Stored {
         f.debug_struct("Stored")
             .field("url", &self.url)
             .field("status", &self.answer.status())
-            .field("course", &self.course)
+            .field("history", &self.history)
             .finish_non_exhaustive()
     }
 }
 
-/// What KAZOO takes for a file.
+/// A file that KAZOO has fetched.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Fetched {
-    /// The bytes, as they came: a `content-encoding` is not taken off.
+    /// The content as received. A `content-encoding` is not decoded.
     pub content: Bytes,
-    /// The answer that they came with.
+    /// The response.
     pub answer: Response<Bytes>,
-    /// What came before.
-    pub course: Course,
+    /// The redirects and retries before the response.
+    pub history: History,
 }
 
 impl fmt::Debug for Fetched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fetched")
             .field("len", &self.content.len())
-            .field("course", &self.course)
+            .field("history", &self.history)
             .finish_non_exhaustive()
     }
 }
 
-/// Sends requests one by one, over one connection to each host that is kept open, and takes the answers as KAZOO does.
+/// An HTTP client that behaves like KAZOO's.
 ///
-/// As its HTTP client, it follows redirects where KAZOO would, waits where a server asks it to, never decodes a
-/// `content-encoding`, and repeats nothing that broke off. It holds an answer whole, which may be
-/// [so long](Self::max_answer). It needs a tokio runtime.
+/// It sends one request at a time, over one persistent connection to each host. Like KAZOO's client, it follows the redirects
+/// that KAZOO follows, waits and retries on a 503 with `Retry-After`, never decodes a `content-encoding`, and does not retry
+/// after a connection error. It holds a whole response in memory, up to [`max_answer`](Self::max_answer). It needs a tokio
+/// runtime.
 #[derive(Debug)]
 pub struct Client {
     tls: Option<Tls>,
-    patience: Patience,
+    timeouts: Timeouts,
     max_answer: usize,
     connections: HashMap<Origin, Sender>,
 }
@@ -117,7 +118,7 @@ impl Default for Client {
     fn default() -> Self {
         Self {
             tls: None,
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             max_answer: Self::DEFAULT_MAX_ANSWER,
             connections: HashMap::new(),
         }
@@ -125,38 +126,38 @@ impl Default for Client {
 }
 
 impl Client {
-    /// How many bytes the body of an answer may have by default: 1 GiB, as long as a file that the server takes.
+    /// Default maximum length of a response body: 1 GiB, the server's default for a file.
     pub const DEFAULT_MAX_ANSWER: usize = 1 << 30;
 
-    /// A client that trusts what the system trusts.
+    /// Creates a client that trusts the certificates that the system trusts.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts these certificates.
+    /// Sets the trusted certificates.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// Waits for so long.
+    /// Sets the timeouts.
     #[must_use]
-    pub fn patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
         self
     }
 
-    /// Takes answers whose bodies have up to `bytes`, by default [`DEFAULT_MAX_ANSWER`](Self::DEFAULT_MAX_ANSWER); a longer
-    /// one is [`FailureKind::TooLong`]. KAZOO itself has no limit.
+    /// Sets the maximum length of a response body, by default [`DEFAULT_MAX_ANSWER`](Self::DEFAULT_MAX_ANSWER). A longer one
+    /// is [`FailureKind::TooLong`]. KAZOO itself has no limit.
     #[must_use]
     pub fn max_answer(mut self, bytes: usize) -> Self {
         self.max_answer = bytes;
         self
     }
 
-    /// Whether a connection to the host of `url` is open, with no request on it.
+    /// Returns `true` if an idle connection to the host of `url` is open.
     #[must_use]
     pub fn is_connected(&self, url: &StorageUrl) -> bool {
         let open = self.connections.get(&Origin::of(url));
@@ -172,18 +173,18 @@ impl Client {
     ) -> Result<Stored, Failure> {
         let outgoing = handler.store(dialect, attachment, &Boundary::random()?)?;
         let mut url = outgoing.url.clone();
-        let (answer, course) = self.exchange(dialect, outgoing).await?;
+        let (answer, history) = self.exchange(dialect, outgoing).await?;
         if let Err(kind) = judge::store(answer.status()) {
-            return Err(Failure::new(kind).with_answer(answer).with_course(course));
+            return Err(Failure::new(kind).with_answer(answer).with_history(history));
         }
-        // KAZOO itself follows a PUT, and knows where to; of a POST it knows nothing.
-        if let Some(last) = course.redirects.last().filter(|last| last.method == Method::PUT) {
+        // KAZOO itself follows the redirects of a PUT and keeps the last URL; its HTTP client follows those of a POST.
+        if let Some(last) = history.redirects.last().filter(|last| last.method == Method::PUT) {
             url = last.to.clone();
         }
-        Ok(Stored { url, answer, course })
+        Ok(Stored { url, answer, history })
     }
 
-    /// Fetches `attachment`, which is kept by the URL `stored`, as KAZOO would.
+    /// Fetches `attachment`, stored at the URL `stored`, as KAZOO would.
     pub async fn fetch(
         &mut self,
         dialect: &Dialect,
@@ -192,23 +193,23 @@ impl Client {
         attachment: &Attachment,
     ) -> Result<Fetched, Failure> {
         let outgoing = handler.fetch(dialect, stored, attachment)?;
-        let (answer, course) = self.exchange(dialect, outgoing).await?;
+        let (answer, history) = self.exchange(dialect, outgoing).await?;
         match judge::fetch(answer.status()) {
             Ok(()) => Ok(Fetched {
                 content: answer.body().clone(),
                 answer,
-                course,
+                history,
             }),
-            Err(kind) => Err(Failure::new(kind).with_answer(answer).with_course(course)),
+            Err(kind) => Err(Failure::new(kind).with_answer(answer).with_history(history)),
         }
     }
 
-    /// Sends one request and takes one answer, whatever it is.
+    /// Sends one request and returns its response, whatever the status.
     pub async fn send(&mut self, outgoing: &Outgoing) -> Result<Response<Bytes>, Failure> {
         let origin = &Origin::of(&outgoing.url);
-        let mut request = outgoing.request.clone().map(Pieces::of);
+        let mut request = outgoing.request.clone().map(Chunks::new);
         if let Some(kept) = self.connections.remove(origin) {
-            // Has what came in the meantime be seen, such as that the server has closed it.
+            // Lets the connection task notice that the server has closed the connection.
             yield_now().await;
             match self.ask(origin, kept, request).await {
                 Err(Unanswered::Unsent(unsent, _)) => request = *unsent,
@@ -220,7 +221,7 @@ impl Client {
             self.tls = Some(Tls::system().map_err(|error| Failure::new(FailureKind::Tls).with_source(error))?);
         }
         let tls = self.tls.as_ref().filter(|_| origin.tls);
-        let new = connect::open(origin, tls, self.patience.connect).await?;
+        let new = connect::open(origin, tls, self.timeouts.connect).await?;
         self.ask(origin, new, request)
             .await
             .map_err(|unanswered| match unanswered {
@@ -229,73 +230,73 @@ impl Client {
             })
     }
 
-    /// Sends `request` over this connection to `origin`, and keeps it for the next one.
+    /// Sends `request` over this connection to `origin`, and keeps the connection for the next request.
     async fn ask(
         &mut self,
         origin: &Origin,
         mut sender: Sender,
         request: Question,
     ) -> Result<Response<Bytes>, Unanswered> {
-        let answered = timeout(self.patience.answer, answer(&mut sender, request, self.max_answer)).await;
+        let answered = timeout(self.timeouts.response, answer(&mut sender, request, self.max_answer)).await;
         let answer = answered.map_err(|late| Failure::new(FailureKind::TimedOut).with_source(late))??;
-        // KAZOO's client closes a connection that brought an error of the server.
+        // KAZOO's client closes a connection after a server error.
         if !answer.status().is_server_error() {
             self.connections.insert(origin.clone(), sender);
         }
         Ok(answer)
     }
 
-    /// Sends what there is to send until there is a last answer.
+    /// Sends the request, follows redirects and retries until the final response.
     async fn exchange(
         &mut self,
         dialect: &Dialect,
         mut outgoing: Outgoing,
-    ) -> Result<(Response<Bytes>, Course), Failure> {
-        let mut course = Course::default();
-        // A delay of no seconds adds up to nothing, so it is the time itself that counts.
+    ) -> Result<(Response<Bytes>, History), Failure> {
+        let mut history = History::default();
+        // Measures the elapsed time, because delays of zero seconds add up to nothing.
         let mut asked_to_wait: Option<Instant> = None;
         loop {
             let answer = match self.send(&outgoing).await {
                 Ok(answer) => answer,
-                Err(failure) => return Err(failure.with_course(course)),
+                Err(failure) => return Err(failure.with_history(history)),
             };
-            let fail = |kind, answer, course| Err(Failure::new(kind).with_answer(answer).with_course(course));
+            let fail = |kind, answer, history| Err(Failure::new(kind).with_answer(answer).with_history(history));
             match judge::next(outgoing.request.method(), &outgoing.url, &answer) {
-                Next::Done => return Ok((answer, course)),
+                Next::Done => return Ok((answer, history)),
                 Next::Wait(delay) => {
                     let gone = asked_to_wait.map(|first| first.elapsed()).unwrap_or_default();
-                    if gone + delay > self.patience.retry {
-                        return fail(FailureKind::Waiting, answer, course);
+                    if gone + delay > self.timeouts.retry {
+                        return fail(FailureKind::Waiting, answer, history);
                     }
                     asked_to_wait.get_or_insert_with(Instant::now);
                     sleep(delay).await;
-                    course.waited += delay;
+                    history.waited += delay;
                 }
-                Next::Follow { .. } if course.redirects.len() == MAX_REDIRECTS => {
-                    return fail(FailureKind::Redirect, answer, course);
+                Next::Follow { .. } if history.redirects.len() == MAX_REDIRECTS => {
+                    return fail(FailureKind::Redirect, answer, history);
                 }
                 Next::Follow { url, method } => {
                     outgoing = match outgoing.redirected(dialect, url.clone(), method.clone()) {
                         Ok(redirected) => redirected,
-                        Err(_) => return fail(FailureKind::Redirect, answer, course),
+                        Err(_) => return fail(FailureKind::Redirect, answer, history),
                     };
-                    course.redirects.push(Redirect {
+                    history.redirects.push(Redirect {
                         status: answer.status(),
                         to: url,
                         method,
                     });
                 }
-                Next::Astray => return fail(FailureKind::Redirect, answer, course),
+                Next::InvalidLocation => return fail(FailureKind::Redirect, answer, history),
             }
         }
     }
 }
 
-type Question = Request<Pieces>;
+type Question = Request<Chunks>;
 
-/// Why there is no answer.
+/// The reason why there is no response.
 enum Unanswered {
-    /// Nothing was sent: the connection was closed before.
+    /// The connection was closed before the request was sent.
     Unsent(Box<Question>, hyper::Error),
     Failed(Failure),
 }
@@ -306,7 +307,7 @@ impl From<Failure> for Unanswered {
     }
 }
 
-/// The whole answer to `request`, if its body has `max` bytes at most.
+/// Sends `request` and reads the whole response, whose body has at most `max` bytes.
 async fn answer(sender: &mut Sender, request: Question, max: usize) -> Result<Response<Bytes>, Unanswered> {
     if let Err(closed) = sender.ready().await {
         return Err(Unanswered::Unsent(Box::new(request), closed));
@@ -335,7 +336,7 @@ async fn answer(sender: &mut Sender, request: Question, max: usize) -> Result<Re
         }
         Ok(()) if has_two_lengths => Err(Failure::new(FailureKind::Broken)
             .with_answer(answer)
-            .with_source("`content-length` and `transfer-encoding` at once, which KAZOO's client takes for no HTTP")
+            .with_source("`content-length` and `transfer-encoding` in one response, which KAZOO's client rejects as invalid HTTP")
             .into()),
         Ok(()) => Ok(answer),
     }

@@ -23,8 +23,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
+    chunks::Chunks,
     failure::{Failure, FailureKind},
-    pieces::Pieces,
 };
 use kazoo_storage::{Error, ErrorKind, Result, error::BoxError, settings::StorageUrl};
 
@@ -47,23 +47,30 @@ impl Origin {
     }
 }
 
-/// Which certificates of servers are trusted. A clone is the same one.
+/// The trusted certificates of servers. Clones share their configuration.
 #[derive(Clone)]
 pub struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Those that the system trusts.
+    /// Trusts the certificates that the system trusts.
     pub fn system() -> Result<Self> {
         Self::new(Vec::new())
     }
 
-    /// Those that the system trusts, and those of the authorities in `pem`, which has at least one.
+    /// Trusts the certificates that the system trusts, and the authorities in `pem`, which contains at least one.
     pub fn with_authorities(pem: &[u8]) -> Result<Self> {
         let authorities: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         match authorities {
             Ok(authorities) if !authorities.is_empty() => Self::new(authorities),
-            Ok(_) => Err(Error::new(ErrorKind::InvalidRequest, "no certificate in PEM")),
-            Err(error) => Err(Error::new(ErrorKind::InvalidRequest, "no certificates in PEM").with_source(error)),
+            Ok(_) => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "the file contains no PEM certificate",
+            )),
+            Err(error) => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "the file contains an invalid PEM certificate",
+            )
+            .with_source(error)),
         }
     }
 
@@ -82,7 +89,7 @@ impl Tls {
             .map_err(|error: rustls::Error| {
                 Error::new(
                     ErrorKind::InvalidRequest,
-                    "no certificate can be verified by what the system trusts",
+                    "the system's certificate verifier cannot be set up",
                 )
                 .with_source(error)
             })
@@ -95,35 +102,35 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// How much of a body is held besides the body itself on its way out, and the longest head of an answer, in bytes.
+/// Size of the write buffer, and the maximum length of a response's head, in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// One connection.
-pub(super) type Sender = SendRequest<Pieces>;
+/// An open connection.
+pub(super) type Sender = SendRequest<Chunks>;
 
-/// Opens a connection to `origin`, within this time in all.
-pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, patience: Duration) -> Result<Sender, Failure> {
-    let deadline = Instant::now() + patience;
+/// Opens a connection to `origin` within `time`, including DNS and TLS.
+pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, time: Duration) -> Result<Sender, Failure> {
+    let deadline = Instant::now() + time;
     let addresses = lookup_host((&*origin.host, origin.port));
     let addresses: Vec<_> = until(deadline, FailureKind::Resolve, addresses).await?.collect();
     let stream = until(deadline, FailureKind::Connect, TcpStream::connect(&*addresses)).await;
-    let stream = stream.map_err(|failure| nobody(&origin.host, addresses, failure))?;
+    let stream = stream.map_err(|failure| refused(&origin.host, addresses, failure))?;
     stream.set_nodelay(true).map_err(failed(FailureKind::Connect))?;
     let Some(tls) = tls else {
-        return speak(stream).await;
+        return handshake(stream).await;
     };
     let name = ServerName::try_from(origin.host.clone());
     let name = name.map_err(|error| Failure::new(FailureKind::Tls).with_source(error))?;
-    let handshake = TlsConnector::from(Arc::clone(&tls.0)).connect(name, stream);
-    speak(until(deadline, FailureKind::Tls, handshake).await?).await
+    let tls_handshake = TlsConnector::from(Arc::clone(&tls.0)).connect(name, stream);
+    handshake(until(deadline, FailureKind::Tls, tls_handshake).await?).await
 }
 
-/// That none of the `addresses` of `host` takes the connection: what a name is, the one who wrote it may not know.
-fn nobody(host: &str, addresses: Vec<SocketAddr>, failure: Failure) -> Failure {
+/// Adds the `addresses` of `host` to the failure: the operator may not know what the name resolves to here.
+fn refused(host: &str, addresses: Vec<SocketAddr>, failure: Failure) -> Failure {
     let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let mut shown = shown.join(", ");
     if host.parse::<IpAddr>().is_err() {
-        shown = format!("{shown}, which is what `{host}` is here");
+        shown = format!("{shown}, the addresses of `{host}` on this machine");
     }
     let error = Error::new(ErrorKind::Unavailable, shown);
     let error = match failure.source {
@@ -133,7 +140,7 @@ fn nobody(host: &str, addresses: Vec<SocketAddr>, failure: Failure) -> Failure {
     Failure::new(failure.kind).with_source(error).with_tried(addresses)
 }
 
-/// What `step` brings before the `deadline`; a failure of this `kind` if it brings nothing.
+/// Returns the result of `step`, or a failure of this `kind` if it fails or does not finish before `deadline`.
 async fn until<T>(
     deadline: Instant,
     kind: FailureKind,
@@ -149,19 +156,19 @@ fn failed(kind: FailureKind) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::new(kind).with_source(error)
 }
 
-async fn speak<S>(stream: S) -> Result<Sender, Failure>
+async fn handshake<S>(stream: S) -> Result<Sender, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Head and body in one buffer, as KAZOO writes them. With vectored writes hyper does not look for the next request if the
-    // end of the body is flushed only after its answer has come: that request would hang.
+    // Writes head and body from one buffer, as KAZOO does. With vectored writes, hyper does not poll for the next request if the
+    // end of the body is flushed only after the response has arrived, so that request would hang.
     let (sender, connection) = http1::Builder::new()
         .writev(false)
         .max_buf_size(BUFFER)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Failure::new(FailureKind::Broken).with_source(BoxError::from(error)))?;
-    // How it ends is told to the sender.
+    // The sender learns of errors.
     tokio::spawn(connection);
     Ok(sender)
 }

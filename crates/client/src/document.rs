@@ -5,10 +5,10 @@ use std::fmt;
 use super::{dialect::Dialect, escape::form, json::Json};
 use kazoo_storage::{Error, ErrorKind, Result};
 
-/// A document of KAZOO's database, as far as an upload and a fetch show it, its fields in order.
+/// A document of KAZOO's database, with its fields in order.
 ///
-/// What begins with `_` or `pvt_` is private: `field_list` may name it, and nothing else shows it. `_id` is shown, as `id`.
-/// `Debug` shows the id alone, since the rest is about callers.
+/// Fields whose names begin with `_` or `pvt_` are private: only `field_list` can use them. `_id` is public as `id`. `Debug`
+/// shows the id only, because the other fields are about callers.
 ///
 /// ```
 /// use kazoo_storage_client::Document;
@@ -22,18 +22,18 @@ use kazoo_storage::{Error, ErrorKind, Result};
 pub struct Document(Json);
 
 impl Document {
-    /// The document that this JSON object is.
+    /// Reads a document from a JSON object.
     ///
-    /// [`ErrorKind::InvalidMetadata`] if it is none.
+    /// Returns [`ErrorKind::InvalidMetadata`] for other JSON.
     pub fn from_json(json: &str) -> Result<Self> {
         match serde_json::from_str(json) {
             Ok(object @ Json::Object(_)) => Ok(Self(object)),
-            // serde's own text may quote what stands there.
+            // serde's message may quote the text.
             _ => Err(Error::new(ErrorKind::InvalidMetadata, "a document is a JSON object")),
         }
     }
 
-    /// Its id, if it has one.
+    /// Returns the document's id.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         match self.0.get("_id").or_else(|| self.0.get("id"))? {
@@ -42,14 +42,13 @@ impl Document {
         }
     }
 
-    /// Its public fields, as the first part of a multipart upload has them: compact, in UTF-8, nothing escaped that need
-    /// not be.
+    /// Returns the public fields as in the first part of a multipart upload: compact UTF-8 without unnecessary escapes.
     #[must_use]
     pub fn to_json(&self) -> String {
         Json::Object(self.public()).to_text()
     }
 
-    /// What stands at the end of this `path` of fields, if that is something.
+    /// Returns the value at this `path` of fields, unless it is empty.
     pub(super) fn field(&self, path: &[&str]) -> Option<String> {
         if matches!(path, ["id" | "_id"]) {
             return self.id().map(str::to_owned);
@@ -58,9 +57,9 @@ impl Document {
         Some(found.to_text()).filter(|text| *found != Json::Null && !text.is_empty())
     }
 
-    /// The query of a fetch by metadata: the field `metadata` if there is one, and otherwise all public fields.
+    /// Returns the query of a fetch: the field `metadata` if there is one, and otherwise all public fields.
     ///
-    /// [`ErrorKind::InvalidMetadata`] for what KAZOO crashes on.
+    /// Returns [`ErrorKind::InvalidMetadata`] for values on which KAZOO crashes.
     pub(super) fn query(&self, dialect: &Dialect) -> Result<String> {
         let brackets = if dialect.escapes_brackets {
             ["%5B", "%5D"]
@@ -91,11 +90,11 @@ impl Document {
     }
 }
 
-/// The pairs of a query that stand for one field. KAZOO escapes values, and no names.
+/// Returns the query pairs for one field. KAZOO escapes values, but not names.
 fn pairs(name: &str, value: &Json, brackets: [&str; 2]) -> Result<String> {
     let [open, close] = brackets;
     match value {
-        // An empty one leaves its `&` behind.
+        // An empty list leaves an empty pair.
         Json::List(list) => {
             let pair = |value| Ok(format!("{name}{open}{close}={}", form(&simple(value)?)));
             Ok(list.iter().map(pair).collect::<Result<Vec<_>>>()?.join("&"))
@@ -131,11 +130,11 @@ mod tests {
     use super::*;
 
     fn query(json: &str) -> Result<String> {
-        Document::from_json(json).unwrap().query(&Dialect::D3)
+        Document::from_json(json).unwrap().query(&Dialect::KAZOO_4_3_106)
     }
 
     #[test]
-    fn a_query_has_the_metadata_or_else_all_that_is_public() {
+    fn a_query_contains_the_metadata_or_all_public_fields() {
         for (json, expected) in [
             (r#"{"_id":"1","metadata":{"to":"a b+c","n":7},"x":1}"#, "to=a+b%2Bc&n=7"),
             (r#"{"_id":"1","metadata":{}}"#, ""),
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_object_is_a_document_and_only_its_id_is_shown() {
+    fn accepts_only_objects_and_debug_shows_only_the_id() {
         for json in ["[]", "1", "", "{"] {
             assert_eq!(
                 Document::from_json(json).unwrap_err().kind(),

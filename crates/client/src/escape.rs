@@ -1,4 +1,4 @@
-//! How KAZOO escapes what it puts into a URL.
+//! Escaping of the values that KAZOO inserts into a URL.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ pub(super) fn part(text: &str, escaping: Escaping) -> String {
     }
 }
 
-/// A value of a query, as a form has it: all is escaped but letters, digits and `-._~`, and `+` stands for a space.
+/// Escapes a query value as in a form: everything but letters, digits and `-._~`, with `+` for a space.
 pub(super) fn form(text: &str) -> String {
     escape(text, |letter| {
         letter.is_ascii_alphanumeric() || "-._~ ".contains(letter)
@@ -20,16 +20,16 @@ pub(super) fn form(text: &str) -> String {
     .replace(' ', "+")
 }
 
-fn escape(text: &str, as_it_is: impl Fn(char) -> bool) -> String {
+fn escape(text: &str, is_plain: impl Fn(char) -> bool) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut utf8 = [0; 4];
     for letter in text.chars() {
-        if as_it_is(letter) {
+        if is_plain(letter) {
             escaped.push(letter);
             continue;
         }
         for byte in letter.encode_utf8(&mut utf8).bytes() {
-            // Writing to a text does not fail.
+            // Writing to a `String` does not fail.
             let _ = write!(escaped, "%{byte:02X}");
         }
     }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_keeps_what_has_no_meaning_in_a_url() {
+    fn escapes_only_url_characters_of_a_name() {
         let part = |text| part(text, Escaping::Uri);
         assert_eq!(part("my voice/50%.mp3"), "my%20voice%2F50%25.mp3");
         assert_eq!(part("!$()*~`-._ü"), "!$()*~`-._ü");
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_escaped_as_a_form_is() {
+    fn escapes_a_value_as_in_a_form() {
         assert_eq!(form("Jörg \"JD\" O'Neil & Co"), "J%C3%B6rg+%22JD%22+O%27Neil+%26+Co");
         assert_eq!(form("a-b._~*!+"), "a-b._~%2A%21%2B");
     }

@@ -1,4 +1,4 @@
-//! [`Failure`]: why a file is not stored, or not fetched, as KAZOO sees it.
+//! [`Failure`]: why KAZOO could not store or fetch a file.
 
 use std::{error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 
@@ -7,45 +7,44 @@ use http::{Method, Response, StatusCode};
 
 use kazoo_storage::{Error, error::BoxError, settings::StorageUrl};
 
-/// Why a file is not stored, or not fetched.
+/// The kind of a [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// KAZOO sends nothing: its settings, or the file's name, make no request.
+    /// KAZOO sends nothing: the settings or the name of the file make no valid request.
     NotSent,
     /// The host has no address.
     Resolve,
-    /// Nothing takes the connection.
+    /// The connection was refused or timed out.
     Connect,
-    /// No TLS comes about: a certificate that is not trusted, or no TLS at all on the other side.
+    /// The TLS handshake failed: an untrusted certificate, or a server without TLS.
     Tls,
-    /// The connection ended, or brought what is no HTTP, before there was an answer.
+    /// The connection ended before a response, or the response is not HTTP.
     Broken,
-    /// The body of the answer ended before its length said so. KAZOO on Erlang before 23 takes what came for whole, unless it
-    /// was chunked.
+    /// The response body ended early. KAZOO on Erlang before 23 regards it as complete unless it was chunked.
     Truncated,
-    /// The body of the answer is longer than the caller allows. KAZOO itself goes on reading.
+    /// The response body is longer than the client's limit. KAZOO itself has no limit.
     TooLong,
-    /// No answer came in the time that the caller allows. KAZOO itself waits for ever.
+    /// No response arrived within the client's timeout. KAZOO itself waits indefinitely.
     TimedOut,
-    /// The server asked to come again, again and again, for longer than the caller allows. KAZOO itself goes on.
+    /// The server kept answering 503 with `Retry-After` for longer than the client's timeout. KAZOO itself retries indefinitely.
     Waiting,
-    /// An error status, which KAZOO reports.
+    /// The response has an error status that KAZOO reports.
     Refused,
-    /// A redirect that KAZOO does not follow: without a `Location`, to one that is no URL, or one too many.
+    /// A redirect that KAZOO does not follow: without a valid `Location`, or after too many others.
     Redirect,
-    /// A status on which KAZOO crashes: of a fetch any success but 200, a redirect that it has no clause for, or one that its
-    /// client has no name for.
+    /// The response has a status on which KAZOO crashes: a success other than 200 for a fetch, an unsupported redirect, or a
+    /// status that KAZOO's client does not know.
     Crash,
 }
 
-/// What became of the requests on the way to an answer.
+/// The redirects and retries before the final response.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Course {
+pub struct History {
     /// The redirects that were followed.
     pub redirects: Vec<Redirect>,
-    /// How long it was waited because the server asked to come again.
+    /// Total time waited because of `Retry-After`.
     pub waited: Duration,
 }
 
@@ -53,21 +52,21 @@ pub struct Course {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Redirect {
-    /// What was answered.
+    /// The status of the redirect.
     pub status: StatusCode,
-    /// Where to.
+    /// The URL of the next request.
     pub to: StorageUrl,
-    /// How: a POST becomes a GET without a body.
+    /// The method of the next request. A POST becomes a GET without a body.
     pub method: Method,
 }
 
-/// Why a file is not stored, or not fetched, as KAZOO sees it.
+/// The reason why KAZOO could not store or fetch a file.
 ///
-/// `Display` and `Debug` show the status of the answer, and nothing else of it.
+/// `Display` and `Debug` show only the status of the response.
 pub struct Failure {
     pub(super) kind: FailureKind,
     pub(super) answer: Option<Box<Response<Bytes>>>,
-    pub(super) course: Course,
+    pub(super) history: History,
     pub(super) tried: Vec<SocketAddr>,
     pub(super) source: Option<BoxError>,
 }
@@ -77,7 +76,7 @@ impl Failure {
         Self {
             kind,
             answer: None,
-            course: Course::default(),
+            history: History::default(),
             tried: Vec::new(),
             source: None,
         }
@@ -98,34 +97,34 @@ impl Failure {
         self
     }
 
-    pub(super) fn with_course(mut self, course: Course) -> Self {
-        self.course = course;
+    pub(super) fn with_history(mut self, history: History) -> Self {
+        self.history = history;
         self
     }
 
-    /// Why, in one word.
+    /// Returns the kind of failure.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
 
-    /// The answer, if there was one; of a [truncated](FailureKind::Truncated) one, and of one that is
-    /// [too long](FailureKind::TooLong), what came of it.
+    /// Returns the response, if there was one. If it is [truncated](FailureKind::Truncated) or
+    /// [too long](FailureKind::TooLong), its body is incomplete.
     #[must_use]
     pub fn answer(&self) -> Option<&Response<Bytes>> {
         self.answer.as_deref()
     }
 
-    /// The addresses that the host has here, if [none of them takes the connection](FailureKind::Connect).
+    /// Returns the addresses of the host if [no connection could be opened](FailureKind::Connect).
     #[must_use]
     pub fn tried(&self) -> &[SocketAddr] {
         &self.tried
     }
 
-    /// What came before.
+    /// Returns the redirects and retries before the failure.
     #[must_use]
-    pub fn course(&self) -> &Course {
-        &self.course
+    pub fn history(&self) -> &History {
+        &self.history
     }
 }
 
@@ -140,7 +139,7 @@ impl fmt::Debug for Failure {
         f.debug_struct("Failure")
             .field("kind", &self.kind)
             .field("status", &self.answer().map(Response::status))
-            .field("course", &self.course)
+            .field("history", &self.history)
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
@@ -151,16 +150,16 @@ impl fmt::Display for Failure {
         let text = match self.kind {
             FailureKind::NotSent => "KAZOO sends nothing",
             FailureKind::Resolve => "the host has no address",
-            FailureKind::Connect => "nothing takes the connection",
-            FailureKind::Tls => "no TLS comes about",
-            FailureKind::Broken => "the connection ended without an answer",
-            FailureKind::Truncated => "the answer's body is not whole",
-            FailureKind::TooLong => "the answer is too long",
-            FailureKind::TimedOut => "no answer came in time",
-            FailureKind::Waiting => "the server asks to come again, without an end",
-            FailureKind::Refused => "an error was answered",
-            FailureKind::Redirect => "the answer is a redirect that KAZOO does not follow",
-            FailureKind::Crash => "KAZOO crashes on the answer's status",
+            FailureKind::Connect => "the connection failed",
+            FailureKind::Tls => "the TLS handshake failed",
+            FailureKind::Broken => "the connection ended without a response",
+            FailureKind::Truncated => "the response is truncated",
+            FailureKind::TooLong => "the response is too long",
+            FailureKind::TimedOut => "the request timed out",
+            FailureKind::Waiting => "the server keeps asking to retry",
+            FailureKind::Refused => "the server returned an error",
+            FailureKind::Redirect => "the server returned a redirect that KAZOO does not follow",
+            FailureKind::Crash => "KAZOO crashes on the status of the response",
         };
         f.write_str(text)?;
         if let Some(answer) = &self.answer {

@@ -6,10 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method};
 use kazoo_storage::{
     Result,
-    settings::{
-        StorageUrl,
-        raw::{Folders, RawSettings},
-    },
+    settings::{Folders, RawSettings, StorageUrl},
 };
 
 use super::{
@@ -31,9 +28,9 @@ use super::{
 /// let document = Document::from_json(r#"{"_id":"DOC","folder":"new"}"#)?;
 /// let message = Attachment::new("ACC", document, "message.mp3", "ID3…");
 ///
-/// let store = handler.store(&Dialect::D3, &message, &Boundary::random()?)?;
+/// let store = handler.store(&Dialect::KAZOO_4_3_106, &message, &Boundary::random()?)?;
 /// assert_eq!(store.request.uri(), "/some_prefix/ACC/DOC/message.mp3");
-/// let fetch = handler.fetch(&Dialect::D3, &store.url, &message)?;
+/// let fetch = handler.fetch(&Dialect::KAZOO_4_3_106, &store.url, &message)?;
 /// assert_eq!(
 ///     fetch.request.uri(),
 ///     "/some_prefix/ACC/DOC/message.mp3/ACC/DOC/message.mp3?folder=new&id=DOC"

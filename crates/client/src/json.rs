@@ -1,4 +1,4 @@
-//! JSON whose objects keep the order that they were written in: KAZOO's queries and metadata have it.
+//! JSON whose objects preserve the order of their members, as KAZOO's queries and metadata do.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub(super) enum Json {
 }
 
 impl Json {
-    /// What stands at `name`, if this is an object that has it.
+    /// Returns the member `name` of an object.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Object(fields) => fields.iter().find(|(have, _)| have == name).map(|(_, value)| value),
@@ -28,7 +28,7 @@ impl Json {
         }
     }
 
-    /// A text as it is, anything else as JSON.
+    /// Returns a string unquoted, and any other value as JSON.
     pub(super) fn to_text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
         Number::from_f64(value)
             .map(Json::Number)
-            .ok_or_else(|| E::custom("no number of JSON"))
+            .ok_or_else(|| E::custom("not a JSON number"))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Json, E> {
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_written_in_the_same_order() {
+    fn preserves_the_order_of_members() {
         let text = r#"{"z":[1,-2,0.5,null,true],"a":{"y":"ü \"q\" /","b":{}}}"#;
         let json: Json = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&json).unwrap(), text);

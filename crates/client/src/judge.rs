@@ -1,4 +1,4 @@
-//! What KAZOO, and the HTTP client below it, make of an answer. No I/O.
+//! How KAZOO and its HTTP client treat a response. No I/O.
 
 use std::time::Duration;
 
@@ -9,25 +9,26 @@ use kazoo_storage::settings::StorageUrl;
 
 use super::{failure::FailureKind, status::is_known_error};
 
-/// How many redirects are followed.
+/// Maximum number of redirects that KAZOO follows.
 pub(super) const MAX_REDIRECTS: usize = 10;
 
-/// What comes after an answer.
+/// The action after a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// It is the last one.
+    /// The response is final.
     Done,
-    /// The same request again, after this time.
+    /// Sends the same request again after this time.
     Wait(Duration),
-    /// A request to another place. A GET has no body, whatever it began as.
+    /// Sends a request to another URL. A GET has no body.
     Follow { url: StorageUrl, method: Method },
-    /// It says to go on where KAZOO cannot.
-    Astray,
+    /// The response is a redirect without a `Location` that KAZOO can follow.
+    InvalidLocation,
 }
 
-/// What comes after `answer` to a request of `method` to `url`.
+/// Returns the action after `answer` to a request with `method` for `url`.
 ///
-/// The HTTP client itself waits, and follows the redirects of GET and POST; KAZOO those of PUT, to absolute URLs alone.
+/// KAZOO's HTTP client waits, and follows redirects of GET and POST. KAZOO itself follows redirects of PUT, but only to absolute
+/// URLs.
 pub(super) fn next(method: &Method, url: &StorageUrl, answer: &Response<Bytes>) -> Next {
     if let Some(delay) = retry_after(answer) {
         return Next::Wait(delay);
@@ -50,12 +51,12 @@ pub(super) fn next(method: &Method, url: &StorageUrl, answer: &Response<Bytes>) 
     };
     match StorageUrl::parse(absolute) {
         Ok(url) => Next::Follow { url, method },
-        Err(_) => Next::Astray,
+        Err(_) => Next::InvalidLocation,
     }
 }
 
-/// How long to wait before the same request is sent again: a 503 with a `Retry-After` of one character or two. A longer one,
-/// and a date, are a plain error.
+/// Returns the delay of a 503 with a `Retry-After` of one or two characters. With a longer one or a date, a 503 is an ordinary
+/// error.
 fn retry_after(answer: &Response<Bytes>) -> Option<Duration> {
     if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
         return None;
@@ -67,7 +68,7 @@ fn retry_after(answer: &Response<Bytes>) -> Option<Duration> {
     seconds.parse().ok().map(Duration::from_secs)
 }
 
-/// Whether a store with this `status` at its end is a failure, and which.
+/// Returns the failure of a store whose final response has this `status`.
 pub(super) fn store(status: StatusCode) -> Result<(), FailureKind> {
     if status.is_success() {
         Ok(())
@@ -76,7 +77,7 @@ pub(super) fn store(status: StatusCode) -> Result<(), FailureKind> {
     }
 }
 
-/// Whether a fetch with this `status` at its end is a failure, and which.
+/// Returns the failure of a fetch whose final response has this `status`.
 pub(super) fn fetch(status: StatusCode) -> Result<(), FailureKind> {
     if status == StatusCode::OK {
         Ok(())
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn one_or_two_digits_on_a_503_have_the_same_request_sent_again() {
+    fn retries_a_503_with_one_or_two_digits() {
         for method in [Method::PUT, Method::POST, Method::GET] {
             for (seconds, delay) in [("0", 0), ("5", 5), ("99", 99)] {
                 let waits = Next::Wait(Duration::from_secs(delay));
@@ -131,12 +132,15 @@ mod tests {
     }
 
     #[test]
-    fn a_redirected_put_is_a_put_to_an_absolute_url_alone() {
+    fn follows_a_redirected_put_only_to_absolute_urls() {
         let to = [("location", "https://other/p")];
         for status in [301, 302] {
             assert_eq!(after(&Method::PUT, status, &to), follow("https://other/p", Method::PUT));
-            assert_eq!(after(&Method::PUT, status, &[("location", "/p")]), Next::Astray);
-            assert_eq!(after(&Method::PUT, status, &[]), Next::Astray);
+            assert_eq!(
+                after(&Method::PUT, status, &[("location", "/p")]),
+                Next::InvalidLocation
+            );
+            assert_eq!(after(&Method::PUT, status, &[]), Next::InvalidLocation);
         }
         for status in [303, 307, 308] {
             assert_eq!(after(&Method::PUT, status, &to), Next::Done);
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirected_post_is_a_get() {
+    fn a_redirected_post_becomes_a_get() {
         let to = [("location", "/p")];
         for status in [301, 302, 303] {
             assert_eq!(after(&Method::POST, status, &to), follow("http://h:81/p", Method::GET));
@@ -159,12 +163,12 @@ mod tests {
         );
         for method in [Method::POST, Method::GET] {
             assert_eq!(after(&method, 308, &to), Next::Done);
-            assert_eq!(after(&method, 302, &[]), Next::Astray);
+            assert_eq!(after(&method, 302, &[]), Next::InvalidLocation);
         }
     }
 
     #[test]
-    fn a_store_takes_any_success_and_a_fetch_only_200() {
+    fn a_store_accepts_any_success_and_a_fetch_only_200() {
         for status in [200, 201, 203, 204, 206, 299] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(store(status), Ok(()));

@@ -1,6 +1,7 @@
-//! KAZOO's storage handler as a client: what each release since 4.0 sends, byte for byte, and what it makes of the answers.
+//! KAZOO's storage handler as a client: it sends what each release since 4.0 sends, byte for byte, and treats responses as KAZOO
+//! does.
 //!
-//! With it a server can be tried, loaded and tested as if KAZOO itself were there:
+//! It tests, loads and checks a server as KAZOO would:
 //!
 //! ```no_run
 //! use kazoo_storage_client::{Attachment, Client, Dialect, Document, Handler};
@@ -20,10 +21,10 @@
 //! # }
 //! ```
 //!
-//! [`Dialect`] is what differs between releases, [`Handler`] the settings, [`Attachment`] a file; together they make requests,
-//! [`Outgoing`], without any I/O. [`Client`] sends them and judges the answers: what KAZOO takes for [`Stored`] or for
-//! [`Fetched`], or the [`Failure`] that it sees. [`Client::probe`] is what happens when an administrator saves the settings,
-//! and [`Shown`] what he is shown.
+//! A [`Dialect`] describes a range of releases, a [`Handler`] holds the settings, an [`Attachment`] is a file. Together they
+//! build requests, [`Outgoing`], without any I/O. [`Client`] sends them and returns what KAZOO would regard as [`Stored`],
+//! [`Fetched`] or a [`Failure`]. [`Client::probe`] does what KAZOO does when an administrator saves the settings; the
+//! [`SaveResult`] is what KAZOO shows the administrator.
 //!
 //! The dialects of the KAZOO releases send what was captured on Erlang up to OTP 21, which puts names outside ASCII and
 //! the path of the URL into the request line unchanged. With [`Dialect::normalizes_url`] a dialect behaves as on later
@@ -31,7 +32,7 @@
 //! send request targets that hyper rejects: a space in a folder, and a backtick in a name, which KAZOO does not escape.
 
 mod attachment;
-#[expect(clippy::module_inception, reason = "the file of `Client`")]
+mod chunks;
 mod client;
 mod connect;
 mod dialect;
@@ -43,21 +44,20 @@ mod json;
 mod judge;
 mod multipart;
 mod name;
-mod pieces;
 mod probe;
 mod request;
 mod status;
 
 pub use self::{
     attachment::Attachment,
-    client::{Client, Fetched, Patience, Stored},
+    client::{Client, Fetched, Stored, Timeouts},
     connect::Tls,
     dialect::{Dialect, Escaping, FetchTarget, Multipart},
     document::Document,
-    failure::{Course, Failure, FailureKind, Redirect},
+    failure::{Failure, FailureKind, History, Redirect},
     handler::{Handler, Verb},
     multipart::Boundary,
-    probe::{Shown, Trial},
+    probe::{ProbeReport, SaveResult},
     request::Outgoing,
 };
 pub use kazoo_storage::settings::StorageUrl;

@@ -11,14 +11,14 @@ use super::{
 };
 use kazoo_storage::{Error, ErrorKind, Result};
 
-/// What separates the parts of a multipart upload: KAZOO makes 64 characters at random, of letters, digits, `-` and `_`.
+/// The boundary of a multipart upload. KAZOO generates 64 random characters: letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boundary(String);
 
 impl Boundary {
-    /// This `text`, of 1 to 70 characters that are letters, digits, `-`, `_`, `+` or `/`, such as some KAZOO sends.
+    /// Uses `text` as the boundary: 1 to 70 letters, digits, `-`, `_`, `+` or `/`.
     ///
-    /// [`ErrorKind::InvalidRequest`] for any other.
+    /// Returns [`ErrorKind::InvalidRequest`] for any other text.
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let fits = |letter: u8| letter.is_ascii_alphanumeric() || b"-_+/".contains(&letter);
@@ -27,14 +27,14 @@ impl Boundary {
         } else {
             Err(Error::new(
                 ErrorKind::InvalidRequest,
-                "no boundary that KAZOO would make",
+                "not a boundary that KAZOO can generate: it has 1 to 70 letters, digits, `-`, `_`, `+` or `/`",
             ))
         }
     }
 
-    /// A new one, as KAZOO makes it.
+    /// Generates a boundary as KAZOO does.
     ///
-    /// [`ErrorKind::Internal`] if the system has no random numbers.
+    /// Returns [`ErrorKind::Internal`] if the system has no random numbers.
     pub fn random() -> Result<Self> {
         const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let mut bytes = [0; 64];
@@ -51,7 +51,7 @@ impl fmt::Display for Boundary {
     }
 }
 
-/// The `content-type` and the body of an upload of `attachment` in parts; none if the dialect has no parts.
+/// Returns the `content-type` and the body of a multipart upload, or `None` if the dialect has no multipart.
 pub(super) fn body(
     dialect: &Dialect,
     attachment: &Attachment,
@@ -81,7 +81,7 @@ pub(super) fn body(
     let end = format!("\r\n--{boundary}--");
 
     let media = attachment.content.len();
-    // The media is copied once, as it is or encoded.
+    // Copies the media only once, raw or encoded.
     if base64 && dialect.encodes_base64 {
         let mut body = String::with_capacity(before.len() + media.div_ceil(3) * 4 + end.len());
         body.push_str(&before);
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_boundary_is_64_characters_that_kazoo_makes() {
+    fn a_random_boundary_has_64_characters() {
         let boundary = Boundary::random().unwrap();
         assert_eq!(boundary.0.len(), 64);
         assert_eq!(Boundary::new(boundary.0.clone()).unwrap(), boundary);

@@ -1,13 +1,13 @@
-//! What KAZOO appends to the URL of its settings: the name of a file, by the settings and its document.
+//! The name of a file, which KAZOO appends to the URL of its settings.
 
 use super::{
     attachment::Attachment,
     dialect::{Dialect, Escaping, FetchTarget},
     escape::part,
 };
-use kazoo_storage::settings::raw::{Element, Folders, Named, RawSettings};
+use kazoo_storage::settings::{FieldListEntry, Folders, RawSettings};
 
-/// The name of `attachment` as `settings` make it.
+/// Returns the name of `attachment`.
 pub(super) fn name(settings: &RawSettings, dialect: &Dialect, attachment: &Attachment) -> String {
     if let Some(file) = &settings.file {
         return file.clone();
@@ -15,7 +15,7 @@ pub(super) fn name(settings: &RawSettings, dialect: &Dialect, attachment: &Attac
     let separator = settings.field_separator.as_deref();
     let name = match &settings.field_list {
         Some(list) => joined(list, separator, dialect.escaping, attachment),
-        None => joined(&default_list(), separator, dialect.escaping, attachment),
+        None => joined(&FieldListEntry::default_list(), separator, dialect.escaping, attachment),
     };
     match folder(&settings.folders, dialect) {
         Some(folder) => format!("{folder}/{name}"),
@@ -23,32 +23,25 @@ pub(super) fn name(settings: &RawSettings, dialect: &Dialect, attachment: &Attac
     }
 }
 
-/// Account, owner if the document has one, document, attachment.
-fn default_list() -> [Element; 4] {
-    let arg = |name: &str| Element::Named(Named::Arg(name.to_owned()));
-    let owner = Element::Named(Named::Field("owner_id".into()));
-    [arg("account_id"), owner, arg("id"), arg("attachment")]
-}
-
-fn joined(list: &[Element], separator: Option<&str>, escaping: Escaping, attachment: &Attachment) -> String {
-    let parts = list.iter().filter_map(|element| text(element, escaping, attachment));
+fn joined(list: &[FieldListEntry], separator: Option<&str>, escaping: Escaping, attachment: &Attachment) -> String {
+    let parts = list.iter().filter_map(|entry| text(entry, escaping, attachment));
     let parts: Vec<String> = parts.collect();
     parts.join(separator.unwrap_or("/"))
 }
 
-/// What stands for `element`; nothing for what KAZOO does not have, which is left out with its separator.
-fn text(element: &Element, escaping: Escaping, attachment: &Attachment) -> Option<String> {
+/// Returns the text of `entry`, or `None` if KAZOO has no value for it and omits it with its separator.
+fn text(entry: &FieldListEntry, escaping: Escaping, attachment: &Attachment) -> Option<String> {
     let part = |text: &str| part(text, escaping);
-    match element {
-        Element::Text(text) | Element::Named(Named::Const(text)) => Some(text.clone()),
-        Element::Named(Named::Arg(name)) => match &**name {
+    match entry {
+        FieldListEntry::Const(text) => Some(text.clone()),
+        FieldListEntry::Arg(name) => match &**name {
             "account_id" => Some(part(&attachment.account)),
             "id" => attachment.document.id().map(part),
             "attachment" => Some(part(&attachment.name)),
             "db" => Some(part(&attachment.database())),
             _ => None,
         },
-        Element::Named(Named::Field(field)) => {
+        FieldListEntry::Field(field) => {
             let path: Vec<&str> = match field.as_array() {
                 Some(path) => path.iter().filter_map(|name| name.as_str()).collect(),
                 None => field.as_str().into_iter().collect(),
@@ -58,14 +51,14 @@ fn text(element: &Element, escaping: Escaping, attachment: &Attachment) -> Optio
             }
             attachment.document.field(&path).map(|value| part(&value))
         }
-        Element::Named(Named::Group(list)) => {
-            let parts = list.iter().filter_map(|element| text(element, escaping, attachment));
+        FieldListEntry::Group(list) => {
+            let parts = list.iter().filter_map(|entry| text(entry, escaping, attachment));
             Some(parts.collect())
         }
     }
 }
 
-/// The folders in front of a name, as they are written: KAZOO escapes nothing in them.
+/// Returns the folders in front of a name. KAZOO does not escape them.
 fn folder(folders: &Folders, dialect: &Dialect) -> Option<String> {
     let folder = match (&folders.path, &folders.base, &folders.folder) {
         (Some(path), _, _) => path.clone(),
@@ -77,14 +70,14 @@ fn folder(folders: &Folders, dialect: &Dialect) -> Option<String> {
         (None, base, None) => base.clone()?,
     };
     let folder = match dialect.fetch {
-        // The releases that fetch by what is stored leave the slash at its end where it is.
+        // Releases that fetch by the stored URL keep the slash at the end.
         FetchTarget::Stored => folder,
         FetchTarget::StoredAndName | FetchTarget::SettingsAndName => folder.trim_end_matches('/').to_owned(),
     };
     (!folder.is_empty()).then_some(folder)
 }
 
-/// Two are joined as paths are, which leaves no slash at the end.
+/// Joining two folders removes the slash at the end.
 fn joined_folders(folder: &str) -> String {
     folder.trim_end_matches('/').to_owned()
 }
@@ -102,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_made_of_what_the_document_has() {
+    fn makes_a_name_from_the_fields_of_the_document() {
         for (settings, expected) in [
             ("", "A/O/D/a%20b.mp3"),
             (r#","field_separator":"-""#, "A-O-D-a%20b.mp3"),
@@ -128,19 +121,19 @@ mod tests {
                 "true",
             ),
         ] {
-            assert_eq!(name_by(settings, &Dialect::D3), expected, "{settings}");
+            assert_eq!(name_by(settings, &Dialect::KAZOO_4_3_106), expected, "{settings}");
         }
     }
 
     #[test]
-    fn open_kazoo_escapes_what_a_document_has_and_no_constant() {
+    fn open_kazoo_escapes_fields_but_not_constants() {
         let list = r#","field_list":["x y",{"field":["a","b"]},{"group":["in ",{"arg":"attachment"}]}]"#;
         assert_eq!(name_by("", &Dialect::OPEN_KAZOO), "A/O/D/a+b.mp3");
         assert_eq!(name_by(list, &Dialect::OPEN_KAZOO), "x y/%5B1%2C%22x%22%5D/in a+b.mp3");
     }
 
     #[test]
-    fn folders_stand_in_front_as_they_are_written() {
+    fn folders_precede_a_name_unescaped() {
         for (settings, newer, older) in [
             (r#","folder_base_path":"/a/b/""#, "/a/b", "/a/b/"),
             (r#","folder_base_path":"a","folder_path":"b c""#, "a/b c", "a/b c"),
@@ -149,9 +142,18 @@ mod tests {
             (r#","folder_base_path":"a","folder_path":"/b""#, "/b", "/b"),
             (r#","folder_base_path":"a","path":"p""#, "p", "p"),
         ] {
-            assert_eq!(name_by(settings, &Dialect::D3), format!("{newer}/A/O/D/a%20b.mp3"));
-            assert_eq!(name_by(settings, &Dialect::D2), format!("{older}/A/O/D/a%20b.mp3"));
+            assert_eq!(
+                name_by(settings, &Dialect::KAZOO_4_3_106),
+                format!("{newer}/A/O/D/a%20b.mp3")
+            );
+            assert_eq!(
+                name_by(settings, &Dialect::KAZOO_4_3_21),
+                format!("{older}/A/O/D/a%20b.mp3")
+            );
         }
-        assert_eq!(name_by(r#","folder_base_path":"""#, &Dialect::D3), "A/O/D/a%20b.mp3");
+        assert_eq!(
+            name_by(r#","folder_base_path":"""#, &Dialect::KAZOO_4_3_106),
+            "A/O/D/a%20b.mp3"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What happens when an administrator saves the settings: [`Client::probe`], and what is [`Shown`].
+//! The credentials probe that KAZOO makes when an administrator saves the settings: [`Client::probe`].
 
 use bytes::Bytes;
 use http::{Response, header};
@@ -14,46 +14,52 @@ use super::{
 };
 use kazoo_storage::{Error, ErrorKind, Result};
 
-/// What KAZOO tells an administrator who saves the settings.
+/// The response that KAZOO shows an administrator who saves the settings.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Shown {
+pub enum SaveResult {
     /// The settings are saved.
     Saved,
-    /// They are not, and this says why.
+    /// The settings are refused, with a reason.
     Refused {
-        /// The status of KAZOO's answer: 400 for what the server has to do with, 500 for a file that comes back as another.
+        /// The status: 400 if the server caused the failure, 500 if the fetched content differs.
         status: u16,
-        /// What the answer says: `{"attachments":{ID:{"invalid":{"error_code":…,"error_body":…,"message":…}}}}`, or
+        /// The body: `{"attachments":{ID:{"invalid":{"error_code":…,"error_body":…,"message":…}}}}`, or
         /// `{"message":"datastore_fault","cause":"invalid_data"}`.
         body: Value,
     },
-    /// They are not, and nothing says why: KAZOO crashes, or refuses to send anything, and answers 500.
+    /// The settings are refused without a reason: KAZOO crashes or sends nothing, and answers 500.
     Crashed,
-    /// Nothing, for as long as the server does not answer otherwise.
+    /// No response: KAZOO waits for the server.
     Waiting,
 }
 
-/// How a credentials probe went.
+/// The result of a credentials probe.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Trial {
-    /// The file that was tried.
+pub struct ProbeReport {
+    /// The file.
     pub attachment: Attachment,
-    /// What became of the store.
+    /// The result of the store.
     pub stored: Result<Stored, Failure>,
-    /// What became of the fetch; none if nothing was stored.
+    /// The result of the fetch, or `None` if the store failed.
     pub fetched: Option<Result<Fetched, Failure>>,
-    /// What the administrator is shown.
-    pub shown: Shown,
+    /// The response that KAZOO shows the administrator.
+    pub result: SaveResult,
 }
 
 impl Client {
-    /// Stores and fetches a `…_test_credentials_file.txt` of `account`, as KAZOO does before it saves the settings; `id` is
-    /// the handler's in the storage document, which what is shown names.
+    /// Stores and fetches a `…_test_credentials_file.txt` of `account`, as KAZOO does before it saves the settings. `id` is
+    /// the id of the handler in the storage document.
     ///
-    /// [`ErrorKind::Internal`] if the system has no random numbers.
-    pub async fn probe(&mut self, dialect: &Dialect, handler: &Handler, account: &str, id: &str) -> Result<Trial> {
+    /// Returns [`ErrorKind::Internal`] if the system has no random numbers.
+    pub async fn probe(
+        &mut self,
+        dialect: &Dialect,
+        handler: &Handler,
+        account: &str,
+        id: &str,
+    ) -> Result<ProbeReport> {
         let mut token = [0; 16];
         getrandom::fill(&mut token)
             .map_err(|error| Error::new(ErrorKind::Internal, "the system has no random numbers").with_source(error))?;
@@ -63,48 +69,48 @@ impl Client {
             Ok(stored) => Some(self.fetch(dialect, handler, &stored.url, &attachment).await),
             Err(_) => None,
         };
-        let shown = match (&stored, &fetched) {
-            (Err(failure), _) | (_, Some(Err(failure))) => failure.shown(id),
+        let result = match (&stored, &fetched) {
+            (Err(failure), _) | (_, Some(Err(failure))) => failure.save_result(id),
             (_, Some(Ok(fetched))) if dialect.compares_probe && fetched.content != attachment.content() => {
-                Shown::Refused {
+                SaveResult::Refused {
                     status: 500,
                     body: json!({"message": "datastore_fault", "cause": "invalid_data"}),
                 }
             }
-            _ => Shown::Saved,
+            _ => SaveResult::Saved,
         };
-        Ok(Trial {
+        Ok(ProbeReport {
             attachment,
             stored,
             fetched,
-            shown,
+            result,
         })
     }
 }
 
 impl Failure {
-    /// What the administrator is shown of it, if it is the credentials probe that failed so; `id` is the handler's in the
-    /// storage document.
+    /// Returns the response that KAZOO shows the administrator if the credentials probe fails in this way. `id` is the id of
+    /// the handler in the storage document.
     #[must_use]
-    pub fn shown(&self, id: &str) -> Shown {
+    pub fn save_result(&self, id: &str) -> SaveResult {
         let invalid = match (self.kind(), self.answer()) {
             (FailureKind::Refused, Some(answer)) => {
                 let code = answer.status().as_u16();
                 json!({"error_code": code, "error_body": error_body(answer), "message": text(code)})
             }
-            (FailureKind::Crash | FailureKind::NotSent, _) => return Shown::Crashed,
-            (FailureKind::TooLong | FailureKind::TimedOut | FailureKind::Waiting, _) => return Shown::Waiting,
-            // Of what is no answer nothing is told but that.
+            (FailureKind::Crash | FailureKind::NotSent, _) => return SaveResult::Crashed,
+            (FailureKind::TooLong | FailureKind::TimedOut | FailureKind::Waiting, _) => return SaveResult::Waiting,
+            // KAZOO reports all failures without a response alike.
             _ => json!({"error_code": 500, "error_body": "", "message": "request_error"}),
         };
-        Shown::Refused {
+        SaveResult::Refused {
             status: 400,
             body: json!({"attachments": {id: {"invalid": invalid}}}),
         }
     }
 }
 
-/// The body of an error: decoded if it is JSON and its media type, to the letter, says so or is missing, and a text otherwise.
+/// Returns the body of an error: decoded if its media type is exactly `application/json` or missing, and otherwise as text.
 fn error_body(answer: &Response<Bytes>) -> Value {
     let media_type = answer.headers().get(header::CONTENT_TYPE);
     let is_json = media_type.is_none_or(|media_type| media_type.as_bytes().starts_with(b"application/json"));

@@ -1,6 +1,6 @@
-//! The statuses that KAZOO's client has a name for.
+//! The statuses that KAZOO's HTTP client knows.
 
-/// Whether an error with this `status` is reported as one. On any other KAZOO's client crashes.
+/// Returns `true` if KAZOO reports an error with this `status`. It crashes on any other.
 pub(super) fn is_known_error(status: u16) -> bool {
     matches!(
         status,
@@ -8,7 +8,7 @@ pub(super) fn is_known_error(status: u16) -> bool {
     )
 }
 
-/// The text that stands for `status` in what an administrator is shown.
+/// Returns the text that KAZOO shows an administrator for `status`.
 pub(super) fn text(status: u16) -> &'static str {
     match status {
         414 => "Request-URI Too Long",

@@ -9,7 +9,6 @@ mod hot;
 mod journal;
 mod locks;
 mod loners;
-mod media_type;
 mod name;
 mod read;
 mod recovery;

@@ -21,7 +21,6 @@ use super::{
     cached::{self, Stamp},
     error::failed,
     hot::Stamps,
-    media_type,
     name::KeyPath,
     sidecar::{self, Facts},
     tree::{self, Found},
@@ -31,6 +30,7 @@ use crate::{
     body::Body,
     digest::{Digest, Digester},
     error::{Error, ErrorKind, Result},
+    kazoo_id,
     key::BlobKey,
     store::{Blob, BlobInfo, ByteRange, Fetched},
 };
@@ -185,7 +185,7 @@ pub(super) fn sidecar(found: Found) -> Result<Option<Vec<u8>>> {
 
 /// Describes the content with this `version` and these `facts`.
 pub(super) fn info(key: &BlobKey, version: Version, facts: &Facts) -> BlobInfo {
-    let implied = || HeaderValue::from_static(media_type::of_name(key.attachment()));
+    let implied = || HeaderValue::from_static(kazoo_id::media_type(key.attachment()));
     let mut info = BlobInfo::new(version.len);
     info.content_type = Some(facts.content_type.clone().unwrap_or_else(implied));
     // The digest, or another value that is unique to the content.

@@ -1,4 +1,4 @@
-//! What the client puts on a socket is what KAZOO's own code put there: every capture, byte for byte.
+//! The client sends the same bytes as KAZOO's own code, for every capture.
 
 use bytes::Bytes;
 use kazoo_storage::{Base64, KazooStorage, MemoryStore, settings::KazooSettings};
@@ -15,27 +15,29 @@ use kazoo_storage_test_support::{
 const ACCOUNT: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
 const RECORDING: &str = "call_recording_b3f6d5e2.mp3";
 
-/// The port that stands in the captures.
+/// The port in the captures.
 const PORT: &str = "36177";
 
-/// What no request line can hold, so that it is not sent.
+/// Captures whose target no request line can hold, so the client sends nothing.
 const NOT_SENT: [&str; 1] = ["D3-master__folder-both-space"];
 
 fn dialect(fixture: &Fixture) -> Dialect {
-    if fixture.case.starts_with("D1b-8a5ff93a32") {
-        return Dialect::D1B_BASE64;
-    }
-    let name = match fixture.dialect() {
-        "KAZOO5" => "D3",
-        name => name,
+    let mut dialect = match fixture.dialect() {
+        "D0" => Dialect::KAZOO_4_0,
+        "D1" => Dialect::KAZOO_4_3_17,
+        "D1b" if fixture.case.starts_with("D1b-8a5ff93a32") => Dialect::KAZOO_4_3_20_DEV_BASE64,
+        "D1b" => Dialect::KAZOO_4_3_20_DEV,
+        "D2" => Dialect::KAZOO_4_3_21,
+        "D3" | "KAZOO5" => Dialect::KAZOO_4_3_106,
+        "D3patched" => Dialect::KAZOO_4_3_106_PATCHED,
+        "OpenKazoo" => Dialect::OPEN_KAZOO,
+        other => panic!("{}: no dialect for the captures of {other}", fixture.case),
     };
-    let mut all = Dialect::ALL.iter().chain([&Dialect::D3_PATCHED]);
-    let mut dialect = *all.find(|dialect| dialect.name == name).expect(&fixture.case);
     dialect.normalizes_url |= fixture.what().ends_with("-otp23");
     dialect
 }
 
-/// The document of the case: a message, a recording, a fax or a probe, which some multipart upload has whole.
+/// Returns the document of the case: a message, a recording, a fax or a probe, from a multipart upload that contains it.
 fn document(fixture: &Fixture) -> Document {
     let uploaded = |case: &str| {
         let fixture = FIXTURES.iter().find(|fixture| fixture.case == case).expect(case);
@@ -46,7 +48,7 @@ fn document(fixture: &Fixture) -> Document {
         _ if fixture.is_probe() => uploaded("D3-master__post-mp-probe"),
         _ if what.starts_with("fax") => uploaded("D3-master__fax-tiff-mp-b64"),
         _ if what.contains("recording-other-url") || what.starts_with("call-recording") => {
-            // Those of 4.0 have the other caller.
+            // The documents of 4.0 have another caller.
             if what.ends_with("ascii-otp23") || what == "kz-media-recording-other-url" {
                 uploaded("D3-master__call-recording-storage-plan-ascii-otp23")
             } else {
@@ -101,7 +103,7 @@ fn name(fixture: &Fixture) -> String {
 fn attachment(fixture: &Fixture) -> Attachment {
     let content = Bytes::from_owner(fixture.content.clone());
     let attachment = Attachment::new(ACCOUNT, document(fixture), name(fixture), content);
-    // Told by whoever stored it, not by its name.
+    // The uploader sets the media type; it does not follow from the name.
     match fixture.what() {
         "name-dotdot" => attachment.with_content_type("audio/mpeg"),
         _ => attachment,
@@ -116,7 +118,7 @@ fn boundary(fixture: &Fixture, manifest: &[Value]) -> Boundary {
     }
 }
 
-/// What came of `outgoing` to the recorder, with the port of the captures in it.
+/// Sends `outgoing` and returns the recorded bytes, with the port of the captures.
 async fn sent(client: &mut Client, outgoing: &Outgoing, recorder: &Recorder) -> Vec<u8> {
     client.send(outgoing).await.unwrap();
     let [request] = recorder.take().try_into().unwrap();
@@ -127,7 +129,7 @@ async fn sent(client: &mut Client, outgoing: &Outgoing, recorder: &Recorder) -> 
     [&request[..start], captured.as_bytes(), &request[start + host.len()..]].concat()
 }
 
-/// What a service that is set up by the settings of the case does not take.
+/// Captures that a service with the settings of the case refuses.
 const NOT_SERVED: [&str; 8] = [
     "D1-6af2b20117__post-mp-b64-mp3",
     "D1-6af2b20117__put-mp-b64-b64txt",
@@ -139,8 +141,8 @@ const NOT_SERVED: [&str; 8] = [
     "D3-master__url-fragment",
 ];
 
-/// What KAZOO sent nothing of, and is sent here: one revision of its development and 4.0 crash on settings that all others
-/// take, and later Erlang has no names outside of ASCII.
+/// Captures of which KAZOO sent nothing but the client does: a development revision and 4.0 crash on settings that all others
+/// accept, and later Erlang sends no names outside ASCII.
 const SENT: [&str; 5] = [
     "D1b-8a5ff93a32__put-mp-mp3",
     "D3-master__name-unicode-otp23",
@@ -150,7 +152,7 @@ const SENT: [&str; 5] = [
 ];
 
 #[tokio::test]
-async fn every_capture_is_sent_again_byte_for_byte() {
+async fn sends_every_capture_byte_for_byte() {
     let recorder = Recorder::start(|_| answer(201, "", b"")).await;
     let port = recorder.address.port().to_string();
     let manifest = manifest();
@@ -168,7 +170,7 @@ async fn every_capture_is_sent_again_byte_for_byte() {
                 .unwrap_err();
             continue;
         };
-        // Recordings that were stored by a URL of their own are fetched by the settings of the account.
+        // Recordings stored at a URL of their own are fetched with the settings of the account.
         let other_url = fixture.what().contains("other-url");
         let fetched_by = if other_url {
             Handler::from_json(&json!({"url": handler.url().as_str(), "verb": "put"}).to_string()).unwrap()
@@ -190,18 +192,18 @@ async fn every_capture_is_sent_again_byte_for_byte() {
     let with_fetch = FIXTURES.iter().filter(|fixture| fixture.fetch.is_some()).count();
     let left_out = NOT_SENT.len();
     assert_eq!((stores, fetches), (FIXTURES.len() - left_out, with_fetch - left_out));
-    // KAZOO keeps it open, and so does this.
+    // Like KAZOO, the client keeps the connection open.
     assert_eq!(recorder.connections(), 1);
 }
 
-/// KAZOO's settings on both sides, and the fetches that no one captured too.
+/// Uses KAZOO's settings on both sides, and includes fetches without a capture.
 #[tokio::test]
-async fn every_capture_that_can_be_served_comes_back() {
+async fn fetches_every_capture_that_can_be_served() {
     let manifest = manifest();
     let mut left_out = Vec::new();
     for fixture in FIXTURES.iter() {
         let case = &fixture.case;
-        // What is not encoded in spite of the settings is refused, or decoded; and of `..` no key is made.
+        // Content that is not encoded as the settings require is refused or decoded, and `..` makes no key.
         let is_plain = fixture.encoding != Encoding::Base64 && fixture.multipart && !fixture.content.is_empty();
         let settings = KazooSettings::from_json(&fixture.settings).ok().filter(|settings| {
             let is_decoded = settings.base64() == Base64::Declared && is_plain;
@@ -222,7 +224,7 @@ async fn every_capture_that_can_be_served_comes_back() {
             .unwrap();
         assert_eq!(client.send(&store).await.unwrap().status(), 201, "{case}");
         let mut fetch = dialect;
-        // What newer Erlang does not fetch, older does.
+        // Older Erlang fetches names that newer Erlang does not.
         fetch.normalizes_url &= fixture.fetch.is_some();
         let fetched = client.fetch(&fetch, &handler, &store.url, &attachment).await;
         let fetched = fetched.unwrap_or_else(|failure| panic!("{case}: {failure}: {failure:?}"));
@@ -232,7 +234,7 @@ async fn every_capture_that_can_be_served_comes_back() {
 }
 
 #[test]
-fn where_kazoo_sent_nothing_nothing_is_sent() {
+fn sends_nothing_where_kazoo_sent_nothing() {
     let document = Document::from_json(r#"{"_id":"DOC"}"#).unwrap();
     let attachment = Attachment::new(ACCOUNT, document, "grüße.mp3", "ID3");
     let boundary = Boundary::random().unwrap();
@@ -240,9 +242,9 @@ fn where_kazoo_sent_nothing_nothing_is_sent() {
     for entry in manifest().iter().filter(|entry| entry["sent"] != true) {
         let case = entry["case"].as_str().unwrap();
         let dialect = if case.starts_with("D2") {
-            Dialect::D2
+            Dialect::KAZOO_4_3_21
         } else {
-            Dialect::D3
+            Dialect::KAZOO_4_3_106
         };
         let handler = Handler::from_json(&entry["settings"].to_string());
         if handler

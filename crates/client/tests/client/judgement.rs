@@ -1,4 +1,4 @@
-//! What the client makes of answers: redirects, being asked to wait, crashes, bodies that break off.
+//! How the client treats responses: redirects, retries, crashes and truncated bodies.
 
 use std::{
     future::pending,
@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use kazoo_storage_client::{
-    Attachment, Client, Dialect, Document, Failure, FailureKind, Fetched, Handler, Patience, StorageUrl, Stored, Verb,
+    Attachment, Client, Dialect, Document, Failure, FailureKind, Fetched, Handler, StorageUrl, Stored, Timeouts, Verb,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -23,7 +23,7 @@ use kazoo_storage_test_support::fixture::{body, target};
 
 const CONTENT: &str = "ID3 some sound";
 
-/// What takes so long never ends.
+/// A timeout for operations that would otherwise never end.
 const LONG: Duration = Duration::from_secs(20);
 
 fn attachment() -> Attachment {
@@ -36,15 +36,19 @@ fn handler(recorder: &Recorder) -> Handler {
 }
 
 async fn store(handler: &Handler) -> Result<Stored, Failure> {
-    Client::new().store(&Dialect::D3, handler, &attachment()).await
+    Client::new()
+        .store(&Dialect::KAZOO_4_3_106, handler, &attachment())
+        .await
 }
 
 async fn fetch(handler: &Handler) -> Result<Fetched, Failure> {
-    let stored = handler.url_of(&Dialect::D3, &attachment());
-    Client::new().fetch(&Dialect::D3, handler, &stored, &attachment()).await
+    let stored = handler.url_of(&Dialect::KAZOO_4_3_106, &attachment());
+    Client::new()
+        .fetch(&Dialect::KAZOO_4_3_106, handler, &stored, &attachment())
+        .await
 }
 
-/// The recorded requests, each as its method and its target.
+/// Returns the method and the target of each recorded request.
 fn asked(requests: &[Vec<u8>]) -> Vec<String> {
     let shown = |request: &Vec<u8>| {
         let method = request.split(|byte| *byte == b' ').next().unwrap();
@@ -53,7 +57,7 @@ fn asked(requests: &[Vec<u8>]) -> Vec<String> {
     requests.iter().map(shown).collect()
 }
 
-/// Redirects with `status` to `location` what is below `/p`, and answers 200 to everything else.
+/// Redirects everything below `/p` to `location` with `status`, and answers 200 to other requests.
 async fn redirecting(status: u16, location: &'static str) -> Recorder {
     Recorder::start(move |request| {
         if target(request).starts_with(b"/p/") {
@@ -66,7 +70,7 @@ async fn redirecting(status: u16, location: &'static str) -> Recorder {
 }
 
 #[tokio::test]
-async fn a_redirected_put_is_sent_again_whole_and_kept_by_the_new_url() {
+async fn a_redirected_put_is_sent_again_and_kept_at_the_new_url() {
     let other = Recorder::start(|_| answer(201, "", b"")).await;
     let to = format!("http://{}/q/a.mp3?signature=x", other.address);
     let recorder = Recorder::start({
@@ -81,7 +85,7 @@ async fn a_redirected_put_is_sent_again_whole_and_kept_by_the_new_url() {
     let again: Vec<u8> = again;
     assert_eq!(asked(std::slice::from_ref(&again)), ["PUT /q/a.mp3?signature=x"]);
     assert_eq!(body(&again), CONTENT.as_bytes());
-    // Nothing else is different.
+    // Nothing else differs.
     let first = String::from_utf8(recorder.take().remove(0)).unwrap();
     let first = first.replace("/p/ACC/DOC/a.mp3", "/q/a.mp3?signature=x");
     let first = first.replace(&recorder.address.to_string(), &other.address.to_string());
@@ -89,7 +93,7 @@ async fn a_redirected_put_is_sent_again_whole_and_kept_by_the_new_url() {
 }
 
 #[tokio::test]
-async fn a_put_that_is_redirected_without_an_end_is_sent_eleven_times() {
+async fn an_endlessly_redirected_put_is_sent_eleven_times() {
     let recorder = Recorder::start(|request| {
         let host = String::from_utf8_lossy(request);
         let (_, host) = host.split_once("host: ").unwrap();
@@ -102,7 +106,7 @@ async fn a_put_that_is_redirected_without_an_end_is_sent_eleven_times() {
     .await;
     let failure = store(&handler(&recorder)).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Redirect);
-    assert_eq!(failure.course().redirects.len(), 10);
+    assert_eq!(failure.history().redirects.len(), 10);
     assert_eq!(recorder.take().len(), 11);
 }
 
@@ -127,7 +131,7 @@ async fn a_redirected_post_loses_the_file_and_counts_as_stored() {
         let recorder = redirecting(status, "/q").await;
         let stored = store(&handler(&recorder).verb(Verb::Post)).await.unwrap();
         assert!(stored.is_lost(), "{status}");
-        // It will be asked for where it is not.
+        // KAZOO will fetch it where it is not stored.
         assert!(stored.url.as_str().ends_with("/p/ACC/DOC/a.mp3"));
         let requests = recorder.take();
         assert_eq!(asked(&requests), ["POST /p/ACC/DOC/a.mp3", "GET /q"]);
@@ -147,7 +151,7 @@ async fn a_redirected_fetch_is_followed() {
         let recorder = redirecting(status, "/q").await;
         let fetched = fetch(&handler(&recorder)).await.unwrap();
         assert_eq!(fetched.content, "elsewhere", "{status}");
-        assert_eq!(fetched.course.redirects.len(), 1);
+        assert_eq!(fetched.history.redirects.len(), 1);
         assert_eq!(
             asked(&recorder.take()),
             ["GET /p/ACC/DOC/a.mp3/ACC/DOC/a.mp3?folder=new", "GET /q"]
@@ -158,7 +162,7 @@ async fn a_redirected_fetch_is_followed() {
 }
 
 #[tokio::test]
-async fn who_is_asked_to_come_again_sends_the_same_again() {
+async fn retries_the_same_request_after_a_503() {
     let count = AtomicUsize::new(0);
     let recorder = Recorder::start(move |_| match count.fetch_add(1, Ordering::SeqCst) {
         0 | 1 => answer(503, "retry-after: 0\r\n", b"busy"),
@@ -169,12 +173,12 @@ async fn who_is_asked_to_come_again_sends_the_same_again() {
     let requests = recorder.take();
     assert_eq!(requests.len(), 3);
     assert!(requests.iter().all(|request| *request == requests[0]));
-    // An error of the server has the connection closed.
+    // A server error closes the connection.
     assert_eq!(recorder.connections(), 3);
 }
 
 #[tokio::test]
-async fn nobody_is_waited_for_longer_than_the_caller_allows() {
+async fn gives_up_retrying_after_the_timeout() {
     let recorder = Recorder::start(|_| answer(503, "retry-after: 99\r\n", b"")).await;
     let failure = store(&handler(&recorder)).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Waiting);
@@ -187,40 +191,43 @@ async fn nobody_is_waited_for_longer_than_the_caller_allows() {
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let handler = Handler::new(format!("http://{}", silent.local_addr().unwrap())).unwrap();
-    let patience = Patience {
-        answer: Duration::from_millis(1),
-        ..Patience::default()
+    let timeouts = Timeouts {
+        response: Duration::from_millis(1),
+        ..Timeouts::default()
     };
-    let mut client = Client::new().patience(patience);
-    let failure = client.store(&Dialect::D3, &handler, &attachment()).await.unwrap_err();
+    let mut client = Client::new().timeouts(timeouts);
+    let failure = client
+        .store(&Dialect::KAZOO_4_3_106, &handler, &attachment())
+        .await
+        .unwrap_err();
     assert_eq!(failure.kind(), FailureKind::TimedOut);
 }
 
-/// A connection on which a request has begun.
+/// Accepts a connection and waits for the start of a request.
 async fn asked_for_something(server: &TcpListener) -> TcpStream {
     let (mut stream, _) = server.accept().await.unwrap();
     assert_ne!(stream.read(&mut [0; 64]).await.unwrap(), 0);
     stream
 }
 
-/// No delay at all is not waited for without an end either.
+/// Retries without a delay also end.
 #[tokio::test]
-async fn who_is_asked_to_come_again_at_once_gives_up_in_time() {
+async fn gives_up_retrying_without_delay_after_the_timeout() {
     let recorder = Recorder::start(|_| answer(503, "retry-after: 0\r\n", b"")).await;
-    let patience = Patience {
+    let timeouts = Timeouts {
         retry: Duration::from_millis(50),
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let mut client = Client::new().patience(patience);
+    let mut client = Client::new().timeouts(timeouts);
     let (handler, attachment) = (handler(&recorder), attachment());
-    let stored = timeout(LONG, client.store(&Dialect::D3, &handler, &attachment)).await;
+    let stored = timeout(LONG, client.store(&Dialect::KAZOO_4_3_106, &handler, &attachment)).await;
     assert_eq!(stored.unwrap().unwrap_err().kind(), FailureKind::Waiting);
     assert!(recorder.take().len() > 1);
 }
 
-/// Whatever a server leaves undone, and on a connection that was of use before too.
+/// Covers every step that a server can leave undone, on new and on reused connections.
 #[tokio::test]
-async fn nothing_is_waited_for_longer_than_an_answer_may_take() {
+async fn every_step_has_a_timeout() {
     let long = || {
         Attachment::new(
             "ACC",
@@ -229,14 +236,14 @@ async fn nothing_is_waited_for_longer_than_an_answer_may_take() {
             vec![0; 32 << 20],
         )
     };
-    let patience = Patience {
+    let timeouts = Timeouts {
         connect: Duration::from_millis(200),
-        answer: Duration::from_millis(200),
-        ..Patience::default()
+        response: Duration::from_millis(200),
+        ..Timeouts::default()
     };
     for (scheme, attachment, sends, repeats, kind) in [
         ("http", attachment(), "", false, FailureKind::TimedOut),
-        // No buffer holds this body, and nobody reads it.
+        // No buffer holds this body, and the server does not read it.
         ("http", long(), "", false, FailureKind::TimedOut),
         (
             "http",
@@ -276,16 +283,16 @@ async fn nothing_is_waited_for_longer_than_an_answer_may_take() {
             pending::<()>().await;
         });
         let handler = Handler::new(url).unwrap();
-        let mut client = Client::new().patience(patience);
-        let stored = timeout(LONG, client.store(&Dialect::D3, &handler, &attachment)).await;
+        let mut client = Client::new().timeouts(timeouts);
+        let stored = timeout(LONG, client.store(&Dialect::KAZOO_4_3_106, &handler, &attachment)).await;
         assert_eq!(stored.unwrap().unwrap_err().kind(), kind, "{scheme} {sends:?}");
         does_nothing_else.abort();
     }
 }
 
-/// An answer that comes early leaves a body unsent, on a connection that is then kept.
+/// An early response leaves part of a body unsent on a connection that is kept.
 #[tokio::test]
-async fn a_kept_connection_on_which_nothing_more_is_read_is_waited_for_as_long_as_for_an_answer() {
+async fn a_reused_connection_with_an_unread_body_times_out() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let handler = Handler::new(format!("http://{}", server.local_addr().unwrap())).unwrap();
     tokio::spawn(async move {
@@ -293,21 +300,21 @@ async fn a_kept_connection_on_which_nothing_more_is_read_is_waited_for_as_long_a
         stream.write_all(&answer(201, "", b"")).await.unwrap();
         pending::<()>().await;
     });
-    let patience = Patience {
-        answer: Duration::from_secs(1),
-        ..Patience::default()
+    let timeouts = Timeouts {
+        response: Duration::from_secs(1),
+        ..Timeouts::default()
     };
-    let mut client = Client::new().patience(patience);
+    let mut client = Client::new().timeouts(timeouts);
     let document = Document::from_json(r#"{"_id":"DOC"}"#).unwrap();
     let long = Attachment::new("ACC", document, "a.mp3", vec![0; 32 << 20]);
-    let stored = client.store(&Dialect::D0, &handler, &long).await.unwrap();
-    let fetched = timeout(LONG, client.fetch(&Dialect::D0, &handler, &stored.url, &long)).await;
+    let stored = client.store(&Dialect::KAZOO_4_0, &handler, &long).await.unwrap();
+    let fetched = timeout(LONG, client.fetch(&Dialect::KAZOO_4_0, &handler, &stored.url, &long)).await;
     assert_eq!(fetched.unwrap().unwrap_err().kind(), FailureKind::TimedOut);
 }
 
-/// An early answer leaves the rest of a body to be sent, and whoever comes next waits for that alone.
+/// After an early response, the next request waits only for the rest of the body.
 #[tokio::test]
-async fn a_connection_is_used_again_once_the_rest_of_a_body_is_sent() {
+async fn reuses_a_connection_after_the_rest_of_a_body_is_sent() {
     for len in (1..20).map(|step| step * 400_000) {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let handler = Handler::new(format!("http://{}", server.local_addr().unwrap())).unwrap();
@@ -328,9 +335,9 @@ async fn a_connection_is_used_again_once_the_rest_of_a_body_is_sent() {
         let document = Document::from_json(r#"{"_id":"DOC"}"#).unwrap();
         let long = Attachment::new("ACC", document, "a.mp3", vec![0; len]);
         let mut client = Client::new();
-        let stored = client.store(&Dialect::D0, &handler, &long).await.unwrap();
+        let stored = client.store(&Dialect::KAZOO_4_0, &handler, &long).await.unwrap();
         taken.send(()).unwrap();
-        let fetched = timeout(LONG, client.fetch(&Dialect::D0, &handler, &stored.url, &long)).await;
+        let fetched = timeout(LONG, client.fetch(&Dialect::KAZOO_4_0, &handler, &stored.url, &long)).await;
         assert_eq!(
             fetched.expect("what was sent is read").unwrap().content,
             CONTENT,
@@ -367,7 +374,7 @@ async fn fetched_of(bytes: &'static str) -> Result<Bytes, (FailureKind, Option<B
 }
 
 #[tokio::test]
-async fn a_body_comes_as_it_is_or_is_said_to_have_broken_off() {
+async fn returns_a_body_unchanged_or_reports_truncation() {
     let close = "connection: close\r\n";
     for (answer, content) in [
         (
@@ -413,7 +420,7 @@ async fn a_body_comes_as_it_is_or_is_said_to_have_broken_off() {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_and_a_closed_one_is_opened_anew() {
+async fn keeps_connections_and_replaces_closed_ones() {
     let recorder = Recorder::start(|request| {
         let close = if request.starts_with(b"GET") {
             "connection: close\r\n"
@@ -426,10 +433,16 @@ async fn a_connection_is_kept_and_a_closed_one_is_opened_anew() {
     let handler = handler(&recorder);
     let mut client = Client::new();
     for connections in [1, 2, 3] {
-        let stored = client.store(&Dialect::D3, &handler, &attachment()).await.unwrap();
-        client.store(&Dialect::D0, &handler, &attachment()).await.unwrap();
+        let stored = client
+            .store(&Dialect::KAZOO_4_3_106, &handler, &attachment())
+            .await
+            .unwrap();
         client
-            .fetch(&Dialect::D3, &handler, &stored.url, &attachment())
+            .store(&Dialect::KAZOO_4_0, &handler, &attachment())
+            .await
+            .unwrap();
+        client
+            .fetch(&Dialect::KAZOO_4_3_106, &handler, &stored.url, &attachment())
             .await
             .unwrap();
         assert_eq!(recorder.connections(), connections);
@@ -437,20 +450,22 @@ async fn a_connection_is_kept_and_a_closed_one_is_opened_anew() {
 }
 
 #[tokio::test]
-async fn an_answer_is_held_up_to_a_length() {
+async fn limits_the_length_of_a_response() {
     let recorder = Recorder::start(|_| answer(200, "", CONTENT.as_bytes())).await;
     let handler = handler(&recorder);
-    let url = handler.url_of(&Dialect::D3, &attachment());
+    let url = handler.url_of(&Dialect::KAZOO_4_3_106, &attachment());
     for (max, kind) in [(CONTENT.len(), None), (CONTENT.len() - 1, Some(FailureKind::TooLong))] {
         let mut client = Client::new().max_answer(max);
-        let fetched = client.fetch(&Dialect::D3, &handler, &url, &attachment()).await;
+        let fetched = client
+            .fetch(&Dialect::KAZOO_4_3_106, &handler, &url, &attachment())
+            .await;
         assert_eq!(fetched.err().map(|failure| failure.kind()), kind);
     }
 }
 
-/// A server that closes and does not say so is found out before the next request, unless the two meet.
+/// Detects a connection that the server closed without notice before the next request.
 #[test]
-fn a_connection_that_was_closed_in_the_meantime_is_not_used() {
+fn does_not_reuse_a_connection_closed_meanwhile() {
     let theirs = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -459,10 +474,10 @@ fn a_connection_that_was_closed_in_the_meantime_is_not_used() {
     let recorder = theirs.block_on(Recorder::start(|_| answer(200, "nothing-is-said-of: close\r\n", b"")));
     let handler = handler(&recorder);
     let mut client = Client::new();
-    // Nothing of this runs between the requests.
+    // The client's runtime does not run between the requests.
     let ours = Builder::new_current_thread().enable_all().build().unwrap();
     for connections in 1..10 {
-        ours.block_on(client.store(&Dialect::D3, &handler, &attachment()))
+        ours.block_on(client.store(&Dialect::KAZOO_4_3_106, &handler, &attachment()))
             .unwrap();
         theirs.block_on(recorder.all_closed());
         assert_eq!(recorder.connections(), connections);
@@ -470,7 +485,7 @@ fn a_connection_that_was_closed_in_the_meantime_is_not_used() {
 }
 
 #[tokio::test]
-async fn where_nothing_listens_that_is_said() {
+async fn reports_refused_connections_and_tls_errors() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
@@ -480,7 +495,7 @@ async fn where_nothing_listens_that_is_said() {
     let nowhere = format!("http://{}/p", "x".repeat(64));
     let failure = store(&Handler::new(nowhere).unwrap()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Resolve);
-    // Somebody who does not speak TLS.
+    // A server without TLS.
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/p", plain.local_addr().unwrap());
     let answering = tokio::spawn(async move {

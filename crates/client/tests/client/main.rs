@@ -1,4 +1,4 @@
-//! The client: what it sends is what KAZOO sends, and what it makes of answers is what KAZOO makes of them.
+//! The client sends what KAZOO sends, and treats responses as KAZOO does.
 // A test that cannot go on has failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -1,4 +1,4 @@
-//! A server that records each request to the byte and answers what it is told.
+//! A server that records the bytes of each request and sends prepared responses.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use tokio::{
 
 use kazoo_storage_test_support::client::find;
 
-/// It runs as long as this lives.
+/// A running recorder. Dropping it stops the server.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
@@ -36,8 +36,8 @@ impl Drop for Recorder {
 }
 
 impl Recorder {
-    /// Answers each request with what `answer` makes of it: the bytes of an answer, behind which the connection stays open
-    /// unless they are empty or say `close`.
+    /// Answers each request with the bytes that `answer` returns. The connection stays open unless they are empty or contain
+    /// `close`.
     pub(crate) async fn start(answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -50,7 +50,7 @@ impl Recorder {
                     let (stream, _) = listener.accept().await.unwrap();
                     seen.lock().unwrap().connections += 1;
                     let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
-                    // How it ends is for the client to judge.
+                    // The client sees errors itself.
                     tokio::spawn(async move {
                         let _ = serve(stream, &seen, &*answer).await;
                         seen.lock().unwrap().ended += 1;
@@ -65,12 +65,12 @@ impl Recorder {
         }
     }
 
-    /// Each request, and none of them any more.
+    /// Takes the recorded requests.
     pub(crate) fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.seen.lock().unwrap().requests)
     }
 
-    /// Waits until this has closed every connection.
+    /// Waits until the recorder has closed every connection.
     pub(crate) async fn all_closed(&self) {
         let is_open = || {
             let seen = self.seen.lock().unwrap();
@@ -108,7 +108,7 @@ async fn serve(
     }
 }
 
-/// How long the request is that `received` begins with, once its head is there.
+/// Returns the length of the first request in `received`, once its head is complete.
 fn whole(received: &[u8]) -> Option<usize> {
     let head = find(received, b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&received[..head]);
@@ -116,7 +116,7 @@ fn whole(received: &[u8]) -> Option<usize> {
     Some(head + len.lines().next().unwrap().parse::<usize>().unwrap())
 }
 
-/// An answer with `status`, `headers` (each with its line's end) and `body`.
+/// Builds a response with `status`, `headers` (each with its line ending) and `body`.
 pub(crate) fn answer(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
     [head.as_bytes(), body].concat()

@@ -1,4 +1,4 @@
-//! From what was seen to its cause. No I/O.
+//! Finds the [`Cause`] of a failure. No I/O.
 
 use std::{error::Error as StdError, io};
 
@@ -11,38 +11,53 @@ use serde_json::Value;
 
 use super::{
     cause::Cause,
-    sample::Odd,
-    way::{Host, Sends},
+    sample::Quirk,
+    scenario::{BodyForm, Host, Scenario},
 };
 
-/// What was tried.
+/// The circumstances of a request.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
 pub(crate) struct Context {
-    pub(crate) sends: Sends,
-    pub(crate) odd: Odd,
-    /// Whether the query tells where a file is.
+    pub(crate) body_form: BodyForm,
+    pub(crate) quirk: Quirk,
+    /// `true` if the query contains the name of a file.
     pub(crate) by_query: bool,
-    /// Whether the URL has a user whom this release writes in another way when it fetches.
-    pub(crate) mangles: bool,
-    /// `true` if this release rewrites the URL and the rewritten URL works.
-    pub(crate) rewritten: bool,
+    /// `true` if the URL has credentials that this release spells differently for a fetch.
+    pub(crate) mangles_credentials: bool,
+    /// `true` if this release sends the URL normalized, and the URL works as written.
+    pub(crate) normalized: bool,
     pub(crate) host: Host,
-    /// Whether the same file was stored just before.
-    pub(crate) again: bool,
+    /// `true` if the same file was stored just before.
+    pub(crate) repeated: bool,
 }
 
-/// What comes if a file's own URL is asked for, where this release asks for another.
+impl Context {
+    /// Returns the circumstances of an ordinary file in `scenario`.
+    pub(crate) fn of(scenario: &Scenario) -> Self {
+        Self {
+            body_form: scenario.body_form,
+            quirk: Quirk::None,
+            by_query: false,
+            mangles_credentials: scenario.mangles_credentials(),
+            normalized: false,
+            host: scenario.host(),
+            repeated: false,
+        }
+    }
+}
+
+/// The result of a fetch at the URL at which the file was stored, if this release fetches another URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Plain {
-    Nothing,
-    Something,
+pub(crate) enum StoredUrlFetch {
+    Failed,
+    OtherContent,
     File,
 }
 
-/// Why a file was not stored.
+/// Returns the cause of a failed store.
 pub(crate) fn store(failure: &Failure, context: Context) -> Cause {
-    if let Some(cause) = unanswered(failure, context) {
+    if let Some(cause) = without_response(failure, context) {
         return cause;
     }
     let Some(answer) = failure.answer() else {
@@ -50,35 +65,35 @@ pub(crate) fn store(failure: &Failure, context: Context) -> Cause {
     };
     let ours = our_error(answer);
     match answer.status().as_u16() {
-        300..=399 => Cause::RedirectCrash,
+        300..=399 => Cause::UnsupportedRedirect,
         413 if ours.is_some() => Cause::MaxBody,
-        413 => Cause::ProxyLimit,
-        507 => Cause::NoSpace,
-        501 => Cause::NoUploads,
-        502 | 504 => Cause::Gateway,
+        413 => Cause::ProxyBodyLimit,
+        507 => Cause::StorageFull,
+        501 => Cause::MethodNotAllowed,
+        502 | 504 => Cause::BadGateway,
         _ if failure.kind() == FailureKind::Crash => Cause::UnknownStatus,
         500..=599 => Cause::ServerError,
-        status if context.again || matches!(status, 409 | 412) => Cause::NoOverwrite,
-        400..=499 if context.rewritten => Cause::RewrittenUrl,
-        _ if context.odd != Odd::Nothing => of_odd(context.odd),
+        status if context.repeated || matches!(status, 409 | 412) => Cause::NoOverwrite,
+        400..=499 if context.normalized => Cause::NormalizedUrlFails,
+        _ if context.quirk != Quirk::None => for_quirk(context.quirk),
         401 | 403 | 407 => credentials(ours.is_some()),
-        405 => Cause::NoUploads,
+        405 => Cause::MethodNotAllowed,
         404 | 410 if ours.is_some() => Cause::WrongPath,
-        404 | 410 => Cause::NotOurs,
+        404 | 410 => Cause::OtherServer,
         _ => match ours.as_deref() {
             Some("invalid_base64") => Cause::Base64Expected,
-            Some("invalid_probe") if context.sends == Sends::Base64 => Cause::Base64Kept,
-            Some("invalid_probe" | "invalid_multipart") => Cause::NotWhole,
+            Some("invalid_probe") if context.body_form == BodyForm::Base64 => Cause::Base64NotDecoded,
+            Some("invalid_probe" | "invalid_multipart") => Cause::UploadAltered,
             Some("invalid_key") if context.by_query => Cause::QueryLost,
-            None if context.sends != Sends::Raw => Cause::NoMultipart,
+            None if context.body_form != BodyForm::Raw => Cause::MultipartRefused,
             _ => Cause::Refused,
         },
     }
 }
 
-/// Why a file that was stored was not fetched.
-pub(crate) fn fetch(failure: &Failure, context: Context, plain: Plain) -> Cause {
-    if let Some(cause) = unanswered(failure, context) {
+/// Returns the cause of a failed fetch.
+pub(crate) fn fetch(failure: &Failure, context: Context, at_stored_url: StoredUrlFetch) -> Cause {
+    if let Some(cause) = without_response(failure, context) {
         return cause;
     }
     let Some(answer) = failure.answer() else {
@@ -86,24 +101,31 @@ pub(crate) fn fetch(failure: &Failure, context: Context, plain: Plain) -> Cause 
     };
     let ours = our_error(answer).is_some();
     match answer.status().as_u16() {
-        200..=299 => Cause::OtherThan200,
-        300..=399 => Cause::RedirectCrash,
-        502 | 504 => Cause::Gateway,
+        200..=299 => Cause::FetchNot200,
+        300..=399 => Cause::UnsupportedRedirect,
+        502 | 504 => Cause::BadGateway,
         _ if failure.kind() == FailureKind::Crash => Cause::UnknownStatus,
         500..=599 => Cause::ServerError,
-        400..=499 if context.rewritten => Cause::RewrittenUrl,
-        401 | 403 | 407 if context.mangles => Cause::MangledCredentials,
+        400..=499 if context.normalized => Cause::NormalizedUrlFails,
+        401 | 403 | 407 if context.mangles_credentials => Cause::MangledCredentials,
         401 | 403 | 407 => credentials(ours),
         _ if context.by_query => Cause::QueryLost,
-        _ if plain != Plain::Nothing => Cause::NotDoubled,
-        _ if context.odd != Odd::Nothing => of_odd(context.odd),
-        404 | 410 => Cause::NotKept,
+        _ if at_stored_url != StoredUrlFetch::Failed => Cause::DoubledPathNotFound,
+        _ if context.quirk != Quirk::None => for_quirk(context.quirk),
+        404 | 410 => Cause::NotStored,
         _ => Cause::Refused,
     }
 }
 
-/// Why other bytes came than were `sent`; `is_older` is whether they were sent under that name before.
-pub(crate) fn content(sent: &[u8], fetched: &Fetched, is_older: bool, context: Context, plain: Plain) -> Cause {
+/// Returns the cause of content that differs from what was `sent`. `is_older` is `true` if it was stored before under the same
+/// name.
+pub(crate) fn content(
+    sent: &[u8],
+    fetched: &Fetched,
+    is_older: bool,
+    context: Context,
+    at_stored_url: StoredUrlFetch,
+) -> Cause {
     let got = &*fetched.content;
     let headers = fetched.answer.headers();
     let has = |name, text: &[u8]| {
@@ -115,40 +137,40 @@ pub(crate) fn content(sent: &[u8], fetched: &Fetched, is_older: bool, context: C
     if headers.contains_key(header::CONTENT_ENCODING) || got.starts_with(&[0x1f, 0x8b]) {
         Cause::Compressed
     } else if got.trim_ascii() == STANDARD.encode(sent).as_bytes() {
-        Cause::Base64Kept
-    } else if in_parts && context.sends != Sends::Raw {
-        Cause::MultipartKept
+        Cause::Base64NotDecoded
+    } else if in_parts && context.body_form != BodyForm::Raw {
+        Cause::MultipartNotParsed
     } else if has(header::CONTENT_TYPE, b"text/html") || got.starts_with(b"<!") || got.starts_with(b"<html") {
-        Cause::Page
+        Cause::HtmlPage
     } else if is_older {
         Cause::Stale
     } else if got.is_empty() {
-        Cause::EmptyBack
+        Cause::EmptyResponse
     } else if sent.starts_with(got) {
-        Cause::Cut
-    } else if plain == Plain::File {
-        Cause::NotDoubled
+        Cause::Truncated
+    } else if at_stored_url == StoredUrlFetch::File {
+        Cause::DoubledPathNotFound
     } else {
         Cause::Altered
     }
 }
 
-/// The cause of a failure that is no answer, or that has nothing to do with the file.
-fn unanswered(failure: &Failure, context: Context) -> Option<Cause> {
+/// Returns the cause of a failure that does not depend on the response.
+fn without_response(failure: &Failure, context: Context) -> Option<Cause> {
     let tried = failure.tried();
     let is_here = !tried.is_empty() && tried.iter().all(|address| address.ip().is_loopback());
     Some(match failure.kind() {
-        FailureKind::NotSent => Cause::NotSent,
-        FailureKind::Resolve => Cause::NoAddress,
-        FailureKind::Connect if context.host == Host::Name && is_here => Cause::OwnName,
-        FailureKind::Connect => Cause::NobodyListens,
+        FailureKind::NotSent => Cause::RequestNotSent,
+        FailureKind::Resolve => Cause::HostNotFound,
+        FailureKind::Connect if context.host == Host::Name && is_here => Cause::LoopbackName,
+        FailureKind::Connect => Cause::ConnectionRefused,
         FailureKind::Tls => certificate(failure),
-        FailureKind::Broken => Cause::Closed,
-        FailureKind::Truncated => Cause::Cut,
-        FailureKind::TooLong => Cause::TooLong,
+        FailureKind::Broken => Cause::ConnectionClosed,
+        FailureKind::Truncated => Cause::Truncated,
+        FailureKind::TooLong => Cause::ResponseTooLong,
         FailureKind::TimedOut => Cause::TimedOut,
-        FailureKind::Waiting => Cause::ComesAgain,
-        FailureKind::Redirect => Cause::RedirectCrash,
+        FailureKind::Waiting => Cause::EndlessRetry,
+        FailureKind::Redirect => Cause::UnsupportedRedirect,
         _ => return None,
     })
 }
@@ -156,7 +178,7 @@ fn unanswered(failure: &Failure, context: Context) -> Option<Cause> {
 fn certificate(failure: &Failure) -> Cause {
     let mut error = failure.source();
     while let Some(link) = error {
-        // What an I/O error wraps is not among its sources: it speaks for it itself.
+        // An I/O error hides the error that it wraps from its sources.
         let inner = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let inner = inner.map_or(link, |inner| inner);
         if let Some(rustls::Error::InvalidCertificate(why)) = inner.downcast_ref() {
@@ -165,13 +187,15 @@ fn certificate(failure: &Failure) -> Cause {
                 | CertificateError::ExpiredContext { .. }
                 | CertificateError::NotValidYet
                 | CertificateError::NotValidYetContext { .. } => Cause::ExpiredCertificate,
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Cause::OtherName,
-                _ => Cause::UnknownAuthority,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    Cause::CertificateNameMismatch
+                }
+                _ => Cause::UntrustedCertificate,
             };
         }
         error = inner.source();
     }
-    Cause::NoTls
+    Cause::TlsHandshakeFailed
 }
 
 fn credentials(ours: bool) -> Cause {
@@ -182,18 +206,18 @@ fn credentials(ours: bool) -> Cause {
     }
 }
 
-/// The plain file was taken, so it is what sets this one apart.
-fn of_odd(odd: Odd) -> Cause {
-    match odd {
-        Odd::Nothing => Cause::Refused,
-        Odd::Empty => Cause::EmptyFile,
-        Odd::Long => Cause::LongFile,
-        Odd::Escaped => Cause::EscapedName,
-        Odd::Unescaped => Cause::UnescapedName,
+/// Returns the cause of a failure of a file with this quirk, since a file without one works.
+fn for_quirk(quirk: Quirk) -> Cause {
+    match quirk {
+        Quirk::None => Cause::Refused,
+        Quirk::Empty => Cause::EmptyFile,
+        Quirk::Large => Cause::LargeFile,
+        Quirk::Escaped => Cause::EscapedName,
+        Quirk::NonAscii => Cause::NonAsciiName,
     }
 }
 
-/// The short name of an error of kazoo-storage; none if another speaks.
+/// Returns the `error` of a kazoo-storage response, or `None` for a response of another server.
 pub(crate) fn our_error(answer: &Response<Bytes>) -> Option<String> {
     let media_type = answer.headers().get(header::CONTENT_TYPE)?;
     if media_type.as_bytes() != b"application/json" {

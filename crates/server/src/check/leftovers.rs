@@ -7,10 +7,10 @@ use http::{Method, Response};
 use kazoo_storage::BlobKey;
 use kazoo_storage_client::{Attachment, Client, Dialect, Handler, Outgoing, StorageUrl};
 
-use super::{answer::describe, sample::DOCUMENT, secrets::Secrets, way::Way};
+use super::{response::describe, sample::DOCUMENT, scenario::Scenario, secrets::Secrets};
 
 /// The maximum number of files listed in the text report.
-const NAMED: usize = 12;
+const MAX_LISTED: usize = 12;
 
 /// The files that the check leaves behind, indexed by key.
 #[derive(Debug, Default)]
@@ -26,13 +26,13 @@ pub(crate) struct Leftovers {
 
 impl Leftovers {
     /// Records that `file` was stored at `url`.
-    pub(crate) fn stored(&mut self, way: &Way, url: &StorageUrl, file: &Attachment) {
-        add(&mut self.files, entry(&way.handler, way.dialect, url, file));
+    pub(crate) fn stored(&mut self, scenario: &Scenario, url: &StorageUrl, file: &Attachment) {
+        add(&mut self.files, entry(&scenario.handler, scenario.dialect, url, file));
     }
 
     /// Records that the credentials probe was sent to `url`.
-    pub(crate) fn probed(&mut self, way: &Way, url: &StorageUrl, file: &Attachment) {
-        add(&mut self.probes, entry(&way.handler, way.dialect, url, file));
+    pub(crate) fn probed(&mut self, scenario: &Scenario, url: &StorageUrl, file: &Attachment) {
+        add(&mut self.probes, entry(&scenario.handler, scenario.dialect, url, file));
     }
 
     /// Drops the credentials probes if kazoo-storage answered them, and counts them as files otherwise.
@@ -76,25 +76,27 @@ impl Leftovers {
     pub(crate) fn text(&self, account: &str) -> String {
         let mut lines = Vec::new();
         if let Some(removed) = self.removed.filter(|removed| *removed > 0) {
-            lines.push(format!("{removed} files that the check stored are removed again"));
+            lines.push(format!("removed {removed} files that the check stored"));
         }
         let left = self.files.len();
         if left > 0 {
-            lines.push(format!("{left} files that the check stored are left behind:"));
-            lines.extend(self.keys().take(NAMED).map(|key| format!("  {key}")));
-            if left > NAMED {
-                lines.push(format!("  … and {} more: --json lists all", left - NAMED));
+            lines.push(format!("{left} files that the check stored remain on the server:"));
+            lines.extend(self.keys().take(MAX_LISTED).map(|key| format!("  {key}")));
+            if left > MAX_LISTED {
+                lines.push(format!("  … and {} more: use --json to list all", left - MAX_LISTED));
             }
             lines.push(match (self.removed, &self.refused) {
                 (None, _) => {
-                    "To remove them, run `check --clean` if the server takes DELETE, which kazoo-storage does not."
+                    "To remove them, run `check --clean` if the server accepts DELETE; kazoo-storage does not."
                         .to_owned()
                 }
-                (Some(_), Some(answer)) => format!("The server does not remove them on DELETE ({answer})."),
-                (Some(_), None) => "Nothing was sent to remove them, or nothing came of it.".to_owned(),
+                (Some(_), Some(answer)) => format!("The server refuses to remove them with DELETE ({answer})."),
+                (Some(_), None) => {
+                    "They have no URL of their own to send a DELETE to, or the DELETE failed.".to_owned()
+                }
             });
             lines.push(format!(
-                "From the directory of a kazoo-storage (`serve --store`): find DIRECTORY -path '*/{account}/*' -name '{DOCUMENT}*' -prune \
+                "To remove them from the directory of a kazoo-storage server (`serve --store`): find DIRECTORY -path '*/{account}/*' -name '{DOCUMENT}*' -prune \
                  -exec rm -r {{}} +"
             ));
         }
@@ -136,7 +138,9 @@ fn entry(handler: &Handler, dialect: &Dialect, url: &StorageUrl, file: &Attachme
     // A URL without the document id in its path may address other files too.
     let path = url.path();
     let is_own = !id.is_empty() && path.split('/').any(|segment| segment.contains(id)) && !path.ends_with('/');
-    let removal = is_own.then(|| handler.fetch(&Dialect::D0, url, file).ok()).flatten();
+    let removal = is_own
+        .then(|| handler.fetch(&Dialect::KAZOO_4_0, url, file).ok())
+        .flatten();
     let removal = removal.map(|mut outgoing| {
         *outgoing.request.method_mut() = Method::DELETE;
         outgoing

@@ -1,57 +1,58 @@
-//! [`Report`]: what was found, one cause once.
+//! [`Report`]: the findings of a check, one for each cause.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use kazoo_storage_client::{Dialect, Shown};
+use kazoo_storage_client::{Dialect, SaveResult};
 use serde_json::{Value, json};
 
 use super::{
     cause::{Cause, Severity},
     leftovers::Leftovers,
+    runner::{PROBE, Problem, ScenarioReport},
+    scenario::{BodyForm, Scenarios},
     secrets::Secrets,
-    trial::{PROBE, Problem, Trial},
-    way::{Sends, Ways},
 };
 
-/// Everything that there is to say.
+/// The results of a check.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// Scheme, host and port.
     pub(crate) target: String,
     pub(crate) account: String,
-    pub(crate) trials: Vec<Trial>,
-    pub(crate) ways: Ways,
+    /// The results of the scenarios that ran.
+    pub(crate) results: Vec<ScenarioReport>,
+    pub(crate) scenarios: Scenarios,
     pub(crate) findings: Vec<Finding>,
     pub(crate) leftovers: Leftovers,
     pub(crate) took: Duration,
 }
 
-/// One cause, wherever it was seen.
+/// A cause and all places where it was found.
 #[derive(Debug)]
 pub(crate) struct Finding {
     pub(crate) cause: Cause,
-    /// What is to be said besides.
-    pub(crate) text: Option<String>,
-    pub(crate) answered: Option<String>,
-    pub(crate) shown: Option<Shown>,
-    /// Which of the trials it was seen in.
-    pub(crate) trials: Vec<usize>,
-    /// What was tried there.
-    pub(crate) what: BTreeSet<&'static str>,
-    /// The settings that it does not matter without, where it is not known whether there are any.
+    /// The problem of the settings, in words.
+    pub(crate) detail: Option<String>,
+    pub(crate) response: Option<String>,
+    pub(crate) save_result: Option<SaveResult>,
+    /// Indexes of the results with this cause.
+    pub(crate) results: Vec<usize>,
+    /// The steps that failed.
+    pub(crate) steps: BTreeSet<&'static str>,
+    /// The settings without which the finding does not matter, if only the URL of the settings is known.
     pub(crate) only_with: Option<&'static str>,
 }
 
 impl Finding {
-    /// What was read out of the settings alone.
-    pub(crate) fn of_settings(cause: Cause, text: impl Into<String>) -> Self {
+    /// Creates a finding about the settings themselves.
+    pub(crate) fn of_settings(cause: Cause, detail: impl Into<String>) -> Self {
         Self {
             cause,
-            text: Some(text.into()),
-            answered: None,
-            shown: None,
-            trials: Vec::new(),
-            what: BTreeSet::new(),
+            detail: Some(detail.into()),
+            response: None,
+            save_result: None,
+            results: Vec::new(),
+            steps: BTreeSet::new(),
             only_with: None,
         }
     }
@@ -64,61 +65,67 @@ impl Finding {
     }
 }
 
-/// One finding for each cause.
-pub(crate) fn findings(trials: &[Trial], ways: &Ways) -> Vec<Finding> {
+/// Groups the problems of all results by cause.
+pub(crate) fn findings(results: &[ScenarioReport], scenarios: &Scenarios) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for (number, trial) in trials.iter().enumerate() {
-        for problem in &trial.problems {
+    for (number, result) in results.iter().enumerate() {
+        for problem in &result.problems {
             let Problem {
                 cause,
-                what,
-                answered,
-                shown,
+                step,
+                response,
+                save_result,
             } = problem.clone();
             match findings.iter_mut().find(|finding| finding.cause == cause) {
                 Some(finding) => {
-                    if finding.trials.last() != Some(&number) {
-                        finding.trials.push(number);
+                    if finding.results.last() != Some(&number) {
+                        finding.results.push(number);
                     }
-                    finding.what.insert(what);
-                    // What an administrator is told is more than that he is told nothing.
-                    let tells = |shown: &Option<Shown>| matches!(shown, Some(Shown::Refused { .. }));
-                    if finding.shown.is_none() || (tells(&shown) && !tells(&finding.shown)) {
-                        finding.shown = shown;
+                    finding.steps.insert(step);
+                    // A refusal with a reason is more useful than one without.
+                    let has_reason = |result: &Option<SaveResult>| matches!(result, Some(SaveResult::Refused { .. }));
+                    if finding.save_result.is_none() || (has_reason(&save_result) && !has_reason(&finding.save_result))
+                    {
+                        finding.save_result = save_result;
                     }
                 }
                 None => findings.push(Finding {
                     cause,
-                    text: None,
-                    answered,
-                    shown,
-                    trials: vec![number],
-                    what: [what].into(),
+                    detail: None,
+                    response,
+                    save_result,
+                    results: vec![number],
+                    steps: [step].into(),
                     only_with: None,
                 }),
             }
         }
     }
-    // What was not tried might have failed in the same way, whatever the settings.
-    if ways.by_url && trials.len() == ways.tried.len() {
+    // Scenarios that did not run might have failed too, whatever the settings.
+    if scenarios.url_only && results.len() == scenarios.all.len() {
         for finding in &mut findings {
-            finding.only_with = only_with(finding, trials);
+            finding.only_with = only_with(finding, results);
         }
     }
     findings.sort_by_key(|finding| (finding.severity(), finding.cause));
     findings
 }
 
-/// The settings without which `finding` would not be there: of what is about the form of a body, if none of that form works.
-fn only_with(finding: &Finding, trials: &[Trial]) -> Option<&'static str> {
-    if !finding.cause.is_of_form() {
+/// Returns the settings without which `finding` would not occur: those of a body form that fails in every scenario.
+fn only_with(finding: &Finding, results: &[ScenarioReport]) -> Option<&'static str> {
+    if !finding.cause.depends_on_body_form() {
         return None;
     }
-    let fails = |sends: Sends| {
-        let of_form = || trials.iter().enumerate().filter(|(_, trial)| trial.way.sends == sends);
-        of_form().any(|(number, _)| finding.trials.contains(&number)) && !of_form().any(|(_, trial)| trial.works())
+    let fails = |form: BodyForm| {
+        let of_form = || {
+            results
+                .iter()
+                .enumerate()
+                .filter(|(_, result)| result.scenario.body_form == form)
+        };
+        of_form().any(|(number, _)| finding.results.contains(&number)) && !of_form().any(|(_, result)| result.works())
     };
-    match (fails(Sends::Multipart), fails(Sends::Base64)) {
+    match (fails(BodyForm::Multipart), fails(BodyForm::Base64)) {
         (true, true) => Some("`send_multipart`"),
         (true, false) => Some("`send_multipart` without `base64_encode_data`"),
         (false, true) => Some("`base64_encode_data`"),
@@ -127,12 +134,12 @@ fn only_with(finding: &Finding, trials: &[Trial]) -> Option<&'static str> {
 }
 
 impl Report {
-    /// The worst that was found.
+    /// Returns the worst severity.
     pub(crate) fn severity(&self) -> Option<Severity> {
         self.findings.iter().map(Finding::severity).min()
     }
 
-    /// What the command exits with.
+    /// Returns the exit status of the command.
     pub(crate) fn exit(&self) -> u8 {
         match self.severity() {
             Some(Severity::Unreachable) => 2,
@@ -141,136 +148,126 @@ impl Report {
         }
     }
 
-    /// Whether everything was tried that could be.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.trials.len() == self.ways.tried.len()
+    /// Returns `true` if every scenario ran.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.results.len() == self.scenarios.all.len()
     }
 
-    /// Whether nothing of `trial` is in the way of a storage that does what KAZOO needs.
-    pub(crate) fn is_content(&self, trial: &Trial) -> bool {
+    /// Returns `true` if `result` has no failure, but at most warnings.
+    pub(crate) fn passes(&self, result: &ScenarioReport) -> bool {
         let fails = |cause: Cause| {
             let finding = self.findings.iter().find(|finding| finding.cause == cause);
             finding.is_none_or(|finding| finding.severity() != Severity::Warning)
         };
-        !trial.problems.iter().any(|problem| fails(problem.cause))
+        !result.problems.iter().any(|problem| fails(problem.cause))
     }
 
-    /// Whether no way got further than the test of the credentials.
+    /// Returns `true` if no scenario got past the credentials probe.
     pub(crate) fn ended_at_probe(&self) -> bool {
-        let ended = |trial: &Trial| !trial.works() && trial.problems.iter().all(|problem| problem.what == PROBE);
-        !self.trials.is_empty() && self.trials.iter().all(ended)
+        let ended =
+            |result: &ScenarioReport| !result.works() && result.problems.iter().all(|problem| problem.step == PROBE);
+        !self.results.is_empty() && self.results.iter().all(ended)
     }
 
-    /// The releases, oldest first, each with how it went.
-    pub(crate) fn dialects(&self) -> impl Iterator<Item = (&'static Dialect, Vec<&Trial>)> {
+    /// Returns the releases, oldest first, each with its results.
+    pub(crate) fn dialects(&self) -> impl Iterator<Item = (&'static Dialect, Vec<&ScenarioReport>)> {
         Dialect::ALL.iter().filter_map(|dialect| {
-            let of_it = |trial: &&Trial| trial.way.dialect == dialect;
-            let trials: Vec<&Trial> = self.trials.iter().filter(of_it).collect();
-            (!trials.is_empty()).then_some((dialect, trials))
+            let of_dialect = |result: &&ScenarioReport| result.scenario.dialect == dialect;
+            let results: Vec<&ScenarioReport> = self.results.iter().filter(of_dialect).collect();
+            (!results.is_empty()).then_some((dialect, results))
         })
     }
 
-    /// Where `finding` was seen, in words.
+    /// Describes where `finding` occurred: releases, verbs, body forms and steps.
     pub(crate) fn places(&self, finding: &Finding) -> Option<String> {
-        if finding.trials.is_empty() {
+        if finding.results.is_empty() {
             return None;
         }
-        let seen = || finding.trials.iter().filter_map(|number| self.trials.get(*number));
+        let affected = || finding.results.iter().filter_map(|number| self.results.get(*number));
         let releases: Vec<&str> = Dialect::ALL
             .iter()
-            .filter(|dialect| seen().any(|trial| trial.way.dialect == *dialect))
+            .filter(|dialect| affected().any(|result| result.scenario.dialect == *dialect))
             .map(|dialect| dialect.releases)
             .collect();
-        let mut places = if finding.trials.len() == self.trials.len() {
+        let mut places = if finding.results.len() == self.results.len() {
             vec!["everywhere".to_owned()]
         } else {
             let mut places = vec![releases.join("; ")];
-            for of in [
-                |trial: &Trial| trial.way.verb.to_owned(),
-                |trial: &Trial| trial.way.sends.to_string(),
+            for property in [
+                |result: &ScenarioReport| result.scenario.verb.to_owned(),
+                |result: &ScenarioReport| result.scenario.body_form.to_string(),
             ] {
-                let all: BTreeSet<String> = self.trials.iter().map(of).collect();
-                let here: BTreeSet<String> = seen().map(of).collect();
+                let all: BTreeSet<String> = self.results.iter().map(property).collect();
+                let here: BTreeSet<String> = affected().map(property).collect();
                 if here != all {
                     places.push(here.into_iter().collect::<Vec<_>>().join(", "));
                 }
             }
             places
         };
-        places.push(finding.what.iter().copied().collect::<Vec<_>>().join(", "));
+        places.push(finding.steps.iter().copied().collect::<Vec<_>>().join(", "));
         Some(places.join(" | "))
     }
 
-    /// The report as one object.
+    /// Returns the report as a JSON object.
     pub(crate) fn json(&self, secrets: &Secrets) -> Value {
         let dialects: Vec<Value> = self
             .dialects()
-            .map(|(dialect, trials)| {
-                let ways = trials.iter().map(|trial| {
-                    json!({"verb": trial.way.verb, "body": trial.way.sends.to_string(), "works": trial.works()})
+            .map(|(dialect, results)| {
+                let scenarios = results.iter().map(|result| {
+                    let (verb, body) = (result.scenario.verb, result.scenario.body_form.to_string());
+                    json!({"verb": verb, "body": body, "works": result.works()})
                 });
-                json!({"name": dialect.name, "releases": dialect.releases, "ways": ways.collect::<Vec<_>>()})
+                json!({"name": dialect.name, "releases": dialect.releases, "scenarios": scenarios.collect::<Vec<_>>()})
             })
             .collect();
-        let left_out = self.ways.left_out.iter();
-        let left_out = left_out.map(|(dialect, why)| json!({"name": dialect.name, "why": why}));
+        let skipped = self.scenarios.skipped.iter();
+        let skipped = skipped.map(|(dialect, reason)| json!({"name": dialect.name, "reason": reason}));
         let findings = self.findings.iter().map(|finding| {
             let entry = finding.cause.entry();
             json!({
                 "cause": entry.id,
-                "severity": severity(finding.severity()),
+                "severity": finding.severity().as_str(),
                 "only_with": finding.only_with,
-                "is": entry.is,
-                "text": finding.text,
+                "problem": entry.problem,
+                "detail": finding.detail,
                 "where": self.places(finding),
-                "answered": finding.answered,
-                "shown": finding.shown.as_ref().map(|shown| shown_json(shown, secrets)),
-                "change": entry.change,
+                "response": finding.response,
+                "kazoo": finding.save_result.as_ref().map(|result| save_result_json(result, secrets)),
+                "fix": entry.fix,
             })
         });
         json!({
             "target": self.target,
             "exit": self.exit(),
-            "whole": self.is_whole(),
+            "complete": self.is_complete(),
             "account": self.account,
             "seconds": self.took.as_secs_f64(),
             "dialects": dialects,
-            "left_out": left_out.collect::<Vec<_>>(),
+            "skipped": skipped.collect::<Vec<_>>(),
             "findings": findings.collect::<Vec<_>>(),
-            "left_behind": self.leftovers.keys().collect::<Vec<_>>(),
+            "leftovers": self.leftovers.keys().collect::<Vec<_>>(),
             "removed": self.leftovers.removed(),
         })
     }
 }
 
-/// A word for it.
-pub(crate) fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Unreachable => "unreachable",
-        Severity::Failure => "failure",
-        Severity::Warning => "warning",
-    }
-}
-
-fn shown_json(shown: &Shown, secrets: &Secrets) -> Value {
-    match shown {
-        Shown::Refused { status, body } => json!({"status": status, "body": without(body, secrets)}),
-        Shown::Crashed => json!({"status": 500}),
+fn save_result_json(result: &SaveResult, secrets: &Secrets) -> Value {
+    match result {
+        SaveResult::Refused { status, body } => json!({"status": status, "body": without_secrets(body, secrets)}),
+        SaveResult::Crashed => json!({"status": 500}),
         _ => Value::Null,
     }
 }
 
-/// `body`, whose texts may be the server's, without `secrets`.
-pub(crate) fn without(body: &Value, secrets: &Secrets) -> Value {
+/// Returns `body`, which may repeat texts of the server, without `secrets`.
+pub(crate) fn without_secrets(body: &Value, secrets: &Secrets) -> Value {
     match body {
         Value::String(text) => secrets.hide(text).into(),
-        Value::Array(list) => list.iter().map(|value| without(value, secrets)).collect(),
+        Value::Array(list) => list.iter().map(|value| without_secrets(value, secrets)).collect(),
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, value)| {
-                // The names at the top are KAZOO's own, and those of an answer are shown with their texts.
-                (name.clone(), without(value, secrets))
-            })
+            .map(|(name, value)| (name.clone(), without_secrets(value, secrets)))
             .collect(),
         other => other.clone(),
     }

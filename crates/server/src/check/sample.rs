@@ -1,20 +1,20 @@
-//! [`Sample`]: the files that are tried, as a table.
+//! [`Sample`]: the files that a check stores and fetches, as a table.
 
 use kazoo_storage::Result;
 use kazoo_storage_client::{Attachment, Document};
 
-/// A file that is stored and fetched in every way.
+/// A file that is stored and fetched in every scenario.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    /// What it is, in words.
+    /// A description in words.
     pub(crate) what: &'static str,
     name: &'static str,
     len: Len,
-    /// Whether its document has an owner, whose id is then a segment of the path.
+    /// `true` if the document has an owner, whose id becomes a segment of the path.
     owned: bool,
-    /// Whether it is stored once more, as KAZOO does when it missed the first answer.
-    pub(crate) twice: bool,
-    pub(crate) odd: Odd,
+    /// `true` to store the file twice, as KAZOO does if it missed the first response.
+    pub(crate) stored_twice: bool,
+    pub(crate) quirk: Quirk,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -23,16 +23,16 @@ enum Len {
     Large,
 }
 
-/// What sets a file apart, if only files such as it fail.
+/// A property that may cause only some files to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Odd {
-    Nothing,
+pub(crate) enum Quirk {
+    None,
     Empty,
-    Long,
-    /// Its name has what must be escaped.
+    Large,
+    /// The name has characters that must be escaped.
     Escaped,
-    /// Its name has what KAZOO does not escape, though it should.
-    Unescaped,
+    /// The name has characters outside ASCII, which KAZOO does not escape.
+    NonAscii,
 }
 
 const PLAIN: Sample = Sample {
@@ -40,26 +40,26 @@ const PLAIN: Sample = Sample {
     name: "message.mp3",
     len: Len::Bytes(4321),
     owned: false,
-    twice: false,
-    odd: Odd::Nothing,
+    stored_twice: false,
+    quirk: Quirk::None,
 };
 
-/// The first is the plainest: where that fails, the others say nothing new.
+/// The first has no quirk: if it fails, the others would fail for the same reason.
 #[rustfmt::skip]
 pub(crate) const SAMPLES: &[Sample] = &[
     PLAIN,
-    Sample { what: "an empty file", name: "empty.mp3", len: Len::Bytes(0), odd: Odd::Empty, ..PLAIN },
-    Sample { what: "64 KiB less one byte", name: "below.mp3", len: Len::Bytes(0xffff), odd: Odd::Long, ..PLAIN },
-    Sample { what: "64 KiB", name: "even.mp3", len: Len::Bytes(0x1_0000), odd: Odd::Long, ..PLAIN },
-    Sample { what: "64 KiB and one byte", name: "above.mp3", len: Len::Bytes(0x1_0001), odd: Odd::Long, ..PLAIN },
+    Sample { what: "an empty file", name: "empty.mp3", len: Len::Bytes(0), quirk: Quirk::Empty, ..PLAIN },
+    Sample { what: "64 KiB minus one byte", name: "below.mp3", len: Len::Bytes(0xffff), quirk: Quirk::Large, ..PLAIN },
+    Sample { what: "64 KiB", name: "even.mp3", len: Len::Bytes(0x1_0000), quirk: Quirk::Large, ..PLAIN },
+    Sample { what: "64 KiB plus one byte", name: "above.mp3", len: Len::Bytes(0x1_0001), quirk: Quirk::Large, ..PLAIN },
     Sample { what: "a file with an owner", name: "owned.mp3", owned: true, ..PLAIN },
-    Sample { what: "a name with `/`, `%` and spaces", name: "fax 1/2 + 50%.tiff", odd: Odd::Escaped, ..PLAIN },
-    Sample { what: "a name outside of ASCII", name: "größe-声.mp3", odd: Odd::Unescaped, ..PLAIN },
-    Sample { what: "the same file twice", name: "twice.mp3", twice: true, ..PLAIN },
-    Sample { what: "a long file", name: "long.wav", len: Len::Large, odd: Odd::Long, ..PLAIN },
+    Sample { what: "a name with `/`, `%` and spaces", name: "fax 1/2 + 50%.tiff", quirk: Quirk::Escaped, ..PLAIN },
+    Sample { what: "a name outside ASCII", name: "größe-声.mp3", quirk: Quirk::NonAscii, ..PLAIN },
+    Sample { what: "the same file stored twice", name: "twice.mp3", stored_twice: true, ..PLAIN },
+    Sample { what: "a large file", name: "long.wav", len: Len::Large, quirk: Quirk::Large, ..PLAIN },
 ];
 
-/// The name of this sample's document in every check, so that a check leaves no more behind than the last one did.
+/// Creates the file. Its name is the same in every check, so that repeated checks leave no more files behind.
 pub(crate) fn attachment(sample: &Sample, account: &str, large: usize, token: u64) -> Result<Attachment> {
     let number = SAMPLES.iter().position(|other| other.name == sample.name);
     let owner = if sample.owned {
@@ -78,19 +78,19 @@ pub(crate) fn attachment(sample: &Sample, account: &str, large: usize, token: u6
 /// The prefix of the check's document ids.
 pub(crate) const DOCUMENT: &str = "202001-c4ec";
 
-/// A document as that of a message, with an id of its own.
+/// Creates a document like that of a message, with its own id.
 pub(crate) fn document(number: usize, more: &str) -> Result<Document> {
     Document::from_json(&format!(
         r#"{{"_id":"{DOCUMENT}{number:028x}","name":"kazoo-storage check","folder":"new"{more}}}"#
     ))
 }
 
-/// Bytes that no other `token` has.
+/// Generates content that is unique to `token`.
 pub(crate) fn content(len: usize, token: u64) -> Vec<u8> {
     let mut state = token | 1;
     let mut content = Vec::with_capacity(len + 8);
     while content.len() < len {
-        // Xorshift: nothing to compress, and nothing to take for text.
+        // Xorshift: incompressible, and not text.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -105,14 +105,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_content_is_its_own() {
+    fn content_is_unique_to_its_token() {
         assert_eq!(content(11, 8).len(), 11);
         assert_eq!(content(100, 8), content(100, 8));
         assert_ne!(content(100, 8), content(100, 10));
     }
 
     #[test]
-    fn every_sample_has_a_name_of_its_own() {
+    fn every_sample_has_its_own_name() {
         for (number, sample) in SAMPLES.iter().enumerate() {
             let made = attachment(sample, "ACC", 1, 1).unwrap();
             assert!(made.document().id().unwrap().ends_with(&format!("{number:04x}")));

@@ -1,4 +1,4 @@
-//! What `check` is told.
+//! Options of `check`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,43 +9,43 @@ use super::{
     values::{duration, nonzero_duration, size},
 };
 
-/// Recognisable, and of the shape that every account's id has.
+/// A recognizable id in the form of an account's id.
 const ACCOUNT: &str = "c4ecc4ecc4ecc4ecc4ecc4ecc4ecc4ec";
 
 #[derive(Args, Debug)]
 #[command(override_usage = "kazoo-storage check [OPTIONS] <URL | --settings FILE>")]
 pub(crate) struct CheckOptions {
-    /// URL as in KAZOO's storage settings, with the credentials in it: every release, verb and form of a body is tried
-    // What is in the environment may be a secret, and `--help` would show it.
+    /// URL as in KAZOO's storage settings, including credentials: tests every release, verb and body form
+    // `--help` must not show the value in the environment, which may be a secret.
     #[arg(env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
 
-    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: only what these make KAZOO send is tried
+    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: tests only what KAZOO sends with these settings
     #[arg(long, env = "KAZOO_STORAGE_SETTINGS", value_name = "FILE", conflicts_with = "url")]
     pub(crate) settings: Option<PathBuf>,
 
-    /// PEM file with certificates of authorities that are trusted besides those of the system
+    /// PEM file with certificates of additional trusted authorities
     #[arg(long, env = "KAZOO_STORAGE_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 
-    /// How long to wait for each answer; KAZOO itself waits for ever
+    /// How long to wait for each response; KAZOO itself waits indefinitely
     #[arg(long, env = "KAZOO_STORAGE_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) timeout: Duration,
 
-    /// The account that the files of the check are stored for
+    /// Account under which the check stores its files
     #[arg(long, env = "KAZOO_STORAGE_ACCOUNT", value_name = "ID", default_value = ACCOUNT)]
     pub(crate) account: String,
 
-    /// Length of the longest file that is tried
+    /// Length of the longest file
     #[arg(long, env = "KAZOO_STORAGE_LARGE", value_name = "SIZE", default_value = "8MiB", value_parser = size)]
     pub(crate) large: Size,
 
-    /// How long a connection must stay open without a request at the end of the check; KAZOO keeps one for 120 s,
-    /// so that 125s finds what may lose an upload
+    /// How long a connection must stay open without a request at the end of the check. KAZOO keeps connections for 120
+    /// seconds, so 125s detects timeouts that lose uploads
     #[arg(long, env = "KAZOO_STORAGE_IDLE", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub(crate) idle: Duration,
 
-    /// Remove the files of the check with DELETE when it ends, and list those that the server does not remove
+    /// Remove the files of the check with DELETE at the end, and list the files that remain
     #[arg(long, env = "KAZOO_STORAGE_CLEAN", value_parser = BoolishValueParser::new())]
     pub(crate) clean: bool,
 
@@ -53,11 +53,11 @@ pub(crate) struct CheckOptions {
     #[arg(long, env = "KAZOO_STORAGE_JSON", value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
 
-    /// Store and fetch over so many connections at once instead, and measure how long it takes
+    /// Store and fetch over this number of concurrent connections instead, and measure latency and throughput
     #[arg(long, env = "KAZOO_STORAGE_LOAD", value_name = "CONNECTIONS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) load: Option<u16>,
 
-    /// For how long `--load` goes on, such as `30s` or `5m`
+    /// Duration of `--load`, such as `30s` or `5m`
     #[arg(id = "for", long, env = "KAZOO_STORAGE_FOR", value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) span: Duration,
 

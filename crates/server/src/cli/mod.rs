@@ -2,6 +2,8 @@
 
 mod check;
 mod location;
+mod plan;
+mod scrub;
 mod serve;
 mod values;
 
@@ -13,10 +15,11 @@ use clap::{
 pub(crate) use self::{
     check::CheckOptions,
     location::{Cloud, Location},
+    plan::{PlanOptions, Verb},
+    scrub::ScrubOptions,
     serve::{Base64Mode, LogFormat, ServeOptions, StoreOptions, TlsOptions},
     values::{KeySource, Size},
 };
-use crate::{plan::PlanOptions, scrub::ScrubOptions};
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]

@@ -11,23 +11,11 @@ use std::{
 };
 
 use http::Method;
-use kazoo_storage::{authorize::SharedAccessRules, normalize::normalize_path};
-
-/// The words that KAZOO itself puts into names.
-const WORDS: [&str; 8] = [
-    "call_recording",
-    "fax_file",
-    "original_file",
-    "pdf_file",
-    "received_file",
-    "system_data",
-    "test_credentials_file",
-    "unknown_account",
-];
-
-const EXTENSIONS: [&str; 15] = [
-    "doc", "docx", "gif", "jpeg", "jpg", "mov", "mp3", "mp4", "ogg", "pdf", "png", "tiff", "txt", "wav", "webm",
-];
+use kazoo_storage::{
+    authorize::SharedAccessRules,
+    kazoo_id::{ACCOUNT_PLACEHOLDERS, ATTACHMENT_NAMES, EXTENSIONS, prefix_len},
+    normalize::normalize_path,
+};
 
 /// The replacement for a secret, also in the library.
 const REDACTED: &str = "***";
@@ -173,7 +161,7 @@ pub(crate) fn method(method: &Method) -> &str {
 
 /// Returns `true` if `text` is the id of an account or one of its substitutes.
 pub(crate) fn is_account(text: &str) -> bool {
-    id_len(text) == Some(text.len()) || matches!(text, "system_data" | "unknown_account")
+    prefix_len(text) == Some(text.len()) || ACCOUNT_PLACEHOLDERS.contains(&text)
 }
 
 fn segment(text: &str) -> String {
@@ -181,7 +169,7 @@ fn segment(text: &str) -> String {
         return text.to_owned();
     }
     let (stem, extension) = match text.rsplit_once('.') {
-        Some((stem, extension)) if EXTENSIONS.contains(&extension) => text.split_at(stem.len()),
+        Some((stem, extension)) if is_extension(extension) => text.split_at(stem.len()),
         _ => (text, ""),
     };
     let mut shown = String::new();
@@ -189,7 +177,7 @@ fn segment(text: &str) -> String {
     let mut rest = stem;
     let mut starts = true;
     while !rest.is_empty() {
-        let known = starts.then(|| id_len(rest).or_else(|| word_len(rest))).flatten();
+        let known = starts.then(|| prefix_len(rest).or_else(|| word_len(rest))).flatten();
         let escape = rest.strip_prefix('%').and_then(|rest| rest.get(..2)).is_some();
         let first = rest.chars().next().map_or(1, char::len_utf8);
         let (next, behind) = rest.split_at(known.unwrap_or(if escape { 3 } else { first }));
@@ -217,24 +205,13 @@ fn hide(shown: &mut String, hidden: &mut String) {
     hidden.clear();
 }
 
-/// Returns the length of the id that `text` begins with: 32 hexadecimal digits, after a month for documents of one.
-fn id_len(text: &str) -> Option<usize> {
-    let month = match text.split_once('-') {
-        Some((month, _)) if month.len() == 6 && month.bytes().all(|byte| byte.is_ascii_digit()) => "YYYYMM-".len(),
-        _ => 0,
-    };
-    let rest = text.get(month..)?;
-    let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
-    let ends = rest
-        .get(digits..)?
-        .chars()
-        .next()
-        .is_none_or(|letter| !letter.is_alphanumeric());
-    (digits == 32 && ends).then_some(month + digits)
+fn is_extension(text: &str) -> bool {
+    EXTENSIONS.iter().any(|(extension, _)| *extension == text)
 }
 
 fn word_len(text: &str) -> Option<usize> {
-    let word = WORDS.into_iter().find(|word| text.starts_with(word))?;
+    let mut words = ATTACHMENT_NAMES.iter().chain(&ACCOUNT_PLACEHOLDERS);
+    let word = words.find(|word| text.starts_with(**word))?;
     Some(word.len())
 }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::Body as HttpBody;
 use kazoo_storage::{
-    Body, Error, ErrorKind, KazooStorage, LimitBody, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter,
+    Body, DrainBody, Error, ErrorKind, KazooStorage, LimitBody, Observe, PathKey, RejectAmbiguousFraming,
+    RejectStalledBody, RetryAfter,
     authorize::SharedAccessRules,
     extract_key::{KeyExtractor as _, MetadataKey, QueryKey},
     observe::Metrics,

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use bytes::Bytes;
 use kazoo_storage_client::{
-    Attachment, Client, Dialect, Document, Failure, FailureKind, Handler, Shown, Stored, Tls, Verb,
+    Attachment, Client, Dialect, Document, Failure, FailureKind, Handler, SaveResult, Stored, Tls, Verb,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -62,12 +62,12 @@ impl Kazoo {
 
     /// Why it cannot store.
     pub(crate) fn failure(&mut self) -> FailureKind {
-        self.store(&Dialect::D3, b"content").unwrap_err().kind()
+        self.store(&Dialect::KAZOO_4_3_106, b"content").unwrap_err().kind()
     }
 
-    fn probe(&mut self, dialect: &Dialect) -> Shown {
+    fn probe(&mut self, dialect: &Dialect) -> SaveResult {
         let probe = self.client.probe(dialect, &self.handler, "system_data", "ID");
-        self.runtime.block_on(probe).unwrap().shown
+        self.runtime.block_on(probe).unwrap().result
     }
 }
 
@@ -111,7 +111,7 @@ fn every_release_saves_its_settings_stores_and_fetches_over_tls_with_credentials
                 let handler = handler.send_multipart(multipart).base64_encode_data(base64);
                 let mut kazoo = Kazoo::by(handler).tls(&tls);
                 for dialect in Dialect::ALL {
-                    assert_eq!(kazoo.probe(dialect), Shown::Saved, "{}", dialect.name);
+                    assert_eq!(kazoo.probe(dialect), SaveResult::Saved, "{}", dialect.name);
                     kazoo.round_trip(dialect, b"");
                     kazoo.round_trip(dialect, &content);
                 }
@@ -120,7 +120,7 @@ fn every_release_saves_its_settings_stores_and_fetches_over_tls_with_credentials
     }
     for url in [format!("https://kazoo:secret@{host}"), format!("https://{host}")] {
         let mut stranger = Kazoo::new(&url).tls(&tls);
-        let Shown::Refused { status: 400, body } = stranger.probe(&Dialect::D3) else {
+        let SaveResult::Refused { status: 400, body } = stranger.probe(&Dialect::KAZOO_4_3_106) else {
             panic!("{url}");
         };
         let shown = &body["attachments"]["ID"]["invalid"];
@@ -145,12 +145,19 @@ fn metadata_can_name_the_files_of_one_static_url() {
     kazoo.runtime.block_on(async {
         let mut urls = Vec::new();
         for file in &files {
-            let stored = kazoo.client.store(&Dialect::D3, &kazoo.handler, file).await.unwrap();
+            let stored = kazoo
+                .client
+                .store(&Dialect::KAZOO_4_3_106, &kazoo.handler, file)
+                .await
+                .unwrap();
             urls.push(stored.url);
         }
         assert_eq!(urls[0], urls[1]);
         for file in &files {
-            let fetched = kazoo.client.fetch(&Dialect::D3, &kazoo.handler, &urls[0], file).await;
+            let fetched = kazoo
+                .client
+                .fetch(&Dialect::KAZOO_4_3_106, &kazoo.handler, &urls[0], file)
+                .await;
             assert_eq!(fetched.unwrap().content, file.content());
         }
     });

@@ -108,7 +108,7 @@ fn serves_and_logs_both_spellings_of_the_url_in_the_settings() {
         drop(client);
         server.stop();
         let log = server.log();
-        assert!(log.contains("another spelling"), "{log}");
+        assert!(log.contains("different spelling"), "{log}");
         assert_eq!(log.matches("path=\"/pre-fix/***/").count(), 4, "{log}");
         assert!(!log.contains(SPELLED) && !log.contains(&escaped), "{log}");
     }

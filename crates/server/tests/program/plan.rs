@@ -1,4 +1,4 @@
-//! `kazoo-storage plan`, run as its users run it, and the server that its document sets up.
+//! Runs `kazoo-storage plan`, and the server with its document.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,7 @@ fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_kazoo-storage"))
 }
 
-/// Whether it worked, and what is on stdout and on stderr.
+/// Returns `true` on success, and stdout and stderr.
 fn plan(options: &[&str]) -> (bool, String, String) {
     let output = program()
         .arg("plan")
@@ -34,7 +34,7 @@ struct Server {
 }
 
 impl Server {
-    /// Serves `scratch/data` by these options, and logs to `scratch/log`.
+    /// Starts a server with these options, whose store is `scratch/data` and whose log is `scratch/log`.
     fn start(scratch: &Path, options: &[&str]) -> Self {
         let log = scratch.join("log");
         let mut child = program()
@@ -53,7 +53,7 @@ impl Server {
         Self { child, address, log }
     }
 
-    /// The answer to a PUT, head and body.
+    /// Sends a PUT and returns head and body of the response.
     fn put(&self, target: &str, content_type: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let head = format!(
@@ -67,7 +67,7 @@ impl Server {
         received
     }
 
-    /// What it has logged.
+    /// Stops the server and returns its log.
     fn stop(mut self) -> String {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
@@ -84,7 +84,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn the_document_is_for_kazoo_and_for_the_server() {
+fn the_document_works_for_kazoo_and_for_the_server() {
     let url = "http://storage.example.com:8080/by/plan";
     let (planned, document, told) = plan(&[
         "--url",
@@ -131,7 +131,7 @@ fn the_document_is_for_kazoo_and_for_the_server() {
         .build()
         .unwrap();
     kazoo.block_on(async {
-        for dialect in [Dialect::D2, Dialect::D3] {
+        for dialect in [Dialect::KAZOO_4_3_21, Dialect::KAZOO_4_3_106] {
             let stored = client.store(&dialect, &handler, &message).await.unwrap();
             assert_eq!(
                 stored.url.as_str(),
@@ -140,23 +140,26 @@ fn the_document_is_for_kazoo_and_for_the_server() {
             let fetched = client.fetch(&dialect, &handler, &stored.url, &message).await.unwrap();
             assert_eq!(fetched.content, "ID3!");
         }
-        // The warning is true.
-        let refused = client.store(&Dialect::D1, &handler, &message).await.unwrap_err();
+        // As the warning says.
+        let refused = client
+            .store(&Dialect::KAZOO_4_3_17, &handler, &message)
+            .await
+            .unwrap_err();
         assert_eq!(refused.answer().unwrap().status(), 400);
     });
-    // And with it the connection, which the server waits for.
+    // Closes the connection, which the server would wait for.
     drop(kazoo);
     server.stop();
     assert_eq!(fs::read(scratch.path().join("data/ACC/DOC/a.mp3")).unwrap(), b"ID3!");
 }
 
-/// What is printed to be done next is what serves KAZOO by the document.
+/// The printed command starts a server for the document.
 #[test]
-fn the_command_that_is_printed_serves_kazoo() {
+fn the_printed_command_serves_kazoo() {
     const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
     let url = format!("http://storage.example.com:8080/some_prefix/{TOKEN}");
     let (_, document, told) = plan(&["--url", &url]);
-    // The document has gone elsewhere.
+    // stdout is not a terminal.
     assert!(!told.contains("above") && !told.contains(TOKEN), "{told}");
     let lines: Vec<&str> = told.lines().map(str::trim).collect();
     let at = |begin: &str| lines.iter().position(|line| line.starts_with(begin)).unwrap();
@@ -187,9 +190,9 @@ fn the_command_that_is_printed_serves_kazoo() {
     assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
 }
 
-/// A token in the URL of the settings stands behind the mount, and is in no log.
+/// A token in the URL of the settings follows the mount, and is in no log.
 #[test]
-fn a_token_in_the_settings_is_left_to_the_rules() {
+fn the_access_rules_check_a_token_in_the_settings() {
     const TOKEN: &str = "fI6n-3Qc";
     let scratch = tempfile::tempdir().unwrap();
     let file = |name: &str, text: String| {
@@ -238,7 +241,7 @@ fn a_token_in_the_settings_is_left_to_the_rules() {
 }
 
 #[test]
-fn what_kazoo_would_refuse_is_said_beforehand() {
+fn reports_what_kazoo_would_refuse() {
     for (url, says, planned) in [
         (
             "http://localhost:8080/p",
@@ -252,7 +255,7 @@ fn what_kazoo_would_refuse_is_said_beforehand() {
             true,
         ),
         ("http://user:secret@storage.example.com/p", "serve --settings", true),
-        ("http://storage.example.com/p?key=abc", "swallows it", false),
+        ("http://storage.example.com/p?key=abc", "last parameter", false),
         ("http://storage.example.com/p#frag", "send_multipart", false),
         ("storage.example.com/p", "begins with `http://` or `https://`", false),
         ("http://user:pa@ss@storage.example.com:8080/p", "`@` as `%40`", false),
@@ -262,7 +265,7 @@ fn what_kazoo_would_refuse_is_said_beforehand() {
         assert!(told.contains(says), "{url}: {told}");
         assert_eq!((done, document.is_empty()), (planned, !planned), "{url}: {told}");
     }
-    // Neither the document nor what is told has the other spelling of the URL.
+    // The document contains the normalized URL.
     let (done, document, told) = plan(&["--url", "http://storage.example.com/pre%2Dfix/./x"]);
     assert!(
         done && document.contains("\"http://storage.example.com/pre-fix/x\""),
@@ -281,9 +284,9 @@ fn what_kazoo_would_refuse_is_said_beforehand() {
     assert!(!done && told.contains("--url is missing"), "{told}");
 }
 
-/// The server takes such a document, and says what will come of it.
+/// The server accepts such a document and logs a warning.
 #[test]
-fn a_document_without_a_plan_is_warned_of() {
+fn warns_of_a_document_without_a_plan() {
     let (_, document, _) = plan(&["--url", "http://storage.example.com:8080/p"]);
     let scratch = tempfile::tempdir().unwrap();
     let settings = scratch.path().join("storage.json");

@@ -1,10 +1,10 @@
-//! `kazoo-storage scrub`, run as its users run it: what it prints, and what it exits with.
+//! Runs `kazoo-storage scrub`: output and exit status.
 
 use std::{fs, path::Path, process::Command};
 
 use kazoo_storage::{BlobKey, BlobStore as _, FsStore, Upload};
 
-/// The status, stdout and stderr of a scrub of `root`.
+/// Returns the status, stdout and stderr of a scrub of `root`.
 fn scrub(root: &Path, options: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kazoo-storage"));
     let command = command.arg("scrub").args(options).env("KAZOO_STORAGE_STORE", root);
@@ -14,14 +14,14 @@ fn scrub(root: &Path, options: &[&str]) -> (i32, String, String) {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_a_line_and_the_status() {
+async fn prints_damaged_files_and_exits_with_2() {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::open(root.path()).unwrap();
     for (account, content) in [("ONE", "first"), ("TWO", "second")] {
         let key = BlobKey::from_path(&format!("{account}/DOC/message.mp3")).unwrap();
         store.put(Upload::new(key, content)).await.unwrap();
     }
-    // Beside the open store.
+    // The store is open.
     let well = "2 files, 0 MiB: 0 damaged, 0 without a digest\n".to_owned();
     assert_eq!(scrub(root.path(), &[]), (0, well, String::new()));
 
@@ -51,11 +51,11 @@ async fn what_is_damaged_is_a_line_and_the_status() {
 }
 
 #[test]
-fn what_keeps_it_from_looking_is_an_error() {
+fn reports_errors_that_prevent_scrubbing() {
     let root = tempfile::tempdir().unwrap();
     for (store, hint) in [
         (root.path().join("missing"), "missing cannot be opened"),
-        ("s3://bucket/prefix".into(), "checks what it holds by itself"),
+        ("s3://bucket/prefix".into(), "verifies its objects itself"),
     ] {
         let (status, stdout, error) = scrub(&store, &[]);
         assert_eq!((status, &*stdout), (1, ""));

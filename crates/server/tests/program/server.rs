@@ -404,13 +404,13 @@ fn tls_is_spoken_and_the_certificate_is_read_again_on_sighup() {
     let first = certificate(root.path());
     let server = Server::spawn(&mut by_tls(root.path()));
     let kazoo = |tls: &Tls| Kazoo::new(&format!("https://localhost:{}/some_prefix", server.address.port())).tls(tls);
-    kazoo(&first).round_trip(&Dialect::D3, b"content");
+    kazoo(&first).round_trip(&Dialect::KAZOO_4_3_106, b"content");
 
     let second = certificate(root.path());
     assert_eq!(kazoo(&second).failure(), FailureKind::Tls, "it is another certificate");
     server.signal("HUP");
     eventually("the certificate is read again", || {
-        kazoo(&second).store(&Dialect::D3, b"content").ok()
+        kazoo(&second).store(&Dialect::KAZOO_4_3_106, b"content").ok()
     });
     assert_eq!(kazoo(&first).failure(), FailureKind::Tls, "the old certificate is gone");
 

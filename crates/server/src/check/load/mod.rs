@@ -1,4 +1,4 @@
-//! `check --load`: many connections that store and fetch, whether all is kept, and how long it takes.
+//! `check --load`: stores and fetches over many connections, verifies that every file is kept, and measures latency.
 
 mod tally;
 
@@ -24,32 +24,32 @@ pub(crate) use self::tally::Tally;
 use super::{
     Outcome,
     cause::Cause,
-    diagnose::{self, Context, Plain},
-    sample::{Odd, content, document},
-    trial::token,
-    way::Way,
+    diagnose::{self, Context, StoredUrlFetch},
+    runner::token,
+    sample::{content, document},
+    scenario::Scenario,
 };
 
-/// How many names a connection stores under, again and again: a load leaves no more behind.
+/// Number of names that each connection reuses, so that a load leaves no more files behind.
 const NAMES: usize = 64;
 
-/// The number of the first document, behind those of the samples.
+/// The number of the first document, after those of the samples.
 const FIRST: usize = 0x1_0000;
 
-/// How long a connection waits after an error, so that it does not count the same one thousands of times.
+/// Delay of a connection after an error, so that it does not count the same error thousands of times.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What each connection does.
+/// The work of each connection.
 #[derive(Debug)]
 pub(crate) struct Load {
-    pub(crate) ways: Vec<Way>,
+    pub(crate) scenarios: Vec<Scenario>,
     pub(crate) account: String,
-    /// Bytes of each file.
+    /// Length of each file, in bytes.
     pub(crate) size: usize,
     pub(crate) span: Duration,
 }
 
-/// Loads with as many connections as there are `clients`.
+/// Runs the load with one connection per client.
 pub(crate) async fn run(load: Load, clients: Vec<Client>) -> Outcome<Tally> {
     let (load, files) = (Arc::new(load), Arc::new(AtomicU64::new(0)));
     let began = Instant::now();
@@ -84,7 +84,7 @@ pub(crate) async fn run(load: Load, clients: Vec<Client>) -> Outcome<Tally> {
     Ok(all)
 }
 
-/// On a terminal alone.
+/// Creates the progress bar, which is visible on a terminal only.
 fn progress(span: Duration) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} s, {msg}");
     let bar = ProgressBar::new(span.as_secs());
@@ -96,7 +96,7 @@ struct Connection {
     number: usize,
     load: Arc<Load>,
     files: Arc<AtomicU64>,
-    /// What was acknowledged last under each name, and in which way.
+    /// The last acknowledged file under each name, with the index of its scenario.
     kept: HashMap<usize, (usize, StorageUrl, Bytes)>,
     tally: Tally,
 }
@@ -109,19 +109,19 @@ impl Connection {
         while began.elapsed() < load.span {
             token = token.wrapping_add(2);
             let content: Bytes = content(load.size, token).into();
-            // The connections begin in different ways, and each comes to store every name in every way.
-            let number = (self.number + round + round / NAMES) % load.ways.len();
+            // Connections start with different scenarios, and each stores every name in every scenario.
+            let number = (self.number + round + round / NAMES) % load.scenarios.len();
             self.round(number, round % NAMES, content).await?;
             round += 1;
         }
         self.tally.span = began.elapsed();
-        // What stood a while is to be there too.
+        // Files stored earlier must still be there.
         for (name, (number, url, content)) in mem::take(&mut self.kept) {
             let file = self.file(name, content)?;
-            if let Some(way) = load.ways.get(number) {
-                let fetched = self.client.fetch(way.dialect, &way.handler, &url, &file).await;
-                self.compare(way, &file, &fetched);
-                // Who does not answer this one answers none, and there are many.
+            if let Some(scenario) = load.scenarios.get(number) {
+                let fetched = scenario.fetch(&mut self.client, &url, &file).await;
+                self.compare(scenario, &file, &fetched);
+                // A server that does not answer this fetch would not answer the many others.
                 if fetched.is_err_and(|failure| failure.kind() == FailureKind::TimedOut) {
                     break;
                 }
@@ -133,17 +133,20 @@ impl Connection {
     /// Stores and fetches a file.
     async fn round(&mut self, number: usize, name: usize, content: Bytes) -> Outcome<()> {
         let load = Arc::clone(&self.load);
-        let Some(way) = load.ways.get(number) else {
+        let Some(scenario) = load.scenarios.get(number) else {
             return Ok(());
         };
         let file = self.file(name, content)?;
         let began = Instant::now();
-        let stored = match self.client.store(way.dialect, &way.handler, &file).await {
+        let stored = match scenario.store(&mut self.client, &file).await {
             Ok(stored) if !stored.is_lost() => stored,
             stored => {
-                // Which of the two is there now is open.
+                // Either of the two files may be there now.
                 self.kept.remove(&name);
-                let cause = stored.map_or_else(|failure| diagnose::store(&failure, context(way)), |_| Cause::LostPost);
+                let cause = stored.map_or_else(
+                    |failure| diagnose::store(&failure, Context::of(scenario)),
+                    |_| Cause::RedirectedPost,
+                );
                 self.tally.failed(cause);
                 sleep(PAUSE).await;
                 return Ok(());
@@ -156,8 +159,8 @@ impl Connection {
         self.files.fetch_add(1, Ordering::Relaxed);
 
         let began = Instant::now();
-        let fetched = self.client.fetch(way.dialect, &way.handler, &stored.url, &file).await;
-        if self.compare(way, &file, &fetched) {
+        let fetched = scenario.fetch(&mut self.client, &stored.url, &file).await;
+        if self.compare(scenario, &file, &fetched) {
             self.tally.fetched(began.elapsed(), file.content().len())?;
         } else {
             sleep(PAUSE).await;
@@ -169,15 +172,21 @@ impl Connection {
         file(&self.load.account, self.number * NAMES + name, content)
     }
 
-    /// Whether `file`, which was acknowledged, is what was fetched.
-    fn compare(&mut self, way: &Way, file: &Attachment, fetched: &Result<Fetched, Failure>) -> bool {
+    /// Returns `true` if the fetched file is the acknowledged `file`.
+    fn compare(&mut self, scenario: &Scenario, file: &Attachment, fetched: &Result<Fetched, Failure>) -> bool {
         let cause = match fetched {
             Ok(fetched) if fetched.content == file.content() => return true,
-            Ok(fetched) => diagnose::content(file.content(), fetched, false, context(way), Plain::Nothing),
-            Err(failure) => diagnose::fetch(failure, context(way), Plain::Nothing),
+            Ok(fetched) => diagnose::content(
+                file.content(),
+                fetched,
+                false,
+                Context::of(scenario),
+                StoredUrlFetch::Failed,
+            ),
+            Err(failure) => diagnose::fetch(failure, Context::of(scenario), StoredUrlFetch::Failed),
         };
         self.tally.failed(cause);
-        // What could not be asked for may well be there.
+        // Without a response, the file may still be there.
         let is_answer = fetched
             .as_ref()
             .map_or_else(|failure| failure.answer(), |fetched| Some(&fetched.answer));
@@ -190,16 +199,4 @@ impl Connection {
 pub(crate) fn file(account: &str, name: usize, content: Bytes) -> Outcome<Attachment> {
     let document = document(FIRST + name, "")?;
     Ok(Attachment::new(account, document, "load.mp3", content))
-}
-
-fn context(way: &Way) -> Context {
-    Context {
-        sends: way.sends,
-        odd: Odd::Nothing,
-        by_query: false,
-        mangles: way.mangles(),
-        rewritten: false,
-        host: way.host(),
-        again: false,
-    }
 }

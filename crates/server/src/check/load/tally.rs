@@ -1,4 +1,4 @@
-//! [`Tally`]: how long stores and fetches took, and what went wrong.
+//! [`Tally`]: latencies and errors of stores and fetches.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,26 +11,26 @@ use serde_json::{Value, json};
 
 use crate::check::{Outcome, cause::Cause};
 
-/// Which part of the requests took no longer than what is shown.
+/// The quantiles of the report.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
 
 const MIB: f64 = 1_048_576.0;
 
-/// What one connection, or all of them, did.
+/// The results of one connection or of all.
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// In microseconds.
     store: Histogram<u64>,
     fetch: Histogram<u64>,
-    /// Of the files alone.
+    /// Without protocol overhead.
     bytes_stored: u64,
     bytes_fetched: u64,
     errors: BTreeMap<Cause, u64>,
     /// The names of the stored files.
     pub(crate) names: BTreeSet<usize>,
-    /// How many files that were acknowledged are not what was fetched.
+    /// Number of acknowledged files that a fetch did not return.
     pub(crate) lost: u64,
-    /// For how long it was stored and fetched.
+    /// Duration of the load.
     pub(crate) span: Duration,
 }
 
@@ -62,7 +62,7 @@ impl Tally {
         *self.errors.entry(cause).or_default() += 1;
     }
 
-    /// Adds what another connection did at the same time.
+    /// Adds the results of a concurrent connection.
     pub(crate) fn add(&mut self, other: &Self) -> Outcome<()> {
         self.store.add(&other.store)?;
         self.fetch.add(&other.fetch)?;
@@ -77,12 +77,12 @@ impl Tally {
         Ok(())
     }
 
-    /// Whether everything was done, and kept.
-    pub(crate) fn is_well(&self) -> bool {
+    /// Returns `true` if files were stored, none was lost and nothing failed.
+    pub(crate) fn succeeded(&self) -> bool {
         self.lost == 0 && self.errors.is_empty() && !self.store.is_empty()
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "for whoever reads it")]
+    #[expect(clippy::cast_precision_loss, reason = "for display")]
     fn per_second(&self, count: u64) -> f64 {
         count as f64 / self.span.as_secs_f64().max(1e-9)
     }
@@ -112,8 +112,8 @@ impl Tally {
             let entry = cause.entry();
             let _ = writeln!(
                 text,
-                "failed {count} times: {} [{}]; change {}",
-                entry.is, entry.id, entry.change
+                "failed {count} times: {} [{}]; to fix it, {}",
+                entry.problem, entry.id, entry.fix
             );
         }
         let acknowledged = self.store.len();
@@ -149,7 +149,7 @@ fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for whoever reads it")]
+#[expect(clippy::cast_precision_loss, reason = "for display")]
 fn millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1000.0
 }
@@ -159,9 +159,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_are_added_up() {
+    fn adds_up_connections() {
         let mut all = Tally::new().unwrap();
-        assert!(!all.is_well(), "nothing was stored");
+        assert!(!all.succeeded(), "nothing was stored");
         for number in 1..=100_u16 {
             let mut one = Tally::new().unwrap();
             one.span = Duration::from_secs(2);
@@ -169,17 +169,17 @@ mod tests {
             one.fetched(Duration::from_millis(1), 1 << 20).unwrap();
             all.add(&one).unwrap();
         }
-        assert!(all.is_well());
+        assert!(all.succeeded());
         let json = all.json();
         assert_eq!(json["store"]["count"], 100);
         assert!((json["store"]["p90_ms"].as_f64().unwrap() - 90.0).abs() < 0.1, "{json}");
         assert_eq!(json["requests_per_second"], 100.0);
         assert_eq!(json["mib_stored_per_second"], 50.0);
-        all.failed(Cause::NoSpace);
-        all.failed(Cause::NoSpace);
-        assert!(!all.is_well() && all.json()["errors"]["no_space"] == 2);
+        all.failed(Cause::StorageFull);
+        all.failed(Cause::StorageFull);
+        assert!(!all.succeeded() && all.json()["errors"]["storage_full"] == 2);
         assert!(
-            all.text().contains("failed 2 times: there is no space left"),
+            all.text().contains("failed 2 times: the server has no space left"),
             "{}",
             all.text()
         );

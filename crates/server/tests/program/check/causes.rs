@@ -1,4 +1,4 @@
-//! The table of causes: what is broken on purpose, and what is said of it.
+//! The table of causes: fronts that break something on purpose, and the causes that `check` reports.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,13 +32,13 @@ fn storage() -> KazooStorage {
     KazooStorage::new(MemoryStore::new())
 }
 
-/// What a check says of `front` before a storage that works.
+/// Checks `front` in front of a working storage.
 async fn checked(front: Front) -> Report {
     let running = start(front, storage(), "/some_prefix").await;
     check(&[&running.url()]).await
 }
 
-fn assert_says(report: &Report, exit: i32, causes: &[&str]) {
+fn assert_causes(report: &Report, exit: i32, causes: &[&str]) {
     assert_eq!(
         (report.exit, report.causes()),
         (exit, causes.to_vec()),
@@ -51,7 +51,7 @@ fn status(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap()
 }
 
-/// A page that repeats what was asked for, as some do.
+/// A page that repeats the request, as some servers do.
 fn echo(code: u16, request: &Request<Bytes>) -> Response<Bytes> {
     page(status(code), &format!("{} {:?}", request.uri(), request.headers()))
 }
@@ -65,38 +65,38 @@ async fn statuses() {
     for (code, cause) in [
         (401, "proxy_credentials"),
         (403, "proxy_credentials"),
-        (404, "not_ours"),
-        (405, "no_uploads"),
-        (413, "proxy_limit"),
+        (404, "other_server"),
+        (405, "method_not_allowed"),
+        (413, "proxy_body_limit"),
         (409, "no_overwrite"),
         (418, "refused"),
         (420, "unknown_status"),
         (500, "server_error"),
-        (502, "gateway"),
-        (504, "gateway"),
-        (507, "no_space"),
-        (308, "redirect_crash"),
-        (200, "page"),
+        (502, "bad_gateway"),
+        (504, "bad_gateway"),
+        (507, "storage_full"),
+        (308, "unsupported_redirect"),
+        (200, "html_page"),
     ] {
         let report = checked(answers(code)).await;
-        // Where raw bytes are refused, those in parts are too, and a plain refusal of the latter may be for the parts.
+        // A server that refuses everything may refuse multipart bodies only because they are multipart.
         let causes: &[&str] = if code == 418 {
-            &[cause, "no_multipart"]
+            &[cause, "multipart_refused"]
         } else {
             &[cause]
         };
-        assert_says(&report, 1, causes);
+        assert_causes(&report, 1, causes);
         let finding = report.finding(cause);
-        let answered = finding["answered"].as_str().unwrap();
+        let answered = finding["response"].as_str().unwrap();
         assert!(
             answered.starts_with(&code.to_string()) && answered.contains("nginx"),
             "{answered}"
         );
         match code {
-            200 => assert_eq!(finding["shown"]["body"]["cause"], "invalid_data"),
-            308 | 420 => assert_eq!(finding["shown"]["status"], 500),
+            200 => assert_eq!(finding["kazoo"]["body"]["cause"], "invalid_data"),
+            308 | 420 => assert_eq!(finding["kazoo"]["status"], 500),
             _ => {
-                let invalid = &finding["shown"]["body"]["attachments"]["HANDLER_ID"]["invalid"];
+                let invalid = &finding["kazoo"]["body"]["attachments"]["HANDLER_ID"]["invalid"];
                 assert_eq!(invalid["error_code"], code);
             }
         }
@@ -107,21 +107,24 @@ async fn statuses() {
 async fn another_path_than_the_mount() {
     let running = start(Front::default(), storage(), "/elsewhere").await;
     let report = check(&[&running.url()]).await;
-    // The front's own page, and then the storage's word.
-    assert_says(&report, 1, &["not_ours"]);
+    // The front's own page, and then the storage's response.
+    assert_causes(&report, 1, &["other_server"]);
     let report = check(&[&format!("http://{}/{SECRET}", running.address)]).await;
-    assert_says(&report, 1, &["not_ours"]);
+    assert_causes(&report, 1, &["other_server"]);
 }
 
 #[tokio::test]
 async fn base64_on_one_side() {
     let off = start(Front::default(), storage().base64(Base64::Off), "/some_prefix").await;
     let report = check(&[&off.url()]).await;
-    // Settings that have no use for it may be those that there are.
-    assert_says(&report, 0, &["base64_kept"]);
-    assert_eq!(report.finding("base64_kept")["severity"], "warning");
-    assert_eq!(report.finding("base64_kept")["only_with"], "`base64_encode_data`");
-    let places = report.finding("base64_kept")["where"].as_str().unwrap();
+    // KAZOO's settings may not need it.
+    assert_causes(&report, 0, &["base64_not_decoded"]);
+    assert_eq!(report.finding("base64_not_decoded")["severity"], "warning");
+    assert_eq!(
+        report.finding("base64_not_decoded")["only_with"],
+        "`base64_encode_data`"
+    );
+    let places = report.finding("base64_not_decoded")["where"].as_str().unwrap();
     assert!(
         places.starts_with("4.3.21 to 4.3.105; 4.3.106 and later; OpenKazoo | base64"),
         "{places}"
@@ -129,19 +132,19 @@ async fn base64_on_one_side() {
 
     let declared = start(Front::default(), storage().base64(Base64::Declared), "/some_prefix").await;
     let report = check(&[&declared.url()]).await;
-    assert_says(&report, 0, &["base64_expected"]);
+    assert_causes(&report, 0, &["base64_expected"]);
     let finding = report.finding("base64_expected");
     assert_eq!(finding["only_with"], "`send_multipart` without `base64_encode_data`");
     let places = finding["where"].as_str().unwrap();
     assert!(places.contains("| multipart |"), "{places}");
 
-    // Of settings that are known, what they have is what KAZOO needs.
+    // With known settings, KAZOO needs what they enable.
     let directory = TempDir::new().unwrap();
     for (running, multipart, cause) in [
         (
             &off,
             r#""send_multipart":true,"base64_encode_data":true"#,
-            "base64_kept",
+            "base64_not_decoded",
         ),
         (&declared, r#""send_multipart":true"#, "base64_expected"),
     ] {
@@ -155,10 +158,10 @@ async fn base64_on_one_side() {
     }
 }
 
-/// What fails now and then is a fault, whatever form of a body it meets.
+/// An intermittent failure is a failure, whatever the form of the body.
 #[tokio::test]
-async fn one_upload_in_parts_that_fails_is_a_failure() {
-    for (status, cause) in [(500, "server_error"), (415, "no_multipart")] {
+async fn one_failing_multipart_upload_is_a_failure() {
+    for (status, cause) in [(500, "server_error"), (415, "multipart_refused")] {
         let seen = AtomicUsize::new(0);
         let once = Front::before(move |request| {
             let media_type = request.headers().get(header::CONTENT_TYPE);
@@ -170,7 +173,7 @@ async fn one_upload_in_parts_that_fails_is_a_failure() {
             }
         });
         let report = checked(once).await;
-        assert_says(&report, 1, &[cause]);
+        assert_causes(&report, 1, &[cause]);
         assert_eq!(report.finding(cause)["severity"], "failure");
     }
 }
@@ -178,11 +181,11 @@ async fn one_upload_in_parts_that_fails_is_a_failure() {
 #[tokio::test]
 async fn bodies_that_do_not_arrive() {
     let strips = Front::before(|request| Pass(emptied(request)));
-    assert_says(&checked(strips).await, 1, &["not_whole"]);
-    // The storage itself is not ours here, and keeps what comes.
+    assert_causes(&checked(strips).await, 1, &["upload_altered"]);
+    // This server is not kazoo-storage, and stores bodies unparsed.
     let naive = naive(emptied);
     let report = checked(naive).await;
-    assert_says(&report, 1, &["empty_back", "not_doubled"]);
+    assert_causes(&report, 1, &["empty_response", "doubled_path_not_found"]);
 }
 
 fn emptied(request: Request<Bytes>) -> Request<Bytes> {
@@ -194,7 +197,7 @@ fn emptied(request: Request<Bytes>) -> Request<Bytes> {
     Request::from_parts(head, Bytes::new())
 }
 
-/// A server that keeps what comes where it comes, and knows nothing of KAZOO, as a server of `WebDAV` does.
+/// A server that stores each body at its path, as a `WebDAV` server does.
 fn naive(change: impl Fn(Request<Bytes>) -> Request<Bytes> + Send + Sync + 'static) -> Front {
     let files = Mutex::new(HashMap::new());
     Front::answering(move |request| {
@@ -213,16 +216,20 @@ fn naive(change: impl Fn(Request<Bytes>) -> Request<Bytes> + Send + Sync + 'stat
 }
 
 #[tokio::test]
-async fn a_server_that_keeps_bodies_as_they_come() {
+async fn a_server_that_stores_bodies_unparsed() {
     let report = checked(naive(|request| request)).await;
-    assert_says(&report, 1, &["not_doubled", "multipart_kept"]);
-    assert_eq!(report.finding("multipart_kept")["only_with"], "`send_multipart`");
-    let ways = &report.json["dialects"][0]["ways"];
+    assert_causes(&report, 1, &["doubled_path_not_found", "multipart_not_parsed"]);
+    assert_eq!(report.finding("multipart_not_parsed")["only_with"], "`send_multipart`");
+    let scenarios = &report.json["dialects"][0]["scenarios"];
     assert!(
-        ways.as_array().unwrap().iter().all(|way| way["works"] == true),
-        "{ways}"
+        scenarios
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|scenario| scenario["works"] == true),
+        "{scenarios}"
     );
-    let shown = &report.finding("multipart_kept")["shown"];
+    let shown = &report.finding("multipart_not_parsed")["kazoo"];
     assert_eq!(shown["body"]["message"], "datastore_fault");
 }
 
@@ -232,7 +239,7 @@ async fn redirected_uploads() {
     let to = target.address;
     let redirects = |code: u16| {
         Front::before(move |request| {
-            // No `Location` has these.
+            // A `Location` cannot contain bytes outside ASCII.
             if !request.uri().path().is_ascii() {
                 return Pass(request);
             }
@@ -243,12 +250,16 @@ async fn redirected_uploads() {
     };
     for code in [301, 302] {
         let report = checked(redirects(code)).await;
-        assert_says(&report, 1, &["lost_post", "redirected_put"]);
-        let answered = report.finding("redirected_put")["answered"].as_str().unwrap();
+        assert_causes(&report, 1, &["redirected_post", "redirected_put"]);
+        let answered = report.finding("redirected_put")["response"].as_str().unwrap();
         assert!(answered.ends_with(&format!("to http://{to}")), "{answered}");
     }
-    assert_says(&checked(redirects(303)).await, 1, &["lost_post", "redirect_crash"]);
-    assert_says(&checked(redirects(307)).await, 1, &["redirect_crash"]);
+    assert_causes(
+        &checked(redirects(303)).await,
+        1,
+        &["redirected_post", "unsupported_redirect"],
+    );
+    assert_causes(&checked(redirects(307)).await, 1, &["unsupported_redirect"]);
 }
 
 #[tokio::test]
@@ -260,14 +271,14 @@ async fn limits_of_length() {
         Pass(request)
     });
     let report = checked(proxy).await;
-    assert_says(&report, 1, &["proxy_limit"]);
+    assert_causes(&report, 1, &["proxy_body_limit"]);
     assert!(
-        report.finding("proxy_limit")["shown"].is_null(),
-        "the test of the credentials is short"
+        report.finding("proxy_body_limit")["kazoo"].is_null(),
+        "the credentials probe is short"
     );
 
     let own = start(Front::default(), storage().max_body(65_000), "/some_prefix").await;
-    assert_says(&check(&[&own.url()]).await, 1, &["max_body"]);
+    assert_causes(&check(&[&own.url()]).await, 1, &["max_body"]);
 
     let resets = Front::before(|request| {
         if request.body().len() > 65_000 {
@@ -276,14 +287,14 @@ async fn limits_of_length() {
             Pass(request)
         }
     });
-    assert_says(&checked(resets).await, 1, &["long_file"]);
+    assert_causes(&checked(resets).await, 1, &["large_file"]);
     let empty = Front::before(|request| {
         if request.method() != Method::GET && request.body().is_empty() {
             return Answer(echo(411, &request));
         }
         Pass(request)
     });
-    assert_says(&checked(empty).await, 1, &["empty_file"]);
+    assert_causes(&checked(empty).await, 1, &["empty_file"]);
 }
 
 #[tokio::test]
@@ -294,8 +305,8 @@ async fn names_that_do_not_arrive() {
         }
         Pass(request)
     });
-    assert_says(&checked(escaped).await, 1, &["escaped_name"]);
-    // Decoded once too often: the `%` of the name is no escape any more.
+    assert_causes(&checked(escaped).await, 1, &["escaped_name"]);
+    // Decoded twice: the `%` of the name is no longer an escape.
     let decodes = Front::before(|mut request| {
         let target = request.uri().to_string().replace("%25", "%").replace("%2F", "/");
         match target.parse::<Uri>() {
@@ -306,27 +317,27 @@ async fn names_that_do_not_arrive() {
             _ => Pass(request),
         }
     });
-    assert_says(&checked(decodes).await, 1, &["escaped_name"]);
+    assert_causes(&checked(decodes).await, 1, &["escaped_name"]);
     let ascii = Front::before(|request| {
         if request.uri().path().is_ascii() {
             return Pass(request);
         }
         Answer(echo(400, &request))
     });
-    assert_says(&checked(ascii).await, 1, &["unescaped_name"]);
+    assert_causes(&checked(ascii).await, 1, &["non_ascii_name"]);
 }
 
-/// KAZOO on newer Erlang sends another spelling of such a URL, which this storage and this front do not take alike.
+/// KAZOO on newer Erlang sends a different spelling of such a URL, which this front may not accept.
 #[tokio::test]
 async fn a_url_that_newer_erlang_rewrites() {
     let mount = "/pre%2Dfix/./x";
     let url = |running: &Running| format!("http://k%61zoo:{SECRET}@{}{mount}", running.address);
     let takes_both = start(Front::default(), storage(), mount).await;
     let report = check(&[&url(&takes_both)]).await;
-    assert_says(&report, 0, &["warning"]);
+    assert_causes(&report, 0, &["settings_warning"]);
     let findings = report.json["findings"].to_string();
     assert!(
-        findings.contains("another spelling") && findings.contains("unescaped"),
+        findings.contains("different spelling") && findings.contains("unescaped"),
         "{findings}"
     );
 
@@ -339,26 +350,30 @@ async fn a_url_that_newer_erlang_rewrites() {
         });
         let verbatim = start(verbatim, storage(), mount).await;
         let report = check(&[&url(&verbatim)]).await;
-        assert_says(&report, 1, &["rewritten_url", "warning"]);
-        let finding = report.finding("rewritten_url");
+        assert_causes(&report, 1, &["normalized_url_fails", "settings_warning"]);
+        let finding = report.finding("normalized_url_fails");
         assert!(
             finding["where"].as_str().unwrap().starts_with("OpenKazoo | "),
             "{finding}"
         );
-        assert!(finding["change"].as_str().unwrap().contains("normalized"), "{finding}");
-        // The settings say it too, and a load does not begin before it is known.
+        assert!(finding["fix"].as_str().unwrap().contains("normalized"), "{finding}");
+        // A check by settings reports it too.
         let settings = format!(r#"{{"url":"{}","verb":"put"}}"#, url(&verbatim));
         let directory = TempDir::new().unwrap();
         let settings = written(&directory, "storage.json", &settings);
-        assert_says(
+        assert_causes(
             &check(&["--settings", &settings]).await,
             1,
-            &["rewritten_url", "warning"],
+            &["normalized_url_fails", "settings_warning"],
         );
     }
-    // What is not there for any of them is not for its spelling.
+    // If neither spelling works, the spelling is not the cause.
     let nowhere = start(Front::default(), storage(), "/elsewhere").await;
-    assert_says(&check(&[&url(&nowhere)]).await, 1, &["not_ours", "warning"]);
+    assert_causes(
+        &check(&[&url(&nowhere)]).await,
+        1,
+        &["other_server", "settings_warning"],
+    );
 }
 
 fn without_query(mut request: Request<Bytes>) -> Request<Bytes> {
@@ -367,7 +382,7 @@ fn without_query(mut request: Request<Bytes>) -> Request<Bytes> {
 }
 
 #[tokio::test]
-async fn a_query_that_is_lost_or_not_looked_at() {
+async fn a_query_that_is_lost_or_ignored() {
     let by_query = || storage().key(QueryKey::new("recording"));
     let url = |running: &Running| {
         format!(
@@ -376,19 +391,19 @@ async fn a_query_that_is_lost_or_not_looked_at() {
         )
     };
     let works = start(Front::default(), by_query(), "/index.php").await;
-    assert_says(&check(&[&url(&works)]).await, 0, &[]);
+    assert_causes(&check(&[&url(&works)]).await, 0, &[]);
     let drops = start(
         Front::before(|request| Pass(without_query(request))),
         by_query(),
         "/index.php",
     )
     .await;
-    assert_says(&check(&[&url(&drops)]).await, 1, &["query_lost"]);
+    assert_causes(&check(&[&url(&drops)]).await, 1, &["query_lost"]);
     let by_path = start(Front::default(), storage(), "/index.php").await;
-    assert_says(&check(&[&url(&by_path)]).await, 1, &["query_lost"]);
+    assert_causes(&check(&[&url(&by_path)]).await, 1, &["query_lost"]);
 }
 
-/// Changes what a fetch is answered with, if it is answered with a file.
+/// Changes the successful responses to fetches.
 fn fetched(change: impl Fn(&str, Response<Bytes>) -> Response<Bytes> + Send + Sync + 'static) -> Front {
     Front::after(move |method, target, answer| {
         if method == Method::GET && answer.status() == StatusCode::OK {
@@ -400,7 +415,7 @@ fn fetched(change: impl Fn(&str, Response<Bytes>) -> Response<Bytes> + Send + Sy
 }
 
 #[tokio::test]
-async fn fetches_that_come_back_otherwise() {
+async fn altered_responses_to_fetches() {
     for code in [201, 203, 204, 206] {
         let other = fetched(move |_, mut answer| {
             *answer.status_mut() = status(code);
@@ -411,8 +426,8 @@ async fn fetches_that_come_back_otherwise() {
             }
         });
         let report = checked(other).await;
-        assert_says(&report, 1, &["other_than_200"]);
-        assert_eq!(report.finding("other_than_200")["shown"]["status"], 500);
+        assert_causes(&report, 1, &["fetch_not_200"]);
+        assert_eq!(report.finding("fetch_not_200")["kazoo"]["status"], 500);
     }
     let compresses = fetched(|_, answer| {
         let mut answer = answer.map(|body| [b"\x1f\x8b\x08", &*body].concat().into());
@@ -421,20 +436,20 @@ async fn fetches_that_come_back_otherwise() {
         answer.headers_mut().remove(header::CONTENT_LENGTH);
         answer
     });
-    assert_says(&checked(compresses).await, 1, &["compressed"]);
+    assert_causes(&checked(compresses).await, 1, &["compressed"]);
     let cuts = fetched(|_, mut answer| {
         answer.headers_mut().remove(header::CONTENT_LENGTH);
         answer.map(|body| body.slice(..body.len().min(1000)))
     });
-    assert_says(&checked(cuts).await, 1, &["cut"]);
+    assert_causes(&checked(cuts).await, 1, &["truncated"]);
     let alters = fetched(|_, answer| answer.map(|body| body.iter().map(|byte| byte ^ 1).collect()));
-    assert_says(&checked(alters).await, 1, &["altered"]);
+    assert_causes(&checked(alters).await, 1, &["altered"]);
     let cache = Mutex::new(HashMap::new());
     let caches = fetched(move |target, answer| {
         let mut cache = cache.lock().unwrap();
         cache.entry(target.to_owned()).or_insert(answer).clone()
     });
-    assert_says(&checked(caches).await, 1, &["stale"]);
+    assert_causes(&checked(caches).await, 1, &["stale"]);
     let undoubled = fetched(|target, answer| {
         if target.matches("c4ecc4ec").count() > 5 {
             page(StatusCode::NOT_FOUND, "404")
@@ -443,13 +458,13 @@ async fn fetches_that_come_back_otherwise() {
         }
     });
     let report = checked(undoubled).await;
-    assert_says(&report, 1, &["not_doubled"]);
-    let places = report.finding("not_doubled")["where"].as_str().unwrap();
+    assert_causes(&report, 1, &["doubled_path_not_found"]);
+    let places = report.finding("doubled_path_not_found")["where"].as_str().unwrap();
     assert!(places.starts_with("4.3.106 and later; OpenKazoo | "), "{places}");
 }
 
 #[tokio::test]
-async fn what_is_not_there() {
+async fn missing_files() {
     let finds = Front::after(|_, _, answer| {
         if answer.status() == StatusCode::NOT_FOUND {
             page(StatusCode::OK, "start")
@@ -457,14 +472,14 @@ async fn what_is_not_there() {
             answer
         }
     });
-    assert_says(&checked(finds).await, 1, &["found_anything"]);
+    assert_causes(&checked(finds).await, 1, &["missing_file_found"]);
     let gone = Front::after(|_, _, mut answer| {
         if answer.status() == StatusCode::NOT_FOUND {
             *answer.status_mut() = StatusCode::GONE;
         }
         answer
     });
-    assert_says(&checked(gone).await, 0, &["missing_not_404"]);
+    assert_causes(&checked(gone).await, 0, &["missing_not_404"]);
     let forgets = Front::before(|request| {
         let is_probe = request.uri().path().ends_with("_test_credentials_file.txt");
         if request.method() == Method::GET || is_probe {
@@ -472,11 +487,11 @@ async fn what_is_not_there() {
         }
         Answer(Response::new(Bytes::new()))
     });
-    assert_says(&checked(forgets).await, 1, &["not_kept"]);
+    assert_causes(&checked(forgets).await, 1, &["not_stored"]);
 }
 
 #[tokio::test]
-async fn a_file_that_is_there_is_not_replaced() {
+async fn an_existing_file_is_not_replaced() {
     let seen = Mutex::new(HashSet::new());
     let once = Front::before(move |request| {
         let is_new = seen.lock().unwrap().insert(request.uri().path().to_owned());
@@ -494,9 +509,9 @@ async fn credentials() {
     let credential = Credential::password("kazoo", "another");
     let rules = AccessRules::new().credential(credential);
     let ours = start(Front::default(), storage().authorize(rules), "/some_prefix").await;
-    assert_says(&check(&[&ours.url()]).await, 1, &["wrong_credentials"]);
+    assert_causes(&check(&[&ours.url()]).await, 1, &["wrong_credentials"]);
 
-    // What another server does, which takes them as they are.
+    // Another server compares the credentials literally.
     let plain = HeaderValue::from_static("Basic a2F6b286czNjcmV0");
     let asks = Front::before(move |request| {
         if request.headers().get(header::AUTHORIZATION) == Some(&plain) {
@@ -505,12 +520,12 @@ async fn credentials() {
         Answer(echo(401, &request))
     });
     let report = checked(asks).await;
-    assert_says(&report, 1, &["mangled_credentials"]);
+    assert_causes(&report, 1, &["mangled_credentials"]);
     let places = report.finding("mangled_credentials")["where"].as_str().unwrap();
     assert!(places.starts_with("4.3.106 and later; OpenKazoo | "), "{places}");
 }
 
-/// A store on a disk that is full.
+/// A store on a full disk.
 #[derive(Debug)]
 struct Full;
 
@@ -533,25 +548,25 @@ impl BlobStore for Full {
 async fn a_full_disk() {
     let running = start(Front::default(), KazooStorage::new(Full), "/some_prefix").await;
     let report = check(&[&running.url()]).await;
-    assert_says(&report, 1, &["no_space"]);
-    let finding = report.finding("no_space");
-    assert!(finding["shown"].is_null(), "the test of the credentials needs no disk");
-    assert!(finding["answered"].as_str().unwrap().starts_with("507 "), "{finding}");
+    assert_causes(&report, 1, &["storage_full"]);
+    let finding = report.finding("storage_full");
+    assert!(finding["kazoo"].is_null(), "the credentials probe needs no disk");
+    assert!(finding["response"].as_str().unwrap().starts_with("507 "), "{finding}");
 }
 
 #[tokio::test]
-async fn what_answers_late_or_closes_early() {
+async fn endless_retries_and_closed_idle_connections() {
     let comes_again = Front::answering(|_| {
         let answer = Response::builder().status(503).header(header::RETRY_AFTER, "9");
         answer.body(Bytes::new()).unwrap()
     });
     let running = start(comes_again, storage(), "/some_prefix").await;
     let report = check(&[&running.url(), "--timeout", "1"]).await;
-    assert_says(&report, 1, &["comes_again"]);
-    assert_eq!(report.json["whole"], false);
+    assert_causes(&report, 1, &["endless_retry"]);
+    assert_eq!(report.json["complete"], false);
 
-    // Who says how long a connection is kept does not say that it is closed now; who says that does no harm.
-    for (connection, causes) in [("keep-alive", &["idle_closed"][..]), ("close", &[])] {
+    // A `keep-alive` header does not announce that the connection closes now; `close` does, so no upload is lost.
+    for (connection, causes) in [("keep-alive", &["idle_timeout_too_short"][..]), ("close", &[])] {
         let idle = Front {
             idle: Some(Duration::from_millis(300)),
             after: Box::new(move |_, _, mut answer| {
@@ -564,21 +579,25 @@ async fn what_answers_late_or_closes_early() {
         };
         let running = start(idle, storage(), "/some_prefix").await;
         let report = check(&[&running.url(), "--idle", "1"]).await;
-        assert_says(&report, i32::from(!causes.is_empty()), causes);
+        assert_causes(&report, i32::from(!causes.is_empty()), causes);
     }
     let silent = Front {
         idle: Some(Duration::from_millis(300)),
         ..Front::default()
     };
     let running = start(silent, storage(), "/some_prefix").await;
-    assert_says(&check(&[&running.url(), "--idle", "1"]).await, 1, &["idle_closed"]);
+    assert_causes(
+        &check(&[&running.url(), "--idle", "1"]).await,
+        1,
+        &["idle_timeout_too_short"],
+    );
     let stays = start(Front::default(), storage(), "/some_prefix").await;
-    assert_says(&check(&[&stays.url(), "--idle", "1"]).await, 0, &[]);
+    assert_causes(&check(&[&stays.url(), "--idle", "1"]).await, 0, &[]);
 }
 
-/// As nginx does with a `proxy_pass` that has a path: between the settings and the storage, two slashes are one.
+/// nginx merges slashes if `proxy_pass` has a path.
 #[tokio::test]
-async fn slashes_that_are_merged_harm_nothing() {
+async fn merged_slashes_are_harmless() {
     let directory = TempDir::new().unwrap();
     for folder in ["/abs/base", "/abs/base/", "base/"] {
         let merges = Front::before(|mut request| {
@@ -590,6 +609,6 @@ async fn slashes_that_are_merged_harm_nothing() {
         let url = running.url();
         let settings = format!(r#"{{"url":"{url}","verb":"put","folder_base_path":"{folder}"}}"#);
         let settings = written(&directory, "storage.json", &settings);
-        assert_says(&check(&["--settings", &settings]).await, 0, &[]);
+        assert_causes(&check(&["--settings", &settings]).await, 0, &[]);
     }
 }

@@ -1,4 +1,4 @@
-//! The files that a check stores: all are listed, and `--clean` removes them where the server does.
+//! A check lists the files that it stores, and `--clean` removes them if the server supports DELETE.
 
 use std::{
     collections::HashMap,
@@ -23,11 +23,11 @@ use super::{
 };
 
 fn left(report: &Report) -> Vec<&str> {
-    let left = report.json["left_behind"].as_array().unwrap();
+    let left = report.json["leftovers"].as_array().unwrap();
     left.iter().map(|key| key.as_str().unwrap()).collect()
 }
 
-/// A server that takes DELETE, and that answers it with success whether it removes or not.
+/// A server that answers DELETE with success, whether it removes the file or not.
 fn takes_delete(removes: bool) -> (Front, Arc<Mutex<HashMap<String, Bytes>>>) {
     let files = Arc::<Mutex<HashMap<String, Bytes>>>::default();
     let held = Arc::clone(&files);
@@ -59,13 +59,13 @@ fn storage() -> KazooStorage {
 }
 
 #[tokio::test]
-async fn removes_all_files_where_the_server_takes_delete() {
+async fn removes_all_files_if_the_server_supports_delete() {
     let (front, files) = takes_delete(true);
     let running = start(front, storage(), "/some_prefix").await;
     let report = check(&[&running.url()]).await;
-    // Each test of the credentials is a file here.
+    // This server stores each credentials probe.
     assert!(left(&report).len() > 20, "{:#}", report.json);
-    // One name outside of ASCII is stored under two spellings here, which are one key.
+    // This server stores one name outside ASCII under two spellings, which are one key.
     assert!(left(&report).len() >= files.lock().unwrap().len() - 1);
     files.lock().unwrap().clear();
 
@@ -77,7 +77,7 @@ async fn removes_all_files_where_the_server_takes_delete() {
 }
 
 #[tokio::test]
-async fn lists_what_a_server_does_not_remove() {
+async fn lists_files_that_a_server_does_not_remove() {
     let (front, _) = takes_delete(false);
     let keeps = start(front, storage(), "/some_prefix").await;
     let report = check(&[&keeps.url(), "--clean"]).await;
@@ -93,7 +93,7 @@ async fn lists_what_a_server_does_not_remove() {
         let report = check(options).await;
         assert_eq!(report.exit, 0, "{:#}", report.json);
         let left = left(&report);
-        // kazoo-storage keeps no test of the credentials; a name with a space has another key in OpenKazoo.
+        // kazoo-storage stores no credentials probe; a name with a space has another key in OpenKazoo.
         assert_eq!(left.len(), 11, "{left:?}");
         let account = "c4ecc4ecc4ecc4ecc4ecc4ecc4ecc4ec";
         let document = "202001-c4ec0000000000000000000000000000";
@@ -104,7 +104,7 @@ async fn lists_what_a_server_does_not_remove() {
     }
     let (_, said) = told(&[&url]).await;
     assert!(
-        said.contains("11 files that the check stored are left behind:\n  c4ecc4ec"),
+        said.contains("11 files that the check stored remain on the server:\n  c4ecc4ec"),
         "{said}"
     );
     assert!(
@@ -113,14 +113,14 @@ async fn lists_what_a_server_does_not_remove() {
     );
     let (_, said) = told(&[&url, "--clean"]).await;
     assert!(
-        said.contains("does not remove them on DELETE (405 Method Not Allowed"),
+        said.contains("refuses to remove them with DELETE (405 Method Not Allowed"),
         "{said}"
     );
     assert!(!said.contains(SECRET), "{said}");
 }
 
 #[tokio::test]
-async fn removes_what_a_load_stored() {
+async fn removes_the_files_of_a_load() {
     let (front, files) = takes_delete(true);
     let running = start(front, storage(), "/some_prefix").await;
     let options = ["--load", "2", "--for", "1s", "--size", "1KiB"];
@@ -140,7 +140,7 @@ async fn removes_what_a_load_stored() {
     );
 }
 
-/// A URL that stands for more than one file is no file's to remove.
+/// A URL shared by several files must not be deleted.
 #[tokio::test]
 async fn sends_no_delete_to_a_url_that_files_share() {
     let directory = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! What stands in front of a storage, or in its place, and breaks something.
+//! A proxy in front of a storage, or a server in its place, that breaks something.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,24 +14,24 @@ use tokio::{
 };
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
 
-/// What becomes of a request.
+/// The decision on a request.
 pub(crate) enum Turn {
-    /// The storage gets this one.
+    /// Forwards this request to the storage.
     Pass(Request<Bytes>),
-    /// It gets none, and this is the answer.
+    /// Sends this response instead.
     Answer(Response<Bytes>),
 }
 
-/// What a front does with a request.
+/// Decides on a request.
 pub(crate) type Before = Box<dyn Fn(Request<Bytes>) -> Turn + Send + Sync>;
 
-/// What it does with the storage's answer to a request of that method for that target.
+/// Changes the storage's response to a request with this method and target.
 pub(crate) type After = Box<dyn Fn(&Method, &str, Response<Bytes>) -> Response<Bytes> + Send + Sync>;
 
 pub(crate) struct Front {
     pub(crate) before: Before,
     pub(crate) after: After,
-    /// After how long a connection without a request is closed.
+    /// Timeout after which an idle connection is closed.
     pub(crate) idle: Option<Duration>,
 }
 
@@ -53,7 +53,7 @@ impl Front {
         }
     }
 
-    /// Answers everything so.
+    /// Answers every request with `answer`.
     pub(crate) fn answering(answer: impl Fn(&Request<Bytes>) -> Response<Bytes> + Send + Sync + 'static) -> Self {
         Self::before(move |request| Turn::Answer(answer(&request)))
     }
@@ -68,7 +68,7 @@ impl Front {
     }
 }
 
-/// A running front, with what is behind it.
+/// A running front and its storage.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     task: AbortHandle,
@@ -81,7 +81,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// The URL of its storage, with credentials.
+    /// Returns the URL of the storage, with credentials.
     pub(crate) fn url(&self) -> String {
         format!("http://kazoo:{}@{}/some_prefix", super::SECRET, self.address)
     }
@@ -138,7 +138,7 @@ async fn answer(
     Ok(answer.map(Full::new))
 }
 
-/// A page as proxies answer it.
+/// A page like those of proxies.
 pub(crate) fn page(status: StatusCode, says: &str) -> Response<Bytes> {
     Response::builder()
         .status(status)

@@ -34,7 +34,7 @@ fn count(report: &Report, side: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_measured() {
+async fn measures_stored_and_fetched_files() {
     let report = loaded(Front::default()).await;
     let load = &report.json["load"];
     assert_eq!((report.exit, &load["lost"]), (0, &Value::from(0)), "{load:#}");
@@ -43,7 +43,7 @@ async fn what_is_kept_is_measured() {
     let times = ["p50_ms", "p90_ms", "p99_ms", "max_ms"].map(|name| load["store"][name].as_f64().unwrap());
     assert!(times.is_sorted() && times[0] > 0.0, "{times:?}");
     assert!(load["requests_per_second"].as_f64().unwrap() > 1.0, "{load:#}");
-    // All of it took what it took.
+    // The whole check takes at least as long as the load.
     assert!(
         report.json["seconds"].as_f64().unwrap() >= load["seconds"].as_f64().unwrap(),
         "{:#}",
@@ -52,7 +52,7 @@ async fn what_is_kept_is_measured() {
 }
 
 #[tokio::test]
-async fn what_is_acknowledged_and_not_kept_is_lost() {
+async fn counts_acknowledged_files_that_are_missing() {
     let uploads = AtomicU64::new(0);
     let forgets = Front::before(move |request| {
         let is_load = request.uri().path().contains("load.mp3");
@@ -69,8 +69,8 @@ async fn what_is_acknowledged_and_not_kept_is_lost() {
 }
 
 #[tokio::test]
-async fn what_was_kept_at_first_is_asked_for_again() {
-    // Each file is there once, and another after that.
+async fn fetches_files_again_at_the_end() {
+    // Each file can be fetched only once.
     let seen = Mutex::new(HashSet::new());
     let forgets = Front::after(move |method, target, answer| {
         let is_load = target.contains("load.mp3");
@@ -89,8 +89,8 @@ async fn what_was_kept_at_first_is_asked_for_again() {
         (1, count(&report, "store")),
         "{load:#}"
     );
-    assert!(load["errors"]["not_kept"].as_u64().unwrap() > 0, "{load:#}");
-    assert_eq!(load["errors"]["not_kept"], load["lost"]);
+    assert!(load["errors"]["not_stored"].as_u64().unwrap() > 0, "{load:#}");
+    assert_eq!(load["errors"]["not_stored"], load["lost"]);
 }
 
 #[tokio::test]
@@ -106,22 +106,22 @@ async fn errors_are_counted_by_cause_and_lose_nothing() {
     let report = loaded(fails).await;
     let load = &report.json["load"];
     assert_eq!((report.exit, &load["lost"]), (1, &Value::from(0)), "{load:#}");
-    assert!(load["errors"]["no_space"].as_u64().unwrap() > 0, "{load:#}");
+    assert!(load["errors"]["storage_full"].as_u64().unwrap() > 0, "{load:#}");
 }
 
 #[tokio::test]
-async fn what_does_not_work_is_not_loaded() {
+async fn does_not_load_a_server_that_fails_the_probe() {
     let report = loaded(Front::answering(|_| page(StatusCode::NOT_FOUND, "nothing"))).await;
     assert_eq!(
         (report.exit, report.causes()),
-        (1, vec!["not_ours"]),
+        (1, vec!["other_server"]),
         "{:#}",
         report.json
     );
     assert!(report.json["load"].is_null());
 }
 
-/// A store that answers no fetch after so many.
+/// A store that stops answering fetches after some.
 struct Hangs(MemoryStore, AtomicU64);
 
 impl BlobStore for Hangs {
@@ -141,9 +141,9 @@ impl BlobStore for Hangs {
     }
 }
 
-/// In the end everything is fetched again, but not for a minute from a server that hangs.
+/// A server that hangs does not delay the final fetches.
 #[tokio::test]
-async fn who_answers_no_more_is_not_waited_for_by_name() {
+async fn stops_the_final_fetches_after_a_timeout() {
     let store = Hangs(MemoryStore::new(), AtomicU64::new(0));
     let running = start(Front::default(), KazooStorage::new(store), "/some_prefix").await;
     let options = ["--load", "1", "--for", "1s", "--size", "1KiB", "--timeout", "1"];

@@ -1,4 +1,4 @@
-//! `kazoo-storage check`, run as its users run it: in front of what works, and of everything that is broken on purpose.
+//! Runs `kazoo-storage check` against working servers, and against servers that are broken on purpose.
 
 mod causes;
 mod clean;
@@ -12,7 +12,7 @@ use std::{path::Path, process::Stdio};
 use serde_json::Value;
 use tokio::process::Command;
 
-/// In every URL that is checked, and in no report.
+/// A secret in every checked URL, which no report may contain.
 const SECRET: &str = "s3cret";
 
 fn program() -> Command {
@@ -26,14 +26,14 @@ fn program() -> Command {
     command
 }
 
-/// What a check has said.
+/// The report of a check.
 #[derive(Debug)]
 struct Report {
     exit: i32,
     json: Value,
 }
 
-/// Checks with these options, the URL among them, twice: for machines and, if it says anything about them, for people.
+/// Runs a check with these options, including the URL.
 async fn check(options: &[&str]) -> Report {
     let mut command = program();
     command.args(["check", "--json", "--large", "96KiB"]).args(options);
@@ -49,18 +49,18 @@ async fn check(options: &[&str]) -> Report {
 }
 
 impl Report {
-    /// The causes of what does not work and of what is warned of, but for the host, which is this machine's.
+    /// Returns the causes of all findings, except the warning about the host, which is this machine's.
     fn causes(&self) -> Vec<&str> {
         let findings = self.json["findings"].as_array().unwrap();
         let of_host = |finding: &&Value| {
-            let text = finding["text"].as_str().unwrap_or_default();
+            let text = finding["detail"].as_str().unwrap_or_default();
             !text.contains("refuses the host")
         };
         let causes = findings.iter().filter(of_host);
         causes.map(|finding| finding["cause"].as_str().unwrap()).collect()
     }
 
-    /// The finding with that cause.
+    /// Returns the finding with this cause.
     fn finding(&self, cause: &str) -> &Value {
         let mut findings = self.json["findings"].as_array().unwrap().iter();
         let finding = findings.find(|finding| finding["cause"] == cause);
@@ -68,7 +68,7 @@ impl Report {
     }
 }
 
-/// The text of `path`, for a command line.
+/// Returns `path` as text.
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

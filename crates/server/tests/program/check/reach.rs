@@ -1,4 +1,4 @@
-//! What cannot be reached, and what KAZOO would not send to.
+//! Servers that cannot be reached, and settings that KAZOO cannot use.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use serde_json::Value;
@@ -15,8 +15,8 @@ use super::{
 };
 
 #[tokio::test]
-async fn nobody_there() {
-    // Nobody listens at a port that was just given up.
+async fn unreachable_hosts() {
+    // No server listens on a port that was just released.
     let port = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
@@ -24,38 +24,38 @@ async fn nobody_there() {
         .unwrap()
         .port();
     for (url, cause) in [
-        (format!("http://127.0.0.1:{port}/{SECRET}"), "nobody_listens"),
-        (format!("https://127.0.0.1:{port}/{SECRET}"), "nobody_listens"),
-        // A name, and no address as it is written, that is this machine as one in `/etc/hosts` may be: so
-        // the C libraries read it.
-        (format!("http://127.1:{port}/{SECRET}"), "own_name"),
-        (format!("http://localhost:{port}/{SECRET}"), "nobody_listens"),
-        // No name server is asked for a label of more than 63 letters.
+        (format!("http://127.0.0.1:{port}/{SECRET}"), "connection_refused"),
+        (format!("https://127.0.0.1:{port}/{SECRET}"), "connection_refused"),
+        // Not an address in canonical form, so it counts as a name; the C library resolves it to this machine, as
+        // `/etc/hosts` may.
+        (format!("http://127.1:{port}/{SECRET}"), "loopback_name"),
+        (format!("http://localhost:{port}/{SECRET}"), "connection_refused"),
+        // A label of more than 63 letters causes no DNS query.
         (
             format!("http://kazoo:{SECRET}@{}.invalid/p", "x".repeat(64)),
-            "no_address",
+            "host_not_found",
         ),
     ] {
         let report = check(&[&url]).await;
         assert_eq!((report.exit, report.causes()), (2, vec![cause]), "{:#}", report.json);
-        let invalid = &report.finding(cause)["shown"]["body"]["attachments"]["HANDLER_ID"]["invalid"];
+        let invalid = &report.finding(cause)["kazoo"]["body"]["attachments"]["HANDLER_ID"]["invalid"];
         assert_eq!(invalid["error_code"], 500);
-        let answered = report.finding(cause)["answered"].as_str().unwrap();
+        let answered = report.finding(cause)["response"].as_str().unwrap();
         match cause {
-            "no_address" => (),
-            "own_name" => assert!(
-                answered.contains(&format!("127.0.0.1:{port}, which is what `127.1` is here: ")),
+            "host_not_found" => (),
+            "loopback_name" => assert!(
+                answered.contains(&format!("127.0.0.1:{port}, the addresses of `127.1` on this machine: ")),
                 "{answered}"
             ),
-            _ if url.contains("localhost") => assert!(answered.contains("is what `localhost` is"), "{answered}"),
+            _ if url.contains("localhost") => assert!(answered.contains("the addresses of `localhost`"), "{answered}"),
             _ => assert!(answered.starts_with(&format!("none: 127.0.0.1:{port}: ")), "{answered}"),
         }
-        assert_eq!(report.json["whole"], false);
+        assert_eq!(report.json["complete"], false);
     }
 }
 
 #[tokio::test]
-async fn connections_that_end_without_an_answer() {
+async fn connections_that_end_without_a_response() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/{SECRET}", listener.local_addr().unwrap());
     let closes = tokio::spawn(async move {
@@ -65,7 +65,12 @@ async fn connections_that_end_without_an_answer() {
         }
     });
     let report = check(&[&url]).await;
-    assert_eq!((report.exit, report.causes()), (1, vec!["closed"]), "{:#}", report.json);
+    assert_eq!(
+        (report.exit, report.causes()),
+        (1, vec!["connection_closed"]),
+        "{:#}",
+        report.json
+    );
     closes.abort();
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -77,13 +82,13 @@ async fn connections_that_end_without_an_answer() {
         "{:#}",
         report.json
     );
-    assert_eq!(report.json["whole"], false, "it waits once, and not for each way");
+    assert_eq!(report.json["complete"], false, "it waits once, not for each scenario");
     drop(listener);
 }
 
-/// What never ends is not waited for, and not held.
+/// An endless response is neither awaited nor held in memory.
 #[tokio::test]
-async fn an_answer_without_an_end() {
+async fn an_endless_response() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -99,7 +104,7 @@ async fn an_answer_without_an_end() {
     let report = check(&[&format!("http://{address}/{SECRET}")]).await;
     assert_eq!(
         (report.exit, report.causes()),
-        (1, vec!["too_long"]),
+        (1, vec!["response_too_long"]),
         "{:#}",
         report.json
     );
@@ -115,10 +120,10 @@ async fn certificates() {
     let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
     let other = written(&directory, "other.pem", &other.cert.pem());
     for (name, years, trusted, cause) in [
-        ("localhost", (2020, 4000), &other, "unknown_authority"),
+        ("localhost", (2020, 4000), &other, "untrusted_certificate"),
         ("localhost", (2020, 2021), &ca, "expired_certificate"),
         ("localhost", (3000, 4000), &ca, "expired_certificate"),
-        ("elsewhere", (2020, 4000), &ca, "other_name"),
+        ("elsewhere", (2020, 4000), &ca, "certificate_name_mismatch"),
     ] {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -135,37 +140,47 @@ async fn certificates() {
         let report = check(&[&url, "--ca", trusted]).await;
         assert_eq!((report.exit, report.causes()), (2, vec![cause]), "{:#}", report.json);
 
-        // The other way round, each side waits for another protocol.
+        // Without TLS, client and server expect different protocols.
         let plain = url.replace("https", "http");
         let report = check(&[&plain]).await;
-        assert_eq!((report.exit, report.causes()), (1, vec!["closed"]), "{:#}", report.json);
+        assert_eq!(
+            (report.exit, report.causes()),
+            (1, vec!["connection_closed"]),
+            "{:#}",
+            report.json
+        );
     }
     let server = serve(directory.path(), &[]).await;
     let report = check(&[&format!("https://localhost:{}/some_prefix/{SECRET}", server.port)]).await;
-    assert_eq!((report.exit, report.causes()), (2, vec!["no_tls"]), "{:#}", report.json);
+    assert_eq!(
+        (report.exit, report.causes()),
+        (2, vec!["tls_handshake_failed"]),
+        "{:#}",
+        report.json
+    );
 }
 
 #[tokio::test]
 async fn settings_that_kazoo_cannot_use() {
     for (url, says) in [
         (format!("http://{SECRET}@h/p"), "write the port too"),
-        (format!("http://h/p?key={SECRET}"), "swallows it"),
+        (format!("http://h/p?key={SECRET}"), "last parameter"),
         (format!("http://h//{SECRET}"), "begins with `//`"),
         (format!("http://h/{SECRET}/%2E%2e/p"), "a `..` segment"),
         (format!("http://user:{SECRET}:x@h/p"), "`:` as `%3A`"),
         (
             format!("http://h/{SECRET}#fragment"),
-            "nothing to tell it from the others",
+            "nothing distinguishes it from the others",
         ),
     ] {
         let report = check(&[&url]).await;
         assert_eq!(
             (report.exit, report.causes()),
-            (1, vec!["settings"]),
+            (1, vec!["invalid_settings"]),
             "{:#}",
             report.json
         );
-        let text = report.finding("settings")["text"].as_str().unwrap();
+        let text = report.finding("invalid_settings")["detail"].as_str().unwrap();
         assert!(text.contains(says), "{text}");
     }
 }
@@ -174,7 +189,7 @@ async fn settings_that_kazoo_cannot_use() {
 async fn usage() {
     let directory = TempDir::new().unwrap();
     let nothing = written(&directory, "nothing.pem", "");
-    // Where nobody listens any more.
+    // No server listens here.
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let output = program()
         .args(["check", &format!("http://{nobody}/p")])
@@ -183,7 +198,7 @@ async fn usage() {
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
-        said.contains("could not be tried (") && !said.contains("tried up to"),
+        said.contains("could not be reached (") && !said.contains("stopped at"),
         "{said}"
     );
     for options in [

@@ -7,26 +7,26 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The longest piece, in bytes: what the connection copies at once.
-const LONGEST: usize = 16 * 1024;
+/// Maximum length of a chunk, in bytes: the connection copies one chunk at a time.
+const MAX_LEN: usize = 16 * 1024;
 
-/// A body that is in memory, piece by piece, so that no copy of all of it is made on its way out.
-pub(super) struct Pieces(Bytes);
+/// A body in memory, sent in chunks so that hyper does not copy all of it at once.
+pub(super) struct Chunks(Bytes);
 
-impl Pieces {
-    pub(super) fn of(content: Bytes) -> Self {
+impl Chunks {
+    pub(super) fn new(content: Bytes) -> Self {
         Self(content)
     }
 }
 
-impl Body for Pieces {
+impl Body for Chunks {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let len = self.0.len().min(LONGEST);
-        let piece = self.0.split_to(len);
-        Poll::Ready((len > 0).then(|| Ok(Frame::data(piece))))
+        let len = self.0.len().min(MAX_LEN);
+        let chunk = self.0.split_to(len);
+        Poll::Ready((len > 0).then(|| Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {

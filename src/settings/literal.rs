@@ -1,4 +1,4 @@
-//! What KAZOO puts into a URL as it is: folders, constants and separators.
+//! Text that KAZOO inserts into a URL without escaping it: folders, constants and separators.
 
 use percent_encoding::percent_decode_str;
 
@@ -8,8 +8,8 @@ use crate::{
     key::BlobKey,
 };
 
-/// Refuses what no URL can hold; `setting` is where `text` stands.
-pub(super) fn check_raw(setting: &str, text: &str) -> Result<()> {
+/// Rejects text that no URL can hold. `setting` names its setting in the error.
+pub(super) fn check_literal(setting: &str, text: &str) -> Result<()> {
     let mut rest = text.as_bytes();
     while let [byte, behind @ ..] = rest {
         rest = match (byte, behind) {
@@ -21,7 +21,7 @@ pub(super) fn check_raw(setting: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The decoded segments of a part of a path.
+/// Splits a part of a path into its decoded segments.
 pub(super) fn segments(setting: &str, path: &str) -> Result<Vec<String>> {
     if path.bytes().all(|byte| byte == b'/') {
         return Ok(Vec::new());
@@ -36,7 +36,7 @@ pub(super) fn decoded(text: &str) -> String {
 
 fn unfit(setting: &str) -> Error {
     invalid(format!(
-        "`{setting}` has what KAZOO sends as it is and no URL can hold: a character that has to be percent-encoded, or a `.` or \
-         `..` between slashes; write a space as `%20`"
+        "`{setting}` contains text that KAZOO does not escape and no URL can hold: a character that must be percent-encoded, or a \
+         `.` or `..` between slashes; write a space as `%20`"
     ))
 }

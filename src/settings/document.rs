@@ -1,4 +1,4 @@
-//! The settings as an operator gives them, one by one.
+//! [`SettingsObject`]: the `settings` of the HTTP handler in a storage document.
 
 use serde::{Deserialize as _, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -6,23 +6,24 @@ use serde_json::{Map, Value};
 use super::{invalid, plan::Plan};
 use crate::error::Result;
 
-/// The settings that are not read yet.
-pub(super) struct Given(Map<String, Value>);
+/// The settings that have not been taken yet.
+pub(super) struct SettingsObject(Map<String, Value>);
 
-impl Given {
-    /// Those in `value`, or those of its one HTTP handler if it is a storage document, with what is to be said of that.
-    pub(super) fn new(mut value: Value) -> Result<(Self, Plan)> {
+impl SettingsObject {
+    /// Finds the settings in `value`: the object itself, or the settings of the one HTTP handler of a storage document, whose
+    /// plan is returned too.
+    pub(super) fn find(mut value: Value) -> Result<(Self, Plan)> {
         let data = value.get_mut("data").map(Value::take);
         let is_wrapped = data.is_some();
         let value = data.unwrap_or(value);
         let Value::Object(mut document) = value else {
-            return Err(invalid("no storage settings: they are a JSON object"));
+            return Err(invalid("not storage settings: they are a JSON object"));
         };
         let handlers = document.get_mut("attachments").and_then(Value::as_object_mut);
         let Some(handlers) = handlers else {
             if is_wrapped || document.contains_key("plan") {
                 return Err(invalid(
-                    "the storage document has no `attachments`, where the handler with the settings is",
+                    "the storage document has no `attachments`, which contains the handler with the settings",
                 ));
             }
             return Ok((Self(document), Plan::default()));
@@ -31,39 +32,42 @@ impl Given {
         let mut plan = Plan::read(&document, &used);
         if !is_wrapped {
             plan.warn(
-                "the storage document is as KAZOO keeps it, and not as its API takes it: for a PUT to `/v2/accounts/{ID}/storage` it is \
-                 `{\"data\": {…}}`",
+                "the storage document has the form in which KAZOO keeps it, not the form that its API takes: for a PUT to \
+                 `/v2/accounts/{ID}/storage` write `{\"data\": {…}}` around it",
             );
         }
         match settings {
             Value::Object(settings) => Ok((Self(settings), plan)),
-            _ => Err(invalid("no storage settings: they are a JSON object")),
+            _ => Err(invalid("not storage settings: they are a JSON object")),
         }
     }
 
-    /// The setting of that name, if there is one; `expected` says what it has to be.
+    /// Removes and returns the setting `name`. `expected` describes its type in the error.
     pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Result<Option<T>> {
         let Some(value) = self.0.remove(name) else {
             return Ok(None);
         };
-        // Not serde's own text, which quotes what stands there.
+        // serde's message would quote the value.
         Option::deserialize(value).map_err(|_| invalid(format!("`{name}` is not {expected}")))
     }
 
     pub(super) fn required<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Result<T> {
         let value = self.take(name, expected)?;
-        value.ok_or_else(|| invalid(format!("no storage settings: `{name}` is missing, which is {expected}")))
+        value.ok_or_else(|| invalid(format!("not storage settings: `{name}` is missing; it is {expected}")))
     }
 
-    pub(super) fn nothing_else(self) -> Result<()> {
+    /// Rejects settings that KAZOO does not have.
+    pub(super) fn finish(self) -> Result<()> {
         match self.0.keys().next() {
-            Some(name) => Err(invalid(format!("KAZOO has no setting `{name}` for its HTTP storage"))),
+            Some(name) => Err(invalid(format!(
+                "KAZOO has no setting `{name}` for its HTTP storage; remove it or correct its name"
+            ))),
             None => Ok(()),
         }
     }
 }
 
-/// The name of the one HTTP handler, and its settings.
+/// Returns the name of the one HTTP handler, and its settings.
 fn settings_of_handler(handlers: &mut Map<String, Value>) -> Result<(String, Value)> {
     let is_http = |handler: &Value| handler.get("handler").is_some_and(|kind| kind == "http");
     let mut of_http = handlers.iter_mut().filter(|(_, handler)| is_http(handler));
@@ -74,7 +78,7 @@ fn settings_of_handler(handlers: &mut Map<String, Value>) -> Result<(String, Val
         },
         (None, _) => Err(invalid("no entry of `attachments` has `\"handler\": \"http\"`")),
         (Some(_), Some(_)) => Err(invalid(
-            "several entries of `attachments` have `\"handler\": \"http\"`; give the `settings` of one of them",
+            "several entries of `attachments` have `\"handler\": \"http\"`; use the `settings` object of one of them instead of the whole document",
         )),
     }
 }

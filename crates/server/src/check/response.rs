@@ -1,4 +1,4 @@
-//! An answer in a few words.
+//! Short descriptions of responses.
 
 use std::error::Error as StdError;
 
@@ -9,19 +9,19 @@ use kazoo_storage_client::Failure;
 use super::{diagnose::our_error, secrets::Secrets};
 use crate::log::chain;
 
-/// How much of a text of the server's is shown, in characters.
-const SHOWN: usize = 160;
+/// Maximum length of the text shown from a response, in characters.
+const MAX_TEXT: usize = 160;
 
-/// What stands before the server's own message.
-pub(crate) const OURS: &str = ", kazoo-storage: ";
+/// Separator in front of kazoo-storage's own message.
+pub(crate) const OUR_MESSAGE: &str = ", kazoo-storage: ";
 
-/// The status, what the body is, and who says so; without `secrets`, which a page may repeat.
+/// Describes the status, the sender and the body, without `secrets`, which a page may repeat.
 pub(crate) fn describe(answer: &Response<Bytes>, secrets: &Secrets) -> String {
     let status = answer.status();
     if our_error(answer).is_some() {
         let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         let message = body.get("message").and_then(|message| message.as_str());
-        return format!("{status}{OURS}{}", secrets.hide(message.unwrap_or_default()));
+        return format!("{status}{OUR_MESSAGE}{}", secrets.hide(message.unwrap_or_default()));
     }
     let header = |name: HeaderName| answer.headers().get(name)?.to_str().ok();
     let mut text = status.to_string();
@@ -43,7 +43,7 @@ pub(crate) fn describe(answer: &Response<Bytes>, secrets: &Secrets) -> String {
                 .hide(&words.join(" "))
                 .chars()
                 .filter(|c| !c.is_control())
-                .take(SHOWN)
+                .take(MAX_TEXT)
                 .collect();
             format!("{text}: {body}")
         }
@@ -51,12 +51,12 @@ pub(crate) fn describe(answer: &Response<Bytes>, secrets: &Secrets) -> String {
     }
 }
 
-/// What came in place of a file: an answer, or what an answer was prevented by.
+/// Describes the response of a failure, or the error without a response.
 pub(crate) fn describe_failure(failure: &Failure, secrets: &Secrets) -> Option<String> {
     if let Some(answer) = failure.answer() {
         return Some(describe(answer, secrets));
     }
-    // The outermost says what the cause does.
+    // The outermost error only repeats the cause of the finding.
     let source = failure.source()?;
     Some(format!("none: {}", secrets.hide(&chain(source))))
 }

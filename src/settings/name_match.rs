@@ -1,8 +1,10 @@
-//! What the parts of a name are when it comes.
+//! Matches a stored name with the parts of a [`NameTemplate`](super::name_template::NameTemplate).
 
 use std::collections::HashSet;
 
-/// What the parts of a key are, as far as `field_list` says.
+use crate::kazoo_id::{self, ID_LEN, MAX_DOCUMENT_LEN, is_account, is_document};
+
+/// The fields of a document that a key contains according to `field_list`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fields {
@@ -18,7 +20,7 @@ pub struct Fields {
     pub database: Option<String>,
 }
 
-/// What one part of a name stands for.
+/// One part of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Account,
@@ -30,39 +32,38 @@ pub(super) enum Part {
     Other,
     /// Decoded.
     Text(String),
-    /// Several with nothing between them: which is where, only KAZOO knows.
+    /// Several parts without a separator, which cannot be told apart.
     Mixed,
 }
 
 impl Part {
-    /// Whether it may be any text.
+    /// Returns `true` if this part can be any text.
     fn is_free(&self) -> bool {
         matches!(self, Self::Attachment | Self::Database | Self::Other | Self::Mixed)
     }
 
-    /// Returns the maximum length, in bytes, of a piece that is recognized by its form. Longer pieces of a name are not
-    /// checked.
-    fn longest(&self) -> usize {
+    /// Returns the maximum length of this part, in bytes.
+    fn max_len(&self) -> usize {
         match self {
-            Self::Account | Self::Owner => 32,
-            Self::Document => "202401-".len() + 32,
+            Self::Account | Self::Owner => ID_LEN,
+            Self::Document => MAX_DOCUMENT_LEN,
             Self::Text(text) => text.len(),
             Self::Attachment | Self::Database | Self::Other | Self::Mixed => usize::MAX,
         }
     }
 }
 
-/// A name, cut wherever a part of it may end.
-pub(super) struct Pieces {
+/// A name, split wherever a part of it may end.
+pub(super) struct NamePieces {
     name: String,
-    /// Where in the name each piece begins and ends.
+    /// Start and end of each piece in the name.
     bounds: Vec<(usize, usize)>,
-    /// Whether a part may have several pieces, because what separates them may stand in it. It is then known by its look.
+    /// `true` if a part may contain the separator, and so consist of several pieces. Its form then identifies it.
     joined: bool,
 }
 
-impl Pieces {
-    /// Of these `pieces`, which `separator` may stand in, if there is one, as well as between them.
+impl NamePieces {
+    /// Joins `pieces` with `separator`, if there is one, which parts may contain too.
     pub(super) fn new<'a>(pieces: impl Iterator<Item = &'a str>, separator: Option<&str>) -> Self {
         let mut name = String::new();
         let mut bounds = Vec::new();
@@ -80,10 +81,10 @@ impl Pieces {
         }
     }
 
-    /// What `parts` are if they are all that stands from the piece `from` on.
+    /// Matches `parts` with all pieces from `from` on.
     ///
-    /// `failed` has how many parts were looked for from which piece on, and did not fit: a name is its uploader's, and must
-    /// not have each way to cut it tried.
+    /// `failed` contains pairs of a number of parts and a piece that did not match: the uploader chooses the name, so the work
+    /// must not be exponential in its length.
     pub(super) fn assign(&self, parts: &[Part], from: usize, failed: &mut HashSet<(usize, usize)>) -> Option<Fields> {
         let Some((part, rest)) = parts.split_first() else {
             return (from == self.bounds.len()).then(Fields::default);
@@ -92,21 +93,21 @@ impl Pieces {
             return None;
         }
         let most = if self.joined { usize::MAX } else { 1 };
-        let longest = if self.joined { part.longest() } else { usize::MAX };
-        let fitting = |(_, text): &(usize, &str)| text.len() <= longest;
+        let max_len = if self.joined { part.max_len() } else { usize::MAX };
+        let fitting = |(_, text): &(usize, &str)| text.len() <= max_len;
         for (end, text) in (from + 1..).zip(self.from(from)).take(most).take_while(fitting) {
             if self.may_be(part, text) {
                 if let Some(mut fields) = self.assign(rest, end, failed) {
                     set(&mut fields, part, text);
                     return Some(fields);
                 }
-                // What may be anything and does not fit from here on fits from no later piece on.
+                // If a part that can be any text does not match from here on, it matches from no later piece either.
                 if rest.first().is_some_and(Part::is_free) {
                     break;
                 }
             }
         }
-        // What a document does not have is left out, separator and all.
+        // KAZOO omits a missing field together with its separator.
         if matches!(part, Part::Owner | Part::Other)
             && let Some(fields) = self.assign(rest, from, failed)
         {
@@ -116,7 +117,7 @@ impl Pieces {
         None
     }
 
-    /// One piece from `from` on, two, and so on.
+    /// Returns the texts of one piece, two pieces and so on, starting at `from`.
     fn from(&self, from: usize) -> impl Iterator<Item = &str> {
         let start = self.bounds.get(from).map_or(0, |(start, _)| *start);
         let ends = self.bounds.iter().skip(from).map(|(_, end)| *end);
@@ -126,8 +127,8 @@ impl Pieces {
     fn may_be(&self, part: &Part, text: &str) -> bool {
         match part {
             Part::Account => !self.joined || is_account(text),
-            // An owner is an id as a user's is, which keeps a key of three parts from having one.
-            Part::Owner => is_hex(text),
+            // The id of an owner has a fixed form, so that a key of three parts is not mistaken for one with an owner.
+            Part::Owner => kazoo_id::is_id(text),
             Part::Document => !self.joined || is_document(text),
             Part::Text(expected) => expected == text,
             part => part.is_free(),
@@ -145,22 +146,4 @@ fn set(fields: &mut Fields, part: &Part, text: &str) {
         Part::Other | Part::Text(_) | Part::Mixed => return,
     };
     *field = Some(text.to_owned());
-}
-
-fn is_hex(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// An account's id, or what stands in its place for the whole system and for a document of no account.
-fn is_account(text: &str) -> bool {
-    is_hex(text) || matches!(text, "system_data" | "unknown_account")
-}
-
-/// A document's id, which in a database of one month begins with that.
-fn is_document(text: &str) -> bool {
-    let id = match text.split_once('-') {
-        Some((month, id)) if month.len() == 6 && month.bytes().all(|byte| byte.is_ascii_digit()) => id,
-        _ => text,
-    };
-    is_hex(id)
 }

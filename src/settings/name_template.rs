@@ -1,96 +1,94 @@
-//! `field_list`: what KAZOO makes a file's name of.
+//! [`NameTemplate`]: the form of the names that KAZOO makes from `field_list`.
 
 use std::collections::HashSet;
 
 use super::{
-    element::{Element, Named, until},
+    field_list::{FieldListEntry, until},
     invalid,
-    pieces::{Fields, Part, Pieces},
-    verbatim::{check_raw, decoded, segments},
+    literal::{check_literal, decoded, segments},
+    name_match::{Fields, NamePieces, Part},
 };
 use crate::{error::Result, key::BlobKey};
 
-/// What a name is made of.
+/// The form of a name: folders, parts and a separator.
 #[derive(Clone, Debug)]
-pub(super) struct Template {
+pub(super) struct NameTemplate {
     /// Decoded.
     folders: Vec<String>,
     parts: Vec<Part>,
     separator: Separator,
     /// The minimum number of segments in a name, including the folders.
-    least: usize,
+    min_segments: usize,
     warning: Option<&'static str>,
 }
 
-/// What stands between the parts.
+/// The separator between the parts.
 #[derive(Clone, Debug)]
 enum Separator {
     /// Each part is a segment.
     Slash,
-    /// All parts are one segment, and this, decoded, stands between them and may stand in them.
+    /// All parts are one segment, separated by this decoded text, which the parts may contain too.
     Within(String),
-    /// Something by which a name cannot be taken apart.
+    /// A separator by which a name cannot be split.
     Other,
 }
 
-impl Template {
-    /// Of a name that begins with `folders`; by default what KAZOO has without a `field_list`. It ends where one of `ends`
-    /// stands in a constant or in the separator.
+impl NameTemplate {
+    /// Creates the template of names that begin with `folders`.
+    ///
+    /// Without a `list`, the entries are KAZOO's default. A name ends at the first of `ends` in a constant or in the
+    /// separator.
     pub(super) fn new(
         folders: Vec<String>,
-        list: Option<Vec<Element>>,
+        list: Option<Vec<FieldListEntry>>,
         separator: Option<&str>,
         ends: &[char],
     ) -> Result<Self> {
-        let list = list.unwrap_or_else(|| {
-            let arg = |name: &str| Element::Named(Named::Arg(name.to_owned()));
-            let owner = Element::Named(Named::Field("owner_id".into()));
-            vec![arg("account_id"), owner, arg("id"), arg("attachment")]
-        });
+        let list = list.unwrap_or_else(FieldListEntry::default_list);
         let separator = separator.unwrap_or("/");
-        check_raw("field_separator", separator)?;
-        let shown = until(separator, ends);
-        let mut name = Name {
-            over: false,
+        check_literal("field_separator", separator)?;
+        let kept = until(separator, ends);
+        let mut name = Reader {
+            ended: false,
             seen: Vec::new(),
             ends,
             ends_with_slash: false,
         };
         let mut parts = Vec::new();
-        let mut least = 0;
-        let separated = shown == separator;
+        let mut min_segments = 0;
+        let separated = kept == separator;
         let by_slash = separated && !separator.is_empty() && separator.bytes().all(|byte| byte == b'/');
-        for element in list {
-            if name.over {
-                element.check()?;
+        for entry in list {
+            if name.ended {
+                entry.check()?;
                 continue;
             }
-            let certain = element.is_certain(ends);
-            match name.part(element)? {
+            let certain = entry.is_certain(ends);
+            match name.part(entry)? {
                 Some(Part::Text(text)) if by_slash => {
                     let segments = segments("field_list", &text)?;
-                    least += segments.len();
+                    min_segments += segments.len();
                     parts.extend(segments.into_iter().map(Part::Text));
                 }
                 Some(Part::Text(text)) => parts.push(Part::Text(decoded(&text))),
                 Some(part) => {
-                    least += usize::from(certain);
+                    min_segments += usize::from(certain);
                     parts.push(part);
                 }
                 None => continue,
             }
-            name.over |= !separated;
+            name.ended |= !separated;
         }
         if name.ends_with_slash {
             return Err(invalid(
-                "a name made by `field_list` would end with a slash, and a file has no name then; leave the slash at its end out",
+                "names made by `field_list` end with a slash, so files have no name; remove the slash at the end",
             ));
         }
         let has = |part: &Part| name.seen.contains(part);
         if ![Part::Document, Part::Attachment, Part::Other].iter().any(has) {
             return Err(invalid(
-                "nothing in the path tells one file from another, so that each would replace the last: let `field_list` have \
-                 `{\"arg\": \"id\"}` and `{\"arg\": \"attachment\"}` before any `?` or `#`",
+                "nothing in the path distinguishes the files, so that each would replace the last one: add `{\"arg\": \"id\"}` and \
+                 `{\"arg\": \"attachment\"}` to `field_list`, before any `?` or `#`",
             ));
         }
         let unique = has(&Part::Document) && has(&Part::Attachment);
@@ -102,85 +100,85 @@ impl Template {
             Separator::Other
         };
         Ok(Self {
-            least: folders.len() + if by_slash { least.max(1) } else { 1 },
+            min_segments: folders.len() + if by_slash { min_segments.max(1) } else { 1 },
             folders,
             parts,
             separator,
             warning: (!unique).then_some(
-                "`field_list` does not have both `{\"arg\": \"id\"}` and `{\"arg\": \"attachment\"}` in the path: files that \
-                 differ in nothing else, as those of a fax or of a call may, replace each other",
+                "`field_list` does not put both `{\"arg\": \"id\"}` and `{\"arg\": \"attachment\"}` into the path: files that \
+                 differ in nothing else, such as those of one fax or one call, replace each other",
             ),
         })
     }
 
     /// Returns the minimum number of segments in a key that KAZOO makes.
-    pub(super) fn least(&self) -> usize {
-        self.least
+    pub(super) fn min_segments(&self) -> usize {
+        self.min_segments
     }
 
-    /// What may lose files.
+    /// Returns a warning if names may not be unique.
     pub(super) fn warning(&self) -> Option<&'static str> {
         self.warning
     }
 
-    /// What the parts of `key` are; none if it is not of this template, or cannot be taken apart.
+    /// Returns the fields of `key`, or `None` if it does not match this template or cannot be split.
     pub(super) fn fields(&self, key: &BlobKey) -> Option<Fields> {
         let segments: Vec<&str> = key.segments().collect();
         let rest = segments.strip_prefix(&*self.folders.iter().map(String::as_str).collect::<Vec<_>>())?;
         let pieces = match (&self.separator, rest) {
-            (Separator::Slash, rest) => Pieces::new(rest.iter().copied(), None),
-            (Separator::Within(separator), [name]) => Pieces::new(name.split(&**separator), Some(separator)),
+            (Separator::Slash, rest) => NamePieces::new(rest.iter().copied(), None),
+            (Separator::Within(separator), [name]) => NamePieces::new(name.split(&**separator), Some(separator)),
             _ => return None,
         };
         pieces.assign(&self.parts, 0, &mut HashSet::new())
     }
 }
 
-/// What of the list has been read.
-struct Name<'a> {
-    /// What follows is no part of the name.
-    over: bool,
-    /// All that is in the name, in groups too.
+/// Reads the entries of a `field_list`.
+struct Reader<'a> {
+    /// `true` if the name has ended: further entries are not part of it.
+    ended: bool,
+    /// All parts of the name, including those in groups.
     seen: Vec<Part>,
     ends: &'a [char],
     /// `true` if the name read so far ends with a slash.
     ends_with_slash: bool,
 }
 
-impl Name<'_> {
-    /// What `element` stands for; nothing for an argument that KAZOO does not have. A text is as it was written.
-    fn part(&mut self, element: Element) -> Result<Option<Part>> {
-        element.check()?;
-        let part = match element {
-            Element::Text(text) | Element::Named(Named::Const(text)) => {
-                let shown = until(&text, self.ends);
-                self.over = shown.len() < text.len();
-                self.ends_with_slash = shown.ends_with('/') || (shown.is_empty() && self.ends_with_slash);
-                return Ok((!shown.is_empty()).then(|| Part::Text(shown.to_owned())));
+impl Reader<'_> {
+    /// Returns the part that `entry` adds, or `None` if KAZOO has no such value. Text stays encoded.
+    fn part(&mut self, entry: FieldListEntry) -> Result<Option<Part>> {
+        entry.check()?;
+        let part = match entry {
+            FieldListEntry::Const(text) => {
+                let kept = until(&text, self.ends);
+                self.ended = kept.len() < text.len();
+                self.ends_with_slash = kept.ends_with('/') || (kept.is_empty() && self.ends_with_slash);
+                return Ok((!kept.is_empty()).then(|| Part::Text(kept.to_owned())));
             }
-            Element::Named(Named::Arg(name)) => match &*name {
+            FieldListEntry::Arg(name) => match &*name {
                 "account_id" => Part::Account,
                 "id" => Part::Document,
                 "attachment" => Part::Attachment,
                 "db" => Part::Database,
                 _ => return Ok(None),
             },
-            Element::Named(Named::Field(name)) => match name.as_str() {
+            FieldListEntry::Field(name) => match name.as_str() {
                 Some("pvt_account_id") => Part::Account,
                 Some("owner_id") => Part::Owner,
                 Some("_id" | "id") => Part::Document,
                 _ => Part::Other,
             },
-            Element::Named(Named::Group(list)) => {
+            FieldListEntry::Group(list) => {
                 let mut group = Vec::new();
-                for element in list {
-                    if self.over {
-                        element.check()?;
+                for entry in list {
+                    if self.ended {
+                        entry.check()?;
                     } else {
-                        group.extend(self.part(element)?);
+                        group.extend(self.part(entry)?);
                     }
                 }
-                // A group of one is as that one is.
+                // A group of one part is that part.
                 return Ok(match group.pop() {
                     Some(only) if group.is_empty() => Some(only),
                     Some(_) => Some(Part::Mixed),
@@ -203,17 +201,17 @@ mod tests {
     const DOCUMENT: &str = "202401-9f86d081884c7d659a2feaa0c55ad015";
     const PATH: [char; 2] = ['?', '#'];
 
-    fn read(folder: &str, list: Option<&str>, separator: &str, ends: &[char]) -> Result<Template> {
+    fn read(folder: &str, list: Option<&str>, separator: &str, ends: &[char]) -> Result<NameTemplate> {
         let list = list.map(|list| serde_json::from_str(list).unwrap());
-        Template::new(segments("path", folder)?, list, Some(separator), ends)
+        NameTemplate::new(segments("path", folder)?, list, Some(separator), ends)
     }
 
-    fn template(folder: &str, list: Option<&str>, separator: &str) -> Template {
+    fn template(folder: &str, list: Option<&str>, separator: &str) -> NameTemplate {
         read(folder, list, separator, &PATH).unwrap()
     }
 
     /// Account, owner, document, attachment and database.
-    fn fields(template: &Template, path: &str) -> Option<[Option<String>; 5]> {
+    fn fields(template: &NameTemplate, path: &str) -> Option<[Option<String>; 5]> {
         let key = BlobKey::from_path(path).unwrap();
         let found = template.fields(&key)?;
         Some([
@@ -230,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn by_default_a_name_has_three_parts_or_four() {
+    fn a_default_name_has_three_or_four_parts() {
         let template = template("", None, "/");
         let path = format!("{ACCOUNT}/{DOCUMENT}/a%2Fb.mp3");
         assert_eq!(
@@ -255,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_says_what_the_parts_are() {
+    fn a_list_determines_the_parts() {
         let list = r#"["static", {"arg":"account_id"}, {"arg":"db"}, {"arg":"id"}, {"field":"source_type"}, {"arg":"nope"},
                        {"group":[{"arg":"attachment"}, {"const":"?from=x"}]}]"#;
         let template = template("", Some(list), "/");
@@ -273,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_separator_may_stand_in_the_parts_too() {
+    fn the_parts_may_contain_the_separator() {
         let dashes = template("", None, "-");
         let path = format!("{ACCOUNT}-{DOCUMENT}-a-b.mp3");
         assert_eq!(
@@ -292,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn constants_are_split_and_decoded_as_a_path_is() {
+    fn splits_and_decodes_constants_like_a_path() {
         let list = r#"["a/b%20c/", {"group":["d"]}, {"arg":"id"}, {"group":["x-", {"arg":"attachment"}]}]"#;
         let by_slash = template("", Some(list), "/");
         assert_eq!(
@@ -305,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_separators_alone_is_taken_apart_at_once() {
+    fn splits_a_name_of_many_separators_in_bounded_time() {
         let list = format!(
             "[{}{{\"arg\":\"id\"}}]",
             r#"{"field":"a"},{"arg":"attachment"},"#.repeat(12)
@@ -320,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_loses_files_is_refused_or_warned_of() {
+    fn refuses_or_warns_of_a_list_that_loses_files() {
         let both = r#"[{"arg":"id"},{"arg":"attachment"}]"#;
         for (list, separator) in [
             (r#"[{"arg":"account_id"}]"#, "/"),
@@ -330,7 +328,7 @@ mod tests {
             (r#"["rec#", {"arg":"id"},{"arg":"attachment"}]"#, "/"),
             (r#"[{"arg":"account_id"},{"arg":"id"},{"arg":"attachment"}]"#, "?"),
         ] {
-            assert!(refusal(list, separator).contains("tells one file"), "{list}");
+            assert!(refusal(list, separator).contains("distinguishes the files"), "{list}");
         }
         for (list, separator) in [
             (r#"[{"arg":"account_id"},{"arg":"attachment"}]"#, "/"),
@@ -349,13 +347,13 @@ mod tests {
         let list = Some(r#"[{"arg":"id"}, "?", {"arg":"attachment"}]"#);
         assert_eq!(read("", list, "/", &['&', '#']).unwrap().warning(), None);
         assert!(read("", list, "&", &['&', '#']).unwrap().warning().is_some());
-        serde_json::from_str::<Vec<Element>>(r#"[{"argument":"id"}]"#)
+        serde_json::from_str::<Vec<FieldListEntry>>(r#"[{"argument":"id"}]"#)
             .map(drop)
             .unwrap_err();
     }
 
     #[test]
-    fn what_no_path_can_hold_is_refused() {
+    fn refuses_text_that_no_path_can_hold() {
         for (constant, separator) in [
             ("a<b", "/"),
             ("%2", "/"),

@@ -1,0 +1,78 @@
+//! Options of `plan`.
+
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use kazoo_storage::kazoo_id::is_document_type;
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanOptions {
+    /// URL at which KAZOO reaches the server, including the mount and any token. Prompted for if omitted
+    // `--help` must not show the value in the environment, which may be a secret.
+    #[arg(long, env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) url: Option<String>,
+
+    /// Documents to store there: `voicemail`, `call_recording`, `fax`, `media`, or any document type of KAZOO 5
+    #[arg(
+        long,
+        env = "KAZOO_STORAGE_TYPES",
+        value_name = "TYPE[,TYPE…]",
+        value_delimiter = ',',
+        value_parser = document_type,
+        default_value = "voicemail,call_recording,fax"
+    )]
+    pub(crate) types: Vec<String>,
+
+    /// HTTP method with which KAZOO stores a file
+    #[arg(long, env = "KAZOO_STORAGE_VERB", value_name = "VERB", default_value = "put")]
+    pub(crate) verb: Verb,
+
+    /// Send the document with the file; the server stores it beside the file: `jq .metadata`
+    #[arg(long, env = "KAZOO_STORAGE_MULTIPART", value_parser = BoolishValueParser::new())]
+    pub(crate) multipart: bool,
+
+    /// Encode the file in base64, for intermediaries that accept only text. Needs `--multipart`: KAZOO encodes only the file's
+    /// part of a multipart body
+    #[arg(long, env = "KAZOO_STORAGE_BASE64_ENCODE_DATA", value_parser = BoolishValueParser::new(), requires = "multipart")]
+    pub(crate) base64_encode_data: bool,
+
+    /// Name of the storage in KAZOO
+    #[arg(
+        long,
+        env = "KAZOO_STORAGE_NAME",
+        value_name = "NAME",
+        default_value = "kazoo-storage"
+    )]
+    pub(crate) name: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Verb {
+    Put,
+    Post,
+}
+
+/// Returns the document type that `text` names or abbreviates.
+fn document_type(text: &str) -> Result<String, String> {
+    match text {
+        "voicemail" => Ok("mailbox_message".to_owned()),
+        text if is_document_type(text) => Ok(text.to_owned()),
+        _ => Err("a document type consists of letters from `a` to `z` and `_`, such as `call_recording`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_any_document_type() {
+        for (text, kind) in [
+            ("voicemail", Some("mailbox_message")),
+            ("conference_recording", Some("conference_recording")),
+            ("", None),
+            ("Fax", None),
+            ("fax 2", None),
+        ] {
+            assert_eq!(document_type(text).ok().as_deref(), kind, "{text}");
+        }
+    }
+}
