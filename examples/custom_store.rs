@@ -1,11 +1,11 @@
-//! A store of your own: all there is to write is one trait, and its contract is a test suite that you run on it.
+//! A custom store: an implementation of one trait, and the test suite of its contract.
 //!
 //! ```console
 //! cargo run --example custom_store    # port 8080; `cargo run --example custom_store 0` takes any free one
 //! cargo test --example custom_store --features conformance
 //! ```
 //!
-//! Then play KAZOO, which uploads a file and later fetches it:
+//! Then upload a file and fetch it, as KAZOO does:
 //!
 //! ```console
 //! curl -i -T message.mp3 -H 'content-type: audio/mpeg' http://127.0.0.1:8080/some_prefix/ACC/202401-DOC/message.mp3
@@ -32,7 +32,7 @@ use kazoo_storage::{
 };
 use tokio::net::TcpListener;
 
-/// Files in a map. Put your database, bucket or archive in its place.
+/// Stores files in a map. Replace it with your database, bucket or archive.
 #[derive(Default)]
 struct MyStore {
     files: Mutex<HashMap<BlobKey, File>>,
@@ -56,18 +56,18 @@ impl MyStore {
 
 impl BlobStore for MyStore {
     async fn put(&self, upload: Upload) -> Result<Stored> {
-        // An upload that breaks off ends with an error here, while nothing has changed yet. Only the clean end commits.
+        // An interrupted upload fails here, before anything has changed.
         let content = upload.body.collect().await?.to_bytes();
         let mut info = BlobInfo::new(content.len() as u64);
         info.content_type = upload.content_type;
-        // No two contents of a key share a tag, so a player that asks for ranges never joins halves of two files.
+        // No two contents of a key share a tag, so a player that requests ranges never joins parts of two contents.
         let version = self.uploads.fetch_add(1, Ordering::Relaxed);
         info.etag = HeaderValue::try_from(format!("\"{version}\"")).ok();
         info.modified = Some(SystemTime::now());
         let metadata = upload.metadata;
-        // Content and metadata become visible together. That a file is there already is no conflict: KAZOO repeats itself.
+        // Content and metadata become visible together. An existing file is not a conflict: KAZOO retries uploads.
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        // The condition is checked under the same lock that stores the file, because uploads run concurrently.
+        // The condition is checked under the lock that stores the file, because uploads run concurrently.
         let current = files.get(&upload.key).map(|file| &file.info);
         upload.precondition.check(current)?;
         let file = File {

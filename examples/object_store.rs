@@ -1,4 +1,4 @@
-//! KAZOO's storage backend on an object store, chosen by its URL.
+//! KAZOO's storage backend on an object store that is chosen by its URL.
 //!
 //! ```console
 //! cargo run --features object-store --example object_store     # any free port, objects in memory
@@ -6,7 +6,7 @@
 //! cargo run --features object-store,object_store/aws --example object_store 8080 s3://voicemail/kazoo
 //! ```
 //!
-//! Any number of such programs can share one bucket. What is stored is listed at `/files`, which KAZOO never asks for:
+//! Any number of servers can share one bucket. `/files` lists what is stored, for the operator:
 //!
 //! ```console
 //! curl -i -T message.mp3 -H 'content-type: audio/mpeg' http://127.0.0.1:8080/some_prefix/ACC/202401-DOC/message.mp3
@@ -28,11 +28,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port = args.next().map_or(Ok(0), |port| port.parse())?;
     let url = args.next().unwrap_or_else(|| "memory:///".to_owned());
 
-    // Settings and credentials from the environment. A long file takes a slow client more than the default of 30 seconds.
+    // Settings and credentials from the environment. With a slow client, a long file takes more than the default of 30
+    // seconds.
     let settings = env::vars().chain([("timeout".to_owned(), "1day".to_owned())]);
     let (engine, prefix) = object_store::parse_url_opts(&Url::parse(&url)?, settings)?;
     let store = ObjectStoreBlobs::new(engine).prefix(prefix);
-    // What is wrong with the bucket or the credentials is better known now than with the first voicemail.
+    // Reports a wrong bucket or credentials now instead of with the first voicemail.
     store.check().await?;
 
     let storage = KazooStorage::new(store.clone()).into_service();
@@ -47,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The key of every file, one in a line.
+/// Lists the key of every file, one per line.
 async fn list(State(store): State<ObjectStoreBlobs>) -> Result<String, StatusCode> {
     let mut entries = pin!(store.list(None));
     let mut keys = Vec::new();

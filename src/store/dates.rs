@@ -104,7 +104,7 @@ mod tests {
     /// For two contents, stored at any two times, and a client that fetches the first at any time before the second is
     /// stored: the client's date never matches the second content.
     #[test]
-    fn a_date_never_stands_for_two_contents() {
+    fn a_date_never_identifies_two_contents() {
         let times = || (20_000..23_000).step_by(250);
         for first in times() {
             for second in times().filter(|second| *second > first) {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_compared_with_that_of_the_file() {
+    fn compares_a_date_with_that_of_the_file() {
         let file = info(at(20_700));
         for (date, now, fresh, unmodified) in [
             (19_000, 30_000, false, false),

@@ -1,6 +1,6 @@
 //! Entity tags (RFC 9110, section 8.8.3), and lists of them.
 //!
-//! In debug builds, the crate `headers` panics at white space in a client's tag; this parser does not.
+//! The crate `headers` panics in debug builds on white space in a client's tag, so this parser replaces it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_quoted_and_maybe_weak() {
+    fn parses_strong_and_weak_tags() {
         assert!(tag("\"a b\"").is_some());
         assert!(tag("\"\"").is_some());
         for bad in ["", "\"", "W/\"", "a", "a\"", "\"a", "w/\"a\"", "\"a\"b\"", "*"] {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_cut_at_its_commas() {
+    fn splits_a_list_at_its_commas() {
         let mut headers = HeaderMap::new();
         assert_eq!(Tags::under(&headers, &IF_MATCH), None);
         headers.insert(IF_MATCH, "\"a,b\" ,, x, W/\"c\"".parse().unwrap());
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_list_with_anything_but_tags() {
+    fn strict_parsing_refuses_elements_that_are_not_tags() {
         let mut headers = HeaderMap::new();
         assert_eq!(Tags::strictly_under(&headers, &IF_MATCH), Ok(None));
         for bad in [

@@ -1,4 +1,4 @@
-//! [`MemoryStore`]: files in a map.
+//! [`MemoryStore`]: stores files in a map.
 
 use std::{
     collections::HashMap,
@@ -27,9 +27,9 @@ use crate::{
     metadata::Metadata,
 };
 
-/// Keeps files in memory, for tests and for trying things out. Everything is gone when it is dropped.
+/// Stores files in memory, for tests and experiments. They are lost when the store is dropped.
 ///
-/// A clone is the same store. An upload is held whole in memory before it is stored.
+/// Clones share one store. An upload is buffered completely before it is stored.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     files: Arc<RwLock<HashMap<BlobKey, File>>>,
@@ -45,13 +45,13 @@ struct File {
 }
 
 impl MemoryStore {
-    /// A store without a file and without a limit.
+    /// Creates an empty store without a limit.
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(usize::MAX)
     }
 
-    /// A store that is full ([`ErrorKind::StorageFull`]) when its files have `capacity` bytes in all.
+    /// Creates an empty store for `capacity` bytes in total. A larger upload is [`ErrorKind::StorageFull`].
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Default for MemoryStore {
 }
 
 fn poisoned() -> Error {
-    Error::new(ErrorKind::Internal, "a thread panicked while it held the memory store")
+    Error::new(ErrorKind::Internal, "a thread panicked while it used the memory store")
 }
 
 impl BlobStore for MemoryStore {
@@ -179,7 +179,7 @@ impl BlobCatalog for MemoryStore {
     }
 }
 
-/// What was stored when the list was begun.
+/// The files at the start of the listing.
 struct Entries(Vec<Result<BlobEntry>>);
 
 impl Stream for Entries {

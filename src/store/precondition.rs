@@ -82,13 +82,13 @@ impl Precondition {
         })
     }
 
-    /// Whether every upload may be stored.
+    /// Returns `true` if there is no condition.
     #[must_use]
     pub fn is_unconditional(&self) -> bool {
         *self == Self::NONE
     }
 
-    /// Whether an upload may be stored where there is this file, or none.
+    /// Returns `true` if the condition permits an upload that replaces `current`, or nothing.
     #[must_use]
     pub fn allows(&self, current: Option<&BlobInfo>) -> bool {
         let is_listed = |tags: &Tags| current.is_some_and(|info| tags.have(info, Comparison::Weak));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn evaluates_its_headers_in_the_order_of_the_standard() {
+    fn evaluates_headers_in_the_order_of_the_standard() {
         let mut info = BlobInfo::new(10);
         info.etag = Some(HeaderValue::from_static("\"v2\""));
         info.modified = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_list_that_it_cannot_read() {
+    fn refuses_a_malformed_list() {
         for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
             for value in ["v1", "*, \"v1\"", "\"v1", ""] {
                 let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))]);

@@ -1,20 +1,22 @@
-//! Stores that each break one sentence of the contract: the suite must say which.
+//! Stores that each violate one sentence of the contract, which the suite must report.
 
 use std::{
     any::Any,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicUsize, Ordering},
+    time::SystemTime,
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, TryStreamExt as _};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, MemoryStore, Metadata, Result,
-    Stored, Upload,
+    Blob, BlobCatalog, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, MemoryStore, Metadata,
+    Result, Stored, Upload,
     digest::Digest,
     store::{
-        Precondition,
+        BlobEntry, Precondition,
         conformance::{self, run},
     },
 };
@@ -23,7 +25,7 @@ use kazoo_storage::{
 struct Broken {
     inner: MemoryStore,
     fault: Fault,
-    /// How often somebody asked for metadata.
+    /// The number of calls of `metadata`.
     asked: AtomicUsize,
 }
 
@@ -49,6 +51,8 @@ enum Fault {
     StoresWhatItRefuses,
     TagsContentWithMetadata,
     Hides(&'static str),
+    ListsNoLengths,
+    ListsOldTimes,
 }
 
 impl Broken {
@@ -61,7 +65,7 @@ impl Broken {
     }
 }
 
-/// Reads what there is, and how it ended.
+/// Reads the body, and returns its bytes and its error.
 async fn drain(mut body: Body) -> (Bytes, Option<Error>) {
     let mut content = BytesMut::new();
     loop {
@@ -85,7 +89,7 @@ impl BlobStore for Broken {
                 return error.map_or(stored, Err);
             }
             Fault::CommitsWhenDropped => {
-                // As if every chunk were written to its final place.
+                // As if every chunk were written to its final path.
                 let mut content = BytesMut::new();
                 while let Some(frame) = upload.body.frame().await {
                     content.extend_from_slice(&frame?.into_data().unwrap_or_default());
@@ -112,7 +116,7 @@ impl BlobStore for Broken {
                     first.metadata = old;
                 }
                 self.inner.put(first).await?;
-                // Long enough for one of three readers to come by three times, if there are readers.
+                // Waits until one of three readers has read three times, if there are readers.
                 let seen = self.asked.load(Ordering::Relaxed);
                 for _ in 0..100_000 {
                     if self.asked.load(Ordering::Relaxed) > seen + 7 {
@@ -141,7 +145,7 @@ impl BlobStore for Broken {
                 return self.inner.put(upload).await.and_then(|stored| checked.map(|()| stored));
             }
             Fault::RefusesASecondUpload if self.inner.head(&key).await.is_ok() => {
-                return Err(Error::new(ErrorKind::Conflict, "there is one already"));
+                return Err(Error::new(ErrorKind::Conflict, "the file exists"));
             }
             Fault::LosesTheLastByte => {
                 let (content, error) = drain(upload.body).await;
@@ -165,7 +169,7 @@ impl BlobStore for Broken {
         let fetched = self.inner.get(&self.key(key), range).await;
         match fetched {
             Err(error) if self.fault == Fault::NotFoundIsInternal && error.is_not_found() => {
-                Err(Error::new(ErrorKind::Internal, "what?"))
+                Err(Error::new(ErrorKind::Internal, "an unexpected error"))
             }
             Ok(Fetched::Blob(Blob {
                 mut info, range, body, ..
@@ -192,12 +196,9 @@ impl BlobStore for Broken {
 
     async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
         if self.fault == Fault::Hides("head") {
-            return Err(Error::new(ErrorKind::NotFound, "not me"));
+            return Err(Error::new(ErrorKind::NotFound, "hidden"));
         }
-        match self.get(key, None).await? {
-            Fetched::Blob(blob) => Ok(blob.info),
-            Fetched::Redirect(_) => unreachable!(),
-        }
+        Ok(self.get(key, None).await?.into_blob().unwrap().info)
     }
 
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
@@ -216,7 +217,26 @@ impl BlobStore for Broken {
     }
 }
 
-/// The message that `case` panics with on a store with this fault; none if it passes.
+impl BlobCatalog for Broken {
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
+        let fault = self.fault;
+        self.inner.list(prefix).map_ok(move |mut entry| {
+            if fault == Fault::ListsNoLengths {
+                entry.len = 0;
+            }
+            if fault == Fault::ListsOldTimes {
+                entry.modified = Some(SystemTime::UNIX_EPOCH);
+            }
+            entry
+        })
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<()> {
+        self.inner.delete(key).await
+    }
+}
+
+/// Returns the panic message of `case` on a store with this fault, or `passed`.
 fn verdict<Case: Future<Output = ()>>(fault: Fault, case: impl FnOnce(Broken) -> Case) -> String {
     let inner = MemoryStore::new();
     let asked = AtomicUsize::new(0);
@@ -243,32 +263,34 @@ macro_rules! caught {
 }
 
 caught! {
-    commits_on_error: Fault::CommitsOnError, an_error_in_the_body_stores_nothing, "stores nothing";
-    replaces_on_error: Fault::CommitsOnError, an_error_in_the_body_keeps_what_was_stored, "as it was: the content is another";
-    empties_first: Fault::EmptiesFirst, an_error_in_the_body_keeps_what_was_stored, "leaves what was stored as it was";
-    commits_when_dropped: Fault::CommitsWhenDropped, a_dropped_upload_stores_nothing, "a dropped upload stores nothing";
-    replaces_when_dropped: Fault::CommitsWhenDropped, a_dropped_upload_keeps_what_was_stored, "a dropped upload leaves what was stored";
-    keeps_old_metadata: Fault::KeepsOldMetadata, an_upload_replaces_all_of_the_old_file, "the old metadata is left";
-    forgets_the_type: Fault::ForgetsTheType, the_content_type_is_kept, "a file keeps the content type";
-    stores_in_two_steps: Fault::StoresInTwoSteps, a_reader_never_sees_a_mixture_or_a_gap, "a reader never sees";
-    writes_in_place: Fault::CommitsWhenDropped, an_upload_under_way_is_invisible, "shows nothing of itself";
-    reformats_metadata: Fault::ReformatsMetadata, metadata_is_kept_byte_for_byte, "metadata is kept byte for byte";
-    flattens_keys: Fault::FlattensKeys, different_keys_are_different_files, "different keys are different files";
-    ignores_ranges: Fault::IgnoresRanges, a_range_is_those_bytes, "which bytes";
-    ignores_bad_ranges: Fault::IgnoresRanges, a_range_without_a_byte_is_refused, "no byte in";
-    one_etag_for_all: Fault::OneEtagForAll, an_etag_changes_with_the_content, "an entity tag differs";
-    refuses_a_second_upload: Fault::RefusesASecondUpload, concurrent_uploads_of_one_key_all_succeed_and_one_wins_whole, "all succeed";
-    always_created: Fault::AlwaysCreated, an_upload_replaces_all_of_the_old_file, "whether a file gave way";
-    loses_the_last_byte: Fault::LosesTheLastByte, a_body_byte_by_byte_comes_back, "comes back";
-    fails_its_check: Fault::FailsItsCheck, a_check_leaves_nothing_behind, "passes its check";
-    not_found_is_internal: Fault::NotFoundIsInternal, a_missing_key_is_not_found, "`get` failed otherwise";
-    ignores_a_condition: Fault::IgnoresConditions, an_upload_whose_condition_fails_changes_nothing, "whose condition fails is refused";
-    ignores_the_condition_of_creations: Fault::IgnoresConditions, one_of_several_creations_is_stored, "whose condition fails is refused";
-    checks_creations_before_the_body: Fault::ChecksBeforeTheBody, one_of_several_creations_is_stored, "exactly one is stored: there are two";
-    checks_updates_before_the_body: Fault::ChecksBeforeTheBody, one_of_several_updates_is_stored, "exactly one is stored: there are two";
-    checks_before_the_body: Fault::ChecksBeforeTheBody, a_condition_is_checked_at_the_commit, "a condition is checked when the upload is committed";
-    stores_what_it_refuses: Fault::StoresWhatItRefuses, an_upload_whose_condition_fails_changes_nothing, "changes nothing";
-    tags_content_with_metadata: Fault::TagsContentWithMetadata, two_contents_never_share_a_tag, "two contents never share an entity tag";
-    hides_from_head: Fault::Hides("head"), a_body_comes_back_byte_for_byte, "`head` finds a stored file";
-    finds_metadata_of_nothing: Fault::Hides("missing metadata"), a_missing_key_is_not_found, "`metadata` found something";
+    commits_on_error: Fault::CommitsOnError, stores_nothing_if_the_body_fails, "stores nothing";
+    replaces_on_error: Fault::CommitsOnError, keeps_the_old_file_if_the_body_fails, "unchanged: the content differs";
+    empties_first: Fault::EmptiesFirst, keeps_the_old_file_if_the_body_fails, "leaves the stored file unchanged";
+    commits_when_dropped: Fault::CommitsWhenDropped, stores_nothing_if_an_upload_is_dropped, "a dropped upload stores nothing";
+    replaces_when_dropped: Fault::CommitsWhenDropped, keeps_the_old_file_if_an_upload_is_dropped, "a dropped upload leaves the stored file";
+    keeps_old_metadata: Fault::KeepsOldMetadata, replaces_content_type_and_metadata_with_the_content, "the old metadata remains";
+    forgets_the_type: Fault::ForgetsTheType, keeps_the_content_type, "a file keeps the content type";
+    stores_in_two_steps: Fault::StoresInTwoSteps, returns_one_whole_file_while_it_is_replaced, "a reader never sees";
+    writes_in_place: Fault::CommitsWhenDropped, hides_an_upload_until_its_body_ends, "is invisible";
+    reformats_metadata: Fault::ReformatsMetadata, keeps_metadata_byte_for_byte, "metadata is kept byte for byte";
+    flattens_keys: Fault::FlattensKeys, stores_different_keys_as_different_files, "different keys are different files";
+    ignores_ranges: Fault::IgnoresRanges, returns_the_bytes_of_a_range, "which bytes";
+    ignores_bad_ranges: Fault::IgnoresRanges, refuses_an_unsatisfiable_range, "no byte in";
+    one_etag_for_all: Fault::OneEtagForAll, changes_the_etag_with_the_content, "an entity tag differs";
+    refuses_a_second_upload: Fault::RefusesASecondUpload, accepts_concurrent_uploads_of_one_key_and_keeps_one_whole, "all succeed";
+    always_created: Fault::AlwaysCreated, replaces_content_type_and_metadata_with_the_content, "whether it replaced a file";
+    loses_the_last_byte: Fault::LosesTheLastByte, stores_a_body_that_arrives_byte_by_byte, "is returned";
+    fails_its_check: Fault::FailsItsCheck, passes_a_check_and_leaves_nothing_behind, "passes its check";
+    not_found_is_internal: Fault::NotFoundIsInternal, reports_a_missing_key_as_not_found, "`get` failed with another error";
+    ignores_a_condition: Fault::IgnoresConditions, changes_nothing_if_a_condition_fails, "whose condition fails is refused";
+    ignores_the_condition_of_creations: Fault::IgnoresConditions, stores_one_of_several_concurrent_creations, "whose condition fails is refused";
+    checks_creations_before_the_body: Fault::ChecksBeforeTheBody, stores_one_of_several_concurrent_creations, "exactly one is stored: there are two";
+    checks_updates_before_the_body: Fault::ChecksBeforeTheBody, stores_one_of_several_concurrent_updates, "exactly one is stored: there are two";
+    checks_before_the_body: Fault::ChecksBeforeTheBody, checks_a_condition_at_the_commit, "a condition is checked when the upload is committed";
+    stores_what_it_refuses: Fault::StoresWhatItRefuses, changes_nothing_if_a_condition_fails, "changes nothing";
+    tags_content_with_metadata: Fault::TagsContentWithMetadata, never_gives_two_contents_one_etag, "two contents never share an entity tag";
+    lists_no_lengths: Fault::ListsNoLengths, lists_the_length_of_a_file, "has the length of its file";
+    lists_old_times: Fault::ListsOldTimes, lists_the_modification_time_of_a_file, "has the modification time of its file";
+    hides_from_head: Fault::Hides("head"), returns_the_content_byte_for_byte, "`head` finds a stored file";
+    finds_metadata_of_nothing: Fault::Hides("missing metadata"), reports_a_missing_key_as_not_found, "`metadata` found something";
 }

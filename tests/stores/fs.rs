@@ -1,4 +1,4 @@
-//! What `FsStore` promises beyond the contract.
+//! Guarantees of `FsStore` beyond the contract.
 
 use std::{
     fs,
@@ -47,7 +47,7 @@ async fn read(store: &FsStore, path: &str) -> Bytes {
     blob(store, path).await.body.collect().await.unwrap().to_bytes()
 }
 
-/// Every file and directory below `root` but the staging directory, sorted; directories end with a slash.
+/// Returns every file and directory below `root` except the staging directory, sorted. Directories end with a slash.
 fn tree(root: &Path) -> Vec<String> {
     fn walk(root: &Path, dir: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -79,7 +79,7 @@ fn staged(root: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_media_is_a_plain_file_beside_its_sidecar() {
+async fn stores_media_as_a_plain_file_beside_its_sidecar() {
     let (store, root) = fresh();
     let typed = upload("ACC/DOC/message.mp3", "ID3").with_content_type("audio/mpeg".parse().unwrap());
     store.put(typed).await.unwrap();
@@ -102,7 +102,7 @@ async fn the_media_is_a_plain_file_beside_its_sidecar() {
 }
 
 #[tokio::test]
-async fn a_sidecar_is_json_that_an_operator_can_read() {
+async fn writes_a_sidecar_as_readable_json() {
     use std::os::unix::fs::MetadataExt as _;
     let (store, root) = fresh();
     let document = r#"{"id":"DOC","metadata":{"call_id":"b3f6"}}"#;
@@ -136,14 +136,14 @@ async fn a_sidecar_is_json_that_an_operator_can_read() {
         })
     );
     assert!(previous["version"].as_str().unwrap().ends_with("-5"), "{previous}");
-    assert_eq!(previous.get("previous"), None, "older entries are not kept for ever");
+    assert_eq!(previous.get("previous"), None, "older entries are dropped");
     let info = blob(&store, "ACC/DOC/message.mp3").await.info;
     assert_eq!(info.digest, Some(Digest::of(b"second!")));
     assert_eq!(info.etag.unwrap(), format!("\"{}\"", Digest::of(b"second!")));
 }
 
 #[tokio::test]
-async fn names_that_a_file_cannot_have_are_encoded() {
+async fn encodes_names_that_a_file_cannot_have() {
     let (store, root) = fresh();
     let long = format!("{}é{}", "n".repeat(238), "z".repeat(300));
     for name in ["../up", "50%", ".hidden", "..mp3", "grüße.wav", &long] {
@@ -171,7 +171,7 @@ async fn names_that_a_file_cannot_have_are_encoded() {
 }
 
 #[tokio::test]
-async fn a_file_and_files_beneath_it_are_stored_apart() {
+async fn stores_a_file_and_files_beneath_it_side_by_side() {
     let (store, root) = fresh();
     for path in ["ACC", "ACC/v1.2", "ACC/v1.2/a.mp3", "ACC/v1.2/a.mp3/b"] {
         store.put(upload(path, "content")).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_file_and_files_beneath_it_are_stored_apart() {
 }
 
 #[tokio::test]
-async fn refuses_an_upload_where_somebody_put_something_else_and_leaves_nothing() {
+async fn refuses_an_upload_if_something_else_is_at_its_path() {
     for (by_hand, position, is_directory) in [
         ("ACC/DOC/message.mp3/x", 3, true),
         ("ACC/DOC/.message.mp3.json/x", 3, true),
@@ -216,16 +216,16 @@ async fn refuses_an_upload_where_somebody_put_something_else_and_leaves_nothing(
         let absent = store.head(&key("ACC/DOC/message.mp3")).await.unwrap_err();
         assert!(absent.is_not_found(), "{absent}");
         drop(store);
-        // Nor is the refused upload done again.
+        // A recovery does not apply the refused upload.
         drop(FsStore::open(root.path()).unwrap());
         assert_eq!(tree(root.path()), before);
         assert_eq!(staged(root.path()), [""; 0]);
     }
 }
 
-/// With the longest root there is room left for the directory of a backup.
+/// With the longest root, the path has space for the directory of a backup.
 #[tokio::test]
-async fn stores_the_longest_keys_at_paths_that_every_tool_can_use_and_refuses_longer_ones() {
+async fn bounds_the_paths_of_the_longest_keys() {
     const PATH_MAX: usize = 4096;
     let (store, root) = fresh();
     let mut longest = 0;
@@ -275,7 +275,7 @@ fn refuses_a_root_whose_path_is_too_long() {
 }
 
 #[tokio::test]
-async fn directories_can_be_removed_while_uploads_make_them() {
+async fn tolerates_the_removal_of_directories_during_uploads() {
     let (store, root) = fresh();
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let sweeper = std::thread::spawn({
@@ -294,7 +294,7 @@ async fn directories_can_be_removed_while_uploads_make_them() {
                 assert_eq!(read(&store, "ACC/DOC/d.mp3").await, "content");
                 fs::remove_file(root.path().join("ACC/DOC/d.mp3")).unwrap();
             }
-            // Four times in a row within one upload: it says so, and asks for a retry.
+            // Every attempt of one upload failed.
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
                 failed += 1;
@@ -303,11 +303,11 @@ async fn directories_can_be_removed_while_uploads_make_them() {
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     sweeper.join().unwrap();
-    assert!(failed < 200, "not one upload got through");
+    assert!(failed < 200, "every upload failed");
 }
 
 #[tokio::test]
-async fn a_link_is_never_followed_wherever_it_is() {
+async fn never_follows_a_link() {
     let (store, root) = fresh();
     let elsewhere = tempfile::tempdir().unwrap();
     fs::create_dir(elsewhere.path().join("DOC")).unwrap();
@@ -344,7 +344,7 @@ async fn a_link_is_never_followed_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn a_link_in_place_of_a_sidecar_is_neither_read_nor_written_through() {
+async fn ignores_a_link_in_place_of_a_sidecar() {
     let (store, root) = fresh();
     let elsewhere = tempfile::tempdir().unwrap();
     let precious = elsewhere.path().join("precious.json");
@@ -361,7 +361,7 @@ async fn a_link_in_place_of_a_sidecar_is_neither_read_nor_written_through() {
 }
 
 #[tokio::test]
-async fn what_is_neither_file_nor_directory_is_refused_and_does_not_hang() {
+async fn refuses_special_files_without_hanging() {
     let (store, root) = fresh();
     let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket.mp3")).unwrap();
     let _other = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
@@ -374,7 +374,7 @@ async fn what_is_neither_file_nor_directory_is_refused_and_does_not_hang() {
 }
 
 #[tokio::test]
-async fn one_store_at_a_time_has_a_root_and_the_next_sweeps_what_it_left() {
+async fn locks_the_root_and_removes_leftovers_of_the_last_store() {
     let (store, root) = fresh();
     store.put(upload("message.mp3", "content")).await.unwrap();
     fs::write(root.path().join(".stage/77"), "left by a crash").unwrap();
@@ -391,7 +391,7 @@ async fn one_store_at_a_time_has_a_root_and_the_next_sweeps_what_it_left() {
 }
 
 #[tokio::test]
-async fn a_root_that_is_removed_under_the_store_is_unavailable() {
+async fn reports_a_removed_root_as_unavailable() {
     let root = tempfile::tempdir().unwrap();
     let store = open(&root.path().join("root"));
     fs::remove_dir_all(root.path().join("root")).unwrap();
@@ -403,9 +403,8 @@ async fn a_root_that_is_removed_under_the_store_is_unavailable() {
     }
 }
 
-/// Whoever runs the tests: an upload is written where nothing can be put any more.
 #[tokio::test]
-async fn a_root_that_takes_no_directory_is_unavailable_though_the_staging_directory_works() {
+async fn a_check_reports_a_root_in_which_no_directory_can_be_created() {
     let above = tempfile::tempdir().unwrap();
     let root = above.path().join("root");
     let store = open(&root);
@@ -414,19 +413,19 @@ async fn a_root_that_takes_no_directory_is_unavailable_though_the_staging_direct
     fs::remove_dir(&root).unwrap();
     let error = store.check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.message().contains("make a directory in its root"), "{error}");
+    assert!(error.message().contains("create a directory in its root"), "{error}");
     assert_eq!(fs::read_dir(above.path().join("stage")).unwrap().count(), 1, "the lock");
 }
 
 #[tokio::test]
-async fn a_root_without_the_right_to_write_is_unavailable() {
+async fn reports_a_read_only_root_as_unavailable() {
     let (store, root) = fresh();
     let may = |mode| fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
     may(0o500);
-    // Root may do everything.
+    // Permissions do not apply to root.
     let free = fs::create_dir(root.path().join("other")).is_ok();
     let checked = store.check().await;
-    // One that a crash has left tells nothing.
+    // A directory that a crash left does not make the check pass.
     may(0o700);
     fs::create_dir(root.path().join(".check")).unwrap();
     may(0o500);
@@ -446,7 +445,7 @@ async fn a_root_without_the_right_to_write_is_unavailable() {
 }
 
 #[test]
-fn checks_disturb_neither_each_other_nor_uploads_nor_listings() {
+fn runs_checks_beside_uploads_and_listings() {
     let (store, root) = fresh();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -477,20 +476,20 @@ fn checks_disturb_neither_each_other_nor_uploads_nor_listings() {
 }
 
 #[test]
-fn what_is_wrong_with_a_root_is_said() {
+fn reports_why_a_root_cannot_be_opened() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
     for (bad, says) in [
-        (file.as_path(), "its root is a file, and not a directory"),
+        (file.as_path(), "its root is a file, not a directory"),
         (
             &file.join("below"),
-            "failed to make its root directory: Not a directory",
+            "failed to create its root directory: Not a directory",
         ),
         #[cfg(target_os = "linux")]
-        (Path::new("/proc/none"), "failed to make its root directory: "),
+        (Path::new("/proc/none"), "failed to create its root directory: "),
         #[cfg(target_os = "linux")]
-        (Path::new("/proc"), "failed to make its staging directory: "),
+        (Path::new("/proc"), "failed to create its staging directory: "),
     ] {
         let error = FsStore::open(bad).unwrap_err();
         assert!(error.message().contains(says), "{error}");
@@ -498,7 +497,7 @@ fn what_is_wrong_with_a_root_is_said() {
 }
 
 #[tokio::test]
-async fn the_root_is_made_and_may_itself_be_a_link() {
+async fn creates_the_root_and_follows_a_link_to_it() {
     let root = tempfile::tempdir().unwrap();
     drop(open(&root.path().join("a/b")));
     symlink(root.path().join("a/b"), root.path().join("link")).unwrap();
@@ -511,8 +510,8 @@ async fn the_root_is_made_and_may_itself_be_a_link() {
 }
 
 #[test]
-fn an_upload_that_is_dropped_anywhere_leaves_nothing_staged() {
-    // More than is gathered before the first write, so that something is staged.
+fn a_dropped_upload_leaves_nothing_staged() {
+    // More than the store buffers, so that a file is staged.
     for len in [10, 700_000] {
         let (store, root) = fresh();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -531,14 +530,14 @@ fn an_upload_that_is_dropped_anywhere_leaves_nothing_staged() {
             task.abort();
             assert!(task.await.unwrap_err().is_cancelled());
         });
-        // Waits for what blocking threads still do.
+        // Waits for the blocking threads.
         drop(runtime);
         assert_eq!(staged(root.path()), [""; 0]);
         assert_eq!(tree(root.path()), [""; 0]);
     }
 }
 
-/// Gives `content` in small chunks, tells that all of it is given, and never ends.
+/// Returns a body that yields `content` in small chunks, notifies `reached`, and never ends.
 fn hanging(content: Bytes, reached: Arc<Notify>) -> Body {
     struct Hanging(Bytes, Arc<Notify>);
     impl http_body::Body for Hanging {
@@ -559,7 +558,7 @@ fn hanging(content: Bytes, reached: Arc<Notify>) -> Body {
     Body::new(Hanging(content, reached))
 }
 
-/// A stream of these chunks, and then an error.
+/// Returns a body of these chunks that ends with an error.
 fn failing(chunks: Vec<Bytes>) -> Body {
     struct Chunks(std::vec::IntoIter<Bytes>, bool);
     impl http_body::Body for Chunks {
@@ -583,7 +582,7 @@ fn failing(chunks: Vec<Bytes>) -> Body {
 }
 
 #[tokio::test]
-async fn an_upload_that_fails_leaves_the_old_pair_and_nothing_staged() {
+async fn a_failed_upload_leaves_the_old_pair_and_nothing_staged() {
     let (store, root) = fresh();
     let old = upload("ACC/DOC/message.mp3", "old").with_metadata(metadata(r#"{"n":1}"#));
     store.put(old).await.unwrap();
@@ -598,7 +597,7 @@ async fn an_upload_that_fails_leaves_the_old_pair_and_nothing_staged() {
         assert_eq!(kept, Some(metadata(r#"{"n":1}"#)));
         assert_eq!(staged(root.path()), [""; 0]);
     }
-    // Nor does a failed upload make directories.
+    // A failed upload creates no directories.
     store
         .put(Upload::new(key("NEW/DOC/d.mp3"), failing(vec![])))
         .await
@@ -607,7 +606,7 @@ async fn an_upload_that_fails_leaves_the_old_pair_and_nothing_staged() {
 }
 
 #[tokio::test]
-async fn metadata_survives_an_archive_that_keeps_whole_seconds() {
+async fn keeps_metadata_if_an_archive_preserves_whole_seconds_only() {
     let (store, root) = fresh();
     let upload = upload("message.mp3", "content").with_metadata(metadata(r#"{"n":1}"#));
     store.put(upload).await.unwrap();
@@ -623,14 +622,14 @@ async fn metadata_survives_an_archive_that_keeps_whole_seconds() {
         store.metadata(&key("message.mp3")).await.unwrap(),
         Some(metadata(r#"{"n":1}"#))
     );
-    // Content that somebody put in its place is another, and the metadata is not its own.
+    // The metadata does not belong to content that another program wrote.
     file.set_modified(whole - std::time::Duration::from_secs(1)).unwrap();
     assert_eq!(store.metadata(&key("message.mp3")).await.unwrap(), None);
     assert_eq!(read(&store, "message.mp3").await, "content");
 }
 
 #[tokio::test]
-async fn media_put_there_by_hand_can_be_fetched_and_replaced() {
+async fn serves_and_replaces_media_that_was_not_uploaded() {
     let (store, root) = fresh();
     fs::create_dir(root.path().join("ACC")).unwrap();
     fs::write(root.path().join("ACC/by hand.wav"), "RIFF").unwrap();
@@ -644,7 +643,7 @@ async fn media_put_there_by_hand_can_be_fetched_and_replaced() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_cut_short_while_it_is_read_does_not_look_whole() {
+async fn a_body_fails_if_the_file_is_cut_short() {
     let (store, root) = fresh();
     let content = Bytes::from(vec![9; 1 << 20]);
     store.put(Upload::new(key("large.wav"), content)).await.unwrap();
@@ -659,9 +658,9 @@ async fn a_file_that_is_cut_short_while_it_is_read_does_not_look_whole() {
 }
 
 #[tokio::test]
-async fn a_large_file_is_read_in_chunks_and_a_range_of_it_from_where_it_begins() {
+async fn reads_a_large_file_in_chunks_and_seeks_to_a_range() {
     let (store, root) = fresh();
-    // A hole of 1 TiB: it can only be answered by seeking.
+    // A sparse file of 1 TiB, which is too long to read.
     let file = fs::File::create(root.path().join("huge.wav")).unwrap();
     file.set_len(1 << 40).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"the end", (1 << 40) - 7).unwrap();
@@ -679,7 +678,7 @@ async fn a_large_file_is_read_in_chunks_and_a_range_of_it_from_where_it_begins()
 }
 
 #[tokio::test]
-async fn files_are_for_owner_and_group() {
+async fn creates_files_for_owner_and_group() {
     use std::os::unix::fs::PermissionsExt as _;
     let (store, root) = fresh();
     let upload = upload("ACC/message.mp3", "content").with_metadata(metadata("{}"));
@@ -694,7 +693,7 @@ async fn files_are_for_owner_and_group() {
     }
 }
 
-/// Flips one bit of the file at `path`, as a disk does: nothing else about it changes.
+/// Flips one bit of the file at `path`, and keeps its modification time.
 pub(crate) fn rot(path: &Path) {
     let modified = fs::metadata(path).unwrap().modified().unwrap();
     let mut bytes = fs::read(path).unwrap();
@@ -706,7 +705,7 @@ pub(crate) fn rot(path: &Path) {
 }
 
 #[tokio::test]
-async fn damaged_media_is_not_served_by_a_store_that_verifies() {
+async fn does_not_serve_damaged_media_if_it_verifies() {
     let root = tempfile::tempdir().unwrap();
     let media = root.path().join("ACC/DOC/message.mp3");
     let cut = |path: &Path| {
@@ -726,7 +725,7 @@ async fn damaged_media_is_not_served_by_a_store_that_verifies() {
             let upload = Upload::new(key("ACC/DOC/message.mp3"), Bytes::from(content.clone()));
             let upload = upload.with_content_type("audio/mpeg".parse().unwrap());
             verifying.put(upload).await.unwrap();
-            // The second time it may come from memory.
+            // The second fetch may use the cache.
             for _ in 0..2 {
                 let whole = blob(&verifying, "ACC/DOC/message.mp3")
                     .await
@@ -735,7 +734,7 @@ async fn damaged_media_is_not_served_by_a_store_that_verifies() {
                     .await
                     .unwrap();
                 assert_eq!(whole.to_bytes(), content);
-                // A part has no digest of its own to be held to.
+                // A part has no digest.
                 let part = verifying
                     .get(&key("ACC/DOC/message.mp3"), Some(ByteRange::From(5)))
                     .await;
@@ -746,7 +745,7 @@ async fn damaged_media_is_not_served_by_a_store_that_verifies() {
             damage(&media);
             let fetched = verifying.get(&key("ACC/DOC/message.mp3"), None).await;
             let error = match fetched {
-                // It may have been sent in part.
+                // The body may have started.
                 Ok(fetched) => fetched.into_blob().unwrap().body.collect().await.unwrap_err(),
                 Err(error) => error,
             };

@@ -1,4 +1,4 @@
-//! What a durable `FsStore` finds again after the machine went down at the worst moment.
+//! Recovery of a durable `FsStore` after crashes.
 //!
 //! A power cut is played: the journal is as it was at that moment, and everything else that was not synced is gone.
 
@@ -36,13 +36,13 @@ async fn get(store: &FsStore, path: &str) -> (Vec<u8>, Option<String>) {
     (content.to_vec(), json)
 }
 
-/// The segments of the journal as they are now.
+/// Reads the segments of the journal.
 fn journal(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let paths = SEGMENTS.map(|segment| root.join(segment));
     paths.map(|path| (path.clone(), fs::read(&path).unwrap())).into()
 }
 
-/// Closes the store, and leaves of it what `journal` has.
+/// Closes the store, and restores the segments in `journal`.
 fn power_cut(store: FsStore, journal: &[(PathBuf, Vec<u8>)]) {
     drop(store);
     for (path, content) in journal {
@@ -55,7 +55,7 @@ fn power_cut(store: FsStore, journal: &[(PathBuf, Vec<u8>)]) {
     }
 }
 
-/// The name under which the first long media in the `journal` was staged.
+/// Returns the name of the first staged file in the `journal`.
 fn staged_name(journal: &[(PathBuf, Vec<u8>)]) -> String {
     let text = journal
         .iter()
@@ -65,7 +65,7 @@ fn staged_name(journal: &[(PathBuf, Vec<u8>)]) -> String {
     name.split_once('"').unwrap().0.to_owned()
 }
 
-/// The heads of the records in a segment, and what is behind each.
+/// Returns the head and the rest of each record in a segment.
 fn records(mut segment: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut records = Vec::new();
     while !segment.is_empty() {
@@ -81,7 +81,7 @@ fn records(mut segment: &[u8]) -> Vec<(String, Vec<u8>)> {
     records
 }
 
-/// A segment of the same epoch with these records, of which one may be broken.
+/// Returns a segment of the same epoch with these records, one of which may be broken.
 fn sealed(segment: &[u8], records: &[(String, Vec<u8>)], broken: Option<usize>) -> Vec<u8> {
     let mut sealed = Vec::new();
     for (number, (head, rest)) in records.iter().enumerate() {
@@ -102,7 +102,7 @@ fn fresh() -> (FsStore, TempDir) {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_with_its_metadata() {
+async fn keeps_every_acknowledged_upload_with_its_metadata() {
     let (store, root) = fresh();
     let long = vec![7; 300_000];
     put(&store, "ACC/ONE/message.mp3", b"old".to_vec(), Some(r#"{"n":1}"#)).await;
@@ -118,7 +118,7 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
     power_cut(store, &journal);
 
     let at = |path: &str| root.path().join(path);
-    // A directory that never reached the disk, one file that did without its bytes, and one with others.
+    // A directory that is not on the disk, a file without its bytes, and one with other bytes.
     fs::remove_dir_all(at("ACC/ONE")).unwrap();
     fs::remove_file(at("ACC/TWO/lost.mp3")).unwrap();
     fs::remove_file(at("empty.mp3")).unwrap();
@@ -129,21 +129,21 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
         .set_modified(stored)
         .unwrap();
     fs::remove_file(at("ACC/TWO/.cut.mp3.json")).unwrap();
-    // One of the right length.
+    // A file with the right length.
     let stored = fs::metadata(at("ACC/TWO/zeros.mp3")).unwrap().modified().unwrap();
     fs::write(at("ACC/TWO/zeros.mp3"), [0; 1000]).unwrap();
     fs::File::open(at("ACC/TWO/zeros.mp3"))
         .unwrap()
         .set_modified(stored)
         .unwrap();
-    // Long media is synced where it is staged, and its move may be lost.
+    // Long media is synced as a staged file, and its move may be lost.
     fs::rename(at("ACC/TWO/long.mp3"), at(".stage").join(staged_name(&journal))).unwrap();
-    // Or it is not, but that of its sidecar is.
+    // Here only the move of the sidecar is lost.
     fs::write(at("ACC/TWO/.moved.mp3.json"), "").unwrap();
-    // Of this one there is nothing that could be put into its place.
+    // Here the staged file does not exist.
     fs::remove_file(at("ACC/TWO/removed.mp3")).unwrap();
     fs::remove_file(at("ACC/TWO/.removed.mp3.json")).unwrap();
-    // And an upload was under way.
+    // An unfinished upload.
     fs::write(at(".stage/0"), "half").unwrap();
 
     for _ in 0..2 {
@@ -161,16 +161,16 @@ async fn what_was_acknowledged_is_there_with_its_metadata() {
             .unwrap()
             .map(|entry| entry.unwrap().file_name());
         assert_eq!(names.count(), SEGMENTS.len() + 1, "the journal and the lock");
-        // A journal may be replayed any number of times.
+        // A replay can be repeated.
         power_cut(store, &journal);
     }
 }
 
 #[tokio::test]
-async fn a_journal_of_many_turns_has_the_last_content_of_each_key() {
+async fn recovers_the_last_content_of_each_key_from_reused_segments() {
     let (store, root) = fresh();
     let content = |key: usize, turn: usize| vec![u8::try_from(key * 10 + turn).unwrap(); 60_000];
-    // Some 36 MB: both segments are used again.
+    // About 36 MB, so that both segments are reused.
     for turn in 0..6 {
         for number in 0..100 {
             put(
@@ -207,7 +207,7 @@ async fn a_journal_of_many_turns_has_the_last_content_of_each_key() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_record_is_torn_is_absent_and_those_before_it_are_there() {
+async fn drops_a_torn_record_and_applies_those_before_it() {
     let (store, root) = fresh();
     put(&store, "ACC/ONE/message.mp3", b"whole".to_vec(), None).await;
     put(&store, "ACC/TWO/message.mp3", b"torn".to_vec(), None).await;
@@ -223,7 +223,7 @@ async fn an_upload_whose_record_is_torn_is_absent_and_those_before_it_are_there(
 }
 
 #[tokio::test]
-async fn what_was_put_there_by_hand_since_stays() {
+async fn keeps_files_that_were_replaced_by_hand() {
     let (store, root) = fresh();
     put(&store, "ACC/DOC/message.mp3", b"uploaded".to_vec(), None).await;
     let journal = journal(root.path());
@@ -237,7 +237,7 @@ async fn what_was_put_there_by_hand_since_stays() {
 }
 
 #[tokio::test]
-async fn an_upload_over_content_from_the_future_stays_whatever_the_clock_says() {
+async fn keeps_an_upload_over_content_from_the_future() {
     let (store, root) = fresh();
     let media = root.path().join("ACC/DOC/message.mp3");
     fs::create_dir_all(media.parent().unwrap()).unwrap();
@@ -253,9 +253,9 @@ async fn an_upload_over_content_from_the_future_stays_whatever_the_clock_says() 
     assert_eq!(get(&store, "ACC/DOC/message.mp3").await.0, vec![7; 300_000]);
 }
 
-/// Records that cannot be applied, by what somebody has put in the way since.
+/// Records that cannot be applied because something else is at their paths.
 #[tokio::test]
-async fn what_cannot_be_put_in_its_place_again_is_set_aside_and_the_rest_is_served() {
+async fn sets_aside_changes_that_cannot_be_applied() {
     let elsewhere = tempfile::tempdir().unwrap();
     let long = vec![7; 300_000];
     let directory: &dyn Fn(&Path) = &|path| fs::create_dir(path).unwrap();
@@ -288,7 +288,7 @@ async fn what_cannot_be_put_in_its_place_again_is_set_aside_and_the_rest_is_serv
             fs::create_dir_all(at.parent().unwrap()).unwrap();
             obstruct(&at);
 
-            // The second time the journal is empty, and what was set aside is still there.
+            // The second time, the journal is empty, and the entries are still there.
             for _ in 0..2 {
                 let store = FsStore::open(root.path()).unwrap();
                 assert_eq!(get(&store, "OTHER/ONE/a.mp3").await.0, b"one");
@@ -311,11 +311,11 @@ async fn what_cannot_be_put_in_its_place_again_is_set_aside_and_the_rest_is_serv
                 .unwrap();
             assert_eq!(reported.len(), 1, "{reported:?}");
             assert!(
-                reported[0].starts_with("ACC/DOC/message.mp3: it could not be put"),
+                reported[0].starts_with("ACC/DOC/message.mp3: it could not be moved to its path"),
                 "{reported:?}"
             );
 
-            // An operator restores it, as `about.json` says.
+            // The operator restores it as `about.json` describes.
             let directory = fs::read_dir(root.path().join(".set-aside"))
                 .unwrap()
                 .next()
@@ -339,9 +339,9 @@ async fn what_cannot_be_put_in_its_place_again_is_set_aside_and_the_rest_is_serv
     }
 }
 
-/// Records that this version cannot read, between two that it can.
+/// Records that this version cannot interpret, between two that it can.
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_set_aside_and_those_around_it_are_applied() {
+async fn sets_aside_a_record_that_cannot_be_interpreted() {
     let time = r#""modified":{"secs_since_epoch":1700000000,"nanos_since_epoch":1000}"#;
     let long = "x".repeat(2000);
     let head =
@@ -352,7 +352,7 @@ async fn a_record_that_cannot_be_read_is_set_aside_and_those_around_it_are_appli
         (head("ACC/../x.mp3", "null"), "ACC/../x.mp3"),
         (head(&long, "null"), "xxx"),
         (head("ACC/DOC/y.mp3", "99999999"), "ACC/DOC/y.mp3"),
-        // Its bytes are not those that were written.
+        // A damaged record.
         (None, ""),
     ];
     for (number, (rewritten, named)) in cases.into_iter().enumerate() {
@@ -367,7 +367,7 @@ async fn a_record_that_cannot_be_read_is_set_aside_and_those_around_it_are_appli
             .find(|text| !text.is_empty())
             .unwrap();
         let mut records = records(segment);
-        // Each in a batch of its own, which has a mark in front.
+        // Each is in a separate batch, which begins with a mark.
         assert_eq!(records.len(), 6);
         let broken = rewritten.is_none();
         records[3].0 = rewritten.unwrap_or_else(|| records[3].0.clone());
@@ -391,14 +391,14 @@ async fn a_record_that_cannot_be_read_is_set_aside_and_those_around_it_are_appli
     }
 }
 
-/// Uploads of names that are in each other's way, or that something made by hand is in the way of, while the machine goes
-/// down: what was acknowledged is there, and what was refused is not.
+/// Uploads whose paths conflict with each other or with other files, until a crash: acknowledged ones exist afterwards,
+/// refused ones do not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_acknowledged_of_conflicting_uploads_survives_a_crash_and_nothing_else() {
+async fn keeps_exactly_the_acknowledged_ones_of_conflicting_uploads() {
     for round in 0..5 {
         let (store, root) = fresh();
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        // Comes and goes in the place of a file and of a sidecar.
+        // Appears and disappears at the path of a file and of a sidecar.
         let meddler = std::thread::spawn({
             let (stop, dir) = (std::sync::Arc::clone(&stop), root.path().join("ACC"));
             move || {
@@ -461,7 +461,7 @@ async fn what_was_acknowledged_of_conflicting_uploads_survives_a_crash_and_nothi
 }
 
 #[tokio::test]
-async fn what_was_deleted_stays_deleted() {
+async fn keeps_deleted_files_deleted() {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::open(root.path()).unwrap();
     let long = vec![7; 200_000];
@@ -478,7 +478,7 @@ async fn what_was_deleted_stays_deleted() {
     put(&store, "ACC/parent/child.mp3", b"child".to_vec(), None).await;
     let journal = journal(root.path());
     power_cut(store, &journal);
-    // What was deleted is there again, as the disk may have it: the deletions were not written out.
+    // The deletions were not written to the disk, so the files reappear.
     fs::create_dir_all(root.path().join("ACC/short")).unwrap();
     fs::create_dir_all(root.path().join("ACC/long")).unwrap();
     fs::write(root.path().join("ACC/short/a.mp3"), "short").unwrap();
@@ -502,23 +502,22 @@ async fn what_was_deleted_stays_deleted() {
     assert!(!root.path().join("ACC/short").exists());
 }
 
-/// Whatever of a deletion and of what came after it the disk has, the store opens.
 #[tokio::test]
-async fn a_deletion_makes_way_whatever_the_disk_has_of_it() {
+async fn opens_whatever_part_of_a_deletion_is_on_the_disk() {
     let past = SystemTime::now() - Duration::from_secs(3600);
     let old_file = |path: PathBuf| {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "old").unwrap();
         fs::File::open(&path).unwrap().set_modified(past).unwrap();
     };
-    // What is deleted, what is stored then, what the disk has of all that, and whether it stays.
+    // The deleted file, the file stored then, the state of the disk, and whether that stays.
     for (deleted, stored, on_disk, stays) in [
         ("a/b", Some("a"), "a/b%file", false),
         ("a", Some("a/b"), "a%file", false),
         ("a", None, "a%file", false),
         ("a", None, "a/x%file", true),
         ("a/b", None, "a%file", true),
-        // Something that somebody put there.
+        // Something that another program put there.
         ("a/b", None, "a", true),
         ("a.b", None, "a.b/c", true),
     ] {
@@ -547,7 +546,7 @@ async fn a_deletion_makes_way_whatever_the_disk_has_of_it() {
 }
 
 #[tokio::test]
-async fn a_sidecar_whose_media_was_removed_goes_with_it() {
+async fn deletes_the_sidecar_of_media_that_was_removed() {
     let (store, root) = fresh();
     put(&store, "a.mp3", b"content".to_vec(), Some(r#"{"n":1}"#)).await;
     fs::remove_file(root.path().join("a.mp3")).unwrap();
@@ -555,9 +554,8 @@ async fn a_sidecar_whose_media_was_removed_goes_with_it() {
     assert!(!root.path().join(".a.mp3.json").exists());
 }
 
-/// Whoever finds a file that is being deleted finds its metadata too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_never_sees_a_deleted_file_without_its_metadata() {
+async fn a_reader_finds_a_file_with_its_metadata_or_none_during_a_deletion() {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::options().durable(false).open(root.path()).unwrap();
     let writer = tokio::spawn({
@@ -583,9 +581,9 @@ async fn a_reader_never_sees_a_deleted_file_without_its_metadata() {
     assert!(found > 10, "{found}");
 }
 
-/// A directory goes with its last file while uploads come into it.
+/// The directory is removed with its last file while uploads create files in it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uploads_and_deletions_in_one_directory_do_not_meet() {
+async fn tolerates_uploads_and_deletions_in_one_directory() {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::options().durable(false).open(root.path()).unwrap();
     let tasks: Vec<_> = (0..4)

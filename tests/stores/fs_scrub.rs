@@ -1,4 +1,4 @@
-//! What a scrub of an `FsStore` finds, and what it does about it.
+//! Scrubs of an `FsStore`: reports and quarantine.
 
 use std::{collections::BTreeMap, fs, num::NonZeroU64, path::Path, time::Duration};
 
@@ -17,7 +17,7 @@ async fn put(store: &FsStore, path: &str, content: Vec<u8>) {
     store.put(Upload::new(key(path), Bytes::from(content))).await.unwrap();
 }
 
-/// A store with one file of each fate, closed.
+/// Creates and closes a store with one file for each verdict.
 async fn site() -> TempDir {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::open(root.path()).unwrap();
@@ -51,7 +51,7 @@ fn verdicts(scrub: &FsScrub) -> BTreeMap<String, String> {
             Verdict::Damaged(Damage::Sidecar) => "sidecar",
             Verdict::Damaged(Damage::Detached) => "detached",
             Verdict::Damaged(Damage::Missing) => "missing",
-            Verdict::Damaged(other) => panic!("{}: {other}", file.key),
+            other => panic!("{}: {other:?}", file.key),
         };
         assert_eq!(found.insert(file.key.clone(), format!("{verdict} {}", file.len)), None);
     });
@@ -80,9 +80,9 @@ fn expected(damaged: bool) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn everything_damaged_is_told_and_nothing_is_changed() {
+async fn reports_all_damage_and_changes_nothing() {
     let root = site().await;
-    // Beside the store that is open, too.
+    // Also beside an open store.
     let _store = FsStore::open(root.path()).unwrap();
     let found = verdicts(&FsScrub::new(root.path()));
     assert_eq!(found, expected(true).into_iter().map(shown).collect());
@@ -91,13 +91,13 @@ async fn everything_damaged_is_told_and_nothing_is_changed() {
     assert_eq!(one.into_keys().collect::<Vec<_>>(), ["OTHER/DOC/a%2Fb.mp3"]);
 }
 
-/// Keys are shown as they stand in a path.
+/// Formats keys as paths.
 fn shown((key, verdict): (String, String)) -> (String, String) {
     (key.replace(' ', "%20"), verdict)
 }
 
 #[tokio::test]
-async fn what_is_damaged_goes_to_quarantine_if_it_is_told_to() {
+async fn moves_damaged_files_to_quarantine() {
     let root = site().await;
     let scrub = FsScrub::new(root.path()).quarantine(true);
     let store = FsStore::open(root.path()).unwrap();
@@ -158,9 +158,9 @@ async fn what_is_damaged_goes_to_quarantine_if_it_is_told_to() {
     }
 }
 
-/// Neither is a file damaged that is being replaced, nor one that is new or being deleted.
+/// Files are replaced, created and deleted during the scrub.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uploads_under_way_are_no_damage() {
+async fn does_not_report_files_that_are_being_changed() {
     use kazoo_storage::BlobCatalog as _;
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::options().durable(false).open(root.path()).unwrap();
@@ -168,7 +168,7 @@ async fn uploads_under_way_are_no_damage() {
     let writing = tokio::spawn(async move {
         for round in (0..=u8::MAX).cycle() {
             put(&store, "ACC/replaced.mp3", vec![round; 5000]).await;
-            // Its directory goes with it.
+            // This removes the directory too.
             put(&store, "ACC/DOC/new.mp3", vec![round; 10]).await;
             store.delete(&key("ACC/DOC/new.mp3")).await.unwrap();
         }
@@ -190,13 +190,13 @@ async fn uploads_under_way_are_no_damage() {
 }
 
 #[tokio::test]
-async fn a_root_that_is_not_there_is_not_made() {
+async fn refuses_a_root_that_does_not_exist() {
     let root = tempfile::tempdir().unwrap();
     let missing = root.path().join("missing");
     for quarantine in [false, true] {
         let nowhere = FsScrub::new(&missing).quarantine(quarantine).run(|_| ()).unwrap_err();
         assert_eq!(nowhere.kind(), ErrorKind::NotFound);
-        // As of a disk that is not mounted.
+        // A disk that is not mounted.
         let empty = FsScrub::new(root.path())
             .quarantine(quarantine)
             .run(|_| ())
@@ -212,7 +212,7 @@ async fn a_root_that_is_not_there_is_not_made() {
 }
 
 #[tokio::test]
-async fn it_reads_no_faster_than_it_may() {
+async fn keeps_the_rate() {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::options().durable(false).open(root.path()).unwrap();
     put(&store, "ACC/message.mp3", vec![0; 50_000]).await;

@@ -1,6 +1,7 @@
-//! The ready stores keep the contract, the suite that says so can fail, and `FsStore` keeps its own promises.
+//! Every store and wrapper passes the conformance suite, broken stores fail it, and `FsStore` and `ObjectStoreBlobs` keep
+//! their own guarantees.
 #![cfg(unix)]
-// A failed assertion is what a test is for.
+// Tests fail by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod broken;

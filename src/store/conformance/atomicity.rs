@@ -17,7 +17,7 @@ use crate::{
     store::{BlobStore, Stored, Upload},
 };
 
-/// How much of a body comes before it breaks: nothing, a little, and more than a store gathers before it writes.
+/// The number of bytes before a body fails: none, few, and more than a store buffers.
 const BREAKS: [usize; 4] = [0, 1, 3_000, 600_000];
 
 fn broken(sample: &Sample) -> Body {
@@ -27,7 +27,7 @@ fn broken(sample: &Sample) -> Body {
 }
 
 /// An upload whose body ends with an error fails with that error and stores nothing.
-pub async fn an_error_in_the_body_stores_nothing(store: impl BlobStore) {
+pub async fn stores_nothing_if_the_body_fails(store: impl BlobStore) {
     for len in BREAKS {
         let sample = Sample::new(1, len);
         let error = store.put(sample.upload_of(&message(), broken(&sample))).await.err();
@@ -43,12 +43,12 @@ pub async fn an_error_in_the_body_stores_nothing(store: impl BlobStore) {
     let sample = Sample::new(2, 10);
     sample.put(&store, &message()).await;
     sample
-        .assert_under(&store, &message(), "a store works on after an upload that failed")
+        .assert_under(&store, &message(), "a store accepts uploads after a failed one")
         .await;
 }
 
-/// An upload whose body ends with an error leaves what was stored before as it was: content, type and metadata.
-pub async fn an_error_in_the_body_keeps_what_was_stored(store: impl BlobStore) {
+/// An upload whose body ends with an error leaves the stored file unchanged: content, type and metadata.
+pub async fn keeps_the_old_file_if_the_body_fails(store: impl BlobStore) {
     let old = Sample::new(1, 200_000);
     old.put(&store, &message()).await;
     let info = head(&store, &message()).await;
@@ -57,15 +57,15 @@ pub async fn an_error_in_the_body_keeps_what_was_stored(store: impl BlobStore) {
         let error = store.put(sample.upload_of(&message(), broken(&sample))).await.err();
         let error = error.expect("an upload whose body ends with an error is not stored");
         assert_eq!(error.kind(), cut().kind(), "`put` returns the error of the body");
-        let contract = "an upload that failed leaves what was stored as it was";
+        let contract = "a failed upload leaves the stored file unchanged";
         old.assert_under(&store, &message(), contract).await;
         assert_eq!(head(&store, &message()).await, info, "{contract}");
     }
 }
 
-/// An upload under way shows nothing of itself: until its body has ended, every reader finds what was there before.
-pub async fn an_upload_under_way_is_invisible(store: impl BlobStore) {
-    let contract = "an upload shows nothing of itself before its body has ended";
+/// An upload is invisible until its body has ended: every reader finds the old file, or none.
+pub async fn hides_an_upload_until_its_body_ends(store: impl BlobStore) {
+    let contract = "an upload is invisible until its body has ended";
     let store = Arc::new(store);
     let mut old: Option<Sample> = None;
     for (number, len) in (0..).zip(BREAKS) {
@@ -97,7 +97,7 @@ pub async fn an_upload_under_way_is_invisible(store: impl BlobStore) {
     }
 }
 
-/// Starts an upload of `sample`, waits until its body has given everything but its end, and drops it.
+/// Starts an upload of `sample`, and drops it when all of the body but its end has been read.
 async fn drop_midway<S: BlobStore>(store: &Arc<S>, sample: &Sample) {
     let reached = Arc::new(Notify::new());
     let (_never, go_on) = oneshot::channel();
@@ -121,7 +121,7 @@ async fn drop_midway<S: BlobStore>(store: &Arc<S>, sample: &Sample) {
 }
 
 /// An upload that is dropped before its body has ended stores nothing.
-pub async fn a_dropped_upload_stores_nothing(store: impl BlobStore) {
+pub async fn stores_nothing_if_an_upload_is_dropped(store: impl BlobStore) {
     let store = Arc::new(store);
     for len in BREAKS {
         drop_midway(&store, &Sample::new(1, len)).await;
@@ -131,54 +131,54 @@ pub async fn a_dropped_upload_stores_nothing(store: impl BlobStore) {
     let stored = sample.put(&store, &message()).await;
     assert_eq!(stored, Stored::Created, "a dropped upload stores nothing");
     sample
-        .assert_under(&store, &message(), "a store works on after an upload that was dropped")
+        .assert_under(&store, &message(), "a store accepts uploads after a dropped one")
         .await;
 }
 
-/// An upload that is dropped before its body has ended leaves what was stored before as it was.
-pub async fn a_dropped_upload_keeps_what_was_stored(store: impl BlobStore) {
+/// An upload that is dropped before its body has ended leaves the stored file unchanged.
+pub async fn keeps_the_old_file_if_an_upload_is_dropped(store: impl BlobStore) {
     let store = Arc::new(store);
     let old = Sample::new(1, 200_000);
     old.put(&store, &message()).await;
     for len in BREAKS {
         drop_midway(&store, &Sample::new(2, len)).await;
-        old.assert_under(&store, &message(), "a dropped upload leaves what was stored as it was")
+        old.assert_under(&store, &message(), "a dropped upload leaves the stored file unchanged")
             .await;
     }
 }
 
-/// An upload under a key that holds a file replaces all of it, its content type and its metadata too, and says so.
-pub async fn an_upload_replaces_all_of_the_old_file(store: impl BlobStore) {
+/// An upload to the key of a file replaces its content, content type and metadata, and returns `Replaced`.
+pub async fn replaces_content_type_and_metadata_with_the_content(store: impl BlobStore) {
     let contract = "an upload replaces all of the old file";
     for (number, len) in [(1, 300_000), (2, 10), (3, 300_000), (4, 300_000)] {
         let sample = Sample::new(number, len);
         let stored = sample.put(&store, &message()).await;
         let expected = if number == 1 { Stored::Created } else { Stored::Replaced };
-        assert_eq!(stored, expected, "`put` says whether a file gave way");
+        assert_eq!(stored, expected, "`put` returns whether it replaced a file");
         sample.assert_under(&store, &message(), contract).await;
     }
-    // Without metadata and content type, none of the old ones is left.
+    // An upload without metadata and content type removes the old ones.
     let stored = put(&store, Upload::new(message(), "new")).await;
-    assert_eq!(stored, Stored::Replaced, "`put` says whether a file gave way");
+    assert_eq!(stored, Stored::Replaced, "`put` returns whether it replaced a file");
     let blob = get(&store, &message()).await;
     assert_ne!(
         blob.info.content_type,
         Some(Sample::new(4, 0).content_type()),
-        "{contract}: the old content type is left"
+        "{contract}: the old content type remains"
     );
     assert_eq!(read(blob).await, "new", "{contract}");
     assert_eq!(
         metadata(&store, &message()).await,
         None,
-        "{contract}: the old metadata is left"
+        "{contract}: the old metadata remains"
     );
     let last = Sample::new(5, 10);
     last.put(&store, &message()).await;
     last.assert_under(&store, &message(), contract).await;
 }
 
-/// An entity tag, if a store gives one, has its quotes, and is another for every content the key has had.
-pub async fn an_etag_changes_with_the_content(store: impl BlobStore) {
+/// An entity tag, if a store returns one, has its quotes, and differs for every content of a key.
+pub async fn changes_the_etag_with_the_content(store: impl BlobStore) {
     let mut seen = Vec::new();
     for content in ["one", "two", "two", "three"] {
         put(&store, Upload::new(message(), content)).await;
@@ -186,7 +186,7 @@ pub async fn an_etag_changes_with_the_content(store: impl BlobStore) {
         assert_eq!(
             get(&store, &message()).await.info.etag,
             info.etag,
-            "`get` and `head` give one entity tag"
+            "`get` and `head` return the same entity tag"
         );
         let Some(etag) = info.etag else { return };
         let text = etag.to_str().expect("an entity tag is text").to_owned();
@@ -207,14 +207,14 @@ pub async fn an_etag_changes_with_the_content(store: impl BlobStore) {
     }
 }
 
-/// A body that lets other tasks run after every chunk.
+/// Returns a body that yields to other tasks after every chunk.
 fn halting(content: &Bytes, size: usize) -> Body {
     let steps = Script::chunks(content, size);
     Script::body(steps.into_iter().flat_map(|step| [step, Step::Yield]))
 }
 
-/// Uploads of one key at the same time all succeed, and one of them wins whole.
-pub async fn concurrent_uploads_of_one_key_all_succeed_and_one_wins_whole(store: impl BlobStore) {
+/// Concurrent uploads of one key all succeed, and the whole content of one of them remains.
+pub async fn accepts_concurrent_uploads_of_one_key_and_keeps_one_whole(store: impl BlobStore) {
     let store = Arc::new(store);
     for (round, len) in (0..).zip([1_000, 1_000, 300_000]) {
         let samples: Vec<_> = (0..8).map(|number| Sample::new(100 * round + number, len)).collect();
@@ -228,19 +228,19 @@ pub async fn concurrent_uploads_of_one_key_all_succeed_and_one_wins_whole(store:
             .collect();
         for task in tasks {
             let stored = task.await.expect("`put` does not panic");
-            stored.expect("uploads of one key at the same time all succeed");
+            stored.expect("concurrent uploads of one key all succeed");
         }
         let content = read(get(&store, &message()).await).await;
         let winner = samples.iter().find(|sample| sample.content == content);
-        let winner = winner.expect("one of several uploads wins whole: the content is a mixture");
+        let winner = winner.expect("the whole content of one upload remains: the content is a mixture");
         winner
-            .assert_under(&store, &message(), "one of several uploads wins whole")
+            .assert_under(&store, &message(), "the whole content of one upload remains")
             .await;
     }
 }
 
-/// Uploads of different keys at the same time, in directories that none has used before, are all stored.
-pub async fn concurrent_uploads_of_many_keys_do_not_meet(store: impl BlobStore) {
+/// Concurrent uploads of different keys, in new directories, are all stored.
+pub async fn accepts_concurrent_uploads_of_different_keys(store: impl BlobStore) {
     let store = Arc::new(store);
     let tasks: Vec<_> = (0..24)
         .map(|number| {
@@ -254,23 +254,26 @@ pub async fn concurrent_uploads_of_many_keys_do_not_meet(store: impl BlobStore) 
             let upload = sample.upload_of(&key, halting(&sample.content, 500));
             let store = Arc::clone(&store);
             tokio::spawn(async move {
-                store.put(upload).await.expect("uploads of different keys do not meet");
+                store
+                    .put(upload)
+                    .await
+                    .expect("concurrent uploads of different keys are all stored");
                 (key, sample)
             })
         })
         .collect();
     for task in tasks {
-        let (key, sample) = task.await.expect("uploads of different keys do not meet");
+        let (key, sample) = task.await.expect("concurrent uploads of different keys are all stored");
         sample
-            .assert_under(&store, &key, "uploads of different keys do not meet")
+            .assert_under(&store, &key, "concurrent uploads of different keys are all stored")
             .await;
     }
 }
 
-/// While a file is replaced again and again, every reader finds a file, and each is one of them whole.
+/// While a file is replaced repeatedly, every reader finds a file, and it is one of them whole.
 ///
-/// A body that ends with an error is honest, and no mixture.
-pub async fn a_reader_never_sees_a_mixture_or_a_gap(store: impl BlobStore) {
+/// A body may end with an error, which is not a mixture.
+pub async fn returns_one_whole_file_while_it_is_replaced(store: impl BlobStore) {
     let store = Arc::new(store);
     let samples: Arc<[Sample]> = (0..6).map(|number| Sample::new(number, 90_000)).collect();
     samples[0].put(&store, &message()).await;
@@ -280,14 +283,14 @@ pub async fn a_reader_never_sees_a_mixture_or_a_gap(store: impl BlobStore) {
         .collect();
     for round in 0..60 {
         if readers.iter().any(tokio::task::JoinHandle::is_finished) {
-            break; // It has seen what it must not.
+            break; // It has found a violation.
         }
         let sample = &samples[round % samples.len()];
         put(&store, sample.upload_of(&message(), halting(&sample.content, 20_000))).await;
     }
     done.store(true, Ordering::Release);
     for reader in readers {
-        reader.await.expect("a reader never sees a mixture or a gap");
+        reader.await.expect("a reader never sees a mixture or a missing file");
     }
 }
 
@@ -297,7 +300,7 @@ async fn read_until<S: BlobStore>(store: Arc<S>, samples: Arc<[Sample]>, done: A
     while !last {
         last = done.load(Ordering::Acquire);
         let fetched = store.get(&message(), None).await;
-        let blob = blob(fetched.expect("there is no gap while a file is replaced: `get` failed"));
+        let blob = blob(fetched.expect("the file exists while it is replaced: `get` failed"));
         let info = blob.info;
         if let Ok(content) = blob.body.collect().await {
             let content = content.to_bytes();
@@ -309,13 +312,13 @@ async fn read_until<S: BlobStore>(store: Arc<S>, samples: Arc<[Sample]>, done: A
                 "a reader never sees the content of one file with the type of another"
             );
         }
-        // A file's metadata and its type are asked for separately, and compared if it was one file all the while.
+        // Metadata and type need two calls, and are compared if the file was not replaced in between.
         let before = head(&store, &message()).await;
         let found = metadata(&store, &message()).await;
         let after = head(&store, &message()).await;
-        let found = found.expect("every one of the files has metadata: there is a gap");
+        let found = found.expect("every one of the files has metadata: it is missing");
         let sample = samples.iter().find(|sample| sample.metadata() == found);
-        let sample = sample.expect("metadata is that of one of the files, whole");
+        let sample = sample.expect("metadata is that of one of the files");
         if before.etag.is_some() && before.etag == after.etag {
             assert_eq!(
                 before.content_type,
@@ -327,8 +330,8 @@ async fn read_until<S: BlobStore>(store: Arc<S>, samples: Arc<[Sample]>, done: A
     }
 }
 
-/// A reader that has begun before a file is replaced reads the old one to its end, or its body ends with an error.
-pub async fn a_slow_reader_is_not_given_the_new_file(store: impl BlobStore) {
+/// A reader that began before a replacement reads the old content to its end, or its body ends with an error.
+pub async fn returns_the_old_content_to_a_reader_that_began_before(store: impl BlobStore) {
     for len in [1_000, 3 << 20] {
         let (old, new) = (noise(1, len), noise(2, len));
         put(&store, Upload::new(message(), old.clone())).await;
@@ -343,7 +346,7 @@ pub async fn a_slow_reader_is_not_given_the_new_file(store: impl BlobStore) {
             seen.extend_from_slice(&rest.to_bytes());
             assert!(
                 seen == old,
-                "a file that is replaced while it is being read is read to its end as it was"
+                "a reader that began before a replacement reads the old content to its end"
             );
         }
         assert!(

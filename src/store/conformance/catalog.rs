@@ -1,4 +1,4 @@
-//! What is listed, and what is deleted.
+//! Listing and deletion.
 
 use std::{
     collections::BTreeSet,
@@ -44,8 +44,8 @@ async fn keys(store: &impl BlobCatalog, prefix: Option<&str>) -> Vec<String> {
     keys
 }
 
-/// Every file is listed once, beneath each of the keys above it and beneath no other, whatever its name.
-pub async fn every_file_is_listed_beneath_its_prefixes(store: impl BlobCatalog) {
+/// Every file is listed once, beneath each prefix of its key and beneath no other key, whatever its name.
+pub async fn lists_every_file_beneath_its_prefixes(store: impl BlobCatalog) {
     assert_eq!(keys(&store, None).await, [""; 0], "an empty store lists nothing");
     let paths = [
         "ACC/DOC/message.mp3",
@@ -61,7 +61,7 @@ pub async fn every_file_is_listed_beneath_its_prefixes(store: impl BlobCatalog) 
         put(&store, Upload::new(key(path), "content")).await;
         stored.insert(key(path).to_string());
     }
-    // Again, and with metadata, which is no file of its own.
+    // A second upload, and metadata, add no entry.
     Sample::new(1, 10).put(&store, &key(paths[0])).await;
     let all: Vec<String> = stored.iter().cloned().collect();
     assert_eq!(keys(&store, None).await, all, "every file is listed, once");
@@ -84,7 +84,7 @@ pub async fn every_file_is_listed_beneath_its_prefixes(store: impl BlobCatalog) 
 }
 
 /// An entry has the length of its file. Metadata of usual length does not count.
-pub async fn an_entry_has_the_length_of_its_file(store: impl BlobCatalog) {
+pub async fn lists_the_length_of_a_file(store: impl BlobCatalog) {
     let long = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
     let long = Metadata::from_json(long).expect("an object");
     for len in [0, 13, 300_000] {
@@ -107,7 +107,7 @@ pub async fn an_entry_has_the_length_of_its_file(store: impl BlobCatalog) {
 }
 
 /// An entry has the modification time that `head` returns, to the second.
-pub async fn an_entry_has_the_modification_time_of_its_file(store: impl BlobCatalog) {
+pub async fn lists_the_modification_time_of_a_file(store: impl BlobCatalog) {
     for content in ["first", "second"] {
         put(&store, Upload::new(message(), content)).await;
         let modified = head(&store, &message()).await.modified;
@@ -133,8 +133,8 @@ fn distance(one: SystemTime, other: SystemTime) -> Duration {
     one.duration_since(other).unwrap_or_else(|earlier| earlier.duration())
 }
 
-/// An upload under way, or one that failed, is not listed.
-pub async fn an_upload_under_way_is_not_listed(store: impl BlobCatalog) {
+/// An upload is not listed until its body has ended.
+pub async fn does_not_list_an_upload_until_its_body_ends(store: impl BlobCatalog) {
     let contract = "an upload that has not ended is not listed";
     let store = Arc::new(store);
     let reached = Arc::new(Notify::new());
@@ -157,8 +157,8 @@ pub async fn an_upload_under_way_is_not_listed(store: impl BlobCatalog) {
     assert_eq!(keys(&store, None).await, [message().to_string()], "{contract}");
 }
 
-/// A file that is deleted is gone with its metadata, and nothing else is; deleting it again is no error.
-pub async fn a_deleted_file_is_gone(store: impl BlobCatalog) {
+/// Deletion removes the file and its metadata, and nothing else. It succeeds if the file does not exist.
+pub async fn deletes_a_file_with_its_metadata(store: impl BlobCatalog) {
     let neighbour: BlobKey = key("ACCOUNT/202401-DOCUMENT/other.mp3");
     let (first, second) = (Sample::new(1, 200_000), Sample::new(2, 10));
     first.put(&store, &message()).await;
@@ -168,21 +168,21 @@ pub async fn a_deleted_file_is_gone(store: impl BlobCatalog) {
             .delete(&message())
             .await
             .expect("a file can be deleted, and again");
-        assert_absent(&store, &message(), "a deleted file is gone").await;
+        assert_absent(&store, &message(), "a deleted file does not exist").await;
         second
             .assert_under(&store, &neighbour, "deleting a file leaves the others alone")
             .await;
         assert_eq!(keys(&store, None).await, [neighbour.to_string()]);
     }
-    let contract = "what is stored after a file was deleted is a new file";
+    let contract = "an upload after a deletion creates a new file";
     let stored = put(&store, Upload::new(message(), "new")).await;
     assert_eq!(stored, Stored::Created, "{contract}");
     let found = store.metadata(&message()).await.expect("the file is there");
-    assert_eq!(found, None, "{contract}: the old metadata is left");
+    assert_eq!(found, None, "{contract}: the old metadata remains");
 }
 
 /// A file and the files beneath it are listed separately, and deleting one leaves the others.
-pub async fn a_file_and_files_beneath_it_are_listed_and_deleted_apart(store: impl BlobCatalog) {
+pub async fn lists_and_deletes_a_file_and_files_beneath_it_separately(store: impl BlobCatalog) {
     let paths = ["ACC/a", "ACC/a/b", "ACC/v1.2", "ACC/v1.2/c.mp3"];
     for (first, second) in [(0, 1), (1, 0), (2, 3), (3, 2)] {
         let pair = [paths[first], paths[second]];
@@ -205,7 +205,7 @@ pub async fn a_file_and_files_beneath_it_are_listed_and_deleted_apart(store: imp
             "a file is not beneath itself"
         );
         store.delete(&key(pair[0])).await.expect("a file can be deleted");
-        assert_absent(&store, &key(pair[0]), "a deleted file is gone").await;
+        assert_absent(&store, &key(pair[0]), "a deleted file does not exist").await;
         samples[1]
             .assert_under(
                 &store,
@@ -219,8 +219,8 @@ pub async fn a_file_and_files_beneath_it_are_listed_and_deleted_apart(store: imp
     }
 }
 
-/// A reader that has begun before a file is deleted reads it to its end, or its body ends with an error.
-pub async fn a_reader_of_a_deleted_file_is_not_deceived(store: impl BlobCatalog) {
+/// A reader that began before a deletion reads the file to its end, or its body ends with an error.
+pub async fn lets_a_reader_finish_a_deleted_file_or_fail(store: impl BlobCatalog) {
     for len in [1_000, 3 << 20] {
         let content: Bytes = noise(1, len);
         put(&store, Upload::new(message(), content.clone())).await;

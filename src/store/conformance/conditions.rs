@@ -100,12 +100,12 @@ async fn one_wins<S: BlobStore>(store: &Arc<S>, samples: &[Sample], precondition
             if winners.is_empty() { "none" } else { "two" }
         )
     };
-    assert_eq!(*done, stored, "`put` says whether a file gave way");
+    assert_eq!(*done, stored, "`put` returns whether it replaced a file");
     winner.assert_under(store, &message(), contract).await;
 }
 
 /// Of several concurrent uploads that require the key to be absent, exactly one is stored.
-pub async fn one_of_several_creations_is_stored(store: impl BlobStore) {
+pub async fn stores_one_of_several_concurrent_creations(store: impl BlobStore) {
     let store = Arc::new(store);
     let samples: Vec<_> = (0..UPLOADS).map(|number| Sample::new(number, LENS[0])).collect();
     if refuses_conditions(&store, LENS[0]).await {
@@ -116,7 +116,7 @@ pub async fn one_of_several_creations_is_stored(store: impl BlobStore) {
 }
 
 /// Of several concurrent uploads that replace the same content, identified by its entity tag, exactly one is stored.
-pub async fn one_of_several_updates_is_stored(store: impl BlobStore) {
+pub async fn stores_one_of_several_concurrent_updates(store: impl BlobStore) {
     let store = Arc::new(store);
     for (round, len) in (1..).zip(LENS) {
         Sample::new(100 * round, len).put(&store, &message()).await;
@@ -134,7 +134,7 @@ pub async fn one_of_several_updates_is_stored(store: impl BlobStore) {
 }
 
 /// An upload is not stored if its condition holds before the body is read but no longer at its end.
-pub async fn a_condition_is_checked_at_the_commit(store: impl BlobStore) {
+pub async fn checks_a_condition_at_the_commit(store: impl BlobStore) {
     let contract = "a condition is checked when the upload is committed";
     let store = Arc::new(store);
     for (round, len) in (1..).zip(LENS) {
@@ -166,7 +166,7 @@ pub async fn a_condition_is_checked_at_the_commit(store: impl BlobStore) {
 }
 
 /// An upload is refused and changes nothing if its condition fails, and is stored if it holds.
-pub async fn an_upload_whose_condition_fails_changes_nothing(store: impl BlobStore) {
+pub async fn changes_nothing_if_a_condition_fails(store: impl BlobStore) {
     let contract = "an upload whose condition fails changes nothing";
     let headers = |name: &'static str, value: &HeaderValue| {
         let name = http::HeaderName::from_static(name);
@@ -236,7 +236,7 @@ pub async fn an_upload_whose_condition_fails_changes_nothing(store: impl BlobSto
 }
 
 /// No two contents share a strong entity tag, even if one consists of the other and its metadata.
-pub async fn two_contents_never_share_a_tag(store: impl BlobStore) {
+pub async fn never_gives_two_contents_one_etag(store: impl BlobStore) {
     let json = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
     let metadata = Metadata::from_json(json.clone()).expect("an object");
     for len in [0, 13, 150_000] {

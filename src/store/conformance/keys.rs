@@ -1,4 +1,4 @@
-//! Which keys can be stored, and that no two are one.
+//! Names of files, and the distinctness of keys.
 
 use super::support::{Sample, key};
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     store::{BlobStore, Stored},
 };
 
-/// Any name is data: it is stored and read back as it is, or refused as `InvalidKey` with nothing stored.
-pub async fn every_name_is_stored_as_it_is_or_refused(store: impl BlobStore) {
+/// Any name is stored and returned unchanged, or refused as `InvalidKey` with nothing stored.
+pub async fn stores_or_refuses_every_name(store: impl BlobStore) {
     let names = [
         "a/b".to_owned(),
         "../../etc/passwd".to_owned(),
@@ -42,7 +42,11 @@ pub async fn every_name_is_stored_as_it_is_or_refused(store: impl BlobStore) {
 async fn stored_or_refused(store: &impl BlobStore, key: &BlobKey, number: u64) {
     let sample = Sample::new(number, 50);
     match store.put(sample.upload(key)).await {
-        Ok(_) => sample.assert_under(store, key, "a name is data and comes back").await,
+        Ok(_) => {
+            sample
+                .assert_under(store, key, "a file with any name is returned")
+                .await;
+        }
         Err(error) => {
             assert_eq!(
                 error.kind(),
@@ -62,8 +66,8 @@ async fn stored_or_refused(store: &impl BlobStore, key: &BlobKey, number: u64) {
     }
 }
 
-/// Keys that are not equal are different files, however alike their names are.
-pub async fn different_keys_are_different_files(store: impl BlobStore) {
+/// Keys that are not equal are different files, even if their names are similar.
+pub async fn stores_different_keys_as_different_files(store: impl BlobStore) {
     let long = "n".repeat(300);
     let keys = [
         vec!["x", "a", "b"],
@@ -113,7 +117,7 @@ pub async fn different_keys_are_different_files(store: impl BlobStore) {
 }
 
 /// A key that begins with all segments of another key is a separate file, stored beside it in either order.
-pub async fn a_key_beneath_another_is_stored_beside_it(store: impl BlobStore) {
+pub async fn stores_a_key_beneath_another_one(store: impl BlobStore) {
     let contract = "a file and files beneath it are different files";
     let mut stored = Vec::new();
     for (number, path) in (0..).zip([

@@ -1,18 +1,23 @@
-//! The contracts of [`BlobStore`] and [`BlobCatalog`](super::BlobCatalog) as test suites:
-//! [`conformance_tests!`](crate::conformance_tests) and
-//! [`catalog_conformance_tests!`](crate::catalog_conformance_tests).
+//! The contracts of [`BlobStore`] and [`BlobCatalog`](super::BlobCatalog) as test suites.
 //!
-//! Every case is a function here, and its documentation is the sentence of the contract that it holds a store to. A
-//! case that fails panics with that sentence.
+//! To test a store, add `kazoo-storage` with the feature `conformance` to the dev-dependencies, and call the macros in an
+//! integration test. Each case becomes a test, so `cargo test my_store` runs the suite and
+//! `cargo test my_store::keeps_the_content_type` one case of it.
 //!
 //! ```
-//! // In an integration test; `kazoo-storage` is a dev-dependency with the feature `conformance`.
 //! use kazoo_storage::MemoryStore;
 //!
-//! kazoo_storage::conformance_tests!(memory, || async { (MemoryStore::new(), ()) });
+//! // Creates an empty store, and a guard that must live as long as the store, such as a temporary directory.
+//! kazoo_storage::conformance_tests!(my_store, || async { (MemoryStore::new(), ()) });
+//! // Only for a store that implements `BlobCatalog`.
+//! kazoo_storage::catalog_conformance_tests!(my_catalog, || async { (MemoryStore::new(), ()) });
 //! ```
+//!
+//! Every case is a function of this module. Its documentation is the sentence of the contract that it demands, and it
+//! panics with that sentence if the store violates it. The suite itself is tested with stores that each violate one
+//! sentence.
 
-// A failed assertion is what this module is for.
+// A violated contract is a panic.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -33,15 +38,13 @@ use std::{future::Future, time::Duration};
 pub use self::{atomicity::*, catalog::*, conditions::*, keys::*, round_trip::*};
 use super::BlobStore;
 
-/// Makes a module of tests that hold a store to the contract of [`BlobStore`](crate::BlobStore).
+/// Generates a module of tests of the contract of [`BlobStore`](crate::BlobStore).
 ///
-/// The first argument is the module's name. The second is an expression, evaluated once for each test: a closure whose
-/// future gives a tuple of a fresh, empty store and of anything that must live as long as it, such as a temporary
-/// directory.
+/// The first argument is the name of the module. The second is a closure, called once for each test, whose future returns
+/// an empty store and a guard that must live as long as the store, such as a temporary directory.
 ///
-/// Every test is an ordinary `#[test]` with a Tokio runtime of its own; the cases are documented in
-/// [`store::conformance`](crate::store::conformance). Attributes before the name are those of every test:
-/// `#[ignore = "needs a cluster"]`, for example.
+/// Every test is an ordinary `#[test]` with its own Tokio runtime. [`store::conformance`](crate::store::conformance)
+/// documents the cases. Attributes before the name apply to every test, for example `#[ignore = "needs a cluster"]`.
 ///
 /// ```
 /// use kazoo_storage::MemoryStore;
@@ -56,36 +59,36 @@ macro_rules! conformance_tests {
             use super::*;
 
             $crate::conformance_tests! { @cases [$(#[$attribute])*] $make;
-                a_body_comes_back_byte_for_byte
-                an_empty_file_is_a_file
-                a_large_body_in_odd_chunks_comes_back
-                a_body_byte_by_byte_comes_back
-                a_declared_length_changes_nothing
-                a_missing_key_is_not_found
-                the_content_type_is_kept
-                metadata_is_kept_byte_for_byte
-                a_range_is_those_bytes
-                a_range_without_a_byte_is_refused
-                a_check_leaves_nothing_behind
-                an_error_in_the_body_stores_nothing
-                an_error_in_the_body_keeps_what_was_stored
-                a_dropped_upload_stores_nothing
-                a_dropped_upload_keeps_what_was_stored
-                an_upload_under_way_is_invisible
-                an_upload_replaces_all_of_the_old_file
-                an_etag_changes_with_the_content
-                two_contents_never_share_a_tag
-                one_of_several_creations_is_stored
-                one_of_several_updates_is_stored
-                a_condition_is_checked_at_the_commit
-                an_upload_whose_condition_fails_changes_nothing
-                concurrent_uploads_of_one_key_all_succeed_and_one_wins_whole
-                concurrent_uploads_of_many_keys_do_not_meet
-                a_reader_never_sees_a_mixture_or_a_gap
-                a_slow_reader_is_not_given_the_new_file
-                every_name_is_stored_as_it_is_or_refused
-                different_keys_are_different_files
-                a_key_beneath_another_is_stored_beside_it
+                returns_the_content_byte_for_byte
+                stores_an_empty_file
+                stores_a_large_body_in_chunks_of_any_size
+                stores_a_body_that_arrives_byte_by_byte
+                treats_a_declared_length_as_a_hint
+                reports_a_missing_key_as_not_found
+                keeps_the_content_type
+                keeps_metadata_byte_for_byte
+                returns_the_bytes_of_a_range
+                refuses_an_unsatisfiable_range
+                passes_a_check_and_leaves_nothing_behind
+                stores_nothing_if_the_body_fails
+                keeps_the_old_file_if_the_body_fails
+                stores_nothing_if_an_upload_is_dropped
+                keeps_the_old_file_if_an_upload_is_dropped
+                hides_an_upload_until_its_body_ends
+                replaces_content_type_and_metadata_with_the_content
+                changes_the_etag_with_the_content
+                never_gives_two_contents_one_etag
+                stores_one_of_several_concurrent_creations
+                stores_one_of_several_concurrent_updates
+                checks_a_condition_at_the_commit
+                changes_nothing_if_a_condition_fails
+                accepts_concurrent_uploads_of_one_key_and_keeps_one_whole
+                accepts_concurrent_uploads_of_different_keys
+                returns_one_whole_file_while_it_is_replaced
+                returns_the_old_content_to_a_reader_that_began_before
+                stores_or_refuses_every_name
+                stores_different_keys_as_different_files
+                stores_a_key_beneath_another_one
             }
         }
     };
@@ -101,8 +104,8 @@ macro_rules! conformance_tests {
     };
 }
 
-/// Makes a module of tests that hold a store to the contract of [`BlobCatalog`](crate::BlobCatalog), as
-/// [`conformance_tests!`](crate::conformance_tests) does for [`BlobStore`](crate::BlobStore).
+/// Generates a module of tests of the contract of [`BlobCatalog`](crate::BlobCatalog), with the arguments of
+/// [`conformance_tests!`](crate::conformance_tests).
 ///
 /// ```
 /// use kazoo_storage::MemoryStore;
@@ -117,22 +120,22 @@ macro_rules! catalog_conformance_tests {
             use super::*;
 
             $crate::conformance_tests! { @cases [$(#[$attribute])*] $make;
-                every_file_is_listed_beneath_its_prefixes
-                an_entry_has_the_length_of_its_file
-                an_entry_has_the_modification_time_of_its_file
-                an_upload_under_way_is_not_listed
-                a_file_and_files_beneath_it_are_listed_and_deleted_apart
-                a_deleted_file_is_gone
-                a_reader_of_a_deleted_file_is_not_deceived
+                lists_every_file_beneath_its_prefixes
+                lists_the_length_of_a_file
+                lists_the_modification_time_of_a_file
+                does_not_list_an_upload_until_its_body_ends
+                lists_and_deletes_a_file_and_files_beneath_it_separately
+                deletes_a_file_with_its_metadata
+                lets_a_reader_finish_a_deleted_file_or_fail
             }
         }
     };
 }
 
-/// How long a case may take before it counts as one that hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The time after which a case counts as hanging.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Runs one case on a store that `make` makes, in a runtime of its own.
+/// Runs one case on the store that `make` creates, in a new runtime.
 #[doc(hidden)]
 pub fn run<S, G, Made, Case>(make: impl FnOnce() -> Made, case: impl FnOnce(S) -> Case)
 where
@@ -147,7 +150,7 @@ where
         .expect("a Tokio runtime");
     runtime.block_on(async {
         let (store, _guard) = make().await;
-        tokio::time::timeout(PATIENCE, case(store))
+        tokio::time::timeout(TIMEOUT, case(store))
             .await
             .expect("no call on a store hangs: the case has taken two minutes");
     });

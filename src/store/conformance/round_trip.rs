@@ -1,4 +1,4 @@
-//! What goes in comes out.
+//! Fetches return what was uploaded.
 
 use bytes::Bytes;
 
@@ -11,8 +11,8 @@ use crate::{
     store::{BlobStore, ByteRange, Stored, Upload},
 };
 
-/// A file is fetched byte for byte as it was stored, and `put` says that it is new.
-pub async fn a_body_comes_back_byte_for_byte(store: impl BlobStore) {
+/// A fetch returns the content byte for byte, and the first `put` returns `Created`.
+pub async fn returns_the_content_byte_for_byte(store: impl BlobStore) {
     let content = Bytes::from_static(b"\0some\r\ncontent\xff");
     let upload = Upload::new(message(), Body::from(content.clone()));
     let stored = put(&store, upload).await;
@@ -33,7 +33,7 @@ pub async fn a_body_comes_back_byte_for_byte(store: impl BlobStore) {
     assert_eq!(
         head(&store, &message()).await,
         info,
-        "`head` says what `get` says of the same file"
+        "`head` and `get` describe the file alike"
     );
     assert_eq!(
         metadata(&store, &message()).await,
@@ -42,8 +42,8 @@ pub async fn a_body_comes_back_byte_for_byte(store: impl BlobStore) {
     );
 }
 
-/// An upload without a byte is a file without a byte.
-pub async fn an_empty_file_is_a_file(store: impl BlobStore) {
+/// An upload of zero bytes is a file of zero bytes.
+pub async fn stores_an_empty_file(store: impl BlobStore) {
     put(&store, Upload::new(message(), Body::empty())).await;
     let blob = get(&store, &message()).await;
     assert_eq!(
@@ -62,8 +62,8 @@ pub async fn an_empty_file_is_a_file(store: impl BlobStore) {
     }
 }
 
-/// The way a body is cut into chunks leaves no trace, whatever its length.
-pub async fn a_large_body_in_odd_chunks_comes_back(store: impl BlobStore) {
+/// The content does not depend on the chunks of the body.
+pub async fn stores_a_large_body_in_chunks_of_any_size(store: impl BlobStore) {
     let content = noise(1, (5 << 20) + 13);
     for size in [4093, 65_537, 1_000_003, content.len()] {
         let steps = Script::chunks(&content, size);
@@ -77,15 +77,12 @@ pub async fn a_large_body_in_odd_chunks_comes_back(store: impl BlobStore) {
             );
         }
         let read = read(blob).await;
-        assert!(
-            read == content,
-            "content that came in chunks of {size} bytes comes back"
-        );
+        assert!(read == content, "content in chunks of {size} bytes is returned");
     }
 }
 
-/// A body can come byte by byte.
-pub async fn a_body_byte_by_byte_comes_back(store: impl BlobStore) {
+/// A body may arrive byte by byte.
+pub async fn stores_a_body_that_arrives_byte_by_byte(store: impl BlobStore) {
     let content = noise(2, 10_000);
     put(
         &store,
@@ -93,23 +90,23 @@ pub async fn a_body_byte_by_byte_comes_back(store: impl BlobStore) {
     )
     .await;
     let read = read(get(&store, &message()).await).await;
-    assert!(read == content, "content that came byte by byte comes back");
+    assert!(read == content, "content that arrives byte by byte is returned");
 }
 
 /// `Upload::len` is a hint that changes nothing about what is stored.
-pub async fn a_declared_length_changes_nothing(store: impl BlobStore) {
+pub async fn treats_a_declared_length_as_a_hint(store: impl BlobStore) {
     for len in [0, 1, 100_000, 300_000] {
         let content = noise(3, len);
         let mut upload = Upload::new(message(), Script::body(Script::chunks(&content, 5_000)));
         upload.len = Some(len as u64);
         put(&store, upload).await;
         let read = read(get(&store, &message()).await).await;
-        assert!(read == content, "{len} bytes of declared length come back");
+        assert!(read == content, "{len} bytes of declared length are returned");
     }
 }
 
 /// A key under which nothing was stored is `NotFound`, for `get`, `head` and `metadata`.
-pub async fn a_missing_key_is_not_found(store: impl BlobStore) {
+pub async fn reports_a_missing_key_as_not_found(store: impl BlobStore) {
     let contract = "a key under which nothing was stored is `NotFound`";
     assert_absent(&store, &message(), contract).await;
     put(&store, Upload::new(message(), "content")).await;
@@ -126,7 +123,7 @@ pub async fn a_missing_key_is_not_found(store: impl BlobStore) {
 }
 
 /// A file has the content type it was stored with, whatever its name.
-pub async fn the_content_type_is_kept(store: impl BlobStore) {
+pub async fn keeps_the_content_type(store: impl BlobStore) {
     for content_type in [
         "audio/mpeg",
         "audio/x-wav",
@@ -148,7 +145,7 @@ pub async fn the_content_type_is_kept(store: impl BlobStore) {
 }
 
 /// A file's metadata is the JSON text that it was stored with, byte for byte.
-pub async fn metadata_is_kept_byte_for_byte(store: impl BlobStore) {
+pub async fn keeps_metadata_byte_for_byte(store: impl BlobStore) {
     for json in [
         "{}",
         r#"{"id":"202401-DOCUMENT","metadata":{"call_id":"b3f6","length":12.50}}"#,
@@ -171,8 +168,8 @@ pub async fn metadata_is_kept_byte_for_byte(store: impl BlobStore) {
     );
 }
 
-/// A range is answered with those bytes of the file that it names and that exist, and says which.
-pub async fn a_range_is_those_bytes(store: impl BlobStore) {
+/// A range returns the existing bytes of the file in it, and `Blob::range` is their position.
+pub async fn returns_the_bytes_of_a_range(store: impl BlobStore) {
     for len in [10, 70_000, 400_000] {
         let sample = Sample::new(len, usize::try_from(len).expect("small"));
         sample.put(&store, &message()).await;
@@ -192,7 +189,7 @@ pub async fn a_range_is_those_bytes(store: impl BlobStore) {
             let blob = part(&store, &message(), range).await;
             assert_eq!(
                 blob.range, expected,
-                "`Blob::range` says which bytes of {len} are in {range}"
+                "`Blob::range` tells which bytes of {len} are in {range}"
             );
             assert_eq!(blob.info.len, len, "`BlobInfo::len` is the length of the whole file");
             let at = |offset: u64| usize::try_from(offset).expect("small");
@@ -205,8 +202,8 @@ pub async fn a_range_is_those_bytes(store: impl BlobStore) {
     }
 }
 
-/// A range of which no byte exists is `RangeNotSatisfiable`.
-pub async fn a_range_without_a_byte_is_refused(store: impl BlobStore) {
+/// A range without an existing byte is `RangeNotSatisfiable`.
+pub async fn refuses_an_unsatisfiable_range(store: impl BlobStore) {
     put(&store, Upload::new(message(), "0123456789")).await;
     for range in [
         ByteRange::From(10),
@@ -230,15 +227,15 @@ pub async fn a_range_without_a_byte_is_refused(store: impl BlobStore) {
     );
 }
 
-/// A store that works says so when it is checked, and what the check stores is gone afterwards.
-pub async fn a_check_leaves_nothing_behind(store: impl BlobStore) {
+/// A working store passes its check, which leaves nothing behind.
+pub async fn passes_a_check_and_leaves_nothing_behind(store: impl BlobStore) {
     for _ in 0..2 {
-        store.check().await.expect("a store that works passes its check");
+        store.check().await.expect("a working store passes its check");
     }
     assert_absent(&store, &message(), "a check stores nothing").await;
     let sample = Sample::new(4, 100);
     sample.put(&store, &message()).await;
-    store.check().await.expect("a store that works passes its check");
+    store.check().await.expect("a working store passes its check");
     sample
         .assert_under(&store, &message(), "a check leaves stored files alone")
         .await;

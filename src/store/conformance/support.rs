@@ -1,4 +1,4 @@
-//! What the cases share: keys, contents, bodies that misbehave, and calls that must succeed.
+//! Shared by the cases: keys, contents, scripted bodies, and calls that must succeed.
 
 use std::{
     collections::VecDeque,
@@ -26,12 +26,12 @@ pub(super) fn key(path: &str) -> BlobKey {
     BlobKey::from_path(path).expect("a valid key")
 }
 
-/// The usual key of a voicemail.
+/// A typical key of a voicemail.
 pub(super) fn message() -> BlobKey {
     key("ACCOUNT/202401-DOCUMENT/message.mp3")
 }
 
-/// `len` bytes, in no simple pattern, that differ for each `seed`.
+/// Returns `len` pseudorandom bytes that differ for each `seed`.
 pub(super) fn noise(seed: u64, len: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let bytes = std::iter::repeat_with(|| {
@@ -43,20 +43,20 @@ pub(super) fn noise(seed: u64, len: usize) -> Bytes {
     bytes.take(len).collect()
 }
 
-/// One thing that a [`Script`] does when it is polled.
+/// One step of a [`Script`].
 pub(super) enum Step {
     Data(Bytes),
     Fail(Error),
-    /// Lets other tasks run first.
+    /// Yields to other tasks.
     Yield,
-    /// Tells that the step is reached, and waits until it is told to go on.
+    /// Notifies that the step is reached, and waits for the signal to continue.
     Wait {
         reached: Arc<Notify>,
         go_on: oneshot::Receiver<()>,
     },
 }
 
-/// A body of unknown length that does as it is told.
+/// A body of unknown length that follows a list of steps.
 pub(super) struct Script(VecDeque<Step>);
 
 impl Script {
@@ -64,7 +64,7 @@ impl Script {
         Body::new(Self(steps.into_iter().collect()))
     }
 
-    /// `content` in chunks of `size` bytes.
+    /// Splits `content` into chunks of `size` bytes.
     pub(super) fn chunks(content: &Bytes, size: usize) -> Vec<Step> {
         let starts = (0..content.len()).step_by(size);
         starts
@@ -98,12 +98,12 @@ impl http_body::Body for Script {
     }
 }
 
-/// The error that a failing body of a case ends with.
+/// The error at the end of a failing body.
 pub(super) fn cut() -> Error {
-    Error::new(ErrorKind::InvalidBase64, "the body broke, as this test meant it to")
+    Error::new(ErrorKind::InvalidBase64, "the body fails, as the test intends")
 }
 
-/// A whole file, told apart from every other by its number: content, type and metadata all name it.
+/// A file whose content, type and metadata depend on its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sample {
     pub(super) number: u64,
@@ -124,7 +124,7 @@ impl Sample {
         Metadata::from_json(format!(r#"{{"sample":{}}}"#, self.number)).expect("an object")
     }
 
-    /// The upload of it with another body.
+    /// Returns an upload of the sample with another body.
     pub(super) fn upload_of(&self, key: &BlobKey, body: Body) -> Upload {
         Upload::new(key.clone(), body)
             .with_content_type(self.content_type())
@@ -135,25 +135,25 @@ impl Sample {
         self.upload_of(key, Body::from(self.content.clone()))
     }
 
-    /// Stores it.
+    /// Stores the sample under `key`.
     pub(super) async fn put(&self, store: &impl BlobStore, key: &BlobKey) -> Stored {
         put(store, self.upload(key)).await
     }
 
-    /// Asserts that `key` holds all of it and nothing of another.
+    /// Asserts that content, type and metadata under `key` are those of the sample.
     pub(super) async fn assert_under(&self, store: &impl BlobStore, key: &BlobKey, contract: &str) {
         let blob = get(store, key).await;
         let content_type = blob.info.content_type.clone();
-        assert!(read(blob).await == self.content, "{contract}: the content is another");
+        assert!(read(blob).await == self.content, "{contract}: the content differs");
         assert_eq!(
             content_type.as_ref(),
             Some(&self.content_type()),
-            "{contract}: the content type is another"
+            "{contract}: the content type differs"
         );
         assert_eq!(
             metadata(store, key).await.map(|metadata| metadata.as_json().clone()),
             Some(self.metadata().as_json().clone()),
-            "{contract}: the metadata is another"
+            "{contract}: the metadata differs"
         );
     }
 }
@@ -167,7 +167,7 @@ pub(super) async fn put(store: &impl BlobStore, upload: Upload) -> Stored {
 pub(super) fn blob(fetched: Fetched) -> Blob {
     fetched
         .into_blob()
-        .expect("the suite reads what it stored: a store that redirects is tested without redirects")
+        .expect("the suite reads content: test a store without redirects")
 }
 
 pub(super) async fn get(store: &impl BlobStore, key: &BlobKey) -> Blob {
@@ -180,7 +180,7 @@ pub(super) async fn part(store: &impl BlobStore, key: &BlobKey, range: ByteRange
     blob(fetched.unwrap_or_else(|error| panic!("a part of a stored file can be fetched, {range}: {error:?}")))
 }
 
-/// The bytes of `blob`, whose body must end cleanly with as many as it said.
+/// Reads `blob`, and asserts that its body ends cleanly and has the length of its range.
 pub(super) async fn read(blob: Blob) -> Bytes {
     let promised = blob.range.end - blob.range.start;
     let content = blob.body.collect().await;
@@ -205,7 +205,7 @@ pub(super) async fn metadata(store: &impl BlobStore, key: &BlobKey) -> Option<Me
     metadata.unwrap_or_else(|error| panic!("`metadata` finds a stored file, `{key}`: {error:?}"))
 }
 
-/// Asserts that nothing is stored under `key`, whichever way it is asked.
+/// Asserts that `get`, `head` and `metadata` find no file under `key`.
 pub(super) async fn assert_absent(store: &impl BlobStore, key: &BlobKey, contract: &str) {
     let answers = [
         ("get", store.get(key, None).await.map(drop)),
@@ -218,7 +218,7 @@ pub(super) async fn assert_absent(store: &impl BlobStore, key: &BlobKey, contrac
             Err(error) => assert_eq!(
                 error.kind(),
                 ErrorKind::NotFound,
-                "{contract}: `{method}` failed otherwise for `{key}`: {error:?}"
+                "{contract}: `{method}` failed with another error for `{key}`: {error:?}"
             ),
         }
     }

@@ -1,14 +1,14 @@
-//! The commit of an upload: how a staged file becomes the content of a key, whole or not at all.
+//! Commits an upload: a staged file becomes the content of a key, whole or not at all.
 //!
-//! Two files change, the media and its sidecar, and only one rename is atomic. So the sidecar goes first and speaks
-//! of both contents: its main entry is about the new one, its `previous` entry about the one still in place, and each
-//! names the version it is about. The rename of the media then is the one instant at which the pair changes: a
-//! reader that has opened either content finds that content's entry, at any time and after a crash at any time.
+//! Two files change, the media and its sidecar, and only one rename is atomic. So the sidecar is moved first and
+//! describes both contents: its main entry the new one, its `previous` entry the one that is still in place. Each entry
+//! names its version. The rename of the media is then the single instant at which the pair changes: a reader that has
+//! opened either content finds that content's entry, at any time and after a crash at any time.
 //!
-//! Before the two are moved, the journal has both: after a crash it puts into place whatever is not.
+//! The journal has both files before they are moved, so a recovery can finish the commit.
 //!
-//! Every upload has a sidecar, and it stays until the file is deleted. So a reader that opens a content and then finds no
-//! sidecar knows that no upload put that content there, unless the content is gone too.
+//! Every upload has a sidecar, which stays until the file is deleted. So a reader that opens media and then finds no
+//! sidecar knows that the media was either not uploaded, or deleted meanwhile.
 
 use std::{
     fs::File,
@@ -24,11 +24,11 @@ use super::{
     error::failed,
     fault::{self, Point},
     journal::{Change, Content},
+    lookup,
     name::KeyPath,
-    read,
     sidecar::{self, Facts},
     stage::Staged,
-    tree::{self, Found},
+    tree,
     version::Version,
 };
 use crate::{
@@ -37,15 +37,14 @@ use crate::{
     store::{Precondition, Stored},
 };
 
-/// How often a commit starts over because a directory it uses was removed under it.
+/// The number of attempts of a commit whose directories are removed by another process.
 const ATTEMPTS: usize = 16;
 
 /// Makes `media` the content of `key`, with these `facts`. Blocks.
 ///
-/// `whole` is the complete content if it is short enough for the journal too. The commit has no effect unless the
-/// replaced file, or its absence, meets the `precondition`: no other commit comes in between. It has none either once
-/// `given_up` is set: whoever sets it can store something else under the key at once, and this does not replace it
-/// later.
+/// `whole` is the complete content if it is short enough for the journal. Commits of one key run one after the other. A
+/// commit has no effect if the replaced file, or its absence, does not meet the `precondition`, or once `given_up` is
+/// set: the caller of a dropped upload may then store something else under the key.
 pub(super) fn commit(
     store: &Inner,
     key: &BlobKey,
@@ -61,11 +60,11 @@ pub(super) fn commit(
     let mut settled = attempts.filter(|stored| !stored.as_ref().is_err_and(tree::is_gone));
     let stored = settled.next().unwrap_or_else(|| {
         let message =
-            "the file could not be stored: another process keeps removing or making the directories it goes into";
+            "the file could not be stored: another process keeps removing or creating the directories of its path";
         Err(Error::new(ErrorKind::Unavailable, message))
     });
     if stored.is_err() {
-        // Empty directories, such as those that were made for it. Nobody can be told of a failure.
+        // Removes directories that were made for it. A failure only leaves empty directories.
         let _ = store.tree.prune(&path);
     }
     stored
@@ -81,19 +80,20 @@ fn replace(
     given_up: &AtomicBool,
 ) -> Result<Stored> {
     let (dir, made) = store.tree.make(path)?;
-    let old = if made { Old::default() } else { Old::look(path, &dir)? };
+    let current = if made { None } else { lookup::current(path, &dir)? };
     if !precondition.is_unconditional() {
-        let current = old.content.as_ref();
-        let current = current.map(|(version, facts)| super::read::info(path.key, *version, facts));
-        precondition.check(current.as_ref())?;
+        let info = current
+            .as_ref()
+            .map(|(version, facts)| lookup::info(path.key, *version, facts));
+        precondition.check(info.as_ref())?;
     }
-    let stamp = Version::successor(old.content.as_ref().map(|(version, _)| *version), SystemTime::now());
+    let stamp = Version::successor(current.as_ref().map(|(version, _)| *version), SystemTime::now());
     let unstaged = |error| failed("write an upload", error);
     media.file().set_modified(stamp).map_err(unstaged)?;
     let stat = media.file().metadata().map_err(unstaged)?;
     let version = Version::of(&stat).map_err(unstaged)?;
 
-    let previous = old.content.as_ref().map(|(version, facts)| (*version, facts));
+    let previous = current.as_ref().map(|(version, facts)| (*version, facts));
     let text = Bytes::from(sidecar::write(version, facts, previous)?);
     let mut sidecar = store.stage.create()?;
     sidecar.write(&text)?;
@@ -105,7 +105,7 @@ fn replace(
         journal.sync_besides(|| media.sync().and_then(|()| store.stage.sync()))?;
     }
     if given_up.load(Ordering::Acquire) {
-        return Err(Error::new(ErrorKind::IncompleteBody, "the upload was given up"));
+        return Err(Error::new(ErrorKind::IncompleteBody, "the upload was cancelled"));
     }
     let change = Change {
         key: path.key,
@@ -113,12 +113,12 @@ fn replace(
         content,
         sidecar: Some(text),
     };
-    // Kept until the pair is in its place.
+    // Held until the pair is in place.
     let unapplied = store.journal().map(|journal| journal.append(&change)).transpose()?;
     let placed = put_sidecar(&dir, path, &mut sidecar).and_then(|()| put_media(&dir, path, media));
     if let Err(error) = placed {
-        if old.content.is_none() {
-            // It is about nothing. Nobody can be told of a failure, and the next upload writes over it.
+        if current.is_none() {
+            // The sidecar describes nothing. If it cannot be removed, the next upload replaces it.
             let _ = rustix::fs::unlinkat(&*dir, path.sidecar(), AtFlags::empty());
         }
         return Err(match unapplied {
@@ -126,22 +126,23 @@ fn replace(
             None => error,
         });
     }
-    Ok(if old.content.is_some() {
+    Ok(if current.is_some() {
         Stored::Replaced
     } else {
         Stored::Created
     })
 }
 
+/// Moves the sidecar to its path.
 pub(super) fn put_sidecar(dir: &File, path: &KeyPath<'_>, sidecar: &mut Staged) -> Result<()> {
     let moved = fault::at(Point::PutSidecar).and_then(|()| sidecar.move_to(dir, &path.sidecar()));
-    moved.map_err(|errno| unplaced("move a sidecar to its place", errno))
+    moved.map_err(|errno| unplaced("move a sidecar to its path", errno))
 }
 
-/// The one instant at which the key changes.
+/// Moves the media to its path: the instant at which the key changes.
 pub(super) fn put_media(dir: &File, path: &KeyPath<'_>, media: &mut Staged) -> Result<()> {
     let moved = fault::at(Point::PutMedia).and_then(|()| media.move_to(dir, &path.file));
-    moved.map_err(|errno| unplaced("move an upload to its place", errno))
+    moved.map_err(|errno| unplaced("move an upload to its path", errno))
 }
 
 fn unplaced(do_what: &'static str, errno: Errno) -> Error {
@@ -149,36 +150,6 @@ fn unplaced(do_what: &'static str, errno: Errno) -> Error {
         // A directory was created after the check; the next attempt reports it.
         Errno::ISDIR => tree::gone(),
         errno => failed(do_what, errno),
-    }
-}
-
-/// What a commit finds under its key.
-#[derive(Default)]
-pub(super) struct Old {
-    pub(super) content: Option<(Version, Facts)>,
-}
-
-impl Old {
-    pub(super) fn look(path: &KeyPath<'_>, dir: &File) -> Result<Self> {
-        let version = match tree::open(dir, &path.file)? {
-            Found::Absent => None,
-            Found::File(_, stat) => {
-                Some(Version::of(&stat).map_err(|error| failed("look at what is stored already", error))?)
-            }
-            found => return Err(found.blocks(path.len())),
-        };
-        let sidecar = match tree::open(dir, &path.sidecar())? {
-            // Everything else is replaced.
-            found @ Found::Directory(_) => {
-                return Err(found.blocks(path.len()));
-            }
-            found => read::sidecar(found)?,
-        };
-        let content = version.map(|version| {
-            let facts = sidecar.as_deref().and_then(|text| sidecar::read(text, version));
-            (version, facts.unwrap_or_default())
-        });
-        Ok(Self { content })
     }
 }
 
@@ -211,7 +182,7 @@ mod tests {
 
     fn pair(store: &Inner) -> (String, Option<String>) {
         use std::io::Read as _;
-        let found = super::super::read::find(store, &key()).unwrap();
+        let found = lookup::find(store, &key()).unwrap();
         let mut content = String::new();
         (&found.file).read_to_string(&mut content).unwrap();
         let metadata = found
@@ -225,8 +196,8 @@ mod tests {
         FsStore::options().durable(false).open(root).unwrap()
     }
 
-    /// A commit that a crash stops after the sidecar is in place, and one that it does not stop.
-    fn every_reader_sees_a_whole_pair(old: Option<&'static str>, new: Option<&'static str>) {
+    /// Checks the pair that a reader finds after each step of a commit.
+    fn assert_readers_see_whole_pairs(old: Option<&'static str>, new: Option<&'static str>) {
         let root = tempfile::tempdir().unwrap();
         let (live, still) = (store(root.path()), AtomicBool::new(false));
         let store = live.inner();
@@ -237,8 +208,7 @@ mod tests {
         let key = key();
         let path = KeyPath::of(&key);
         let (dir, _) = store.tree.make(&path).unwrap();
-        let before = Old::look(&path, &dir).unwrap();
-        let (version, known) = before.content.unwrap();
+        let (version, known) = lookup::current(&path, &dir).unwrap().unwrap();
         let mut media = staged(store, "new");
         media
             .file()
@@ -249,12 +219,11 @@ mod tests {
         let mut sidecar = store.stage.create().unwrap();
         let text = sidecar::write(next, &new_facts, Some((version, &known))).unwrap();
         sidecar.write(&text).unwrap();
-        assert_eq!(pair(store), old_pair, "all is staged, nothing is moved");
+        assert_eq!(pair(store), old_pair, "everything is staged, nothing is moved");
         put_sidecar(&dir, &path, &mut sidecar).unwrap();
         assert_eq!(pair(store), old_pair, "the sidecar is moved, the media is not");
-        // The client sends the upload again after such a crash: what that upload then replaces is still the old
-        // content with its own facts.
-        let again = Old::look(&path, &dir).unwrap().content.unwrap();
+        // The client retries after such a crash. The retry still replaces the old content with its own facts.
+        let again = lookup::current(&path, &dir).unwrap().unwrap();
         assert_eq!(again.0, version);
         assert_eq!(again.1.metadata, known.metadata);
         put_media(&dir, &path, &mut media).unwrap();
@@ -264,14 +233,14 @@ mod tests {
     #[test]
     fn a_crash_at_any_step_leaves_a_whole_pair() {
         let (first, second) = (r#"{"n":1}"#, r#"{"n":2}"#);
-        every_reader_sees_a_whole_pair(Some(first), Some(second));
-        every_reader_sees_a_whole_pair(Some(first), None);
-        every_reader_sees_a_whole_pair(None, Some(second));
-        every_reader_sees_a_whole_pair(None, None);
+        assert_readers_see_whole_pairs(Some(first), Some(second));
+        assert_readers_see_whole_pairs(Some(first), None);
+        assert_readers_see_whole_pairs(None, Some(second));
+        assert_readers_see_whole_pairs(None, None);
     }
 
     #[test]
-    fn a_first_upload_that_crashed_before_its_media_was_moved_is_absent() {
+    fn a_first_upload_is_absent_if_a_crash_comes_before_its_media_is_moved() {
         let root = tempfile::tempdir().unwrap();
         let (live, key) = (store(root.path()), key());
         let store = live.inner();
@@ -284,32 +253,32 @@ mod tests {
         sidecar.write(&text).unwrap();
         put_sidecar(&dir, &path, &mut sidecar).unwrap();
         drop(media);
-        assert!(super::super::read::find(store, &key).unwrap_err().is_not_found());
-        // And the next upload, which brings no metadata, is not given that of the one before.
+        assert!(lookup::find(store, &key).unwrap_err().is_not_found());
+        // The next upload has no metadata, and does not get that of the first one.
         let still = AtomicBool::new(false);
         commit(store, &key, staged(store, "raw"), None, &facts(None), &ANY, &still).unwrap();
         assert_eq!(pair(store), ("raw".to_owned(), None));
     }
 
     #[test]
-    fn a_sidecar_does_not_stay_without_its_media() {
+    fn removes_the_sidecar_if_its_media_cannot_be_moved() {
         let root = tempfile::tempdir().unwrap();
         let (live, still) = (store(root.path()), AtomicBool::new(false));
         let store = live.inner();
         let media = staged(store, "new");
-        // So that it cannot be moved.
+        // The media can then not be moved.
         std::fs::remove_file(root.path().join(".stage").join(media.name())).unwrap();
         commit(store, &key(), media, None, &facts(Some(r#"{"n":1}"#)), &ANY, &still).unwrap_err();
-        assert!(!root.path().join("ACC").exists(), "nor do its directories");
+        assert!(!root.path().join("ACC").exists(), "the directories are removed too");
     }
 
     #[test]
-    fn an_upload_that_was_given_up_does_not_commit() {
+    fn does_not_commit_a_cancelled_upload() {
         let root = tempfile::tempdir().unwrap();
         let live = store(root.path());
         let store = live.inner();
         let media = staged(store, "late");
         commit(store, &key(), media, None, &facts(None), &ANY, &AtomicBool::new(true)).unwrap_err();
-        assert!(super::super::read::find(store, &key()).unwrap_err().is_not_found());
+        assert!(lookup::find(store, &key()).unwrap_err().is_not_found());
     }
 }

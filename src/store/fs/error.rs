@@ -1,4 +1,4 @@
-//! From an error of the operating system to the crate's [`Error`].
+//! Converts errors of the operating system to [`Error`].
 
 use std::io;
 
@@ -6,15 +6,15 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
 
-/// The error for `error`, which came up when the store tried to `do_what`.
+/// Returns the error for `error`, which occurred when the store tried to `do_what`.
 ///
-/// The message names no path of the machine: it is shown to the administrator of KAZOO.
+/// The message contains no path of the machine, because KAZOO shows it to its administrator.
 pub(super) fn failed(do_what: &'static str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
     explained(kind(&error), do_what, error)
 }
 
-/// The error for `error` where it is about no file that is stored, but about what the store itself has.
+/// Returns the error for `error` if it concerns the store's own files instead of a stored file.
 pub(super) fn broken(do_what: &'static str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
     let kind = match kind(&error) {
@@ -26,10 +26,10 @@ pub(super) fn broken(do_what: &'static str, error: impl Into<io::Error>) -> Erro
 
 fn explained(kind: ErrorKind, do_what: &'static str, error: io::Error) -> Error {
     let message = match kind {
-        ErrorKind::StorageFull => "the storage's file system, or a quota on it, is full; make room".into(),
+        ErrorKind::StorageFull => "the storage's file system, or a quota on it, is full; free some space".into(),
         ErrorKind::NotFound => "no file is stored under this name".into(),
         ErrorKind::InvalidKey => {
-            format!("a segment of the path is no file name on the storage's file system: {error}")
+            format!("a segment of the path is not a valid file name on the storage's file system: {error}")
         }
         ErrorKind::TooLarge => "the file is larger than the storage's file system or a process limit allows".into(),
         _ => match remedy(&error) {
@@ -49,20 +49,20 @@ fn kind(error: &io::Error) -> ErrorKind {
         }
         io::ErrorKind::InvalidFilename => ErrorKind::InvalidKey,
         io::ErrorKind::FileTooLarge => ErrorKind::TooLarge,
-        // A device that fails, a file system gone read-only, no right to it, too many open files: the operator
-        // can put it right, and KAZOO sends the same upload again meanwhile.
+        // A failing device, a read-only file system, missing permissions, too many open files: the operator can repair
+        // it, and KAZOO retries the upload meanwhile.
         _ => ErrorKind::Unavailable,
     }
 }
 
-/// What the operator can do.
+/// Returns advice for the operator.
 fn remedy(error: &io::Error) -> Option<&'static str> {
     Some(match Errno::from_io_error(error)? {
-        Errno::IO => "see what the kernel's log says of the disk",
-        Errno::ROFS => "the kernel's log says why, if nobody made it so",
+        Errno::IO => "see the kernel's log for errors of the disk",
+        Errno::ROFS => "unless it was mounted so, see the kernel's log for the reason",
         Errno::MFILE => "raise the process's limit of open files",
         Errno::NFILE => "raise the system's limit of open files",
-        Errno::ACCESS | Errno::PERM => "see that the server's user may do that",
+        Errno::ACCESS | Errno::PERM => "give the server's user the permission",
         _ => return None,
     })
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_errno_has_its_kind() {
+    fn maps_every_errno_to_a_kind() {
         for (errno, kind) in [
             (Errno::NOSPC, ErrorKind::StorageFull),
             (Errno::DQUOT, ErrorKind::StorageFull),
@@ -101,9 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_can_put_right_says_how() {
+    fn tells_the_operator_how_to_repair() {
         for (errno, says) in [
-            (Errno::NOSPC, "make room"),
+            (Errno::NOSPC, "free some space"),
             (Errno::MFILE, "limit of open files"),
             (Errno::ROFS, "kernel's log"),
             (Errno::IO, "kernel's log"),

@@ -1,17 +1,23 @@
-//! [`HotFiles`]: the contents of small files that are fetched again and again, as a greeting is with every call.
+//! [`HotFiles`]: caches small files that are fetched repeatedly, as a greeting is with every call.
 //!
-//! What is kept is used only while a look at the file and at its sidecar says that they still are what was read. So
-//! what was replaced or removed, by an upload or by hand, is never served. The two looks cost less than half of opening
-//! the two and reading them.
+//! A cached file is used only if the stamps of media and sidecar are unchanged, so a file that was replaced or removed, by
+//! an upload or by hand, is never served.
+//!
+//! Comparing the stamps costs less than opening and reading both files. Measured with 1 to 2000 files of 4 KiB and their
+//! sidecars in the kernel's memory: `get` and its body take 2.1 to 4.3 µs of CPU, and 10.2 to 12.4 µs without the cache.
 
-use std::{fs::File, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::{Buf as _, Bytes};
-use quick_cache::{Weighter, sync::Cache};
 
 use super::{
-    cached::{self, Stamp},
     name::KeyPath,
+    stamp::{self, Stamp, Stamps},
 };
 use crate::{
     body::Body,
@@ -20,8 +26,8 @@ use crate::{
     store::{Blob, BlobInfo, ByteRange, Fetched},
 };
 
-/// How many bytes are kept, of all files together.
-const CAPACITY: u64 = 32 << 20;
+/// The maximum weight of all cached files, in bytes.
+const CAPACITY: usize = 32 << 20;
 
 /// The approximate memory of a file, in bytes, apart from its heap allocations.
 const OVERHEAD: usize = 512;
@@ -29,7 +35,7 @@ const OVERHEAD: usize = 512;
 /// The approximate overhead of a heap allocation, in bytes.
 const ALLOCATION: usize = 16;
 
-/// What is known to be at a relative path.
+/// A relative path and its expected stamp.
 #[derive(Debug)]
 struct Known {
     path: Box<str>,
@@ -37,16 +43,9 @@ struct Known {
 }
 
 impl Known {
-    fn still_holds(&self, root: &File) -> bool {
-        cached::is_still(root, &self.path, self.stamp)
+    fn is_current(&self, root: &File) -> bool {
+        stamp::is_current(root, &self.path, self.stamp)
     }
-}
-
-/// The stamps of a file and of its sidecar, if it has one, taken before they were read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stamps {
-    pub(super) media: Stamp,
-    pub(super) sidecar: Option<Stamp>,
 }
 
 /// A small file that was read whole.
@@ -59,7 +58,7 @@ pub(super) struct HotFile {
 }
 
 impl HotFile {
-    /// The answer to a fetch of `range`.
+    /// Answers a fetch of `range`.
     pub(super) fn fetch(&self, range: Option<ByteRange>) -> Result<Fetched> {
         let range = range.map_or(Ok(0..self.info.len), |range| range.of(self.info.len))?;
         let mut content = self.content.clone();
@@ -71,41 +70,47 @@ impl HotFile {
             Body::from(content),
         )))
     }
-}
 
-/// The small files that were fetched last and most.
-#[derive(Debug)]
-pub(super) struct HotFiles(Cache<BlobKey, Arc<HotFile>, ByLength>);
-
-#[derive(Clone, Debug)]
-struct ByLength;
-
-impl Weighter<BlobKey, Arc<HotFile>> for ByLength {
-    fn weight(&self, key: &BlobKey, file: &Arc<HotFile>) -> u64 {
+    /// Returns the approximate memory of the file and its `key`, in bytes.
+    fn weight(&self, key: &BlobKey) -> usize {
         let segments = key
             .segments()
             .map(|segment| size_of::<Box<str>>() + segment.len() + ALLOCATION);
-        let headers = [&file.info.content_type, &file.info.etag];
+        let headers = [&self.info.content_type, &self.info.etag];
         let headers = headers.into_iter().flatten().map(|value| value.len() + ALLOCATION);
-        let paths = [&file.media.path, &file.sidecar.path].map(|path| path.len() + ALLOCATION);
+        let paths = [&self.media.path, &self.sidecar.path].map(|path| path.len() + ALLOCATION);
         let held: usize = segments.chain(headers).chain(paths).sum();
-        (OVERHEAD + held + file.content.len() + ALLOCATION) as u64
+        OVERHEAD + held + self.content.len() + ALLOCATION
     }
 }
 
+/// The small files that were fetched last.
+#[derive(Debug, Default)]
+pub(super) struct HotFiles(Mutex<Generations>);
+
+/// Approximates eviction of the least recently used: a file that is fetched moves to the young generation. When that is
+/// full, it becomes the old one, and the files in the old one are evicted.
+#[derive(Debug, Default)]
+struct Generations {
+    young: Generation,
+    old: Generation,
+}
+
+#[derive(Debug, Default)]
+struct Generation {
+    files: HashMap<BlobKey, Arc<HotFile>>,
+    /// The approximate memory of the files, in bytes.
+    weight: usize,
+}
+
 impl HotFiles {
-    pub(super) fn new() -> Self {
-        let of_16_kib = usize::try_from(CAPACITY).unwrap_or(usize::MAX) / (16 << 10);
-        Self(Cache::with_weighter(of_16_kib, CAPACITY, ByLength))
-    }
-
-    /// The file under `key`, if it is kept and the file below `root` is still the same.
+    /// Returns the file under `key`, if it is cached and the file below `root` is unchanged.
     pub(super) fn find(&self, root: &File, key: &BlobKey) -> Option<Arc<HotFile>> {
-        let file = self.0.get(key)?;
-        (file.media.still_holds(root) && file.sidecar.still_holds(root)).then_some(file)
+        let file = self.lock().find(key)?;
+        (file.media.is_current(root) && file.sidecar.is_current(root)).then_some(file)
     }
 
-    /// Keeps `content`, which is all of the file under `key`.
+    /// Caches `content`, the whole file under `key`.
     pub(super) fn keep(&self, key: &BlobKey, stamps: Stamps, info: &BlobInfo, content: &Bytes) {
         let path = KeyPath::of(key);
         let file = HotFile {
@@ -120,7 +125,45 @@ impl HotFiles {
             info: info.clone(),
             content: content.clone(),
         };
-        self.0.insert(key.detached(), Arc::new(file));
+        // The evicted files are dropped after the lock is released.
+        let _evicted = self.lock().insert(key.detached(), Arc::new(file));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn find(&mut self, key: &BlobKey) -> Option<Arc<HotFile>> {
+        if let Some(file) = self.young.files.get(key) {
+            return Some(Arc::clone(file));
+        }
+        let (key, file) = self.old.remove(key)?;
+        let _evicted = self.insert(key, Arc::clone(&file));
+        Some(file)
+    }
+
+    /// Inserts `file`, and returns the evicted files.
+    fn insert(&mut self, key: BlobKey, file: Arc<HotFile>) -> Generation {
+        self.old.remove(&key);
+        self.young.remove(&key);
+        let weight = file.weight(&key);
+        let mut evicted = Generation::default();
+        if self.young.weight + weight > CAPACITY / 2 {
+            evicted = mem::replace(&mut self.old, mem::take(&mut self.young));
+        }
+        self.young.weight += weight;
+        self.young.files.insert(key, file);
+        evicted
+    }
+}
+
+impl Generation {
+    fn remove(&mut self, key: &BlobKey) -> Option<(BlobKey, Arc<HotFile>)> {
+        let (key, file) = self.files.remove_entry(key)?;
+        self.weight -= file.weight(&key);
+        Some((key, file))
     }
 }
 
@@ -131,9 +174,10 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::{super::version::Version, HotFiles, Stamp, Stamps};
+    use super::{HotFiles, Stamp, Stamps};
     use crate::{
         key::{BlobKey, Candidates},
+        store::fs::version::Version,
         store::{BlobInfo, BlobStore as _, ByteRange, Fetched, FsStore, Upload},
     };
 
@@ -145,14 +189,13 @@ mod tests {
         store.put(Upload::new(key(), content)).await.unwrap();
     }
 
-    /// A cache full of files that were each fetched as part of a long target stays within its capacity.
     #[test]
-    fn holds_no_more_than_its_capacity_however_long_the_targets_were() {
+    fn counts_the_memory_of_keys_from_long_targets() {
         let file = tempfile::tempfile().unwrap();
         let media = Stamp::of(&file.metadata().unwrap());
         let mut info = BlobInfo::new(1);
         info.content_type = Some(http::HeaderValue::from_static("audio/mpeg"));
-        let hot = HotFiles::new();
+        let hot = HotFiles::default();
         let tail = format!("/{}", "t".repeat(1000)).repeat(2);
         for number in 0..200 {
             let target = format!("{number}/{}.mp3{tail}", "n".repeat(900));
@@ -160,15 +203,40 @@ mod tests {
             let key = candidates.iter().find(|key| key.segments().len() == 2).unwrap();
             hot.keep(key, Stamps { media, sidecar: None }, &info, &Bytes::from_static(b"x"));
             // The key and the two paths.
-            let weight = hot.0.weight() / (number + 1);
+            let cache = hot.lock();
+            let weight = cache.young.weight / (number + 1);
             assert!((3 * 900..3 * 900 + 1500).contains(&weight), "{weight}");
-            let (kept, _) = hot.0.iter().find(|(kept, _)| kept == key).unwrap();
+            let (kept, _) = cache.young.files.get_key_value(key).unwrap();
             assert!(kept.shares_nothing(), "{kept}");
         }
-        assert_eq!(hot.0.len(), 200);
+        assert_eq!(hot.lock().young.files.len(), 200);
     }
 
-    /// The content and the media type of the file, fetched.
+    #[test]
+    fn evicts_files_that_were_not_fetched_lately() {
+        let file = tempfile::tempfile().unwrap();
+        let media = Stamp::of(&file.metadata().unwrap());
+        let key = |number: usize| BlobKey::from_path(&format!("ACC/DOC/{number}.mp3")).unwrap();
+        let content = Bytes::from(vec![0; 64 << 10]);
+        let hot = HotFiles::default();
+        for number in 0..2000 {
+            hot.keep(
+                &key(number),
+                Stamps { media, sidecar: None },
+                &BlobInfo::new(1),
+                &content,
+            );
+            let mut cache = hot.lock();
+            assert!(cache.find(&key(0)).is_some(), "{number}");
+            assert!(cache.find(&key(number)).is_some(), "{number}");
+            assert!(cache.young.weight + cache.old.weight <= super::CAPACITY, "{number}");
+        }
+        let mut cache = hot.lock();
+        assert!(cache.find(&key(1)).is_none());
+        assert!(cache.young.files.len() + cache.old.files.len() > 200);
+    }
+
+    /// Fetches the content and the media type of the file.
     async fn fetched(store: &FsStore, range: Option<ByteRange>) -> (String, String) {
         let Fetched::Blob(mut blob) = store.get(&key(), range).await.unwrap() else {
             panic!("a redirect")
@@ -181,9 +249,9 @@ mod tests {
         )
     }
 
-    /// Fetches the file until it is kept.
+    /// Fetches the file until it is cached.
     async fn heat(store: &FsStore) {
-        // The first may have to read the sidecar from the disk, and the second has it in memory.
+        // The first fetch may have to read the sidecar from the disk.
         for _ in 0..2 {
             fetched(store, None).await;
         }
@@ -199,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_kept_is_what_is_stored() {
+    async fn serves_a_cached_file() {
         let root = tempfile::tempdir().unwrap();
         let store = hot(root.path()).await;
         let mp3 = || "audio/mpeg".to_owned();
@@ -211,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_upload_replaced_is_not_served_again() {
+    async fn does_not_serve_a_file_that_an_upload_replaced() {
         let root = tempfile::tempdir().unwrap();
         let store = hot(root.path()).await;
         put(&store, "other").await;
@@ -223,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_changed_by_hand_is_not_served_again() {
+    async fn does_not_serve_a_file_that_was_changed_by_hand() {
         let root = tempfile::tempdir().unwrap();
         let store = hot(root.path()).await;
         let dir = root.path().join("ACC/DOC");

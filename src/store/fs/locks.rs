@@ -1,4 +1,4 @@
-//! [`Locks`]: one commit at a time for each key.
+//! [`Locks`]: serializes the changes of each key.
 
 use std::{
     fmt,
@@ -8,10 +8,10 @@ use std::{
 
 use crate::key::BlobKey;
 
-/// So many that two keys rarely share one: 64 uploads that end together wait for each other about twice.
+/// The number of locks. Keys rarely share one: among 64 uploads that end together, about two wait for another.
 const SHARDS: u16 = 1024;
 
-/// A lock for every key; some keys share one. It is held by blocking threads only.
+/// A lock for every key; some keys share one. Only blocking threads hold locks.
 pub(super) struct Locks {
     hasher: RandomState,
     shards: Box<[Mutex<()>]>,
@@ -31,7 +31,7 @@ impl Locks {
         }
     }
 
-    /// Waits for its turn; a thread never holds two.
+    /// Waits for the lock of `key`. A thread never holds two.
     pub(super) fn lock(&self, key: &BlobKey) -> Option<MutexGuard<'_, ()>> {
         let shard = self.hasher.hash_one(key) % u64::from(SHARDS);
         let shard = self.shards.get(usize::try_from(shard).ok()?)?;

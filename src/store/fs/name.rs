@@ -2,7 +2,7 @@
 //!
 //! The names of files and directories in a directory are disjoint: a file name contains a dot, a directory name does
 //! not, and a suffix, the mark, is added to names that break this rule. A file `a` and files beneath `a` therefore
-//! never compete for a name, which needs no disk access to know.
+//! never compete for a name, and that is known without disk access.
 
 use std::{borrow::Cow, fmt};
 
@@ -26,7 +26,7 @@ const MAX_PATH_LEN: usize = 2560;
 /// The maximum length of the absolute path of a root, in bytes.
 pub(super) const MAX_ROOT_LEN: usize = 1024;
 
-/// What a file system has at its top, closed to everybody.
+/// The directory that a file system has at its top, readable by root only.
 const LOST_AND_FOUND: &str = "lost+found";
 
 /// The kind of a name.
@@ -49,12 +49,12 @@ impl Kind {
     }
 }
 
-/// Where a key's file is, below the root.
+/// The path of the file of a key, below the root.
 pub(super) struct KeyPath<'a> {
     pub(super) key: &'a BlobKey,
-    /// The directories to walk, outermost first.
+    /// The names of the directories, outermost first.
     pub(super) dirs: Vec<Cow<'a, str>>,
-    /// The file's own name in the last of them.
+    /// The name of the file in the last directory.
     pub(super) file: Cow<'a, str>,
 }
 
@@ -76,7 +76,7 @@ impl<'a> KeyPath<'a> {
         sidecar(&self.file)
     }
 
-    /// The path from the root to the file called `name` that is in the directory of this one.
+    /// Returns the path from the root to the file `name` in the same directory.
     pub(super) fn relative(&self, name: &str) -> String {
         let mut path = joined(&self.dirs);
         if !path.is_empty() {
@@ -92,7 +92,7 @@ impl<'a> KeyPath<'a> {
         if len > MAX_PATH_LEN {
             let message = format!(
                 "the name is too long for the storage's file system: its path has {len} bytes of at most \
-                 {MAX_PATH_LEN}, with `%` and `/` in a name counted as three; shorten the path or the file's name"
+                 {MAX_PATH_LEN}, where `%` and `/` in a name count as three; shorten the path or the file name"
             );
             return Err(Error::new(ErrorKind::InvalidKey, message));
         }
@@ -112,7 +112,7 @@ pub(super) fn joined(names: &[Cow<'_, str>]) -> String {
     path
 }
 
-/// The name of the sidecar of the file called `name`.
+/// Returns the name of the sidecar of the file `name`.
 pub(super) fn sidecar(name: &str) -> String {
     format!(".{name}.json")
 }
@@ -180,7 +180,7 @@ fn encode(segment: &str, kind: Kind) -> Vec<String> {
     names
 }
 
-/// The key whose file has these names below the root; none for a file that is not this store's.
+/// Returns the key whose file has these names from the root down, or `None` if the file is not the store's.
 pub(super) fn key(names: &[String]) -> Option<BlobKey> {
     decode(names, Kind::File)
 }
@@ -222,7 +222,7 @@ impl fmt::Display for Decoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match decode(self.0, Kind::File).or_else(|| decode(self.0, Kind::Directory)) {
             Some(key) => key.fmt(f),
-            // Somebody else's file.
+            // The file is not the store's.
             None => write!(f, "{:?}", self.0.join("/")),
         }
     }

@@ -1,5 +1,7 @@
 //! Recovery after a crash, and the state of the store until it is finished.
 
+mod replay;
+
 use std::{
     collections::HashSet,
     sync::{
@@ -9,12 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Inner,
-    error::failed,
-    journal::{self, Journal, Unfinished},
-    sync_all,
-};
+use self::replay::Unfinished;
+use super::{Inner, error::failed, journal::Journal, sync};
 use crate::{
     error::{Error, Result},
     key::BlobKey,
@@ -37,7 +35,7 @@ impl Recovery {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Why it is not finished, if it is not.
+    /// Returns the reason why the recovery is unfinished, if it is.
     pub(super) fn error(&self) -> Option<Error> {
         let unfinished = self.unfinished.read().unwrap_or_else(PoisonError::into_inner);
         unfinished.as_ref().map(explained)
@@ -45,7 +43,7 @@ impl Recovery {
 
     /// Returns an error if the recovery is unfinished and the content of `key` is not the acknowledged one.
     pub(super) fn settled(&self, key: &BlobKey) -> Result<()> {
-        if self.done.load(Ordering::Acquire) {
+        if self.is_done() {
             return Ok(());
         }
         let unfinished = self.unfinished.read().unwrap_or_else(PoisonError::into_inner);
@@ -59,22 +57,22 @@ impl Recovery {
 fn explained(unfinished: &Unfinished) -> Error {
     let error = &unfinished.error;
     let message = format!(
-        "the storage has not yet put everything in its place that it held when it last went down: {error}; it takes \
-         uploads again once it has, and nothing is lost until then"
+        "the storage has not finished its recovery after a crash: {error}; it accepts uploads again once it has, and \
+         nothing is lost until then"
     );
     Error::new(error.kind(), message).with_source(error.clone())
 }
 
 impl Inner {
-    /// Redoes the changes that a crash undid, and begins a new journal; keeps the old one if that is not possible. Does
+    /// Applies the changes that a crash undid, and starts a new journal; keeps the old one if that is not possible. Does
     /// nothing if the last attempt was a moment ago. Blocks.
     pub(super) fn recover(&self) -> Result<()> {
         let mut tried = self.recovery.tried.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent = tried.is_some_and(|tried| tried.elapsed() < PAUSE);
-        if is_recent || self.recovery.done.load(Ordering::Acquire) {
+        if is_recent || self.recovery.is_done() {
             return Ok(());
         }
-        let unfinished = self.replay();
+        let unfinished = self.try_recovery();
         *tried = Some(Instant::now());
         let unfinished = unfinished?;
         self.recovery.done.store(unfinished.is_none(), Ordering::Release);
@@ -82,16 +80,16 @@ impl Inner {
         Ok(())
     }
 
-    fn replay(&self) -> Result<Option<Unfinished>> {
-        let replayed = journal::replay(&self.tree, &self.stage, &self.locks)?;
+    fn try_recovery(&self) -> Result<Option<Unfinished>> {
+        let replayed = replay::replay(&self.tree, &self.stage, &self.locks)?;
         if self.durable || replayed.any {
-            sync_all(self.tree.root()).map_err(|error| failed("make what it holds durable", error))?;
+            sync::file_system(self.tree.root()).map_err(|error| failed("make what it holds durable", error))?;
         }
         if replayed.unfinished.is_some() {
             return Ok(replayed.unfinished);
         }
         // The replayed records are no longer needed and are discarded.
-        let journal = (self.durable || replayed.any).then(|| Journal::create(self.tree.root(), &self.stage));
+        let journal = (self.durable || replayed.any).then(|| Journal::create(self.tree.root(), self.stage.dir()));
         if let Some(journal) = journal.transpose()?.filter(|_| self.durable) {
             let _ = self.journal.set(journal);
         }
@@ -99,17 +97,17 @@ impl Inner {
         Ok(None)
     }
 
-    /// Returns an error if the recovery is unfinished, so no upload can be accepted. Retries the recovery from time to
-    /// time. Blocks.
+    /// Returns an error if the recovery is unfinished, so that no upload can be accepted. Retries the recovery from time
+    /// to time. Blocks.
     pub(super) fn ready(&self) -> Result<()> {
-        if self.recovery.done.load(Ordering::Acquire) {
+        if self.recovery.is_done() {
             return Ok(());
         }
         self.recover()?;
         self.recovery.error().map_or(Ok(()), Err)
     }
 
-    /// `None` in a store that is not durable.
+    /// Returns the journal, or `None` if the store is not durable.
     pub(super) fn journal(&self) -> Option<&Journal> {
         self.journal.get()
     }

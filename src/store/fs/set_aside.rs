@@ -71,7 +71,7 @@ pub(super) struct Remains<'a> {
     pub(super) modified: Option<SystemTime>,
     pub(super) content: &'a Content,
     pub(super) sidecar: Option<&'a Bytes>,
-    /// The part that the store could not interpret.
+    /// The part of the record that the store cannot interpret.
     pub(super) record: Option<&'a Bytes>,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, remains: &Remains<
     };
     let kept = put_all(&dir, stage, &about, remains);
     if kept.is_err() {
-        // There is nobody to report a failure to, and the next attempt overwrites them.
+        // The next attempt overwrites what cannot be removed.
         for name in [ABOUT, RECORD, SIDECAR] {
             let _ = rustix::fs::unlinkat(&*dir, name, AtFlags::empty());
         }
@@ -119,7 +119,7 @@ fn put_all(dir: &File, stage: &Arc<Stage>, about: &About, remains: &Remains<'_>)
             put(stage.write(text)?, name)?;
         }
     }
-    // Last, so that after a failure the staged file is still where the journal expects it.
+    // Last, so that after a failure the staged file is still in the place that the journal names.
     match remains.content {
         Content::Whole(content) => put(with_time(stage.write(content)?, remains.modified)?, MEDIA),
         Content::Staged(name) => match stage.left(name, remains.modified)? {
@@ -144,7 +144,7 @@ pub(super) fn list(root: &File) -> Result<Vec<SetAside>> {
     let Found::Directory(dir) = tree::open(root, DIRECTORY)? else {
         return Ok(Vec::new());
     };
-    let unreadable = |errno| broken("read what it has set aside", errno);
+    let unreadable = |errno| broken("read the changes that are set aside", errno);
     let mut found = Vec::new();
     for entry in Dir::read_from(&dir).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;

@@ -1,4 +1,4 @@
-//! The sidecar: what is known about a file that its name does not tell, as JSON beside it.
+//! The format of a sidecar: JSON with the media type, metadata and digest of a file.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -12,22 +12,22 @@ use crate::{
     metadata::Metadata,
 };
 
-/// The longest sidecar, in bytes. What is longer, this store has not written.
+/// The maximum length of a sidecar, in bytes. The store writes no longer one.
 pub(super) const MAX_LEN: u64 = 64 << 20;
 
-/// What is known about a content besides its bytes.
+/// The facts about a content besides its bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
-    /// None for media that was not uploaded through the store.
+    /// `None` for media that was not uploaded.
     pub(super) digest: Option<Digest>,
     pub(super) content_type: Option<HeaderValue>,
     pub(super) metadata: Option<Metadata>,
 }
 
-/// The JSON of a sidecar: the facts about one content and, while that content is new, about the one it replaced.
+/// The JSON of a sidecar: the facts about a content, and about the content that it replaced.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry<'a> {
-    /// The content this is about.
+    /// The content that this entry describes.
     version: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
@@ -35,17 +35,17 @@ struct Entry<'a> {
     content_type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     metadata: Option<&'a RawValue>,
-    /// The white space before and after the metadata's object, which JSON within JSON does not keep.
+    /// The white space before and after the metadata object, which nested JSON does not preserve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metadata_space: Option<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     previous: Option<Box<Entry<'a>>>,
-    /// The checksum of the above, as JSON without white space. None in what somebody else wrote.
+    /// The checksum of the fields above, as JSON without white space. `None` if another program wrote the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crc32: Option<String>,
 }
 
-/// The text of a sidecar for the content with this `version` and these `facts`, which replaces `previous`.
+/// Returns the text of a sidecar for the content with this `version` and these `facts`, which replaces `previous`.
 pub(super) fn write(version: Version, facts: &Facts, previous: Option<(Version, &Facts)>) -> Result<Vec<u8>> {
     let mut entry = entry(version, facts)?;
     if let Some((version, facts)) = previous {
@@ -56,7 +56,7 @@ pub(super) fn write(version: Version, facts: &Facts, previous: Option<(Version, 
     if text.len() as u64 > MAX_LEN {
         return Err(Error::new(
             ErrorKind::TooLarge,
-            format!("the metadata is longer than this store keeps, {MAX_LEN} bytes with that of the file it replaces"),
+            format!("the metadata is too long: with that of the replaced file, this store accepts {MAX_LEN} bytes"),
         ));
     }
     Ok(text)
@@ -77,7 +77,7 @@ fn entry(version: Version, facts: &Facts) -> Result<Entry<'_>> {
     Ok(Entry {
         version: version.to_string(),
         sha256: facts.digest.map(|digest| digest.to_string()),
-        // A header's bytes as the characters of the same numbers, so that none is lost.
+        // Each byte of the header becomes the character with its number, so that none is lost.
         content_type: facts
             .content_type
             .as_ref()
@@ -94,7 +94,7 @@ fn sealed(mut entry: Entry<'_>) -> Result<Entry<'_>> {
     Ok(entry)
 }
 
-/// The checksum of an entry that has none yet.
+/// Returns the checksum of an entry whose `crc32` is unset.
 fn checksum(entry: &Entry<'_>) -> Result<String> {
     let json = serde_json::to_vec(entry).map_err(unwritable)?;
     Ok(format!("{:08x}", crc32fast::hash(&json)))
@@ -104,9 +104,9 @@ fn unwritable(error: serde_json::Error) -> Error {
     Error::new(ErrorKind::Internal, "the metadata cannot be written as JSON").with_source(error)
 }
 
-/// The facts about the content with this `version` in the sidecar with this `text`; `None` if it is about others.
+/// Returns the facts about the content with this `version`, or `None` if the sidecar describes other contents.
 ///
-/// A sidecar that somebody broke is about no content: the media can still be fetched.
+/// A malformed sidecar describes no content. The media can still be fetched.
 pub(super) fn read(text: &[u8], version: Version) -> Option<Facts> {
     let mut entry: Entry<'_> = serde_json::from_slice(text).ok()?;
     if !version.is(&entry.version) {
@@ -130,7 +130,7 @@ pub(super) fn read(text: &[u8], version: Version) -> Option<Facts> {
     })
 }
 
-/// The digests of the contents that the sidecar with this `text` is about; none if it is not as this store wrote it.
+/// Returns the digests of the contents that the sidecar describes, or `None` if it differs from what the store wrote.
 pub(super) fn digests(text: &[u8]) -> Option<Vec<Digest>> {
     let mut next = Some(Box::new(serde_json::from_slice::<Entry<'_>>(text).ok()?));
     let mut digests = Vec::new();
@@ -140,7 +140,7 @@ pub(super) fn digests(text: &[u8]) -> Option<Vec<Digest>> {
             return None;
         }
         next = entry.previous.take();
-        // What is replaced may have been put there by hand.
+        // A replaced file that was not uploaded has no digest.
         digests.extend(entry.sha256.as_deref().and_then(Digest::from_hex));
     }
     Some(digests)
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn each_content_finds_its_own_facts_byte_for_byte() {
+    fn returns_the_facts_of_each_content_byte_for_byte() {
         let new = facts(
             b"audio/x-\xe9",
             "\r\n { \"n\": 63872533230.50, \"n\":1, \"s\":\"\\u00e9\" }\t",
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_object_stands_in_it_as_plain_json() {
+    fn contains_the_metadata_as_plain_json() {
         let facts = Facts {
             digest: Some(Digest::of(b"abc")),
             ..facts(b"audio/mpeg", r#"{"id":"DOC"}"#)
@@ -204,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_sidecar_is_about_no_content() {
+    fn a_malformed_sidecar_describes_no_content() {
         for text in ["", "{", "[]", "{}", "{\"version\":7}", "\0"] {
             assert!(read(text.as_bytes(), version(1)).is_none(), "{text}");
         }
     }
 
     #[test]
-    fn a_flipped_bit_is_noticed_wherever_it_is() {
+    fn detects_every_flipped_bit() {
         let (old, new) = (facts(b"audio/mpeg", "{}"), facts(b"audio/ogg", r#" {"n": 1}"#));
         let text = write(version(2), &new, Some((version(1), &old))).unwrap();
         let digests = digests(&text).unwrap();
@@ -219,7 +219,7 @@ mod tests {
         for at in 0..text.len() {
             let mut flipped = text.clone();
             flipped[at] ^= 1;
-            // White space between the fields may become other white space.
+            // White space between fields may become other white space.
             let harmless = text[at].is_ascii_whitespace();
             match super::digests(&flipped) {
                 None => {}

@@ -1,4 +1,4 @@
-//! `.stage/`: where an upload is written before it is moved to its place, the journal's home, and the lock of the root.
+//! `.stage/`: files of uploads before they are moved to their paths, the segments of the journal, and the lock of the root.
 
 use std::{
     collections::HashSet,
@@ -20,6 +20,7 @@ use rustix::{
 use super::{
     error::{broken, failed},
     fault::{self, Point},
+    journal::SEGMENTS,
     tree,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -27,26 +28,23 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) const DIRECTORY: &str = ".stage";
 const LOCK: &str = "lock";
 
-/// The names of the journal's segments.
-pub(super) const SEGMENTS: [&str; 2] = ["journal.0", "journal.1"];
-
-/// The staging directory of a root. The root is locked for as long as this lives.
+/// The staging directory of a root. The root is locked while this value lives.
 #[derive(Debug)]
 pub(super) struct Stage {
     dir: File,
-    /// Part of every name, so that no name is used by two processes: the journal may still have those of the last one.
+    /// A part of every name, so that no two processes use the same one: the journal may still contain older names.
     session: u128,
     next: AtomicU64,
     _lock: File,
 }
 
 impl Stage {
-    /// Locks the root.
+    /// Creates the staging directory of `root` if it does not exist, and locks the root.
     pub(super) fn open(root: &File) -> Result<Self> {
         let unopened = |errno: Errno| broken("open its staging directory", errno);
         match rustix::fs::mkdirat(root, DIRECTORY, Mode::from_raw_mode(0o700)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(broken("make its staging directory", errno)),
+            Err(errno) => return Err(broken("create its staging directory", errno)),
         }
         let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = rustix::fs::openat(root, DIRECTORY, flags | OFlags::DIRECTORY, Mode::empty()).map_err(unopened)?;
@@ -58,8 +56,8 @@ impl Stage {
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::new(
                     ErrorKind::Conflict,
-                    "another store, of this process or of another, has this root open; stop it first, or give each \
-                     a root of its own",
+                    "another store, in this process or another, has this root open; stop it first, or use a separate root \
+                     for each",
                 ));
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock its root", error)),
@@ -82,7 +80,7 @@ impl Stage {
         sweep(&self.dir, stays).map_err(|error| failed("clear its staging directory", error))
     }
 
-    /// The names of the files that an earlier process left, but for those that are `needed`.
+    /// Returns the names of the files that an earlier process left, except for those that are `needed`.
     pub(super) fn left_names(&self, needed: &HashSet<&str>) -> Result<Vec<String>> {
         let unreadable = |errno: Errno| broken("read its staging directory", errno);
         let own = format!("{:x}-", self.session);
@@ -98,7 +96,11 @@ impl Stage {
         Ok(names)
     }
 
-    /// A new file without a byte.
+    pub(super) fn dir(&self) -> &File {
+        &self.dir
+    }
+
+    /// Creates an empty file.
     pub(super) fn create(self: &Arc<Self>) -> Result<Staged> {
         let name = format!("{:x}-{}", self.session, self.next.fetch_add(1, Ordering::Relaxed));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -106,7 +108,7 @@ impl Stage {
             rustix::fs::openat(&self.dir, &*name, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
                 Errno::NOENT => Error::new(
                     ErrorKind::Unavailable,
-                    "somebody removed the storage's staging directory; the store has to be opened again",
+                    "the storage's staging directory was removed; the store has to be opened again",
                 )
                 .with_source(errno),
                 errno => failed("stage an upload", errno),
@@ -126,8 +128,8 @@ impl Stage {
         Ok(staged)
     }
 
-    /// The file called `name` that a process left which ended before it had moved it, if there is one that was `modified`
-    /// then, if that is known. Dropping it does not remove the file.
+    /// Opens the file `name` that an earlier process left, if it exists and has this modification time. Dropping it does
+    /// not remove the file.
     pub(super) fn left(self: &Arc<Self>, name: &str, modified: Option<SystemTime>) -> Result<Option<Staged>> {
         // The store's own names contain no slash.
         if name.contains('/') {
@@ -148,33 +150,13 @@ impl Stage {
         }))
     }
 
-    /// Makes it durable that what is staged is staged.
+    /// Makes the names of the staged files durable.
     pub(super) fn sync(&self) -> Result<()> {
         let synced = self.dir.sync_all();
         synced.map_err(|error| failed("make its staging directory durable", error))
     }
 
-    /// A segment of the journal, durably empty.
-    pub(super) fn create_segment(&self, name: &str) -> Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let broken = |error| failed("open its journal", error);
-        let segment = rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600));
-        let segment = File::from(segment.map_err(|errno| broken(errno.into()))?);
-        segment.sync_all().map_err(broken)?;
-        self.sync()?;
-        Ok(segment)
-    }
-
-    /// A segment of the journal as it was left, if there is one.
-    pub(super) fn open_segment(&self, name: &str) -> Result<Option<File>> {
-        match rustix::fs::openat(&self.dir, name, tree::READ, Mode::empty()) {
-            Ok(file) => Ok(Some(File::from(file))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(failed("open its journal", errno)),
-        }
-    }
-
-    /// Writes a few bytes, has `sync` make them durable, and reads them back.
+    /// Writes a few bytes, syncs them with `sync`, and reads them back.
     pub(super) fn check(self: &Arc<Self>, sync: impl FnOnce(&Staged) -> Result<()>) -> Result<()> {
         const TEXT: &[u8] = b"Can a file be stored here?";
         let mut staged = self.create()?;
@@ -190,7 +172,7 @@ impl Stage {
         } else {
             Err(Error::new(
                 ErrorKind::Unavailable,
-                "the storage reads back other bytes than it wrote",
+                "the storage reads other bytes than it wrote",
             ))
         }
     }
@@ -206,7 +188,7 @@ fn sweep(dir: &File, stays: impl Fn(&str) -> bool) -> io::Result<()> {
             continue;
         }
         match rustix::fs::unlinkat(dir, entry.file_name(), AtFlags::empty()) {
-            // A directory is not the store's.
+            // The store has no directories here.
             Ok(()) | Err(Errno::NOENT | Errno::ISDIR | Errno::PERM) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -214,13 +196,13 @@ fn sweep(dir: &File, stays: impl Fn(&str) -> bool) -> io::Result<()> {
     Ok(())
 }
 
-/// A file in the staging directory, removed when it is dropped, unless it is to stay.
+/// A file in the staging directory. Removes the file on drop, unless it was moved or belongs to the journal.
 #[derive(Debug)]
 pub(super) struct Staged {
     stage: Arc<Stage>,
     name: String,
     file: Arc<File>,
-    /// Whether it outlives this: it was moved to its place, or the journal has it.
+    /// `true` if the file outlives this value.
     stays: bool,
 }
 
@@ -246,7 +228,7 @@ impl Staged {
             .map_err(|error| failed("make an upload durable", error))
     }
 
-    /// Moves the file to `name` in `dir`, in place of what is there.
+    /// Moves the file to `name` in `dir`, and replaces the file that is there.
     pub(super) fn move_to(&mut self, dir: &File, name: &str) -> Result<(), Errno> {
         rustix::fs::renameat(&self.stage.dir, &*self.name, dir, name)?;
         self.stays = true;
@@ -259,10 +241,10 @@ impl Drop for Staged {
         if self.stays {
             return;
         }
-        // Nobody can be told of a failure; what is left over is swept when the root is opened again.
+        // On failure, the file is removed when the root is opened again.
         let _ = rustix::fs::unlinkat(&self.stage.dir, &*self.name, AtFlags::empty());
-        // An upload that is given up is dropped on a thread that serves requests. Freeing a large file takes the file
-        // system a while, so it is closed elsewhere.
+        // A cancelled upload is dropped on a thread that serves requests. Freeing a large file takes a while, so the last
+        // handle is closed on a blocking thread.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let file = Arc::clone(&self.file);
             runtime.spawn_blocking(move || drop(file));
@@ -284,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_staged_file_that_is_dropped_is_gone_and_a_check_leaves_none() {
+    fn removes_a_dropped_file_and_the_file_of_a_check() {
         let root = tempfile::tempdir().unwrap();
         let stage = Arc::new(Stage::open(&File::open(root.path()).unwrap()).unwrap());
         let mut staged = stage.create().unwrap();
@@ -295,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_place_of_the_staging_directory_is_refused() {
+    fn refuses_a_link_in_place_of_the_staging_directory() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(elsewhere.path().join("precious"), "kept").unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), root.path().join(DIRECTORY)).unwrap();

@@ -1,14 +1,30 @@
-//! What takes the disk's time: each sync goes through here, and is measured with the feature `metrics`.
+//! Syncs, each measured with the feature `metrics`.
 
-/// What is synced.
+use std::fs::File;
+
+/// The target of a sync.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
-    /// The journal, for one upload or several.
+    /// The journal, for one change or several.
     Journal,
     /// An upload that is too long for the journal, or a check.
     Upload,
-    /// All of the file system, at a checkpoint.
+    /// The whole file system, at a checkpoint.
     FileSystem,
+}
+
+/// Writes out the file system of `root`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn file_system(root: &File) -> rustix::io::Result<()> {
+    rustix::fs::syncfs(root)
+}
+
+/// Writes out every file system.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[allow(clippy::unnecessary_wraps)]
+pub(super) fn file_system(_: &File) -> rustix::io::Result<()> {
+    rustix::fs::sync();
+    Ok(())
 }
 
 #[cfg(feature = "metrics")]

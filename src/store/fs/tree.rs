@@ -1,4 +1,4 @@
-//! The directories below the root: walked without following a link, and made.
+//! Opens and creates directories below the root, without following links.
 
 use std::{
     borrow::Cow,
@@ -22,25 +22,25 @@ use crate::{
     key::BlobKey,
 };
 
-/// Owner and group: the files are private, and a group can be let in to read and back them up.
+/// Owner and group: the files are private, and the operator can add users to the group, for example for backups.
 const DIRECTORY: Mode = Mode::from_raw_mode(0o750);
 
-/// The directory that a check makes; as all names with a leading dot, it is none that a key has.
+/// The directory that a check creates. No key has a name with a leading dot.
 const CHECK: &str = ".check";
 
-/// No link is followed, nothing is inherited by a child process, and opening a FIFO does not wait for a writer.
+/// Follows no link, is closed in child processes, and does not wait for the writer of a FIFO.
 pub(super) const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// The root directory and what is below it.
+/// The root directory.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: Arc<File>,
 }
 
-/// What there is under a name.
+/// The file system entry of a name.
 #[derive(Debug)]
 pub(super) enum Found {
     Absent,
@@ -51,17 +51,17 @@ pub(super) enum Found {
 }
 
 impl Found {
-    /// Returns the error for an obstacle: this is at the name with this `position` in the path of a file or of its
-    /// sidecar.
+    /// Returns the error for this entry if it is in the place of a file or directory of the store, at this `position` in
+    /// the path.
     ///
     /// The message contains no names, because it goes to a log and a response, and a name may be a caller's or a token.
     pub(super) fn blocks(&self, position: usize) -> Error {
         let what = match self {
-            Self::Symlink => "a symbolic link, which is never followed; the operator has to replace it by its target",
-            Self::File(..) => "a file that the store did not put there; the operator has to move it away",
-            Self::Directory(_) => "a directory that the store did not put there; the operator has to move it away",
+            Self::Symlink => "a symbolic link, which is never followed; the operator has to replace it with its target",
+            Self::File(..) => "a file that the store did not create; the operator has to move it away",
+            Self::Directory(_) => "a directory that the store did not create; the operator has to move it away",
             Self::Absent | Self::Other => {
-                "neither a file nor a directory, and the store did not put it there; the operator has to move it away"
+                "neither a file nor a directory, and the store did not create it; the operator has to move it away"
             }
         };
         let message = format!(
@@ -72,32 +72,29 @@ impl Found {
 }
 
 impl Tree {
-    /// The directory `root`, made with its parents if it is not there.
+    /// Opens the directory `root`. Creates it and its parents if they do not exist.
     pub(super) fn open(root: &Path) -> Result<Self> {
         let made = fs::create_dir_all(root);
         if made.is_err() && root.exists() {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "its root is a file, and not a directory",
-            ));
+            return Err(Error::new(ErrorKind::Conflict, "its root is a file, not a directory"));
         }
-        made.map_err(|error| broken("make its root directory", error))?;
+        made.map_err(|error| broken("create its root directory", error))?;
         let path = root.canonicalize().map_err(|error| broken("open its root", error))?;
         let len = path.as_os_str().len();
         if len > MAX_ROOT_LEN {
             let message = format!(
-                "the path of its root has {len} bytes of at most {MAX_ROOT_LEN}; with a longer one the paths of its files \
-                 could be too long for other programs"
+                "the path of its root has {len} bytes of at most {MAX_ROOT_LEN}: with a longer one, paths of files could be too long for \
+                 other programs"
             );
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         Self::open_existing(root).map_err(|error| broken("open its root", error))
     }
 
-    /// The directory `root`, which is there.
+    /// Opens the existing directory `root`.
     pub(super) fn open_existing(root: &Path) -> io::Result<Self> {
         Ok(Self {
-            // The root itself may be a link: the operator named it.
+            // The root itself may be a link, because the operator named it.
             root: Arc::new(File::open(root)?),
         })
     }
@@ -106,7 +103,7 @@ impl Tree {
         &self.root
     }
 
-    /// The directory that holds the file at `path`; `None` if a directory on the way does not exist.
+    /// Opens the directory of the file at `path`; `None` if a directory on the path does not exist.
     pub(super) fn find(&self, path: &KeyPath<'_>) -> Result<Option<Arc<File>>> {
         let mut dir = Arc::clone(&self.root);
         for (at, name) in path.dirs.iter().enumerate() {
@@ -123,7 +120,8 @@ impl Tree {
         Ok(Some(dir))
     }
 
-    /// Returns the directory of the files beneath `prefix`, and its names below the root; `None` if there is none.
+    /// Opens the directory of the files beneath `prefix`, and returns its names from the root down; `None` if it does not
+    /// exist.
     pub(super) fn find_beneath(&self, prefix: &BlobKey) -> Result<Option<(Arc<File>, Vec<String>)>> {
         let names = name::directories(prefix);
         let mut dir = Arc::clone(&self.root);
@@ -137,14 +135,15 @@ impl Tree {
         Ok(Some((dir, names.into_iter().map(Cow::into_owned).collect())))
     }
 
-    /// The directory that the file at `path` goes into, made if need be, and whether it was.
+    /// Opens the directory of the file at `path`. Creates it and its parents if they do not exist. The flag is `true` if it
+    /// was created.
     ///
-    /// [`ErrorKind::NotFound`] if somebody removed a directory on the way meanwhile.
+    /// [`ErrorKind::NotFound`] if another process removes a directory on the path meanwhile.
     pub(super) fn make(&self, path: &KeyPath<'_>) -> Result<(Arc<File>, bool)> {
         let mut dir = Arc::clone(&self.root);
         let mut made = false;
         for (at, name) in path.dirs.iter().enumerate() {
-            // KAZOO has a document for nearly every file, so the last directory is new, and the others are not.
+            // KAZOO has a document for nearly every file, so usually only the last directory is new.
             let last = at + 1 == path.dirs.len();
             made = last && make_one(&dir, name)?;
             let child = match open_at(&dir, name, OFlags::DIRECTORY) {
@@ -162,7 +161,7 @@ impl Tree {
         Ok((dir, made))
     }
 
-    /// The directory with these `names` below the root, made if need be.
+    /// Opens the directory with these `names` from the root down. Creates it and its parents if they do not exist.
     pub(super) fn make_dirs<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Arc<File>> {
         let mut dir = Arc::clone(&self.root);
         for name in names {
@@ -175,12 +174,12 @@ impl Tree {
         Ok(dir)
     }
 
-    /// Makes a directory in the root and removes it, as the first upload of an account makes one.
+    /// Creates a directory in the root, as the first upload of an account does, and removes it.
     ///
-    /// It has the same name whoever checks: one that was left by a crash goes with the next check, and one that another
-    /// check has just removed was made.
+    /// All checks use the same name, so that the next check removes a directory that was left by a crash. A concurrent
+    /// check may remove the directory first.
     pub(super) fn check(&self) -> Result<()> {
-        let blame = |errno| broken("make a directory in its root", errno);
+        let blame = |errno| broken("create a directory in its root", errno);
         match rustix::fs::mkdirat(&self.root, CHECK, DIRECTORY) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(blame(errno)),
@@ -191,7 +190,7 @@ impl Tree {
         }
     }
 
-    /// Removes the directories on the way to `path` that are empty, the innermost first.
+    /// Removes the empty directories on the path of `path`, innermost first.
     pub(super) fn prune(&self, path: &KeyPath<'_>) -> Result<()> {
         let mut above = vec![Arc::clone(&self.root)];
         for name in &path.dirs {
@@ -207,12 +206,12 @@ impl Tree {
     }
 }
 
-/// Makes a directory, and says whether there was nothing in its place.
+/// Creates a directory. Returns `false` if the name exists.
 fn make_one(dir: &File, name: &str) -> Result<bool> {
     match rustix::fs::mkdirat(dir, name, DIRECTORY) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
-        Err(errno) => Err(failed("make a directory", errno)),
+        Err(errno) => Err(failed("create a directory", errno)),
     }
 }
 
@@ -221,28 +220,29 @@ fn open_at(dir: &File, name: &str, flags: OFlags) -> Result<File, Errno> {
 }
 
 fn is_link_refused(errno: Errno) -> bool {
-    // FreeBSD says EMLINK.
+    // FreeBSD returns EMLINK.
     errno == Errno::LOOP || errno == Errno::MLINK
 }
 
-/// What at `name` made opening it as a directory fail with `errno`; an error if that was not the reason.
+/// Returns the entry because of which opening `name` as a directory failed with `errno`, or an error if the failure has
+/// another reason.
 fn in_the_way(dir: &File, name: &str, errno: Errno) -> Result<Found> {
     if errno != Errno::NOTDIR && !is_link_refused(errno) {
         return Err(failed("open a directory", errno));
     }
     match open(dir, name)? {
-        // It was something else a moment ago.
+        // The entry changed meanwhile.
         Found::Absent | Found::Directory(_) => Err(gone()),
         found => Ok(found),
     }
 }
 
-/// A directory was removed while it was being used; looking again helps.
+/// Returns the error for a directory that was removed while it was in use. A retry helps.
 pub(super) fn gone() -> Error {
     failed("open a directory", Errno::NOENT)
 }
 
-/// Opens what there is under `name` in `dir`.
+/// Opens the entry `name` in `dir`.
 pub(super) fn open(dir: &File, name: &str) -> Result<Found> {
     let file = match open_at(dir, name, OFlags::empty()) {
         Ok(file) => file,
@@ -262,7 +262,7 @@ pub(super) fn open(dir: &File, name: &str) -> Result<Found> {
     })
 }
 
-/// Removes the directory called `name`, unless an upload has put something into it meanwhile.
+/// Removes the directory `name` if it is empty.
 pub(super) fn remove_empty(parent: &File, name: impl rustix::path::Arg) -> Result<()> {
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
@@ -270,7 +270,7 @@ pub(super) fn remove_empty(parent: &File, name: impl rustix::path::Arg) -> Resul
     }
 }
 
-/// Whether `error` says that a directory was removed while it was being used.
+/// Returns `true` if `error` means that a directory was removed while it was in use.
 pub(super) fn is_gone(error: &Error) -> bool {
     error.kind() == ErrorKind::NotFound
 }

@@ -1,4 +1,4 @@
-//! [`Version`]: what tells one content of a file from the next.
+//! [`Version`]: identifies a content of a file.
 
 use std::{
     fmt, fs, io,
@@ -6,9 +6,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// A content's modification time and length, which the store chooses so that no two contents of a file share them.
+/// The modification time and length of a content. The store chooses times so that no two contents of a file share both.
 ///
-/// It is written as `stat -c %.9Y-%s` prints it. It ties a sidecar's entry to the content it describes.
+/// Ties the entry of a sidecar to the content that it describes. It is displayed as `stat -c %.9Y-%s` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     pub(super) modified: SystemTime,
@@ -18,7 +18,7 @@ pub(super) struct Version {
 }
 
 impl Version {
-    /// The version of the file with this `stat`.
+    /// Returns the version of the file with this `stat`.
     pub(super) fn of(stat: &fs::Metadata) -> io::Result<Self> {
         Ok(Self {
             modified: stat.modified()?,
@@ -28,10 +28,10 @@ impl Version {
         })
     }
 
-    /// When content that replaces `replaced` is to be stamped: `now`, but later than that whatever the clock says.
+    /// Returns the modification time for content that replaces `replaced`: `now`, or a later time if the clock was set back.
     ///
-    /// A stamp is in whole microseconds, which file systems keep, and never in whole seconds, so that one without a
-    /// fraction is known to have lost it: to an archive, or to a file system that keeps none.
+    /// The time is in whole microseconds, which file systems preserve, and never in whole seconds: a time without a fraction
+    /// has lost it in an archive or on a file system that has none.
     pub(super) fn successor(replaced: Option<Self>, now: SystemTime) -> SystemTime {
         let micros = |time: Duration| Duration::new(time.as_secs(), time.subsec_micros() * 1000);
         let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -51,9 +51,9 @@ impl Version {
         UNIX_EPOCH.checked_add(stamp).unwrap_or(UNIX_EPOCH + now)
     }
 
-    /// Whether `text`, written when a content was stored, is about the content with this version.
+    /// Returns `true` if `text`, written when a content was stored, denotes this version.
     ///
-    /// An archive may have kept whole seconds only.
+    /// An archive may have preserved only whole seconds.
     pub(super) fn is(self, text: &str) -> bool {
         text == self.to_string()
             || self.nanos == 0
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_is_later_even_if_the_clock_went_back() {
+    fn a_successor_is_later_even_if_the_clock_is_set_back() {
         let now = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
         assert_eq!(
             Version::successor(None, now),
@@ -94,16 +94,16 @@ mod tests {
             assert_ne!(next.to_string(), old.to_string());
             old = next;
         }
-        // On a file system that keeps whole seconds, a microsecond later would be the same time.
+        // On a file system with whole seconds, a microsecond later would be the same time.
         let whole = version(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         assert_eq!(
             Version::successor(Some(whole), now),
             UNIX_EPOCH + Duration::new(1_800_000_001, 1000)
         );
-        // Nor is a stamp of the store's own ever taken for one that lost its fraction.
+        // The store never chooses a time without a fraction.
         let second = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
         assert_eq!(Version::successor(None, second), second + Duration::from_micros(1));
-        // Nothing is later than the last time there is.
+        // No time is later than the last one.
         let last = Version {
             modified: UNIX_EPOCH + Duration::new(i64::MAX.cast_unsigned(), 999_999_999),
             nanos: 999_999_999,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_cut_to_seconds_is_recognised() {
+    fn recognizes_a_time_cut_to_seconds() {
         let stamp = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_000);
         let text = version(stamp).to_string();
         assert_eq!(text, "1700000000.123456000-0");

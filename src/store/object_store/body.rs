@@ -1,4 +1,4 @@
-//! An object's bytes on their way out.
+//! [`ObjectBody`]: streams the content of an object.
 
 use std::{
     pin::Pin,
@@ -10,23 +10,23 @@ use futures_core::stream::BoxStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{
-    deadline::{Deadline, Patience},
+    deadline::{Deadline, ItemDeadline},
     error::{Task, damaged, failed},
 };
 use crate::error::{Error, Result};
 
 pub(super) type Stream = BoxStream<'static, object_store::Result<Bytes>>;
 
-/// The content, from a stream that goes on behind it with what is not content.
+/// The content at the start of a stream. The stream may continue with a trailer, which is read and dropped.
 ///
-/// It ends with an error if the engine gives less or more than it has promised, or nothing for longer than the
+/// The body ends with an error if the engine returns fewer or more bytes than announced, or none for longer than the
 /// deadline.
 pub(super) struct ObjectBody {
     stream: Stream,
-    patience: Patience,
-    /// How many bytes of content are still to come.
+    item_deadline: ItemDeadline,
+    /// The number of content bytes that are still expected.
     left: u64,
-    /// How many bytes come behind the content. They are read, so that the connection to the engine can be used again.
+    /// The number of trailer bytes that are still expected. They are read so that the connection can be reused.
     behind: u64,
 }
 
@@ -34,7 +34,7 @@ impl ObjectBody {
     pub(super) fn new(stream: Stream, len: u64, behind: u64, deadline: Deadline) -> Self {
         Self {
             stream,
-            patience: Patience::new(deadline, Task::Read),
+            item_deadline: ItemDeadline::new(deadline, Task::Read),
             left: len,
             behind,
         }
@@ -49,10 +49,10 @@ impl HttpBody for ObjectBody {
         let this = &mut *self;
         loop {
             let item = this.stream.as_mut().poll_next(cx);
-            let Some(item) = ready!(this.patience.poll(item, cx))? else {
+            let Some(item) = ready!(this.item_deadline.poll(item, cx))? else {
                 return Poll::Ready(
                     (this.left > 0 || this.behind > 0)
-                        .then(|| Err(damaged("the object store gave fewer bytes than it had promised"))),
+                        .then(|| Err(damaged("the object store returned fewer bytes than it announced"))),
                 );
             };
             let mut data = item.map_err(|error| failed(Task::Read, &error))?;
@@ -62,7 +62,7 @@ impl HttpBody for ObjectBody {
                 Some(behind) => this.behind = behind,
                 None => {
                     return Poll::Ready(Some(Err(damaged(
-                        "the object store gave more bytes than it had promised",
+                        "the object store returned more bytes than it announced",
                     ))));
                 }
             }
@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// `len` bytes of content and `behind` that are none, of what comes in `chunks`.
+    /// Returns a body of `len` bytes of content and `behind` bytes of trailer, from `chunks`.
     fn body(chunks: &[&'static str], len: u64, behind: u64) -> ObjectBody {
         let chunks: Vec<_> = chunks
             .iter()
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_stands_behind_the_content_is_read_and_not_given() {
+    async fn drops_the_trailer() {
         for chunks in [
             &["ID3{}"][..],
             &["ID", "3{", "}"],
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_length_than_was_promised_is_an_error() {
+    async fn reports_a_length_that_differs_from_the_announced_one() {
         for (chunks, len, behind) in [
             (&["ID"][..], 3, 0),
             (&[], 3, 0),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn its_end_is_known_when_all_has_come() {
+    async fn ends_when_all_bytes_are_read() {
         let mut whole = body(&["ID", "3", "{}"], 3, 2);
         for (given, left, ended) in [(Some("ID"), 1, false), (Some("3"), 0, false), (None, 0, true)] {
             assert!(!whole.is_end_stream(), "{given:?}");

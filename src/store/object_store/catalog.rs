@@ -11,7 +11,7 @@ use object_store::{ObjectMeta, ObjectStoreExt as _};
 
 use super::{
     ObjectStoreBlobs,
-    deadline::Patience,
+    deadline::ItemDeadline,
     error::{Task, failed},
 };
 use crate::{
@@ -31,7 +31,7 @@ impl BlobCatalog for ObjectStoreBlobs {
         Listing {
             store: self.clone(),
             objects: self.engine.list(Some(&above)),
-            patience: Patience::new(self.deadline, Task::List),
+            item_deadline: ItemDeadline::new(self.deadline, Task::List),
         }
     }
 
@@ -47,7 +47,7 @@ impl BlobCatalog for ObjectStoreBlobs {
 struct Listing {
     store: ObjectStoreBlobs,
     objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
-    patience: Patience,
+    item_deadline: ItemDeadline,
 }
 
 impl Stream for Listing {
@@ -57,7 +57,7 @@ impl Stream for Listing {
         let this = &mut *self;
         loop {
             let object = this.objects.as_mut().poll_next(cx);
-            let object = match ready!(this.patience.poll(object, cx))? {
+            let object = match ready!(this.item_deadline.poll(object, cx))? {
                 Some(Ok(object)) => object,
                 Some(Err(error)) => return Poll::Ready(Some(Err(failed(Task::List, &error)))),
                 None => return Poll::Ready(None),

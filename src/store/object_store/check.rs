@@ -1,4 +1,4 @@
-//! Whether the engine works, and works as this store needs it.
+//! Checks that the engine works, and supports what this store needs.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
@@ -21,10 +21,10 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("text/plain");
 const CONTENT: &[u8] = b"check";
 const JSON: &str = r#"{"check":"ü \" %"}"#;
 
-/// The object of a store's checks, which come one after the other.
+/// The name of the object that checks store. Checks run one after the other.
 ///
-/// It has one name, so that an engine which stores what was given up long ago is left with one such object at most, and
-/// the next check finds and deletes it.
+/// All checks of a store use one name: if the engine stores an object after its check has timed out, the next check
+/// deletes it.
 #[derive(Debug)]
 pub(super) struct Checks {
     name: String,
@@ -32,9 +32,9 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// A name that no other store has, of this process or of another.
+    /// Creates a name that is unique across processes.
     pub(super) fn new() -> Self {
-        // The keys of a `RandomState` are the standard library's source of what no two processes have.
+        // The keys of a `RandomState` are the standard library's source of randomness across processes.
         let random = RandomState::new().build_hasher().finish();
         Self {
             name: format!("%check-{random:x}"),
@@ -43,22 +43,21 @@ impl Checks {
     }
 }
 
-/// Stores, finds and deletes an object, and finds another missing, all within one deadline: an administrator waits for
-/// it.
+/// Stores, reads and deletes an object, and looks for a missing one. One deadline applies to all calls, because an
+/// administrator waits for the result.
 pub(super) async fn check(store: &ObjectStoreBlobs) -> Result<()> {
     let reserved = |name: &str| {
         let name = store.reserved_name(name);
-        name.ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is no object's name"))
+        name.ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is not a valid object name"))
     };
     let (name, missing) = (reserved(&store.checks.name)?, reserved("%missing")?);
     let checked = async {
         let _turn = store.checks.turn.lock().await;
         let checked = match round_trip(store, &name).await {
-            Ok(()) => is_told(store, &missing).await,
+            Ok(()) => finds_nothing(store, &missing).await,
             failed => failed,
         };
-        // Whether it may be deleted or not, files can be stored, which is all that was asked: a bucket may be one that
-        // keeps everything.
+        // A failed deletion is not an error: some buckets keep everything, and files can be stored in them.
         let _ = store.engine.delete(&name).await;
         checked
     };
@@ -81,19 +80,19 @@ async fn round_trip(store: &ObjectStoreBlobs, name: &Path) -> Result<()> {
     };
     if !kept || found.info.len != CONTENT.len() as u64 || found.info.content_type != Some(CONTENT_TYPE) {
         return Err(damaged(
-            "the object store does not give an object's attributes back as they were stored; files cannot be kept in it",
+            "the object store does not return the attributes of an object as they were stored, so it cannot store files",
         ));
     }
     Ok(())
 }
 
-/// Whether the engine says of what is missing that it is: a fetch looks under several names.
-async fn is_told(store: &ObjectStoreBlobs, missing: &Path) -> Result<()> {
+/// Checks that the engine reports a missing object as missing: a fetch tries several names.
+async fn finds_nothing(store: &ObjectStoreBlobs, missing: &Path) -> Result<()> {
     match get::look(store, missing).await {
         Err(error) if !error.is_not_found() => {
             let message = format!(
-                "{error}; of what is missing, the object store must say so, for which S3 wants the right to list the \
-                 bucket (s3:ListBucket)"
+                "{error}; the object store must report a missing object as missing, for which S3 requires the permission to \
+                 list the bucket (s3:ListBucket)"
             );
             Err(Error::new(error.kind(), message).with_source(error))
         }

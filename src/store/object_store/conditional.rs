@@ -92,7 +92,7 @@ pub(super) async fn put(
             Ok(Err(error)) => failed(Task::Store, &error),
             Err(late) => late,
         };
-        // It may have been stored, and the answer be lost or late.
+        // The object may have been stored although the response was lost or late.
         let found = look(store, name).await.ok().flatten();
         return match found {
             Some(object) if object.upload.as_ref() == Some(&upload) => Ok(stored),
@@ -108,8 +108,8 @@ pub(super) async fn put(
 /// The error for an upload that is too long for one request: no engine completes a longer one conditionally.
 pub(super) fn too_long(store: &ObjectStoreBlobs) -> Error {
     unsupported(format!(
-        "an upload with a condition is stored in the object store by one request, so it may have at most {} bytes, its \
-         metadata included",
+        "the object store accepts an upload with a condition in one request only, of at most {} bytes including its \
+         metadata",
         store.part_size
     ))
 }
@@ -117,7 +117,7 @@ pub(super) fn too_long(store: &ObjectStoreBlobs) -> Error {
 fn unsupported(what: impl Into<String>) -> Error {
     let message = format!(
         "{}; nothing was stored: send it without `if-match`, `if-none-match` and \
-                           `if-unmodified-since`",
+         `if-unmodified-since`",
         what.into()
     );
     Error::new(ErrorKind::InvalidRequest, message)
@@ -155,7 +155,8 @@ fn is_refusal(error: &EngineError) -> bool {
 async fn enforced(store: &ObjectStoreBlobs) -> Result<Enforced> {
     let known = store.conditions.0.get_or_try_init(|| async {
         let name = store.reserved_name(&format!("%check-{}", unique()));
-        let name = name.ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is no object's name"))?;
+        let name =
+            name.ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is not a valid object name"))?;
         let enforced = try_out(store, &name).await;
         let _ = call(store, store.engine.delete(&name)).await;
         enforced
@@ -173,7 +174,7 @@ async fn try_out(store: &ObjectStoreBlobs, name: &Path) -> Result<Enforced> {
             Ok(result) => Ok(Answer::Stored(result)),
             Err(error) if is_refusal(&error) => Ok(Answer::Refused),
             Err(EngineError::NotImplemented { .. } | EngineError::NotSupported { .. }) => Ok(Answer::Unknown),
-            // Google's client asks for the version that the engine has to give; the type of this error is private.
+            // Google's client requires a version, which the engine did not return. The type of this error is private.
             Err(error) if error.to_string().contains("Version required") => Ok(Answer::Unknown),
             Err(error) => Err(failed(Task::Store, &error)),
         }
@@ -209,7 +210,7 @@ enum Answer {
     Unknown,
 }
 
-/// Returns an identifier that no other upload has, of this process or of another.
+/// Returns an identifier that is unique across processes.
 fn unique() -> String {
     // The keys of a `RandomState` are the standard library's source of randomness across processes.
     let random = || RandomState::new().build_hasher().finish();

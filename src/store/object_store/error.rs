@@ -1,4 +1,4 @@
-//! From an error of the engine to the crate's [`Error`].
+//! Converts errors of the engine to [`Error`].
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
@@ -6,7 +6,7 @@ use object_store::Error as EngineError;
 
 use crate::error::{Error, ErrorKind};
 
-/// What the engine was asked for.
+/// The operation of the engine that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
     Store,
@@ -26,25 +26,24 @@ impl Task {
     }
 }
 
-/// The error for `error`, which came up during `task`.
+/// Returns the error for `error`, which occurred during `task`.
 ///
-/// The message names no host, bucket or credential: it is shown to the administrator of KAZOO. What the engine said is
-/// in the source, which is for the operator's log.
+/// The message contains no host, bucket or credential, because KAZOO shows it to its administrator. The source contains
+/// the engine's message, for the operator's log.
 pub(super) fn failed(task: Task, error: &EngineError) -> Error {
     let code = code(error);
     let (kind, message) = match (error, code.as_deref()) {
         (_, Some("NoSuchUpload")) => (
             ErrorKind::Unavailable,
-            "the object store has ended the upload; send it again".into(),
+            "the object store has aborted the upload; send it again".into(),
         ),
         (_, Some("NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted")) => (
             ErrorKind::Unavailable,
-            "the bucket that files are kept in does not exist; the operator has to create it, or to name another"
-                .into(),
+            "the bucket does not exist; the operator has to create it or to configure another".into(),
         ),
         (EngineError::NotFound { .. }, _) if task == Task::Store => (
             ErrorKind::Unavailable,
-            "the object store has no such bucket; the operator has to create it, or to name another".into(),
+            "the bucket does not exist; the operator has to create it or to configure another".into(),
         ),
         (EngineError::NotFound { .. }, _) => (ErrorKind::NotFound, "no file is stored under this name".into()),
         (
@@ -60,88 +59,91 @@ pub(super) fn failed(task: Task, error: &EngineError) -> Error {
             ),
         ) => (
             ErrorKind::InvalidKey,
-            "the object store does not take this name; nothing was stored".into(),
+            "the object store does not accept this name; nothing was stored".into(),
         ),
         (_, Some("EntityTooLarge" | "RequestBodyTooLarge" | "MetadataTooLarge")) => (
             ErrorKind::TooLarge,
-            "the file, or its metadata, is larger than the object store takes; nothing was stored".into(),
+            "the file or its metadata is larger than the object store accepts; nothing was stored".into(),
         ),
         (_, Some("QuotaExceeded" | "QuotaExceededException" | "InsufficientStorage" | "XMinioStorageFull")) => (
             ErrorKind::StorageFull,
-            "the object store, or a quota on it, is full; make room".into(),
+            "the object store, or a quota on it, is full; free some space".into(),
         ),
         (EngineError::PermissionDenied { .. } | EngineError::Unauthenticated { .. }, _) => (
             ErrorKind::Unavailable,
             format!(
-                "the object store refuses to {}: the operator has to see to this service's credentials and their \
-                 rights",
+                "the object store refuses to {}: the operator has to correct the credentials of this service or their \
+                 permissions",
                 task.as_str()
             ),
         ),
         (EngineError::NotImplemented { .. } | EngineError::NotSupported { .. }, _) => (
             ErrorKind::Internal,
-            format!("the object store cannot do what it takes to {}", task.as_str()),
+            format!(
+                "the object store does not support an operation that is needed to {}",
+                task.as_str()
+            ),
         ),
         _ => (
             ErrorKind::Unavailable,
             format!("the object store failed to {}", task.as_str()),
         ),
     };
-    Error::new(kind, message).with_source(Said::by(error, code))
+    Error::new(kind, message).with_source(EngineMessage::of(error, code))
 }
 
-/// The error for an engine that does not answer.
+/// Returns the error for an engine that does not respond in time.
 pub(super) fn late(task: Task, deadline: Duration) -> Error {
     let message = format!("the object store did not {} within {deadline:?}", task.as_str());
     Error::new(ErrorKind::Unavailable, message)
 }
 
-/// The error for an object that is not what it says it is.
+/// Returns the error for an object that is inconsistent.
 pub(super) fn damaged(what: &'static str) -> Error {
     Error::new(ErrorKind::Internal, what)
 }
 
-/// As much of what an engine said as belongs in a log.
+/// The part of an engine's message that belongs in a log.
 ///
-/// Its answer may repeat the request that it refuses, with the document and the credentials in its headers.
+/// The full message may repeat the refused request, with the metadata and the credentials in its headers.
 #[derive(Debug)]
-struct Said(String);
+struct EngineMessage(String);
 
-impl Said {
-    /// The longest text that is taken from an answer, in characters.
+impl EngineMessage {
+    /// The maximum length of a text that is copied from a response, in characters.
     const MAX_LEN: usize = 200;
 
-    fn by(error: &EngineError, code: Option<String>) -> Self {
+    fn of(error: &EngineError, code: Option<String>) -> Self {
         let mut innermost: &(dyn StdError + 'static) = error;
         while let Some(source) = innermost.source() {
             innermost = source;
         }
         let text = innermost.to_string();
-        // Up to the answer's body: the status, or what became of the connection.
+        // The text before the body of the response: the status, or the error of the connection.
         let before = text.split('<').next().unwrap_or_default().trim_end_matches([' ', ':']);
-        let mut said: String = before.chars().take(Self::MAX_LEN).collect();
+        let mut message: String = before.chars().take(Self::MAX_LEN).collect();
         if let Some(code) = code {
-            said.extend([": ", &code]);
+            message.extend([": ", &code]);
         }
-        if let Some(message) = element(&text, "Message").filter(|message| !message.is_empty()) {
-            said.push_str(": ");
-            said.extend(message.chars().take(Self::MAX_LEN));
+        if let Some(detail) = element(&text, "Message").filter(|text| !text.is_empty()) {
+            message.push_str(": ");
+            message.extend(detail.chars().take(Self::MAX_LEN));
         }
-        Self(said)
+        Self(message)
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for EngineMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl StdError for Said {}
+impl StdError for EngineMessage {}
 
-/// The code in the XML of an engine's error answer, such as `NoSuchBucket`.
+/// Returns the code in the XML of an engine's error response, such as `NoSuchBucket`.
 ///
-/// The engine's client keeps the answer in a type of its own, of which only the text is public.
+/// The type of the response in the engine's client is private, and only its text is available.
 fn code(error: &EngineError) -> Option<String> {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -153,7 +155,7 @@ fn code(error: &EngineError) -> Option<String> {
     None
 }
 
-/// What the first element of this name holds.
+/// Returns the text of the first element with this name.
 fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     Some(rest.split_once(&format!("</{name}>"))?.0)
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_has_its_kind() {
+    fn maps_every_response_to_a_kind() {
         let denied = |answer: &str| EngineError::PermissionDenied {
             path: "a/b".into(),
             source: answer.to_owned().into(),
@@ -226,8 +228,9 @@ mod tests {
             assert!(!error.message().contains("a/b"), "{error}");
         }
     }
+
     #[test]
-    fn a_log_has_what_the_engine_said_and_not_what_it_was_sent() {
+    fn logs_the_message_of_the_engine_without_the_request() {
         let refused = generic(
             "Server returned non-2xx status code: 403 Forbidden: <?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch\
              </Code><Message>The signature does not match</Message><CanonicalRequest>PUT /bucket/a x-amz-meta-metadata:\

@@ -1,4 +1,4 @@
-//! Reading.
+//! Fetches: content, description and metadata.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ use crate::{
     store::{Blob, BlobInfo, ByteRange, Fetched},
 };
 
-/// How often reading a document starts anew because the object was replaced meanwhile.
+/// The maximum number of restarts because the object was replaced meanwhile.
 const MAX_RESTARTS: usize = 8;
 
 pub(super) async fn head(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<BlobInfo> {
@@ -53,7 +53,7 @@ pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<
         let trailer = info.len..info.len.saturating_add(len);
         let result = match request(store, &name, Some(trailer), e_tag.clone()).await {
             Ok(result) => result,
-            // It was replaced: by a shorter one, or by any.
+            // The object was replaced, perhaps by a shorter one.
             Err(_) if look(store, &name).await?.e_tag != e_tag => continue,
             Err(error) => return Err(error),
         };
@@ -61,7 +61,7 @@ pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<
             .collect()
             .await?;
         return Metadata::from_json(json.to_bytes()).map(Some).map_err(|error| {
-            damaged("the end of the object, which should be a JSON object, is none").with_source(error)
+            damaged("the end of the object is not the JSON object that it should be").with_source(error)
         });
     }
     Err(Error::new(
@@ -70,21 +70,21 @@ pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<
     ))
 }
 
-/// What there is to know about the object.
+/// Describes the object.
 pub(super) async fn look(store: &ObjectStoreBlobs, name: &Path) -> Result<Object> {
     let options = GetOptions {
         head: true,
         ..GetOptions::default()
     };
     let result = match store.within(Task::Read, store.engine.get_opts(name, options)).await {
-        // The answer to a HEAD has no body, and so does not say whether it is the bucket that is missing.
+        // The response to a HEAD has no body, so only a GET tells a missing object from a missing bucket.
         Err(error) if error.is_not_found() => request(store, name, Some(0..1), None).await?,
         result => result?,
     };
     Object::new(&result.meta, &result.attributes)
 }
 
-/// Where the client can read the object itself, if it shall and if that gives the content alone.
+/// Returns the signed URL of the object, if redirects are enabled and the object consists of the content alone.
 async fn redirect(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Uri>> {
     let Some(redirect) = &store.redirect else {
         return Ok(None);
@@ -95,27 +95,27 @@ async fn redirect(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Uri>> 
     let signed = redirect.signer.signed_url(Method::GET, name, redirect.valid);
     let url = store.within(Task::Read, signed).await?;
     let location = Uri::try_from(url.as_str()).map_err(|error| {
-        damaged("the object store's signed URL is not one that a `location` header holds").with_source(error)
+        damaged("the object store's signed URL is not valid in a `location` header").with_source(error)
     })?;
     Ok(Some(location))
 }
 
-/// Whether a signed URL of `name` leads to it, whatever the engine.
+/// Returns `true` if a signed URL of `name` works with every engine.
 ///
-/// `object_store` signs for Google's store what the name decodes to, which may be another object, and for Azure what it
-/// encodes to, which is refused. Nothing is encoded in these.
+/// `object_store` signs the decoded name for Google's store, which may be another object, and the encoded name for Azure,
+/// which is refused. So the name must be the same decoded and encoded.
 fn signs_alike(name: &Path) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/');
     name.as_ref().bytes().all(plain)
 }
 
-/// The bytes of the object in `range`, by one request if the range says where it begins.
+/// Opens the bytes of the content in `range`, with one request if the range has a start and an end.
 async fn open_range(store: &ObjectStoreBlobs, name: &Path, range: ByteRange) -> Result<Blob> {
     if let ByteRange::FromTo(start, last) = range
         && start <= last
     {
         match open(store, name, Some(start..last.saturating_add(1))).await {
-            // Engines word it each in their own way if no byte of it exists.
+            // Engines report an unsatisfiable range in different ways.
             Err(error) if !error.is_not_found() => {}
             opened => return opened,
         }
@@ -124,7 +124,7 @@ async fn open_range(store: &ObjectStoreBlobs, name: &Path, range: ByteRange) -> 
     open(store, name, Some(range.of(len)?)).await
 }
 
-/// The bytes of the content in `range`, as far as they exist.
+/// Opens the existing bytes of the content in `range`.
 async fn open(store: &ObjectStoreBlobs, name: &Path, range: Option<Range<u64>>) -> Result<Blob> {
     let result = request(store, name, range.clone(), None).await?;
     let object = Object::new(&result.meta, &result.attributes)?;
@@ -134,7 +134,7 @@ async fn open(store: &ObjectStoreBlobs, name: &Path, range: Option<Range<u64>>) 
         Some(Range { start, end }) => ByteRange::FromTo(start, end.saturating_sub(1)).of(len)?,
     };
     if result.range.start != wanted.start {
-        return Err(damaged("the object store gave another range than it was asked for"));
+        return Err(damaged("the object store returned another range than requested"));
     }
     let behind = result.range.end.saturating_sub(wanted.end);
     let count = wanted.end - wanted.start;

@@ -1,4 +1,4 @@
-//! From a [`BlobKey`] to the name of an object, and back.
+//! Converts a [`BlobKey`] to the name of an object, and back.
 
 use object_store::path::{Path, PathPart};
 use percent_encoding::percent_decode_str;
@@ -9,13 +9,13 @@ use crate::{
     key::BlobKey,
 };
 
-/// The longest name an object has in S3, Google's and Azure's stores, in bytes.
+/// The maximum length of a name in the stores of S3, Google and Azure, in bytes.
 const MAX_NAME_LEN: usize = 1024;
 
 impl ObjectStoreBlobs {
-    /// The name of the object for `key`.
+    /// Returns the name of the object for `key`.
     ///
-    /// [`PathPart`] encodes `%` too, so no two keys have the same name.
+    /// [`PathPart`] also encodes `%`, so no two keys have the same name.
     pub(super) fn name(&self, key: &BlobKey) -> Result<Path> {
         let name = self.beneath(key.segments());
         let len = name.as_ref().len();
@@ -29,28 +29,28 @@ impl ObjectStoreBlobs {
         Ok(name)
     }
 
-    /// The key whose object is called `name`; none for an object that is not this store's.
+    /// Returns the key of the object `name`, or `None` if the object is not this store's.
     pub(super) fn key(&self, name: &Path) -> Option<BlobKey> {
         let parts = name.prefix_match(&self.prefix)?;
         let segments: Option<Vec<String>> = parts
             .map(|part| Some(percent_decode_str(part.as_ref()).decode_utf8().ok()?.into_owned()))
             .collect();
         let key = BlobKey::from_segments(segments?).ok()?;
-        // Another program's `50%` means what this store would call `50%25`, which is another object.
+        // `50%` of another program decodes to the key of `50%25`, which is another object.
         (self.name(&key).ok()? == *name).then_some(key)
     }
 
-    /// The name below the prefix that these segments have.
+    /// Returns the name of these segments below the prefix.
     pub(super) fn beneath<'a>(&self, segments: impl Iterator<Item = &'a str>) -> Path {
         let encoded: Vec<String> = segments.map(encode).collect();
         let parts = encoded.iter().map(|part| {
-            // Nothing in it is left to encode.
+            // It is already encoded.
             PathPart::parse(part).unwrap_or_else(|_| PathPart::from(&**part))
         });
         self.prefix.parts().chain(parts).collect()
     }
 
-    /// A name that no key has: a `%` in the name of a key's object is always followed by two digits.
+    /// Returns a name that no key has: in the name of a key, two digits follow every `%`.
     pub(super) fn reserved_name(&self, what: &str) -> Option<Path> {
         let part = PathPart::parse(what).ok()?;
         Some(self.prefix.parts().chain([part]).collect())
@@ -59,7 +59,7 @@ impl ObjectStoreBlobs {
 
 fn encode(segment: &str) -> String {
     let mut encoded = PathPart::from(segment).as_ref().to_owned();
-    // Azure drops a dot there, and so would make one object of two.
+    // Azure drops a dot at the end, and would merge two objects.
     if encoded.ends_with('.') {
         encoded.pop();
         encoded.push_str("%2E");
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lead_back_to_their_keys() {
+    fn names_map_back_to_their_keys() {
         for prefix in ["", "voicemail", "a b/%c"] {
             let store = store(prefix);
             for path in [
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_another_program_is_no_key_of_ours() {
+    fn ignores_names_of_other_programs() {
         let ours = store("p");
         for name in ["p", "q/a", "p/50%", "p/%41", "p/%check-1", "p/%FF", "p/dot."] {
             assert_eq!(ours.key(&Path::parse(name).unwrap()), None, "{name}");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_too_long_says_so() {
+    fn refuses_a_name_that_is_too_long() {
         let long = "x".repeat(1000);
         let key = BlobKey::from_segments([&*long]).unwrap();
         assert!(store("").name(&key).is_ok());
@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::InvalidKey);
         assert!(error.message().contains("1031 bytes"), "{error}");
         let key = BlobKey::from_segments(["é".repeat(500)]).unwrap();
-        assert!(store("").name(&key).is_err(), "each byte of it takes three");
+        assert!(store("").name(&key).is_err(), "each byte is encoded as three");
     }
 }

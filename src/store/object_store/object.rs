@@ -1,4 +1,4 @@
-//! What an object holds: the content, its media type, and the JSON document that belongs to it.
+//! The format of an object: the content, its media type, and its JSON document.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -16,23 +16,23 @@ use crate::{
 
 /// The attribute that holds a document.
 ///
-/// Attributes are HTTP headers behind a prefix, and in Azure also identifiers of a programming language: letters only.
+/// Attributes are HTTP headers with a prefix, and in Azure also C# identifiers, so the name has only letters.
 const METADATA: Attribute = Attribute::Metadata(Cow::Borrowed("kazoometadata"));
 
-/// The attribute that says how many bytes at the object's end are a document.
+/// The attribute with the length of the document at the end of the object.
 const TRAILER: Attribute = Attribute::Metadata(Cow::Borrowed("kazootrailer"));
 
-/// The longest document that is an attribute, encoded. S3 takes 2 KiB of names and values in all.
+/// The maximum length of a document in an attribute, encoded. S3 accepts 2 KiB of names and values in total.
 const MAX_ATTRIBUTE: usize = 2000;
 
-/// What must be encoded in an attribute, beside what is not ASCII: a header may lose spaces at its ends, and signing
-/// makes one of several.
+/// The ASCII characters that are encoded in an attribute. Headers lose spaces at their ends, and signing merges adjacent
+/// ones.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// What is written beside the content.
+/// The description that is stored with the content.
 pub(super) struct Description {
     pub(super) attributes: Attributes,
-    /// The document, if it must stand behind the content.
+    /// The document, if it is too long for an attribute and is stored behind the content.
     pub(super) trailer: Option<Bytes>,
 }
 
@@ -41,7 +41,7 @@ impl Description {
         let mut attributes = Attributes::new();
         if let Some(content_type) = content_type {
             let text = content_type.to_str().map_err(|error| {
-                let message = "the content-type holds bytes that are no ASCII text; nothing was stored";
+                let message = "the content-type contains bytes that are not ASCII; nothing was stored";
                 Error::new(ErrorKind::InvalidRequest, message).with_source(error)
             })?;
             attributes.insert(Attribute::ContentType, text.to_owned().into());
@@ -60,7 +60,7 @@ impl Description {
     }
 }
 
-/// The document as an attribute, if it fits into one.
+/// Encodes the document for an attribute, if it fits.
 fn encode(json: &[u8]) -> Option<String> {
     if json.len() > MAX_ATTRIBUTE {
         return None;
@@ -69,10 +69,10 @@ fn encode(json: &[u8]) -> Option<String> {
     (encoded.len() <= MAX_ATTRIBUTE).then_some(encoded)
 }
 
-/// What the engine says about a stored object.
+/// The engine's description of a stored object.
 pub(super) struct Object {
     pub(super) info: BlobInfo,
-    /// The engine's own spelling of the entity tag, for conditions.
+    /// The entity tag as the engine writes it, for conditions.
     pub(super) e_tag: Option<String>,
     /// The version, for a PUT that replaces only this version.
     pub(super) version: UpdateVersion,
@@ -81,11 +81,11 @@ pub(super) struct Object {
     pub(super) document: Document,
 }
 
-/// Where an object's JSON document is.
+/// The location of an object's JSON document.
 pub(super) enum Document {
     None,
     Attribute(String),
-    /// The last so many bytes of the object.
+    /// At the end of the object, with this length.
     Trailer(u64),
 }
 
@@ -94,9 +94,7 @@ impl Object {
         let document = if let Some(len) = attributes.get(&TRAILER) {
             let len = len.parse().ok().filter(|len| *len <= meta.size);
             Document::Trailer(len.ok_or_else(|| {
-                damaged(
-                    "the object's attribute `kazootrailer` is not the length of a part of it; another program wrote it",
-                )
+                damaged("the attribute `kazootrailer` of the object is not a valid length; another program wrote it")
             })?)
         } else if let Some(encoded) = attributes.get(&METADATA) {
             Document::Attribute(encoded.as_ref().to_owned())
@@ -114,7 +112,7 @@ impl Object {
             content_type: content_type.and_then(|text| HeaderValue::from_str(text.as_ref()).ok()),
             etag: meta.e_tag.as_deref().and_then(|e_tag| etag(e_tag, len)),
             modified: Some(SystemTime::from(meta.last_modified)),
-            // Engines check what they hold by themselves, and attributes go ahead of the content.
+            // Engines verify their data themselves, and attributes are sent before the content.
             digest: None,
         };
         Ok(Self {
@@ -129,7 +127,7 @@ impl Object {
         })
     }
 
-    /// How many bytes stand behind the content.
+    /// Returns the length of the document behind the content.
     pub(super) fn trailer(&self) -> u64 {
         match self.document {
             Document::Trailer(len) => len,
@@ -138,10 +136,10 @@ impl Object {
     }
 }
 
-/// The document in an attribute.
+/// Decodes the document in an attribute.
 pub(super) fn decode(encoded: &str) -> Result<Metadata> {
     Metadata::from_json(percent_decode_str(encoded).collect::<Vec<u8>>()).map_err(|error| {
-        damaged("the object's attribute `kazoometadata` is not a JSON object; another program wrote it")
+        damaged("the attribute `kazoometadata` of the object is not a JSON object; another program wrote it")
             .with_source(error)
     })
 }
@@ -167,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_comes_back_from_its_attribute_byte_for_byte() {
+    fn an_attribute_preserves_a_document_byte_for_byte() {
         for json in [
             "{}",
             "\r\n {\"b\" : 1,\n\t\"a\":\"100 %25  ü\"} \n",
@@ -180,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_does_not_fit_stands_behind_the_content() {
+    fn stores_a_long_document_behind_the_content() {
         for (letter, fits) in [("x", 1_990), ("é", 331)] {
             for (count, stays) in [(fits, true), (fits + 10, false)] {
                 let json = format!(r#"{{"n":"{}"}}"#, letter.repeat(count));
@@ -197,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_says_where_the_content_ends() {
+    fn a_tag_contains_the_length_of_the_content() {
         for (e_tag, expected) in [
             ("\"5f3c-2\"", Some("\"5f3c-2.13\"")),
             ("5f3c", Some("\"5f3c.13\"")),

@@ -1,4 +1,4 @@
-//! An upload's bytes in parts of one size.
+//! [`Parts`]: splits an upload into parts of one size.
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -6,24 +6,24 @@ use object_store::{PutPayload, PutPayloadMut};
 
 use crate::{body::Body, error::Result};
 
-/// How much memory is taken at a time. Chunks are copied into it: a body may come in single bytes, each of which would
-/// keep what it is a piece of.
+/// The size of an allocation, in bytes. Chunks are copied: each small chunk could pin the whole buffer that it is a slice
+/// of.
 const BLOCK: usize = 64 << 10;
 
-/// The body's bytes, and those of the trailer behind them.
+/// The bytes of the body, followed by the trailer.
 pub(super) struct Parts {
     body: Body,
     trailer: Option<Bytes>,
     size: usize,
-    /// Read already, and for the next part.
+    /// Bytes that were read and belong to the next part.
     ahead: Bytes,
 }
 
-/// The next bytes to store.
+/// A part to store.
 pub(super) enum Part {
-    /// Exactly one part's size, and there are more.
+    /// A part of the full size. More bytes follow.
     Full(PutPayload),
-    /// What is left; it may be nothing.
+    /// The last part, which may be empty.
     Last(PutPayload),
 }
 
@@ -67,7 +67,7 @@ impl Parts {
 mod tests {
     use super::*;
 
-    /// The lengths of the parts, the last one's marked, and the bytes of all of them.
+    /// Returns the lengths of the parts, and the bytes of all of them.
     async fn cut(content: &'static str, trailer: Option<&'static str>, size: usize) -> (Vec<usize>, String) {
         let mut parts = Parts::new(Body::from(content), trailer.map(Bytes::from), size);
         let (mut lens, mut all) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Storing.
+//! Uploads.
 
 use object_store::{
     Attributes, Error as EngineError, MultipartUpload, ObjectMeta, ObjectStoreExt as _, PutMode, PutMultipartOptions,
@@ -18,7 +18,7 @@ use crate::{
     store::{Stored, Upload},
 };
 
-/// Stores `upload` whole, or nothing: an object becomes visible with its last byte.
+/// Stores `upload` whole, or nothing: the engine makes an object visible when it is complete.
 pub(super) async fn put(store: &ObjectStoreBlobs, upload: Upload) -> Result<Stored> {
     let name = store.name(&upload.key)?;
     let Description { attributes, trailer } = Description::new(upload.content_type.as_ref(), upload.metadata.as_ref())?;
@@ -42,7 +42,7 @@ pub(super) async fn put(store: &ObjectStoreBlobs, upload: Upload) -> Result<Stor
     }
 }
 
-/// Stores what is one part by one request, unless it replaces something.
+/// Stores an upload of one part, with one request if it replaces no object.
 async fn put_whole(
     store: &ObjectStoreBlobs,
     name: &Path,
@@ -59,8 +59,8 @@ async fn put_whole(
     let stored = match created {
         Ok(_) => return Ok(Stored::Created),
         Err(EngineError::AlreadyExists { .. }) => Stored::Replaced,
-        // An engine that knows no conditions, or whose answer was lost on its way: the same bytes without a condition
-        // can be sent as often as it takes.
+        // The engine does not support conditions, or its response was lost. Without a condition, the request is
+        // idempotent.
         Err(EngineError::NotImplemented { .. } | EngineError::NotSupported { .. } | EngineError::Generic { .. }) => {
             found(engine.head(name).await)
         }
@@ -70,7 +70,7 @@ async fn put_whole(
     Ok(stored)
 }
 
-/// Stores what is longer than one part: while one is on its way to the engine, the next is received.
+/// Stores an upload of several parts: receives the next part while the engine stores the current one.
 async fn put_parts(
     store: &ObjectStoreBlobs,
     name: &Path,
@@ -105,18 +105,18 @@ async fn put_parts(
             }
         }
     }
-    // From here on the engine may be completing it, and to abort it then has left some engines with half an object.
+    // The upload is not aborted from here on: some engines store half an object if it is aborted during completion.
     let mut whole = upload.into_whole()?;
     store.within(Task::Store, whole.complete()).await?;
     Ok(stored)
 }
 
-/// What a look at the name before an upload says of it. It is no reason to fail if the engine does not answer it.
+/// Interprets a HEAD before an upload. A failed HEAD does not fail the upload.
 fn found(head: object_store::Result<ObjectMeta>) -> Stored {
     head.map_or(Stored::Created, |_| Stored::Replaced)
 }
 
-/// A multipart upload that is aborted, in the background, if its bytes do not all come.
+/// A multipart upload. It is aborted in the background if it is dropped before all parts are stored.
 struct Unfinished {
     upload: Option<Box<dyn MultipartUpload>>,
     deadline: Deadline,
@@ -124,16 +124,16 @@ struct Unfinished {
 
 impl Unfinished {
     fn get(&mut self) -> Result<&mut Box<dyn MultipartUpload>> {
-        self.upload.as_mut().ok_or_else(over)
+        self.upload.as_mut().ok_or_else(ended)
     }
 
     fn into_whole(mut self) -> Result<Box<dyn MultipartUpload>> {
-        self.upload.take().ok_or_else(over)
+        self.upload.take().ok_or_else(ended)
     }
 }
 
-fn over() -> Error {
-    Error::new(ErrorKind::Internal, "the upload is over")
+fn ended() -> Error {
+    Error::new(ErrorKind::Internal, "the multipart upload has ended")
 }
 
 impl Drop for Unfinished {
@@ -142,7 +142,7 @@ impl Drop for Unfinished {
         if let Some(mut upload) = self.upload.take()
             && let Ok(runtime) = Handle::try_current()
         {
-            // What cannot be aborted is left to the bucket's lifecycle rule.
+            // On failure, the lifecycle rule of the bucket removes the parts.
             runtime.spawn(async move { deadline.within(Task::Store, upload.abort()).await });
         }
     }

@@ -28,52 +28,52 @@ use object_store::{
 use tokio::sync::Notify;
 use url::Url;
 
-/// What is wrong.
+/// The fault of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
-    /// It cannot say whether there is an object already.
+    /// Does not support conditions.
     NoConditions,
-    /// It stores the first object, and the connection breaks before it says so.
+    /// Stores the first object, and the connection breaks before the response.
     LostAnswer,
-    /// No call is ever answered.
+    /// Never responds.
     Hangs,
-    /// The part of this number, from 1, cannot be stored.
+    /// Fails to store the part with this number, from 1.
     PartFails(usize),
-    /// The part of this number is never answered.
+    /// Never responds to the part with this number.
     PartHangs(usize),
     CompleteFails,
     CompleteHangs,
-    /// It says of what is not there that it must not be read.
+    /// Reports a missing object as forbidden.
     DeniesWhatIsMissing,
-    /// It says which only where an answer has a body.
+    /// Reports the code only in a response with a body.
     NoBucket,
-    /// As `NoBucket`.
+    /// Like `NoBucket`.
     RefusesName,
-    /// A read is answered, and its body never comes.
+    /// Responds to a read, and never sends the body.
     BodyHangs,
     GivesLess,
     GivesMore,
     DropsAttributes,
-    /// To delete what is not there is an error, as Google's store has it.
+    /// Reports an error for the deletion of a missing object, as Google's store does.
     DeletesOnlyWhatIsThere,
-    /// Its entity tags are digests of the objects, as those of S3 are.
+    /// Uses digests of the objects as entity tags, as S3 does.
     TagsAreDigests,
-    /// It stores whatever the condition is.
+    /// Ignores conditions.
     IgnoresConditions,
-    /// Between a look at an object and each conditional put of it, another upload is stored there.
+    /// Stores another upload between the HEAD of an object and each conditional PUT.
     Rival,
-    /// As `LostAnswer`, but only under a name that a key has.
+    /// Like `LostAnswer`, but only for names of keys.
     LostAnswerToUpload,
-    /// It stores an object under a name that a key has, and never answers.
+    /// Stores an object with the name of a key, and never responds.
     StoresAndHangs,
-    /// Its client sends a request again whose answer got lost, and passes on the second answer.
+    /// Its client retries a request whose response was lost, and returns the second response.
     Repeats,
-    /// Behind each HEAD, the object is replaced by that called `next`, if there is one.
+    /// Replaces the object by `next`, if that exists, after each HEAD.
     ReplacedBehindHead,
 }
 
-/// A clone is the same engine.
+/// Clones share one engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty {
     fault: Fault,
@@ -98,12 +98,12 @@ impl Faulty {
         }
     }
 
-    /// What it was asked since it was asked this.
+    /// Returns the calls since the last call of this method.
     pub(crate) fn calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.seen.calls.lock().unwrap())
     }
 
-    /// The names of all objects.
+    /// Returns the names of all objects.
     pub(crate) async fn objects(&self) -> Vec<String> {
         let objects = self.engine.list(None);
         objects
@@ -112,7 +112,7 @@ impl Faulty {
             .await
     }
 
-    /// Waits until an upload in parts is aborted.
+    /// Waits until a multipart upload is aborted.
     pub(crate) async fn aborted(&self) {
         let patience = Duration::from_secs(10);
         let aborted = tokio::time::timeout(patience, self.seen.aborted.notified());
@@ -124,7 +124,7 @@ impl Faulty {
         self.seen.hanging.notified().await;
     }
 
-    /// The object as it is now, with the digest of its bytes as its entity tag, and the tag that the engine has for it.
+    /// Returns the object with the digest of its bytes as its entity tag, and the tag of the engine.
     async fn tagged(&self, location: &Path) -> Result<(ObjectMeta, Attributes, Bytes, Option<String>)> {
         let found = self.engine.get(location).await?;
         let (mut meta, attributes) = (found.meta.clone(), found.attributes.clone());
@@ -179,7 +179,7 @@ impl Faulty {
 }
 
 impl Fault {
-    /// The answer that this fault has to a request; that to a HEAD has no body.
+    /// Returns the response to a request with this fault. A response to a HEAD has no body.
     fn answer(self, head: bool) -> Result<()> {
         let body = |text: &'static str| if head { "" } else { text };
         match self {
@@ -361,7 +361,7 @@ impl MultipartUpload for InParts {
     }
 }
 
-/// Signs nothing, and says what it was asked to sign.
+/// Returns the name that it should sign as the URL.
 #[derive(Debug)]
 pub(crate) struct Signs;
 
@@ -374,14 +374,14 @@ impl Signer for Signs {
 
 type Chunk = std::result::Result<Frame<Bytes>, StorageError>;
 
-/// A body that breaks after `len` bytes.
+/// Returns a body that fails after `len` bytes.
 pub(crate) fn breaks_after(len: usize) -> impl http_body::Body<Data = Bytes, Error = StorageError> + Send {
     let broken = StorageError::new(ErrorKind::IncompleteBody, "the client hung up");
     let chunks: [Chunk; 2] = [Ok(Frame::data(Bytes::from(vec![0; len]))), Err(broken)];
     StreamBody::new(stream::iter(chunks))
 }
 
-/// A body of chunks of these lengths, each of which comes after a pause.
+/// Returns a body of chunks of these lengths, with a pause before each.
 pub(crate) fn slow(
     lens: Vec<usize>,
     pause: Duration,

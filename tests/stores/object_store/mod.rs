@@ -1,4 +1,4 @@
-//! `ObjectStoreBlobs` keeps the contract on an engine that works, and says clearly what is wrong with one that does not.
+//! `ObjectStoreBlobs` on working and on faulty engines.
 
 mod faulty;
 
@@ -62,7 +62,7 @@ async fn read(store: &ObjectStoreBlobs) -> Result<Bytes> {
 }
 
 #[tokio::test]
-async fn an_object_is_what_the_documentation_says() {
+async fn stores_objects_in_the_documented_format() {
     let engine = Arc::new(InMemory::new());
     let store = ObjectStoreBlobs::new(Arc::clone(&engine));
     store.put(upload("ID3")).await.unwrap();
@@ -106,7 +106,7 @@ async fn an_object_is_what_the_documentation_says() {
 }
 
 #[tokio::test]
-async fn an_object_of_another_program_is_a_file() {
+async fn serves_objects_of_other_programs() {
     let engine = Arc::new(InMemory::new());
     let store = ObjectStoreBlobs::new(Arc::clone(&engine));
     engine.put(&name(), PutPayload::from_static(b"by hand")).await.unwrap();
@@ -131,7 +131,7 @@ async fn an_object_of_another_program_is_a_file() {
 }
 
 #[tokio::test]
-async fn a_new_file_is_one_request() {
+async fn creates_a_file_with_one_request() {
     let engine = Faulty::new(Fault::None);
     let store = ObjectStoreBlobs::new(engine.clone());
     assert_eq!(store.put(upload("new")).await.unwrap(), Stored::Created);
@@ -149,7 +149,7 @@ async fn a_new_file_is_one_request() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_made_up_for() {
+async fn repeats_a_put_whose_response_was_lost() {
     let engine = Faulty::new(Fault::LostAnswer);
     let store = ObjectStoreBlobs::new(engine.clone());
     store.put(upload("content")).await.unwrap();
@@ -157,9 +157,8 @@ async fn a_lost_answer_is_made_up_for() {
     assert_eq!(read(&store).await.unwrap(), "content");
 }
 
-/// Whatever ends it, an upload in parts leaves none behind.
 #[tokio::test]
-async fn an_upload_in_parts_that_ends_early_is_aborted() {
+async fn aborts_an_interrupted_multipart_upload() {
     let long = "x".repeat(5_000);
     for fault in [Fault::None, Fault::PartFails(2), Fault::PartHangs(2)] {
         let engine = Faulty::new(fault);
@@ -180,7 +179,7 @@ async fn an_upload_in_parts_that_ends_early_is_aborted() {
         engine.aborted().await;
         assert!(store.head(&key()).await.unwrap_err().is_not_found(), "{fault:?}");
     }
-    // Dropped, as when KAZOO hangs up.
+    // Dropped, as when KAZOO disconnects.
     let engine = Faulty::new(Fault::PartHangs(2));
     let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
     let task = tokio::spawn(async move { store.put(upload(long)).await });
@@ -190,16 +189,16 @@ async fn an_upload_in_parts_that_ends_early_is_aborted() {
     engine.aborted().await;
 }
 
-/// What is aborted while the engine completes it has left some engines with half an object.
+/// Some engines store half an object if an upload is aborted during completion.
 #[tokio::test]
-async fn what_may_be_complete_is_not_aborted() {
+async fn does_not_abort_an_upload_that_may_be_complete() {
     for fault in [Fault::CompleteFails, Fault::CompleteHangs] {
         let engine = Faulty::new(fault);
         let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
         let store = store.deadline(Duration::from_millis(50));
         let error = store.put(upload("x".repeat(5_000))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{fault:?}: {error}");
-        // What is done in the background is done now.
+        // Runs the background tasks.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -207,15 +206,15 @@ async fn what_may_be_complete_is_not_aborted() {
     }
 }
 
-/// Without the right to list the bucket, S3 does not say that an object is missing.
+/// Without the permission to list the bucket, S3 does not report a missing object.
 #[tokio::test]
-async fn an_engine_that_does_not_say_what_is_missing_is_found_out_by_the_check() {
+async fn a_check_detects_an_engine_that_hides_missing_objects() {
     let engine = Faulty::new(Fault::DeniesWhatIsMissing);
     let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
     let error = store.check().await.unwrap_err();
     assert!(error.message().contains("s3:ListBucket"), "{error}");
     assert_eq!(engine.objects().await, [""; 0]);
-    // Uploads need no such right, short or long.
+    // Uploads do not need that permission.
     for content in ["short".to_owned(), "x".repeat(5_000)] {
         store.put(upload(content.clone())).await.unwrap();
         assert_eq!(read(&store).await.unwrap(), content);
@@ -223,7 +222,7 @@ async fn an_engine_that_does_not_say_what_is_missing_is_found_out_by_the_check()
 }
 
 #[tokio::test]
-async fn a_missing_bucket_is_no_missing_file() {
+async fn distinguishes_a_missing_bucket_from_a_missing_file() {
     let store = ObjectStoreBlobs::new(Faulty::new(Fault::NoBucket));
     let redirecting = store.clone().redirect(Arc::new(Signs), Duration::from_secs(60));
     for error in [
@@ -241,7 +240,7 @@ async fn a_missing_bucket_is_no_missing_file() {
 }
 
 #[tokio::test]
-async fn a_name_that_the_engine_refuses_says_so() {
+async fn reports_a_name_that_the_engine_refuses() {
     let store = ObjectStoreBlobs::new(Faulty::new(Fault::RefusesName)).part_size(1000);
     for content in ["short".to_owned(), "x".repeat(5_000)] {
         let error = store.put(upload(content)).await.unwrap_err();
@@ -250,7 +249,7 @@ async fn a_name_that_the_engine_refuses_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_hangs_is_unavailable_at_the_deadline() {
+async fn reports_a_hanging_engine_at_the_deadline() {
     let deadline = Duration::from_secs(30);
     let store = ObjectStoreBlobs::new(Faulty::new(Fault::Hangs));
     let begun = Instant::now();
@@ -278,7 +277,7 @@ async fn an_engine_that_hangs_is_unavailable_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_hangs_is_an_error_at_the_deadline() {
+async fn fails_a_hanging_body_at_the_deadline() {
     let store = ObjectStoreBlobs::new(Faulty::new(Fault::BodyHangs));
     store.put(upload("content")).await.unwrap();
     let begun = Instant::now();
@@ -287,9 +286,8 @@ async fn a_body_that_hangs_is_an_error_at_the_deadline() {
     assert_eq!(begun.elapsed(), ObjectStoreBlobs::DEFAULT_DEADLINE);
 }
 
-/// The clock stands while the client sends, or does not read.
 #[tokio::test(start_paused = true)]
-async fn a_slow_client_is_not_a_slow_engine() {
+async fn does_not_count_the_time_of_the_client() {
     let store = ObjectStoreBlobs::new(InMemory::new()).part_size(100);
     let pause = ObjectStoreBlobs::DEFAULT_DEADLINE * 2;
     store
@@ -304,18 +302,18 @@ async fn a_slow_client_is_not_a_slow_engine() {
 }
 
 #[tokio::test]
-async fn an_engine_that_gives_another_number_of_bytes_is_found_out() {
+async fn detects_a_wrong_number_of_bytes() {
     for fault in [Fault::GivesLess, Fault::GivesMore] {
         let store = ObjectStoreBlobs::new(Faulty::new(fault));
         store.put(upload("content")).await.unwrap();
         let error = read(&store).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal, "{fault:?}");
-        assert!(error.message().contains("bytes than it had promised"), "{error}");
+        assert!(error.message().contains("bytes than it announced"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn an_engine_without_attributes_fails_the_check() {
+async fn a_check_detects_an_engine_without_attributes() {
     let store = ObjectStoreBlobs::new(Faulty::new(Fault::DropsAttributes));
     let error = store.check().await.unwrap_err();
     assert!(error.message().contains("attributes"), "{error}");
@@ -333,7 +331,7 @@ async fn a_check_leaves_no_object() {
 }
 
 #[tokio::test]
-async fn a_fetch_is_redirected_to_a_signed_url() {
+async fn redirects_a_fetch_to_a_signed_url() {
     let store = ObjectStoreBlobs::new(InMemory::new());
     let store = store.redirect(Arc::new(Signs), Duration::from_secs(60));
     store.put(upload("content")).await.unwrap();
@@ -345,12 +343,12 @@ async fn a_fetch_is_redirected_to_a_signed_url() {
         "http://engine/ACCOUNT/202401-DOCUMENT/message.mp3?GET&valid=60"
     );
     assert_eq!(store.head(&key()).await.unwrap().len, 7);
-    // The engine would give the document with the content.
+    // The engine would return the document with the content.
     let large = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
     let metadata = Metadata::from_json(large).unwrap();
     store.put(upload("content").with_metadata(metadata)).await.unwrap();
     assert!(store.get(&key(), None).await.unwrap().into_blob().is_some());
-    // The signed URLs of some engines lead to another object.
+    // The signed URLs of some engines refer to another object.
     for path in ["ACCOUNT/voice%20mail.mp3", "ACCOUNT/50%25.mp3", "%C3%BC"] {
         let key = BlobKey::from_path(path).unwrap();
         store.put(Upload::new(key.clone(), "content")).await.unwrap();
@@ -361,9 +359,8 @@ async fn a_fetch_is_redirected_to_a_signed_url() {
     assert!(store.get(&missing, None).await.unwrap_err().is_not_found());
 }
 
-/// The document of the one is never read by what is known of the other.
 #[tokio::test]
-async fn metadata_is_of_one_object_even_if_it_is_replaced_meanwhile() {
+async fn reads_metadata_of_one_object_while_it_is_replaced() {
     let document = |letter: &str, len| Metadata::from_json(format!(r#"{{"n":"{}"}}"#, letter.repeat(len))).unwrap();
     // Longer, shorter, and of the same length.
     for len in [5_000, 3_000, 4_000] {
@@ -377,7 +374,7 @@ async fn metadata_is_of_one_object_even_if_it_is_replaced_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_media_type_that_is_no_text_is_refused() {
+async fn refuses_a_media_type_that_is_not_ascii() {
     let engine = Faulty::new(Fault::None);
     let store = ObjectStoreBlobs::new(engine.clone());
     let bad = upload("content").with_content_type(HeaderValue::from_bytes(b"audio/\xff").unwrap());
@@ -391,11 +388,11 @@ fn creation(content: impl Into<Body>) -> Upload {
 }
 
 #[tokio::test]
-async fn an_upload_with_a_condition_is_one_conditional_put() {
+async fn stores_a_conditional_upload_with_one_conditional_put() {
     let engine = Faulty::new(Fault::None);
     let store = ObjectStoreBlobs::new(engine.clone());
     assert_eq!(store.put(creation("first")).await.unwrap(), Stored::Created);
-    // Only the first one finds out what the engine can do.
+    // Only the first one tests the engine.
     assert_eq!(
         engine.calls(),
         ["put", "put", "put", "put", "put", "delete", "head", "get", "put"]
@@ -412,9 +409,9 @@ async fn an_upload_with_a_condition_is_one_conditional_put() {
     assert_eq!(read(&store).await.unwrap(), "second");
 }
 
-/// Whatever was found before, the engine stores an upload only on the version for which the condition was evaluated.
+/// The engine stores an upload only on the version for which the condition was evaluated.
 #[tokio::test]
-async fn a_condition_is_decided_by_the_engine() {
+async fn leaves_the_decision_on_a_condition_to_the_engine() {
     let store = ObjectStoreBlobs::new(Faulty::new(Fault::Rival));
     let error = store.put(creation("new")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error:?}");
@@ -428,7 +425,6 @@ async fn a_condition_is_decided_by_the_engine() {
     assert_eq!(read(&store).await.unwrap(), "rival");
 }
 
-/// What the engine cannot decide is refused, not raced.
 #[tokio::test]
 async fn refuses_a_condition_that_the_engine_does_not_enforce() {
     for fault in [Fault::NoConditions, Fault::IgnoresConditions] {
@@ -445,7 +441,7 @@ async fn refuses_a_condition_that_the_engine_does_not_enforce() {
 }
 
 #[tokio::test]
-async fn refuses_a_condition_of_an_upload_that_is_longer_than_a_part() {
+async fn refuses_a_conditional_upload_over_one_part() {
     let engine = Faulty::new(Fault::None);
     let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
     for len in [None, Some(1001)] {
@@ -460,9 +456,9 @@ async fn refuses_a_condition_of_an_upload_that_is_longer_than_a_part() {
     store.put(creation("x".repeat(1000))).await.unwrap();
 }
 
-/// An upload that is stored is not called refused because its own object is in the way of its repetition.
+/// A retry must not fail because its own object exists.
 #[tokio::test]
-async fn a_lost_answer_to_a_conditional_put_is_found_again() {
+async fn recognizes_its_own_upload_after_a_lost_response() {
     for fault in [Fault::LostAnswerToUpload, Fault::StoresAndHangs, Fault::Repeats] {
         let engine = Faulty::new(fault);
         let store = ObjectStoreBlobs::new(engine.clone());

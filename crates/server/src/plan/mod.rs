@@ -9,8 +9,8 @@ use std::{
     process::ExitCode,
 };
 
-use crate::cli::PlanOptions;
 use self::document::PlannedDocument;
+use crate::cli::PlanOptions;
 
 /// The document types with attachments in every KAZOO release.
 const TYPES: [&str; 4] = ["mailbox_message", "call_recording", "fax", "media"];

@@ -37,7 +37,7 @@ impl Tally {
         match file.verdict {
             Verdict::Intact => {}
             Verdict::Unverifiable => self.unverifiable += 1,
-            Verdict::Damaged(_) => self.damaged += 1,
+            _ => self.damaged += 1,
         }
     }
 

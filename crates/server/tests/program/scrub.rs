@@ -26,7 +26,7 @@ async fn prints_damaged_files_and_exits_with_2() {
     assert_eq!(scrub(root.path(), &[]), (0, well, String::new()));
 
     fs::write(root.path().join("TWO/DOC/message.mp3"), "sEcond").unwrap();
-    let told = "TWO/DOC/message.mp3: its bytes are not those that were uploaded\n\
+    let told = "TWO/DOC/message.mp3: the bytes differ from the upload\n\
                 2 files, 0 MiB: 1 damaged, 0 without a digest\n";
     assert_eq!(
         scrub(root.path(), &["--rate", "0"]),

@@ -534,10 +534,10 @@ fn what_keeps_it_from_starting_is_one_line() {
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
     for (bad, says) in [
-        (&file, ": its root is a file, and not a directory\n"),
+        (&file, ": its root is a file, not a directory\n"),
         (
             &file.join("below"),
-            ": the storage failed to make its root directory: Not a directory (os error 20)\n",
+            ": the storage failed to create its root directory: Not a directory (os error 20)\n",
         ),
     ] {
         let bad = bad.to_str().unwrap();

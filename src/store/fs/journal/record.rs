@@ -1,4 +1,4 @@
-//! How the journal writes down what an upload or a deletion changes.
+//! The format of the records in the journal.
 
 use std::time::SystemTime;
 
@@ -10,29 +10,29 @@ use crate::{
     key::BlobKey,
 };
 
-/// What one upload or deletion changes.
+/// The change of one upload or deletion.
 #[derive(Debug)]
 pub(in crate::store::fs) struct Change<'a> {
     pub(in crate::store::fs) key: &'a BlobKey,
-    /// The modification time of the new content, or when it was deleted.
+    /// The modification time of the new content, or the time of the deletion.
     pub(in crate::store::fs) modified: SystemTime,
     pub(in crate::store::fs) content: Content,
-    /// The text of the new sidecar; none for a deletion.
+    /// The text of the new sidecar; `None` for a deletion.
     pub(in crate::store::fs) sidecar: Option<Bytes>,
 }
 
 /// The new content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store::fs) enum Content {
-    /// All of it.
+    /// The complete content.
     Whole(Bytes),
-    /// It is in the staging directory, durable, under this name, or in its place already.
+    /// A durable file with this name in the staging directory, or already at its path.
     Staged(String),
-    /// There is none any more.
+    /// None: the file is deleted.
     Deleted,
 }
 
-/// A change as it stands in a segment: a prefix, a head as JSON, the sidecar's text and the content.
+/// A change in the format of a segment: a prefix, a head as JSON, the text of the sidecar, the content.
 #[derive(Debug)]
 pub(super) struct Record {
     prefix: [u8; PREFIX],
@@ -44,23 +44,23 @@ pub(super) struct Record {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
-    /// The segments of the key, as a path.
+    /// The key, as a path.
     key: String,
     modified: SystemTime,
-    /// How long the sidecar is, if there is one.
+    /// The length of the sidecar, if there is one.
     sidecar: Option<usize>,
     /// The name of the staged content, if it is not in the record.
     staged: Option<String>,
-    /// Whether there is no content any more.
+    /// `true` for a deletion.
     #[serde(default)]
     deleted: bool,
 }
 
 /// An entry of a segment.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(in crate::store::fs) enum Entry {
     Change(Logged),
-    /// The upload failed.
+    /// The change failed and must not be applied.
     Withdrawn,
     /// The checksum is correct, but this version cannot interpret the record.
     Unknown(Unknown),
@@ -70,24 +70,24 @@ pub(super) enum Entry {
     Batch,
 }
 
-/// A change read back.
+/// A change as it was read.
 #[derive(Debug)]
-pub(super) struct Logged {
-    pub(super) key: BlobKey,
-    pub(super) modified: SystemTime,
-    pub(super) content: Content,
-    pub(super) sidecar: Option<Bytes>,
+pub(in crate::store::fs) struct Logged {
+    pub(in crate::store::fs) key: BlobKey,
+    pub(in crate::store::fs) modified: SystemTime,
+    pub(in crate::store::fs) content: Content,
+    pub(in crate::store::fs) sidecar: Option<Bytes>,
 }
 
 /// A record written by another version.
 #[derive(Debug)]
-pub(super) struct Unknown {
-    pub(super) key: String,
-    pub(super) modified: Option<SystemTime>,
-    pub(super) content: Content,
-    pub(super) sidecar: Option<Bytes>,
-    pub(super) head: Bytes,
-    pub(super) reason: Error,
+pub(in crate::store::fs) struct Unknown {
+    pub(in crate::store::fs) key: String,
+    pub(in crate::store::fs) modified: Option<SystemTime>,
+    pub(in crate::store::fs) content: Content,
+    pub(in crate::store::fs) sidecar: Option<Bytes>,
+    pub(in crate::store::fs) head: Bytes,
+    pub(in crate::store::fs) reason: Error,
 }
 
 /// The offset in a record of the byte that is inverted to withdraw it: the first one of the checksum.
@@ -144,12 +144,12 @@ impl Record {
             checksum.update(part);
         }
         record.checksum = checksum.finalize();
-        // Whatever is longer than that is no upload that this store takes.
+        // The store accepts no such upload.
         u32::try_from(record.len()).map_err(unwritable)?;
         Ok(record)
     }
 
-    /// Says which segment this is for.
+    /// Prepares the record for the segment with this `epoch`.
     pub(super) fn stamp(&mut self, epoch: u64) {
         let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let (head, rest) = (len(self.head.len()), len(self.sidecar.len() + self.content.len()));
@@ -162,6 +162,30 @@ impl Record {
 
     pub(super) fn len(&self) -> u64 {
         self.slices().iter().map(|part| part.len() as u64).sum()
+    }
+}
+
+impl Entry {
+    pub(in crate::store::fs) fn change(&self) -> Option<&Logged> {
+        match self {
+            Self::Change(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// Returns the name of the staged file with its content.
+    pub(in crate::store::fs) fn staged(&self) -> Option<&str> {
+        match self {
+            Self::Change(Logged {
+                content: Content::Staged(name),
+                ..
+            })
+            | Self::Unknown(Unknown {
+                content: Content::Staged(name),
+                ..
+            }) => Some(name),
+            _ => None,
+        }
     }
 }
 
@@ -182,13 +206,13 @@ fn unwritable(error: impl Into<BoxError>) -> Error {
 
 /// Reads the record at `offset` of a segment, and returns its epoch and the offset behind it.
 ///
-/// `None` where there is nothing: behind the last record of its `epoch` (that of the first one, if it is not known), or
-/// where the length of a record was not written out.
+/// Returns `None` behind the last record of this `epoch` (or of any epoch if it is `None`), and if the record is longer
+/// than the segment.
 pub(super) fn read(segment: &[u8], offset: usize, epoch: Option<u64>) -> Option<(u64, Entry, usize)> {
     let (start, rest) = segment.get(offset..)?.split_at_checked(PREFIX)?;
     let (found, numbers) = start.split_at_checked(8)?;
     let found = found.first_chunk().copied().map_or(0, u64::from_le_bytes);
-    // What is left of an earlier epoch may be the middle of a file, and have any bytes.
+    // Leftovers of an earlier epoch may be the middle of an upload, and contain any bytes.
     if epoch.is_some_and(|epoch| epoch != found) {
         return None;
     }

@@ -44,7 +44,7 @@ fn encodes_only_what_a_file_name_cannot_hold() {
 }
 
 #[test]
-fn nests_a_long_segment_in_names_that_are_short_and_end_between_escapes() {
+fn splits_a_long_segment_between_escapes() {
     for segment in [
         "x".repeat(240),
         "x".repeat(241),
@@ -72,7 +72,7 @@ fn nests_a_long_segment_in_names_that_are_short_and_end_between_escapes() {
 }
 
 #[test]
-fn gives_every_key_a_path_of_its_own() {
+fn gives_every_key_a_different_path() {
     let long = "x".repeat(239);
     let mut seen = HashMap::new();
     for segments in [
@@ -147,9 +147,8 @@ fn segment() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Names map back to their key, and no name is both that of a file and that of a directory.
     #[test]
-    fn names_are_exact_and_files_and_directories_apart(keys in vec(vec(segment(), 1..4), 1..6)) {
+    fn names_map_back_to_their_key_and_files_and_directories_are_disjoint(keys in vec(vec(segment(), 1..4), 1..6)) {
         let keys = keys.iter().filter_map(|segments| BlobKey::from_segments(segments).ok());
         let (mut files, mut directories) = (HashMap::new(), HashSet::new());
         for key in keys {

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use crate::store::fs::{
-    FsStore, catalog, commit,
+    FsStore, commit, delete,
     fault::{Point, arm, disarm},
+    journal::SEGMENTS,
+    lookup,
     sidecar::Facts,
-    stage::{SEGMENTS, Staged},
+    stage::Staged,
 };
 use crate::{
     error::{ErrorKind, Result},
@@ -39,7 +41,7 @@ fn place(store: &FsStore, path: &str, media: Staged, whole: Option<&Bytes>) -> R
     )
 }
 
-/// Stores `content` as a long upload, and returns the name that it has while it is staged.
+/// Stores `content` as a long upload, and returns the name of its staged file.
 fn put_long(store: &FsStore, path: &str, content: &'static str) -> String {
     let media = store.inner().stage.write(content.as_bytes()).unwrap();
     let name = media.name().to_owned();
@@ -47,14 +49,14 @@ fn put_long(store: &FsStore, path: &str, content: &'static str) -> String {
     name
 }
 
-/// Has the store try the recovery again at once.
+/// Retries the recovery at once.
 fn retry(store: &FsStore) {
     *store.inner().recovery.tried.lock().unwrap() = None;
     store.inner().recover().unwrap();
 }
 
 fn content(store: &FsStore, path: &str) -> Result<String> {
-    let found = crate::store::fs::read::find(store.inner(), &key(path))?;
+    let found = lookup::find(store.inner(), &key(path))?;
     Ok(std::io::read_to_string(found.file).unwrap())
 }
 
@@ -83,7 +85,7 @@ const STEPS: [(Point, Errno); 6] = [
 ];
 
 #[test]
-fn a_refused_upload_does_not_appear_after_a_crash() {
+fn does_not_apply_a_refused_upload() {
     for (step, errno) in STEPS {
         for (old, is_long) in [(None, false), (Some("old"), false), (None, true), (Some("old"), true)] {
             let case = format!("{step:?} {errno:?} {old:?} {is_long}");
@@ -112,12 +114,12 @@ fn a_refused_upload_does_not_appear_after_a_crash() {
 }
 
 #[test]
-fn a_refused_deletion_does_not_happen_after_a_crash() {
+fn does_not_apply_a_refused_deletion() {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::open(root.path()).unwrap();
     put(&store, "ACC/DOC/message.mp3", "kept", false).unwrap();
     arm(Point::Unlink, Errno::IO);
-    catalog::delete(store.inner(), &key("ACC/DOC/message.mp3")).unwrap_err();
+    delete::delete(store.inner(), &key("ACC/DOC/message.mp3")).unwrap_err();
     disarm();
     crash(store, root.path());
     let store = FsStore::open(root.path()).unwrap();
@@ -125,7 +127,7 @@ fn a_refused_deletion_does_not_happen_after_a_crash() {
 }
 
 #[test]
-fn nothing_is_stored_any_more_once_a_refused_upload_stays_in_the_journal() {
+fn refuses_uploads_once_a_failed_one_cannot_be_withdrawn() {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::open(root.path()).unwrap();
     arm(Point::PutMedia, Errno::IO);
@@ -141,7 +143,7 @@ fn nothing_is_stored_any_more_once_a_refused_upload_stays_in_the_journal() {
 
 /// While the disk is full, the journal stays unchanged; once there is space, the store replays it.
 #[test]
-fn a_full_disk_delays_the_recovery_and_loses_nothing() {
+fn delays_the_recovery_on_a_full_disk() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for (faults, kind) in [
         (&[(Point::Write, Errno::NOSPC)][..], ErrorKind::StorageFull),
@@ -216,7 +218,7 @@ fn keeps_staged_media_while_the_journal_cannot_be_read() {
 }
 
 #[test]
-fn applies_the_records_behind_a_damaged_length_and_sets_staged_media_aside() {
+fn applies_the_records_after_a_damaged_length_and_sets_staged_media_aside() {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::open(root.path()).unwrap();
     put(&store, "ACC/ONE/first.mp3", "first", false).unwrap();
@@ -236,7 +238,7 @@ fn applies_the_records_behind_a_damaged_length_and_sets_staged_media_aside() {
         let mut segment = fs::read(&path).unwrap();
         let head = b"{\"key\":\"ACC/TWO";
         if let Some(at) = segment.windows(head.len()).position(|window| window == head) {
-            // The length of the head, which stands behind the epoch.
+            // The length of the head, which follows the epoch.
             segment[at - 12] ^= 0x10;
             fs::write(&path, segment).unwrap();
         }
@@ -251,7 +253,7 @@ fn applies_the_records_behind_a_damaged_length_and_sets_staged_media_aside() {
     assert_eq!(fs::read(media).unwrap(), b"long");
 }
 
-/// The last batch was never durable, so no client was told that its uploads are stored.
+/// The last batch never became durable, so its uploads were not acknowledged.
 #[test]
 fn drops_a_torn_batch_without_a_report() {
     let root = tempfile::tempdir().unwrap();
@@ -270,7 +272,7 @@ fn drops_a_torn_batch_without_a_report() {
         let head = b"{\"key\":\"ACC/TWO";
         if let Some(at) = segment.windows(head.len()).position(|window| window == head) {
             segment[at] ^= 1;
-            // A record of the same batch that was written wholly.
+            // A complete record of the same batch.
             let whole = segment[..at]
                 .windows(b"{\"key\":\"ACC/ONE".len())
                 .position(|window| window == b"{\"key\":\"ACC/ONE");

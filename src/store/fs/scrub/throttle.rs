@@ -1,4 +1,4 @@
-//! How fast a scrub reads.
+//! [`Throttle`]: limits the rate at which a scrub reads.
 
 use std::{
     num::NonZeroU64,
@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Counts what is read, and waits where that is too fast.
+/// Counts the bytes that are read, and sleeps to keep the rate.
 #[derive(Debug)]
 pub(super) struct Throttle {
     rate: Option<NonZeroU64>,
-    /// When what was read so far may have been read.
+    /// The earliest time for the next read.
     due: Instant,
-    /// How much was read of the last file.
+    /// The number of bytes read of the current file.
     pub(super) of_file: u64,
 }
 
@@ -29,12 +29,13 @@ impl Throttle {
         self.of_file = 0;
     }
 
+    /// Counts `bytes`, and sleeps as long as the rate requires.
     pub(super) fn read(&mut self, bytes: u64) {
         self.of_file += bytes;
         thread::sleep(self.wait(bytes, Instant::now()));
     }
 
-    /// How long to wait after so many more bytes. What was not read in time is not made up for.
+    /// Returns the time to sleep after a read of `bytes`. Idle time is not made up for.
     fn wait(&mut self, bytes: u64, now: Instant) -> Duration {
         let Some(rate) = self.rate else {
             return Duration::ZERO;
@@ -50,14 +51,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_kept_at_all_times() {
+    fn keeps_the_rate_after_idle_time() {
         let start = Instant::now();
         let mut throttle = Throttle::new(NonZeroU64::new(1000));
         throttle.due = start;
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(throttle.wait(2500, after(0)), Duration::from_millis(2500));
         assert_eq!(throttle.wait(500, after(2)), Duration::from_secs(1));
-        // An hour that it was kept from reading gives it no more to read at once.
+        // An idle hour does not allow a burst.
         assert_eq!(throttle.wait(500, after(3600)), Duration::from_millis(500));
         throttle.rate = None;
         assert_eq!(throttle.wait(u64::MAX, after(0)), Duration::ZERO);

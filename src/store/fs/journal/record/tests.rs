@@ -54,14 +54,14 @@ fn segment() -> (Vec<u8>, usize) {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn reads_back_what_it_writes() {
     let (segment, _) = segment();
     assert_eq!(read_all(&segment).len(), 4);
     assert_eq!(read_all(&[&*segment, &[0; 100]].concat()).len(), 4);
 }
 
 #[test]
-fn what_another_epoch_left_behind_is_not_looked_at() {
+fn ignores_leftovers_of_another_epoch() {
     let (segment, _) = segment();
     // Uploaded content that imitates a record, at a position where one is expected.
     let forged = b"no JSON";
@@ -73,7 +73,7 @@ fn what_another_epoch_left_behind_is_not_looked_at() {
 }
 
 #[test]
-fn a_record_that_was_not_wholly_written_is_none() {
+fn ignores_a_torn_record() {
     let (segment, last) = segment();
     for end in last..segment.len() {
         assert_eq!(read_all(&segment[..end]).len(), 3, "{end}");
@@ -90,7 +90,7 @@ fn a_record_that_was_not_wholly_written_is_none() {
 }
 
 #[test]
-fn skips_a_withdrawn_record_and_reads_those_behind_it() {
+fn skips_a_withdrawn_record() {
     let (segment, last) = segment();
     let mut withdrawn = segment.clone();
     withdrawn[usize::try_from(MARK).unwrap()] ^= 0xff;
@@ -100,7 +100,7 @@ fn skips_a_withdrawn_record_and_reads_those_behind_it() {
 }
 
 #[test]
-fn reads_what_is_behind_a_damaged_record() {
+fn reads_the_records_after_a_damaged_one() {
     let (mut segment, last) = segment();
     segment[PREFIX + 5] ^= 1;
     assert_eq!(read_all(&segment).len(), 3);
@@ -109,7 +109,7 @@ fn reads_what_is_behind_a_damaged_record() {
 }
 
 #[test]
-fn finds_the_record_behind_a_damaged_length() {
+fn finds_the_record_after_a_damaged_length() {
     let (segment, last) = segment();
     for at in 8..16 {
         for damage in [1, 0x80, 0xff] {
@@ -123,7 +123,7 @@ fn finds_the_record_behind_a_damaged_length() {
     }
 }
 
-/// A record with a right checksum.
+/// Returns a record with a correct checksum.
 fn sealed_record(head: &str, rest: &[u8]) -> Vec<u8> {
     let body = [head.as_bytes(), rest].concat();
     let (head, rest) = (u32::try_from(head.len()).unwrap(), u32::try_from(rest.len()).unwrap());
@@ -132,7 +132,7 @@ fn sealed_record(head: &str, rest: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn keeps_all_there_is_of_a_record_that_it_does_not_understand() {
+fn keeps_all_parts_of_a_record_that_it_cannot_interpret() {
     let time = r#""modified":{"secs_since_epoch":1,"nanos_since_epoch":0}"#;
     let long = "x".repeat(2000);
     for (head, key, content, sidecar) in [

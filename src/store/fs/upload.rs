@@ -1,0 +1,92 @@
+//! Receives the body of an upload, and commits it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+
+use super::{Inner, blocking, commit, name::KeyPath, sidecar::Facts, stage::Staged};
+use crate::{
+    digest::Digester,
+    error::Result,
+    store::{Stored, Upload},
+};
+
+/// The size of the buffer in which a body is collected before it is written, in bytes. A shorter body is stored in one
+/// step, and its content is in the journal.
+const BUFFER: usize = 64 << 10;
+
+/// Stores an upload.
+pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<Stored> {
+    let Upload {
+        key,
+        mut body,
+        content_type,
+        metadata,
+        len,
+        precondition,
+    } = upload;
+    KeyPath::of(&key).check()?;
+    if !store.recovery.is_done() {
+        // Before the body takes the space that the recovery waits for.
+        let store = Arc::clone(store);
+        blocking(move || store.ready()).await?;
+    }
+    let expected = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(BUFFER);
+    // Small chunks are copied: each of them could pin the whole buffer that it is a slice of.
+    let mut buffer = Vec::with_capacity(expected.min(BUFFER));
+    let mut staged = None;
+    let mut digester = Digester::default();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if buffer.len() + data.len() <= BUFFER {
+            digester.update(&data);
+            buffer.extend_from_slice(&data);
+            continue;
+        }
+        let store = Arc::clone(store);
+        // The chunk is returned, so that the thread that allocated it frees it: allocators then reuse the memory at once.
+        (staged, buffer, digester, _) = blocking(move || {
+            digester.update(&data);
+            let staged = append(&store, staged, &buffer, &data)?;
+            buffer.clear();
+            Ok((Some(staged), buffer, digester, data))
+        })
+        .await?;
+    }
+    let given_up = Arc::new(AtomicBool::new(false));
+    let _guard = SetOnDrop(Arc::clone(&given_up));
+    let store = Arc::clone(store);
+    blocking(move || {
+        let rest = Bytes::from(buffer);
+        let whole = staged.is_none().then_some(&rest);
+        let media = append(&store, staged, &rest, &Bytes::new())?;
+        let facts = Facts {
+            digest: Some(digester.finish()),
+            content_type,
+            metadata,
+        };
+        commit::commit(&store, &key, media, whole, &facts, &precondition, &given_up)
+    })
+    .await
+}
+
+/// Appends `buffer` and `data` to the staged file, which is created if there is none. Blocks.
+fn append(store: &Inner, staged: Option<Staged>, buffer: &[u8], data: &Bytes) -> Result<Staged> {
+    let mut staged = staged.map_or_else(|| store.stage.create(), Ok)?;
+    staged.write(buffer)?;
+    staged.write(data)?;
+    Ok(staged)
+}
+
+/// Sets its flag when it is dropped.
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}

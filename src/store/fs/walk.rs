@@ -1,0 +1,98 @@
+//! Visits every file below the root.
+
+use std::fs::File;
+
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Stat},
+    io::Errno,
+};
+
+use super::{
+    error::failed,
+    tree::{self, Found, Tree},
+};
+use crate::{
+    error::{Error, Result},
+    key::BlobKey,
+};
+
+/// One visit of a walk. It comes with the names of a media file or directory, from the root down.
+pub(super) enum Visited<'a> {
+    Media {
+        stat: &'a Stat,
+    },
+    /// The sidecar in `dir` of that media, which may be missing.
+    Sidecar {
+        dir: &'a File,
+    },
+    /// The entry, or the content of the directory, cannot be read.
+    Unreadable(Error),
+}
+
+/// Visits every file below the root, or beneath `prefix`. Returns `false` if `prefix` is not a directory. Blocks.
+pub(super) fn walk<E: From<Error>>(
+    tree: &Tree,
+    prefix: Option<&BlobKey>,
+    visit: &mut impl FnMut(&[String], Visited<'_>) -> Result<(), E>,
+) -> Result<bool, E> {
+    let Some(prefix) = prefix else {
+        below(tree.root(), &mut Vec::new(), visit)?;
+        return Ok(true);
+    };
+    let Some((dir, mut names)) = tree.find_beneath(prefix)? else {
+        return Ok(false);
+    };
+    below(&dir, &mut names, visit)?;
+    Ok(true)
+}
+
+/// Visits every file below `dir`, which has these `names` from the root down.
+fn below<E>(
+    dir: &File,
+    names: &mut Vec<String>,
+    visit: &mut impl FnMut(&[String], Visited<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let unreadable = |errno| Visited::Unreadable(failed("read a directory", errno));
+    let entries = match Dir::read_from(dir) {
+        Ok(entries) => entries,
+        Err(errno) => return visit(names, unreadable(errno)),
+    };
+    for found in entries {
+        let found = match found {
+            Ok(found) => found,
+            Err(errno) => return visit(names, unreadable(errno)),
+        };
+        // The store's names are UTF-8.
+        let Ok(name) = found.file_name().to_str() else {
+            continue;
+        };
+        // Names with a leading dot are the store's own.
+        if let Some(own) = name.strip_prefix('.') {
+            if let Some(media) = own.strip_suffix(".json") {
+                names.push(media.to_owned());
+                visit(names, Visited::Sidecar { dir })?;
+                names.pop();
+            }
+            continue;
+        }
+        names.push(name.to_owned());
+        match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => visit(names, Visited::Media { stat: &stat })?,
+                // Belongs to the file system if the root is its top, and only root may read it.
+                FileType::Directory if names.len() == 1 && name == "lost+found" => {}
+                FileType::Directory => match tree::open(dir, name) {
+                    Ok(Found::Directory(inner)) => below(&inner, names, visit)?,
+                    Ok(_) => {}
+                    Err(error) => visit(names, Visited::Unreadable(error))?,
+                },
+                _ => {}
+            },
+            // Deleted meanwhile.
+            Err(Errno::NOENT) => {}
+            Err(errno) => visit(names, unreadable(errno))?,
+        }
+        names.pop();
+    }
+    Ok(())
+}
