@@ -63,10 +63,6 @@ pub trait Rewrite<B> {
 }
 
 /// The result of [`Rewrite::rewrite`].
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a request that is rewritten at once is not boxed"
-)]
 pub enum Rewritten<B> {
     /// The inner service receives this request.
     Request(Request<B>),

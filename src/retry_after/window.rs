@@ -202,9 +202,9 @@ mod tests {
             }
             answers.push(retries("another".to_owned(), minute * n));
         }
-        let retried = answers.iter().filter(|retried| **retried).count();
-        assert_eq!(retried, 59, "until the shared window ends, and never after that");
-        assert!(answers[..retried].iter().all(|retried| *retried));
+        let asked = answers.iter().filter(|retried| **retried).count();
+        assert_eq!(asked, 59, "until the shared window ends, and never after that");
+        assert!(answers[..asked].iter().all(|retried| *retried));
 
         // The slots are free again after the flood.
         let later = minute * 180 + QUIET + minute;

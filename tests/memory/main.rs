@@ -21,6 +21,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -29,9 +30,9 @@ use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use kazoo_storage::{
-    AnswerProbe, Base64, BlobInfo, BlobKey, BlobStore, Body, ByteRange, DecodeBase64, Error, ErrorKind, Event,
-    ExtractKey, Fetched, KazooStorage, LimitBody, Metadata, Observe, PathKey, SplitMultipart, Stored, Upload,
-    VerifyDigest, metadata::MediaPart,
+    AnswerProbe, Base64, BlobInfo, BlobKey, BlobStore, Body, ByteRange, DecodeBase64, DrainBody, Error, ErrorKind,
+    Event, ExtractKey, Fetched, KazooStorage, LimitBody, Metadata, Observe, PathKey, RejectStalledBody, SplitMultipart,
+    Stored, Upload, VerifyDigest, metadata::MediaPart,
 };
 use peak_alloc::PeakAlloc;
 use tower::{Layer, Service, ServiceExt as _, service_fn};
@@ -291,6 +292,9 @@ fn every_layer_is_bounded() {
             .unwrap()
     };
     check("Observe", LONG, through(&Observe::new(|_: &Event<'_>| ()), plain()));
+    let stalled = RejectStalledBody::new(Duration::from_secs(30));
+    check("RejectStalledBody", LONG, through(&stalled, plain()));
+    check("DrainBody", LONG, through(&DrainBody::new(), plain()));
     check("LimitBody", LONG, through(&LimitBody::new(u64::MAX), plain()));
     check("ExtractKey", LONG, through(&ExtractKey::new(PathKey), plain()));
     check(
