@@ -78,7 +78,7 @@ fn within<T: Send + 'static>(
             Err(late("the file system did not answer in time"))
         }
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(io::Error::other(
-            "the thread that reads it has panicked; this is a defect of the program",
+            "the thread that reads it panicked; this is a defect of the program",
         )),
     }
 }
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_not_taken_for_a_file_system_that_hangs() {
+    fn distinguishes_a_panic_from_a_hanging_file_system() {
         let error = within(Duration::from_secs(60), || -> io::Result<()> { panic!("a defect") }).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Other);
     }
 
     #[test]
-    fn does_not_wait_for_a_file_system_that_hangs() {
+    fn limits_the_time_of_a_hanging_file_system() {
         let (release, hang) = mpsc::channel::<()>();
         let error = within(Duration::ZERO, move || {
             let _ = hang.recv();

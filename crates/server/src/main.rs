@@ -16,12 +16,12 @@ use std::process::ExitCode;
 
 /// A request makes about 75 allocations, all small and short-lived.
 ///
-/// Built without huge pages (`no_thp`): each takes 2 MiB as soon as one byte of it is used.
+/// Built without huge pages (`no_thp`): each takes 2 MiB once a byte of it is used.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Matches the allocator's build, on systems that give huge pages to every process.
+    // As the allocator does, on systems that give huge pages to every process.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli::Cli { command } = cli::Cli::read();

@@ -1,37 +1,37 @@
-//! How the server comes to its end: the [`Signals`] that ask for it, and the [`Phase`]s it goes through.
+//! The shutdown of the server: the [`Signals`] that start it, and its [`Phase`]s.
 
 use std::{io, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What the server still does.
+/// A phase of the server's life.
 ///
-/// An idle connection is never closed before the last phase is over: the client may be sending a request on it just
-/// then, and KAZOO does not repeat an upload that ran into a closed connection.
+/// An idle connection stays open until the end of the last phase: the client may be sending a request on it, and KAZOO does
+/// not repeat an upload on a connection that was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Everything.
+    /// Normal operation.
     Serving,
-    /// It accepts no connection, and every answer closes the one it goes out on.
+    /// The server accepts no connections, and each response closes its connection.
     Draining,
-    /// Moreover what is not done yet is answered with 503 and a short `Retry-After`. KAZOO's client obeys that and
-    /// sends the same request again, so an upload that the end cuts off is not lost.
+    /// Requests in progress are answered with 503 and a short `Retry-After`. KAZOO's client sends them again, so no upload
+    /// is lost.
     Ending,
 }
 
-/// How much of the grace period the last phase gets, [`Phase::Ending`]: enough for small answers to arrive.
+/// Returns the length of [`Phase::Ending`]: long enough for small responses to arrive.
 pub(crate) fn ending(grace: Duration) -> Duration {
     grace / 10
 }
 
-/// The signals that end the server.
+/// The signals that stop the server.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    /// From here on the signals no longer end the process by themselves.
+    /// Handles the signals, which no longer end the process by themselves.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -39,7 +39,7 @@ impl Signals {
         })
     }
 
-    /// The next signal.
+    /// Waits for the next signal.
     pub(crate) async fn recv(&mut self) -> SignalKind {
         tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),

@@ -1,6 +1,6 @@
-//! The operator's own address: `/metrics`, `/healthz` and `/readyz`.
+//! The admin endpoint: `/metrics`, `/healthz` and `/readyz`.
 //!
-//! It lives for as long as the process does, so it answers while the store is being opened and while the server drains.
+//! It runs as long as the process, so it answers while the store is being opened and while the server drains.
 
 mod metrics;
 mod readiness;
@@ -30,16 +30,16 @@ pub(crate) use self::{metrics::Exporter, readiness::Readiness};
 /// The maximum number of connections. Another one closes the oldest that has not sent a request, or else the oldest.
 const CONNECTIONS: usize = 64;
 
-/// How long a connection may take for its one request.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for a connection, which has one request.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the head of the request may take of that.
-const HEAD: Duration = Duration::from_secs(5);
+/// Time limit for the head of the request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait after a failed `accept`.
+/// Pause after a failed `accept`.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the operator can ask.
+/// The sources of the answers.
 pub(crate) struct Admin {
     pub(crate) exporter: Exporter,
     pub(crate) readiness: Arc<Readiness>,
@@ -80,7 +80,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
         let task = tokio::spawn({
             let asked = Arc::clone(&asked);
             async move {
-                let _ = timeout(PATIENCE, connection(stream, &admin, &asked)).await;
+                let _ = timeout(TIMEOUT, connection(stream, &admin, &asked)).await;
             }
         });
         let task = task.abort_handle();
@@ -88,12 +88,12 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
     }
 }
 
-/// One request: who asks for another connects again, and no idle connection takes a place.
+/// Serves a single request, so that no idle connection occupies a slot.
 async fn connection(stream: TcpStream, admin: &Admin, asked: &AtomicBool) -> hyper::Result<()> {
     http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(
             TokioIo::new(stream),
             service_fn(async |request: Request<Incoming>| {
@@ -111,14 +111,14 @@ impl Admin {
         }
         match request.uri().path() {
             "/metrics" => {
-                let ready = self.readiness.verdict().await.is_ok();
+                let ready = self.readiness.check().await.is_ok();
                 let mut response = Response::new(Body::from(self.exporter.render(ready)));
                 let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(header::CONTENT_TYPE, text);
                 response
             }
             "/healthz" => json(StatusCode::OK, &json!({"status": "alive"})),
-            "/readyz" => match self.readiness.verdict().await {
+            "/readyz" => match self.readiness.check().await {
                 Ok(()) => json(StatusCode::OK, &json!({"status": "ready"})),
                 Err(because) => json(
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -126,7 +126,7 @@ impl Admin {
                 ),
             },
             _ => {
-                let message = "the admin address has /metrics, /healthz and /readyz; files are at that of --listen";
+                let message = "the admin address serves /metrics, /healthz and /readyz; files are served at the address of --listen";
                 Error::new(ErrorKind::NotFound, message).into_response()
             }
         }

@@ -1,4 +1,4 @@
-//! Whether requests should be sent here.
+//! [`Readiness`]: reports whether the server can serve requests.
 
 use std::{
     sync::OnceLock,
@@ -14,28 +14,28 @@ use tokio::{
 
 use crate::shutdown::Phase;
 
-/// For how long the store is not asked again: a check writes and syncs, and many may want to know.
+/// Validity of a check of the store. A check writes and syncs, and many probes may ask.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// How long the store has for its answer.
+/// Time limit for a check of the store.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Says whether the server is ready.
+/// The readiness of the server.
 pub(crate) struct Readiness {
     store: OnceLock<DynBlobStore>,
     phase: watch::Receiver<Phase>,
-    asked: Mutex<Asked>,
+    checks: Mutex<Checks>,
 }
 
-/// What the store was asked last.
+/// The last checks of the store.
 #[derive(Default)]
-struct Asked {
-    answered: Option<(Instant, Result<(), NotReady>)>,
-    /// A check that has missed its deadline: as long as it hangs, no other is begun, or each would keep a thread.
-    checking: Option<JoinHandle<Result<(), Error>>>,
+struct Checks {
+    last: Option<(Instant, Result<(), NotReady>)>,
+    /// The check in progress, perhaps past its deadline. No other is started meanwhile, since each hanging one holds a thread.
+    running: Option<JoinHandle<Result<(), Error>>>,
 }
 
-/// Why it is not.
+/// The reason why the server is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotReady {
     /// `starting`, `draining` or `store`.
@@ -57,51 +57,51 @@ impl Readiness {
         Self {
             store: OnceLock::new(),
             phase,
-            asked: Mutex::default(),
+            checks: Mutex::default(),
         }
     }
 
-    /// The store is open.
+    /// Sets the store once it is open.
     pub(crate) fn opened(&self, store: DynBlobStore) {
         let _ = self.store.set(store);
     }
 
-    /// Whether requests should be sent here, and why not.
-    pub(crate) async fn verdict(&self) -> Result<(), NotReady> {
+    /// Fails if the server is not ready.
+    pub(crate) async fn check(&self) -> Result<(), NotReady> {
         if *self.phase.borrow() != Phase::Serving {
             return Err(NotReady::new(
                 "draining",
-                "the server stops, and finishes what it has begun",
+                "the server is stopping and finishes the requests in progress",
             ));
         }
         let Some(store) = self.store.get() else {
             return Err(NotReady::new("starting", "the store is being opened"));
         };
-        let mut asked = self.asked.lock().await;
-        if let Some((when, answer)) = &asked.answered
+        let mut checks = self.checks.lock().await;
+        if let Some((when, answer)) = &checks.last
             && when.elapsed() < FRESH
         {
             return answer.clone();
         }
-        let checking = asked.checking.get_or_insert_with(|| {
+        let running = checks.running.get_or_insert_with(|| {
             let store = store.clone();
             tokio::spawn(async move { store.check().await })
         });
-        let answer = match timeout(DEADLINE, checking).await {
+        let answer = match timeout(DEADLINE, running).await {
             Err(_) => Err(NotReady::new(
                 "store",
-                format!("the store has not answered within {} s", DEADLINE.as_secs()),
+                format!("the store did not answer within {} s", DEADLINE.as_secs()),
             )),
             Ok(checked) => {
-                asked.checking = None;
+                checks.running = None;
                 match checked {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(error)) => Err(NotReady::new("store", error.message())),
-                    Err(_) => Err(NotReady::new("store", "the check of the store was cut off")),
+                    Err(_) => Err(NotReady::new("store", "the check of the store was aborted")),
                 }
             }
         };
-        asked.answered = Some((Instant::now(), answer.clone()));
+        checks.last = Some((Instant::now(), answer.clone()));
         answer
     }
 }
@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers a check as it is told to, and counts them.
+    /// A store that answers checks as configured, and counts them.
     #[derive(Clone)]
     struct Checked(Arc<AtomicUsize>, Option<Result<(), ErrorKind>>);
 
@@ -159,14 +159,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_storm_of_probes_asks_the_store_once() {
+    async fn checks_the_store_once_for_many_probes() {
         for (answer, expected) in [(Ok(()), "ready"), (Err(ErrorKind::Unavailable), "store")] {
             let (readiness, _phases, count) = readiness(Some(answer));
             let readiness = Arc::new(readiness);
             let probes: Vec<_> = (0..50)
                 .map(|_| {
                     let readiness = Arc::clone(&readiness);
-                    tokio::spawn(async move { readiness.verdict().await })
+                    tokio::spawn(async move { readiness.check().await })
                 })
                 .collect();
             for probe in probes {
@@ -176,29 +176,29 @@ mod tests {
         }
     }
 
-    /// With the clock paused, the deadline is over at once.
+    /// With the clock paused, the deadline expires at once.
     #[tokio::test(start_paused = true)]
-    async fn a_store_that_hangs_is_not_ready_and_is_not_asked_twice() {
+    async fn a_hanging_store_is_not_ready_and_not_checked_twice() {
         let (readiness, _phases, count) = readiness(None);
         for _ in 0..3 {
-            let verdict = readiness.verdict().await;
+            let verdict = readiness.check().await;
             assert_eq!(reason(&verdict), "store");
             assert!(verdict.unwrap_err().message.contains("3 s"));
-            readiness.asked.lock().await.answered = None;
+            readiness.checks.lock().await.last = None;
         }
         assert_eq!(count.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
-    async fn before_the_store_is_open_and_once_the_server_stops_it_is_not_ready() {
+    async fn is_not_ready_before_the_store_is_open_and_while_stopping() {
         let (phases, phase) = watch::channel(Phase::Serving);
         let starting = Readiness::new(phase);
-        assert_eq!(reason(&starting.verdict().await), "starting");
+        assert_eq!(reason(&starting.check().await), "starting");
         starting.opened(DynBlobStore::new(Checked(Arc::default(), Some(Ok(())))));
-        assert_eq!(reason(&starting.verdict().await), "ready");
+        assert_eq!(reason(&starting.check().await), "ready");
         for stopping in [Phase::Draining, Phase::Ending] {
             phases.send_replace(stopping);
-            assert_eq!(reason(&starting.verdict().await), "draining");
+            assert_eq!(reason(&starting.check().await), "draining");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Options of `check`.
+//! The options of `check`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,30 +9,30 @@ use super::{
     values::{duration, nonzero_duration, size},
 };
 
-/// A recognizable id in the form of an account's id.
+/// A recognizable id of the form of every account id.
 const ACCOUNT: &str = "c4ecc4ecc4ecc4ecc4ecc4ecc4ecc4ec";
 
 #[derive(Args, Debug)]
 #[command(override_usage = "kazoo-storage check [OPTIONS] <URL | --settings FILE>")]
 pub(crate) struct CheckOptions {
-    /// URL as in KAZOO's storage settings, including credentials: tests every release, verb and body form
-    // `--help` must not show the value in the environment, which may be a secret.
+    /// URL as in KAZOO's storage settings, with its credentials: tests every release, verb and form of a body
+    // `--help` would show the value in the environment, which may be a secret.
     #[arg(env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
 
-    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: tests only what KAZOO sends with these settings
+    /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: tests only the requests that KAZOO sends with them
     #[arg(long, env = "KAZOO_STORAGE_SETTINGS", value_name = "FILE", conflicts_with = "url")]
     pub(crate) settings: Option<PathBuf>,
 
-    /// PEM file with certificates of additional trusted authorities
+    /// PEM file with certificate authorities to trust in addition to those of the system
     #[arg(long, env = "KAZOO_STORAGE_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 
-    /// How long to wait for each response; KAZOO itself waits indefinitely
+    /// Time limit for each answer; KAZOO itself has none
     #[arg(long, env = "KAZOO_STORAGE_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) timeout: Duration,
 
-    /// Account under which the check stores its files
+    /// Account of the stored files
     #[arg(long, env = "KAZOO_STORAGE_ACCOUNT", value_name = "ID", default_value = ACCOUNT)]
     pub(crate) account: String,
 
@@ -40,24 +40,24 @@ pub(crate) struct CheckOptions {
     #[arg(long, env = "KAZOO_STORAGE_LARGE", value_name = "SIZE", default_value = "8MiB", value_parser = size)]
     pub(crate) large: Size,
 
-    /// How long a connection must stay open without a request at the end of the check. KAZOO keeps connections for 120
-    /// seconds, so 125s detects timeouts that lose uploads
+    /// Time that a connection must stay open without a request at the end of the check; KAZOO keeps an idle connection for
+    /// 120 s, so 125s detects a server that may lose uploads
     #[arg(long, env = "KAZOO_STORAGE_IDLE", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub(crate) idle: Duration,
 
-    /// Remove the files of the check with DELETE at the end, and list the files that remain
+    /// Remove the files of the check with DELETE at its end, and list the files that the server keeps
     #[arg(long, env = "KAZOO_STORAGE_CLEAN", value_parser = BoolishValueParser::new())]
     pub(crate) clean: bool,
 
-    /// Print the report as one JSON object
+    /// Print the report as a JSON object
     #[arg(long, env = "KAZOO_STORAGE_JSON", value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
 
-    /// Store and fetch over this number of concurrent connections instead, and measure latency and throughput
+    /// Instead of the check, store and fetch over this many connections at once, and measure the times
     #[arg(long, env = "KAZOO_STORAGE_LOAD", value_name = "CONNECTIONS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) load: Option<u16>,
 
-    /// Duration of `--load`, such as `30s` or `5m`
+    /// Duration of `--load`
     #[arg(id = "for", long, env = "KAZOO_STORAGE_FOR", value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) span: Duration,
 

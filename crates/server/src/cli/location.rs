@@ -1,4 +1,4 @@
-//! Where files are kept, as the command line says it.
+//! [`Location`]: the value of `--store`.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -23,7 +23,7 @@ impl FromStr for Location {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // What has no scheme is the name of a directory, and so is what only looks like one on a command line.
+        // A value without a scheme is a directory, also one with a colon.
         let Some((scheme, _)) = text.split_once("://") else {
             return Ok(Self::Directory(text.into()));
         };
@@ -39,7 +39,7 @@ impl FromStr for Location {
             "az" => Cloud::Azure,
             _ => {
                 return Err(format!(
-                    "no store has the scheme `{scheme}`: expected a directory, file:///PATH, s3://BUCKET/PREFIX, \
+                    "unknown scheme `{scheme}`: expected a directory, file:///PATH, s3://BUCKET/PREFIX, \
                      gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
                 ));
             }
@@ -49,7 +49,7 @@ impl FromStr for Location {
             return Err(format!("`{scheme}://` must be followed by the name of a bucket"));
         }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err("a store's URL has a bucket and a prefix; credentials come from the environment".into());
+            return Err("expected a bucket and a prefix only; credentials come from the environment".into());
         }
         let prefix = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
         Ok(Self::Bucket { cloud, url, prefix })
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locations() {
+    fn parses_directories_and_buckets() {
         for (text, root) in [
             ("./data", "./data"),
             ("/var/lib/kazoo", "/var/lib/kazoo"),

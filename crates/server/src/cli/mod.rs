@@ -21,6 +21,10 @@ pub(crate) use self::{
     values::{KeySource, Size},
 };
 
+/// The grammar of values, after the flags of a command.
+const VALUES: &str = "A SIZE is a number with a unit, such as 64MiB or 1GB; a plain number is bytes.\n\
+                      A DURATION is a number with a unit, such as 30s, 2m or 1h; a plain number is seconds.";
+
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]
 #[command(name = "kazoo-storage", version)]
@@ -55,6 +59,7 @@ pub(crate) enum Command {
     /// The first SIGTERM or Ctrl-C stops the server: it accepts no new connections, finishes the requests in progress,
     /// answers requests that arrive on open connections, and exits with status 0 when all connections are closed or the
     /// grace period ends. A second signal stops it at once, with status 128 plus the signal's number.
+    #[command(after_help = VALUES)]
     Serve(Box<ServeOptions>),
     /// Print a storage document for KAZOO, and report settings that KAZOO would refuse
     ///
@@ -65,6 +70,7 @@ pub(crate) enum Command {
     ///
     /// It can run beside the server. Each damaged file is a line on stdout, and the last line has the totals. The status is
     /// 0 if all files are intact, 2 if a file is damaged, and 1 after any other failure.
+    #[command(after_help = VALUES)]
     Scrub(ScrubOptions),
     /// Test a storage as KAZOO uses it, and report failures with their cause and remedy
     ///
@@ -79,6 +85,7 @@ pub(crate) enum Command {
     ///
     /// The status is 0 if everything works, 1 if something that KAZOO needs fails, and 2 if nothing could be tested: wrong
     /// usage, or no connection. The output shows only the host and the port of the URL.
+    #[command(after_help = VALUES)]
     Check(Box<CheckOptions>),
 }
 

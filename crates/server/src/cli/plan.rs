@@ -1,4 +1,4 @@
-//! Options of `plan`.
+//! The options of `plan`.
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use kazoo_storage::kazoo_id::is_document_type;
@@ -6,11 +6,11 @@ use kazoo_storage::kazoo_id::is_document_type;
 #[derive(Args, Debug)]
 pub(crate) struct PlanOptions {
     /// URL at which KAZOO reaches the server, including the mount and any token. Prompted for if omitted
-    // `--help` must not show the value in the environment, which may be a secret.
+    // `--help` would show the value in the environment, which may be a secret.
     #[arg(long, env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
 
-    /// Documents to store there: `voicemail`, `call_recording`, `fax`, `media`, or any document type of KAZOO 5
+    /// Types of documents to store: `voicemail`, `call_recording`, `fax`, `media`, or any document type of KAZOO 5
     #[arg(
         long,
         env = "KAZOO_STORAGE_TYPES",
@@ -21,16 +21,16 @@ pub(crate) struct PlanOptions {
     )]
     pub(crate) types: Vec<String>,
 
-    /// HTTP method with which KAZOO stores a file
+    /// HTTP method of uploads
     #[arg(long, env = "KAZOO_STORAGE_VERB", value_name = "VERB", default_value = "put")]
     pub(crate) verb: Verb,
 
-    /// Send the document with the file; the server stores it beside the file: `jq .metadata`
+    /// Make KAZOO send the document with the file; the server stores it beside the file: `jq .metadata`
     #[arg(long, env = "KAZOO_STORAGE_MULTIPART", value_parser = BoolishValueParser::new())]
     pub(crate) multipart: bool,
 
-    /// Encode the file in base64, for intermediaries that accept only text. Needs `--multipart`: KAZOO encodes only the file's
-    /// part of a multipart body
+    /// Make KAZOO encode the file in base64, for intermediaries that pass only text; requires `--multipart`, because KAZOO
+    /// encodes only the file's part of a multipart body
     #[arg(long, env = "KAZOO_STORAGE_BASE64_ENCODE_DATA", value_parser = BoolishValueParser::new(), requires = "multipart")]
     pub(crate) base64_encode_data: bool,
 
@@ -44,19 +44,20 @@ pub(crate) struct PlanOptions {
     pub(crate) name: String,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Verb {
-    Put,
-    Post,
-}
-
 /// Returns the document type that `text` names or abbreviates.
 fn document_type(text: &str) -> Result<String, String> {
     match text {
         "voicemail" => Ok("mailbox_message".to_owned()),
         text if is_document_type(text) => Ok(text.to_owned()),
-        _ => Err("a document type consists of letters from `a` to `z` and `_`, such as `call_recording`".to_owned()),
+        _ => Err("expected a document type such as `call_recording`: letters from `a` to `z`, and `_`".to_owned()),
     }
+}
+
+/// The values of `--verb`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Verb {
+    Put,
+    Post,
 }
 
 #[cfg(test)]
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_any_document_type() {
+    fn parses_document_types() {
         for (text, kind) in [
             ("voicemail", Some("mailbox_message")),
             ("conference_recording", Some("conference_recording")),

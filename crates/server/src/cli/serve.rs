@@ -102,9 +102,6 @@ pub(crate) struct ServeOptions {
 #[derive(Args, Debug)]
 pub(crate) struct LimitOptions {
     /// Maximum length of a request body; a longer one is answered with 413
-    ///
-    /// A size is a number with a unit, such as 64MiB or 1GB; a plain number is bytes. A duration is a number with a unit,
-    /// such as 30s or 2m; a plain number is seconds.
     #[arg(long, env = "KAZOO_STORAGE_MAX_BODY", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub(crate) max_body: Size,
 
@@ -134,8 +131,8 @@ pub(crate) struct LimitOptions {
     )]
     pub(crate) max_requests_per_address: usize,
 
-    /// How long a file that cannot be stored or fetched, because of the store or of a limit, is answered with Retry-After;
-    /// after that the answer is 503 alone, and KAZOO gives up
+    /// Time for which a file that cannot be stored or fetched, because of the store or of a limit, is answered with
+    /// Retry-After; after that the answer is 503 alone, and KAZOO gives up
     #[arg(long, env = "KAZOO_STORAGE_RETRY_WINDOW", value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub(crate) retry_window: Duration,
 

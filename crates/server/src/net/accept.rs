@@ -1,4 +1,4 @@
-//! Accepts connections until a signal, then brings the open ones to their end.
+//! Accepts connections until a signal, then drains the open ones.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -13,28 +13,26 @@ use tokio::{
 };
 
 use super::{
-    admission::{Admission, Place, TurnedAway},
+    admission::{Admission, ConnectionPermit, TurnedAway},
     connection::{self, Accepted, Bounds, Handler},
     metrics,
     tls::Tls,
 };
 use crate::shutdown::{self, Phase, Signals};
 
-/// How many connections the kernel holds until they are accepted.
+/// Maximum number of connections that the kernel queues until they are accepted.
 const BACKLOG: u32 = 1024;
 
-/// How long to wait after a failed `accept`.
-///
-/// It fails when the process has no file descriptor left, and would fail again at once.
+/// Pause after a failed `accept`, which would fail again at once if the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How the server came to its end.
+/// The reason for the end of the server.
 pub(crate) enum End {
-    /// Every connection was served to its end.
+    /// All connections are closed.
     Drained,
-    /// The grace period was over first.
+    /// The grace period ended first.
     GraceOver,
-    /// A second signal came first.
+    /// A second signal arrived first.
     Signal(SignalKind),
 }
 
@@ -44,29 +42,29 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
-    // A server that is started again may have connections of its last run in TIME_WAIT.
+    // After a restart, connections of the previous run may be in TIME_WAIT.
     socket.set_reuseaddr(true)?;
-    // Accepted connections inherit this: a download that waits for its reader is not the only one that can be dead.
+    // Accepted connections inherit this. It detects dead clients of idle connections too.
     socket.set_keepalive(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// What every connection is served by, and within which bounds.
+/// The service of all connections, and its limits.
 #[derive(Clone)]
-pub(crate) struct Site<S> {
+pub(crate) struct Server<S> {
     pub(crate) tls: Option<Tls>,
     pub(crate) service: S,
     pub(crate) admission: Admission,
     pub(crate) bounds: Bounds,
 }
 
-/// Serves connections until the first signal, and the open ones until they or `grace` end or a second signal comes.
+/// Serves connections until the first signal, then the open ones until they close, `grace` ends or a second signal arrives.
 ///
-/// `phases` tells the service how far the end has come.
+/// Sends the phases of the shutdown to `phases`.
 pub(crate) async fn serve<S: Handler>(
     listener: TcpListener,
-    site: Site<S>,
+    server: Server<S>,
     phases: watch::Sender<Phase>,
     mut signals: Signals,
     grace: Duration,
@@ -74,12 +72,16 @@ pub(crate) async fn serve<S: Handler>(
     let mut connections = JoinSet::new();
     let serve = |(stream, peer): (TcpStream, SocketAddr), connections: &mut JoinSet<()>| {
         let since = Instant::now();
-        if let Some(place) = site.admission.enter(peer) {
-            connections.spawn(serve_connection(stream, Accepted { peer, since }, place, site.clone()));
+        if let Some(permit) = server.admission.acquire(peer) {
+            connections.spawn(serve_connection(
+                stream,
+                Accepted { peer, since },
+                permit,
+                server.clone(),
+            ));
         } else {
-            // Its client finds it closed.
-            metrics::connection_dropped();
-            tracing::debug!(%peer, "closed a connection unheard");
+            metrics::dropped();
+            tracing::debug!(%peer, "dropped a connection without a response");
         }
     };
 
@@ -91,7 +93,9 @@ pub(crate) async fn serve<S: Handler>(
         };
         match accepted {
             Ok(accepted) => serve(accepted, &mut connections),
-            Err(error) if is_about_the_connection(&error) => tracing::debug!(%error, "a connection ended unaccepted"),
+            Err(error) if is_about_the_connection(&error) => {
+                tracing::debug!(%error, "a connection closed before it was accepted");
+            }
             Err(error) => {
                 tracing::error!(%error, open = connections.len(), "cannot accept connections");
                 tokio::select! {
@@ -100,7 +104,7 @@ pub(crate) async fn serve<S: Handler>(
                 }
             }
         }
-        // What has ended makes room.
+        // Frees the memory of closed connections.
         while connections.try_join_next().is_some() {}
     }
 
@@ -113,7 +117,7 @@ pub(crate) async fn serve<S: Handler>(
     tracing::info!(
         open = connections.len(),
         grace_s = grace.as_secs_f64(),
-        "stopping: no new connections"
+        "stopping: accepting no new connections"
     );
 
     tokio::select! {
@@ -124,7 +128,7 @@ pub(crate) async fn serve<S: Handler>(
     phases.send_replace(Phase::Ending);
     tracing::warn!(
         open = connections.len(),
-        "the grace period is nearly over: what is not done is answered with 503"
+        "the grace period is nearly over: answering the requests in progress with 503"
     );
     tokio::select! {
         () = all(&mut connections) => End::Drained,
@@ -136,53 +140,58 @@ pub(crate) async fn serve<S: Handler>(
     }
 }
 
-async fn serve_connection<S: Handler>(stream: TcpStream, accepted: Accepted, place: Place, site: Site<S>) {
-    let Site {
+async fn serve_connection<S: Handler>(
+    stream: TcpStream,
+    accepted: Accepted,
+    permit: ConnectionPermit,
+    server: Server<S>,
+) {
+    let Server {
         tls, service, bounds, ..
-    } = site;
-    let over = place.is_over_the_limit();
+    } = server;
+    let is_over_limit = permit.is_over_limit();
     let service = tower::util::MapRequest::new(service, move |mut request: Request<Incoming>| {
-        if over {
+        if is_over_limit {
             request.extensions_mut().insert(TurnedAway);
         }
         request
     });
-    // Answers are written whole; waiting to fill a packet only delays them.
+    // Responses are written whole; waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let served = match tls {
+    let result = match tls {
         None => connection::serve(stream, accepted, bounds, service).await,
         Some(tls) => match tls.accept(stream, accepted.since + bounds.timeouts.head).await {
             Ok(stream) => connection::serve(stream, accepted, bounds, service).await,
             Err(error) => {
-                // It never came to a request, so nothing else tells of it.
+                // There was no request, so there is no other log line.
                 let peer = accepted.peer;
-                tracing::warn!(%peer, %error, "refused what is not TLS, or not the TLS that is asked for");
+                tracing::warn!(%peer, %error, "TLS handshake failed");
                 return;
             }
         },
     };
-    if let Err(error) = served {
+    if let Err(error) = result {
         let cause = crate::log::chain(&error);
         if error.is_parse() {
-            // It never was a request, so nothing else tells of it.
-            tracing::warn!(error = cause, "refused what is not HTTP/1.1");
+            // There was no request, so there is no other log line.
+            tracing::warn!(error = cause, "refused a request that is not HTTP/1.1");
         } else {
-            // The client went away, or a file ended midway: the request has its line.
-            tracing::debug!(error = cause, "a connection failed");
+            // The client disconnected, or a response failed: the request has its log line.
+            tracing::debug!(error = cause, "connection failed");
         }
     }
 }
 
-/// Closes `listener`, and hands over the connections that the kernel had established for it.
+/// Closes `listener`, and returns the connections that the kernel had already established.
 ///
-/// Their clients may have sent a request already, which closing alone would reset.
+/// Their clients may have sent a request, which closing the listener alone would reset.
 fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let Ok(listener) = listener.into_std() else {
         return Vec::new();
     };
-    // It does not block: the first that is not there ends the list.
+    // The listener does not block, so the first error ends the list.
     let established = std::iter::from_fn(|| listener.accept().ok());
     established
         .filter_map(|(stream, peer)| {
@@ -196,7 +205,7 @@ async fn all(connections: &mut JoinSet<()>) {
     while connections.join_next().await.is_some() {}
 }
 
-/// Whether `accept` failed for one connection alone, and the next may be well.
+/// Returns `true` if `accept` failed because of the connection, and may succeed for the next.
 fn is_about_the_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

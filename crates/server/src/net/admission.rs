@@ -1,4 +1,4 @@
-//! How many connections there may be, and to whom.
+//! Limits the number of connections, in total and of each address.
 
 use std::{
     collections::HashMap,
@@ -10,102 +10,110 @@ use std::{
 use http::{HeaderValue, Request, Response, header};
 use kazoo_storage::{Body, Error, ErrorKind, client_addr::ClientAddr};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::metrics;
 use crate::config::ConnectionLimits;
 
-/// How many connections over a limit are held open at once, to tell their clients to come again.
+/// Maximum number of connections over a limit that stay open, so that their clients can be asked to retry.
 const TURNED_AWAY: usize = 1024;
 
-/// Most connections are short.
+/// Delay before a client retries. Most connections are short.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// File descriptors beside those of connections: the store's directories, its journal, the runtime.
+/// File descriptors for all else than connections: the directories of the store, its journal, the runtime.
 const DESCRIPTORS: u64 = 64;
 
-/// Counts the open connections. A clone counts with the one it is of.
+/// Hands out permits for connections. Clones share the permits.
 #[derive(Clone)]
 pub(crate) struct Admission {
     per_address: usize,
-    total: usize,
-    open: Arc<Mutex<Open>>,
+    total: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    open: Addresses,
 }
 
-#[derive(Default)]
-struct Open {
-    admitted: usize,
-    turned_away: usize,
-    by_address: HashMap<IpAddr, usize>,
+/// The number of open connections of each address.
+type Addresses = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// The permit of an open connection.
+pub(crate) struct ConnectionPermit {
+    /// `None` if the connection is over a limit.
+    share: Option<Share>,
+    _total: OwnedSemaphorePermit,
+    _counted: metrics::OpenConnection,
 }
 
-/// The place of one connection; its end makes room for another.
-pub(crate) struct Place {
-    open: Arc<Mutex<Open>>,
-    /// None if it is over a limit.
-    address: Option<IpAddr>,
+/// One connection out of the limit of its address.
+struct Share {
+    open: Addresses,
+    address: IpAddr,
 }
 
-/// A request came on a connection over a limit: among its extensions.
+/// Extension of a request that arrived on a connection over a limit.
 #[derive(Clone, Copy)]
 pub(crate) struct TurnedAway;
 
 impl Admission {
-    pub(crate) fn new(options: &ConnectionLimits) -> Self {
+    pub(crate) fn new(limits: &ConnectionLimits) -> Self {
         Self {
-            per_address: options.per_address,
-            total: options.total,
-            open: Arc::default(),
+            per_address: limits.per_address,
+            total: Arc::new(Semaphore::new(limits.total.min(Semaphore::MAX_PERMITS))),
+            refusals: Arc::new(Semaphore::new(TURNED_AWAY)),
+            open: Addresses::default(),
         }
     }
 
-    /// A place for a connection of `peer`; none if there are so many over a limit that it is closed unheard.
-    pub(crate) fn enter(&self, peer: SocketAddr) -> Option<Place> {
-        let address = ClientAddr(peer.ip()).network();
-        let mut open = lock(&self.open);
-        let of_address = open.by_address.get(&address).copied().unwrap_or_default();
-        let address = if open.admitted < self.total && of_address < self.per_address {
-            open.admitted += 1;
-            open.by_address.insert(address, of_address + 1);
-            Some(address)
-        } else if open.turned_away < TURNED_AWAY {
-            open.turned_away += 1;
-            None
-        } else {
-            return None;
+    /// Returns the permit of a connection from `peer`, which may be one to refuse its request; returns `None` if too many
+    /// are being refused.
+    pub(crate) fn acquire(&self, peer: SocketAddr) -> Option<ConnectionPermit> {
+        let share = self.share(ClientAddr(peer.ip()).network());
+        let admitted = share.and_then(|share| Some((share, Arc::clone(&self.total).try_acquire_owned().ok()?)));
+        let (share, total) = match admitted {
+            Some((share, permit)) => (Some(share), permit),
+            None => (None, Arc::clone(&self.refusals).try_acquire_owned().ok()?),
         };
-        drop(open);
-        metrics::connected();
-        Some(Place {
+        Some(ConnectionPermit {
+            share,
+            _total: total,
+            _counted: metrics::OpenConnection::new(),
+        })
+    }
+
+    fn share(&self, address: IpAddr) -> Option<Share> {
+        let mut open = lock(&self.open);
+        let of_address = open.get(&address).copied().unwrap_or_default();
+        if of_address >= self.per_address {
+            return None;
+        }
+        open.insert(address, of_address + 1);
+        Some(Share {
             open: Arc::clone(&self.open),
             address,
         })
     }
 }
 
-impl Place {
-    pub(crate) fn is_over_the_limit(&self) -> bool {
-        self.address.is_none()
+impl ConnectionPermit {
+    /// Returns `true` if the connection is over a limit, and its requests are refused.
+    pub(crate) fn is_over_limit(&self) -> bool {
+        self.share.is_none()
     }
 }
 
-impl Drop for Place {
+impl Drop for Share {
     fn drop(&mut self) {
-        metrics::disconnected();
         let mut open = lock(&self.open);
-        let Some(address) = self.address else {
-            open.turned_away -= 1;
-            return;
-        };
-        open.admitted -= 1;
-        if let Some(of_address) = open.by_address.get_mut(&address) {
+        if let Some(of_address) = open.get_mut(&self.address) {
             *of_address -= 1;
             if *of_address == 0 {
-                open.by_address.remove(&address);
+                open.remove(&self.address);
             }
         }
     }
 }
 
-fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+fn lock(open: &Mutex<HashMap<IpAddr, usize>>) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -122,8 +130,8 @@ pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
     Some(response)
 }
 
-/// Lets the process open as many files as the system allows, and says so if that is less than its connections need.
-pub(crate) fn raise_descriptors(options: &ConnectionLimits) {
+/// Raises the limit of open files to the maximum of the system, and logs a warning if the connections may need more.
+pub(crate) fn raise_descriptors(limits: &ConnectionLimits) {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);
@@ -134,14 +142,14 @@ pub(crate) fn raise_descriptors(options: &ConnectionLimits) {
             limit = getrlimit(Resource::Nofile);
         }
     }
-    // A connection, and the file that is read or written on it.
-    let needed = (options.total as u64 + TURNED_AWAY as u64) * 2 + DESCRIPTORS;
+    // A connection, and the file that it reads or writes.
+    let needed = (limits.total as u64 + TURNED_AWAY as u64) * 2 + DESCRIPTORS;
     if let Some(allowed) = limit.current.filter(|allowed| *allowed < needed) {
         tracing::warn!(
             allowed,
             needed,
-            "the process may open fewer files than its connections can need; raise its limit (LimitNOFILE of systemd, \
-             ulimit -n), or lower --max-connections"
+            "the limit of open files is too low for --max-connections; raise it (LimitNOFILE of systemd, ulimit -n), or lower \
+             --max-connections"
         );
     }
 }
@@ -159,11 +167,11 @@ mod tests {
     }
 
     #[test]
-    fn each_address_has_its_share_and_all_have_theirs() {
+    fn limits_each_address_and_the_total() {
         let admission = admission(2, 3);
         let over = |address: &str| {
-            let place = admission.enter(peer(address)).unwrap();
-            (place.is_over_the_limit(), place)
+            let permit = admission.acquire(peer(address)).unwrap();
+            (permit.is_over_limit(), permit)
         };
         let first = over("10.0.0.1");
         let second = over("::ffff:10.0.0.1");
@@ -178,18 +186,21 @@ mod tests {
         drop(second);
         assert!(over("2001:db8::6").0, "the third of one network");
         drop((other, neighbour));
-        let open = lock(&admission.open);
-        assert_eq!((open.admitted, open.turned_away, open.by_address.len()), (0, 0, 0));
+        let free = (
+            admission.total.available_permits(),
+            admission.refusals.available_permits(),
+        );
+        assert_eq!((free, lock(&admission.open).len()), ((3, TURNED_AWAY), 0));
     }
 
     #[test]
-    fn those_over_the_limit_are_bounded_too() {
+    fn limits_the_connections_over_a_limit() {
         let admission = admission(0, 0);
         let turned_away: Vec<_> = (0..TURNED_AWAY)
-            .map(|_| admission.enter(peer("::1")).unwrap())
+            .map(|_| admission.acquire(peer("::1")).unwrap())
             .collect();
-        assert!(admission.enter(peer("::1")).is_none());
+        assert!(admission.acquire(peer("::1")).is_none());
         drop(turned_away);
-        assert!(admission.enter(peer("::1")).is_some());
+        assert!(admission.acquire(peer("::1")).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 by hyper, from its first request to its last.
+//! Serves HTTP/1.1 on one connection.
 
 use std::{convert::Infallible, future::Future, net::SocketAddr};
 
@@ -17,23 +17,23 @@ use super::{
 };
 use crate::config::Timeouts;
 
-/// What a connection may take of the server.
+/// The limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) timeouts: Timeouts,
-    /// The most bytes it holds of what it reads, and as many of what it writes; so it is also the longest head of a
-    /// request. KAZOO's longest is that of a GET with all of a document's fields in its query, a few kilobytes.
+    /// Size of the read buffer and of the write buffer, in bytes, and thus the maximum length of a request head. KAZOO's
+    /// longest head is a GET with all fields of a document in its query, a few kilobytes.
     pub(crate) max_head: usize,
 }
 
-/// A connection as it was accepted.
+/// The origin of an accepted connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accepted {
     pub(crate) peer: SocketAddr,
     pub(crate) since: Instant,
 }
 
-/// What answers requests; cloned for each.
+/// A service that answers requests; cloned for each request.
 pub(crate) trait Handler:
     Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -44,10 +44,10 @@ impl<S> Handler for S where
 {
 }
 
-/// Answers every request on `io`, until the client closes it, an answer does, or the client takes too long.
+/// Answers the requests on `io` until the client or a response closes the connection, or a timeout expires.
 ///
-/// KAZOO keeps a connection open for 120 idle seconds, and an upload that meets the server's own close is lost. hyper's
-/// timeout for the head of a request starts as soon as the last answer is out, so it is not used.
+/// KAZOO keeps an idle connection open for 120 seconds, and loses an upload that it sends while the server closes the
+/// connection. hyper's own timeout for heads starts when the last response is sent, so it is not used.
 pub(crate) fn serve<T, S>(
     io: T,
     accepted: Accepted,
@@ -120,9 +120,9 @@ mod tests {
         Ok(Response::new(body.to_bytes().into()))
     }
 
-    /// With the clock paused, every timer there is fires while the test sleeps.
+    /// With the clock paused, all timers fire while the test sleeps.
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_outlives_that_of_kazoo() {
+    async fn keeps_an_idle_connection_longer_than_kazoo() {
         let (mut client, server) = duplex(64 * 1024);
         let connection = tokio::spawn(serve(server, accepted(), BOUNDS, tower::service_fn(read)));
         for wait in [9, 126, 149] {
@@ -137,15 +137,15 @@ mod tests {
             assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
             assert!(!response.contains("connection:"), "{response}");
         }
-        // Its end is one that the client sees, with nothing more to read.
+        // The client sees the end of the stream.
         assert_eq!(client.read(&mut [0; 10]).await.unwrap(), 0);
         drop(client);
         connection.await.unwrap().unwrap();
     }
 
-    /// The rest of a head and the idle time are told apart on one connection.
+    /// The timeouts for heads and for idle connections are distinct on one connection.
     #[tokio::test(start_paused = true)]
-    async fn a_slow_head_behind_another_request_is_refused() {
+    async fn refuses_a_slow_head_after_another_request() {
         let (mut client, server) = duplex(64 * 1024);
         tokio::spawn(serve(server, accepted(), BOUNDS, tower::service_fn(read)));
         client
@@ -161,9 +161,9 @@ mod tests {
         assert!(answers.contains("\r\n\r\nbodyHTTP/1.1 408 "), "{answers}");
     }
 
-    /// A client that writes all of a body that nobody wants before it reads, as KAZOO does.
+    /// KAZOO writes the whole body of a refused request before it reads.
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_refusal_is_read_by_who_writes_everything_first() {
+    async fn a_client_that_writes_the_whole_body_first_reads_the_refusal() {
         const BODY: usize = 64 * 1024 * 1024;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! [`Lingering`]: a connection whose end the client can read.
+//! [`Lingering`]: closes a connection so that the client can read the last response.
 
 use std::{
     io,
@@ -13,23 +13,20 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// How long a closing connection is read from at most.
-///
-/// This bounds the discarded bytes too: a client sends no more in it than its line carries.
+/// Maximum time to read from a closing connection. It bounds the discarded bytes too.
 pub(crate) const LINGER: Duration = Duration::from_secs(30);
 
-/// How long a closing connection may bring nothing before it is given up.
+/// Maximum time without a byte from the peer of a closing connection.
 pub(crate) const LINGER_QUIET: Duration = Duration::from_secs(5);
 
-/// How many bytes are read and discarded at a time; they live on the stack.
+/// Number of bytes that are discarded at a time; the buffer is on the stack.
 const DISCARD: usize = 16 * 1024;
 
-/// An IO whose shutdown lets the peer read the answer it was sent.
+/// An IO whose shutdown lets the peer read the response.
 ///
-/// A kernel that is told to close a connection with unread bytes resets it, and a reset throws away what the peer
-/// has not read yet. KAZOO writes its whole upload before it reads, so it would lose the status of a refusal. Here
-/// shutting down closes the write side first, then reads and discards until the peer closes too, has been quiet for
-/// [`LINGER_QUIET`], or [`LINGER`] is over.
+/// Closing a connection with unread bytes resets it, and a reset discards data that the peer has not read yet. KAZOO writes
+/// its whole upload before it reads, so it would lose the status of a refusal. This shutdown closes the write side first,
+/// then reads and discards until the peer closes too, has been quiet for [`LINGER_QUIET`], or [`LINGER`] is over.
 pub(crate) struct Lingering<T> {
     io: T,
     state: State,
@@ -63,11 +60,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
                 State::Discarding { until, timer } => {
                     let mut space = [MaybeUninit::uninit(); DISCARD];
                     let mut discarded = ReadBuf::uninit(&mut space);
-                    // The timer is asked first: a peer that never stops sending must not keep it from its turn.
+                    // The timer is polled first: a peer that never stops sending must not starve it.
                     let over = timer.as_mut().poll(cx).is_ready();
                     let closed = match Pin::new(&mut this.io).poll_read(cx, &mut discarded) {
                         _ if over => true,
-                        // The peer has reset the connection: it reads no more.
+                        // The peer has reset the connection, so it reads no more.
                         Poll::Ready(Err(_)) => true,
                         Poll::Ready(Ok(())) => discarded.filled().is_empty(),
                         Poll::Pending => return Poll::Pending,
@@ -133,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn gives_a_quiet_peer_up() {
+    async fn gives_up_on_a_quiet_peer() {
         let (_peer, io) = duplex(64);
         let start = Instant::now();
         Lingering::new(io).shutdown().await.unwrap();
@@ -141,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn gives_a_peer_up_that_never_ends() {
+    async fn gives_up_on_a_peer_that_never_stops() {
         let (mut peer, io) = duplex(64);
         let start = Instant::now();
         let client = async {

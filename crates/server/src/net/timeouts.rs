@@ -1,4 +1,4 @@
-//! [`TimeoutIo`]: a connection that waits for its client, and for how long.
+//! [`TimeoutIo`]: limits the time that a connection waits for its client.
 
 use std::{
     io,
@@ -21,15 +21,15 @@ use tokio::{
 use super::linger::LINGER;
 use crate::config::Timeouts;
 
-/// What the connection's IO and its requests know of each other: whether a request is being answered.
+/// Shared by the IO and the requests of a connection: `true` while a request is being answered.
 #[derive(Clone, Default)]
 pub(crate) struct Busy(Arc<AtomicBool>);
 
-/// A request's part of [`Busy`], until its answer has gone out.
+/// Keeps [`Busy`] true until the response has been sent.
 pub(crate) struct Answering(Busy);
 
 impl Busy {
-    /// A request has its head, and is about to be answered.
+    /// Marks the start of a request whose head is complete.
     pub(crate) fn begin(&self) -> Answering {
         self.0.store(true, Ordering::Relaxed);
         Answering(self.clone())
@@ -46,7 +46,7 @@ impl Drop for Answering {
     }
 }
 
-/// The body of an answer, whose end is the end of the request.
+/// The body of a response, which ends its request.
 pub(crate) struct Answer<B> {
     body: B,
     _answering: Answering,
@@ -78,10 +78,10 @@ impl<B: HttpBody + Unpin> HttpBody for Answer<B> {
     }
 }
 
-/// An IO that ends when its client keeps it waiting.
+/// An IO that fails when a timeout expires.
 ///
-/// A head that is late is answered with 408. hyper's own timeout for heads starts as soon as the last answer is out,
-/// and would close idle connections; here the two are told apart by the first byte.
+/// A late head is answered with 408. hyper's own timeout for heads starts when the last response is sent, and would close
+/// idle connections; here the first byte of a head separates the two.
 pub(crate) struct TimeoutIo<T> {
     io: T,
     timeouts: Timeouts,
@@ -91,22 +91,22 @@ pub(crate) struct TimeoutIo<T> {
     writing: Option<Pin<Box<Sleep>>>,
 }
 
-/// What the client is waited for to send.
+/// The data that the client has to send next.
 enum Reading {
-    /// Nothing: a request is being answered.
+    /// None: a request is being answered.
     Nothing,
-    /// The first byte of a head, and whether it is the connection's first.
+    /// The first byte of a head; `first` if it is the first of the connection.
     Begin { first: bool },
     /// The rest of a head.
     Head,
-    /// Nothing any more, once this has been written.
+    /// None: the connection ends when this answer has been written.
     Refused { answer: Vec<u8>, written: usize },
-    /// Nothing any more.
+    /// None: the connection has ended.
     Ended,
 }
 
 impl<T> TimeoutIo<T> {
-    /// `since` is when the client could have begun to send.
+    /// The client may have been able to send `since` then.
     pub(crate) fn new(io: T, timeouts: Timeouts, busy: Busy, since: Instant) -> Self {
         Self {
             io,
@@ -118,7 +118,7 @@ impl<T> TimeoutIo<T> {
         }
     }
 
-    /// What is waited for now.
+    /// Returns the current state.
     fn reading(&mut self) -> &mut Reading {
         match self.reading {
             Reading::Begin { .. } | Reading::Head if self.busy.is() => self.reading = Reading::Nothing,
@@ -133,11 +133,11 @@ impl<T> TimeoutIo<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> TimeoutIo<T> {
-    /// Tells a client whose head is late why the connection ends, and ends it.
+    /// Answers a late head, and closes the connection.
     fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Reading::Refused { answer, written } = &mut self.reading {
             while let Some(rest) = answer.get(*written..).filter(|rest| !rest.is_empty()) {
-                // What a client takes not even now is not waited for.
+                // A client that does not read now gets no more time.
                 match Pin::new(&mut self.io).poll_write(cx, rest) {
                     Poll::Ready(Ok(sent)) if sent > 0 => *written += sent,
                     _ => break,
@@ -148,7 +148,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TimeoutIo<T> {
         }
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            "the head of a request was late",
+            "the request head timed out",
         )))
     }
 }
@@ -169,7 +169,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutIo<T> {
                 this.reading = Reading::Head;
                 return read;
             }
-            // A head that drips is ready at every turn, and late all the same.
+            // A head that drips in is ready at every poll, and late all the same.
             (Reading::Begin { .. }, Poll::Pending) | (Reading::Head, _) => {}
             _ => return read,
         }
@@ -177,11 +177,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutIo<T> {
             return read;
         }
         if matches!(this.reading, Reading::Begin { .. }) {
-            // Nothing was begun: to hyper it is as if the client had closed.
+            // No request has started: hyper sees the end of the stream.
             this.reading = Reading::Ended;
             return Poll::Ready(Ok(()));
         }
-        // An answer that the client has not taken yet is not written into.
+        // An unfinished response must not be written into.
         let answer = if this.writing.is_some() {
             Vec::new()
         } else {
@@ -193,7 +193,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutIo<T> {
 }
 
 impl<T: AsyncWrite + Unpin> TimeoutIo<T> {
-    /// `written`, unless the client has not taken anything for too long.
+    /// Returns `written`, or an error if the client has not read anything for too long.
     fn bound<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if written.is_ready() {
             self.writing = None;
@@ -203,7 +203,7 @@ impl<T: AsyncWrite + Unpin> TimeoutIo<T> {
         ready!(self.writing.get_or_insert_with(deadline).as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            "the client does not read its answer",
+            "the client does not read its response",
         )))
     }
 }
@@ -232,7 +232,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for TimeoutIo<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match Pin::new(&mut this.io).poll_flush(cx) {
-            // A write that waits goes on waiting, whatever a flush of nothing says.
+            // A flush of nothing does not end a pending write.
             Poll::Ready(flushed) => Poll::Ready(flushed),
             Poll::Pending => this.bound(cx, Poll::Pending),
         }
@@ -242,7 +242,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for TimeoutIo<T> {
         let this = self.get_mut();
         let shut = Pin::new(&mut this.io).poll_shutdown(cx);
         if shut.is_pending() {
-            // The io lingers by itself; this is for one that cannot even say goodbye.
+            // The inner IO limits its own lingering; this limits a shutdown that makes no progress at all.
             let deadline = || Box::pin(sleep_until(Instant::now() + LINGER + this.timeouts.stall));
             ready!(this.writing.get_or_insert_with(deadline).as_mut().poll(cx));
             return Poll::Ready(Ok(()));
@@ -251,7 +251,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for TimeoutIo<T> {
     }
 }
 
-/// The answer to a head that is late, as it goes over the wire.
+/// Returns the bytes of the response to a late head.
 fn late(timeout: Duration) -> Vec<u8> {
     let timeout = timeout.as_secs_f64();
     let message = format!("the head of the request was not complete within {timeout} s; send it in one piece");
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_drips_is_answered_with_408() {
+    async fn answers_a_slow_head_with_408() {
         let (mut client, mut server, _busy) = timeout_io(4096);
         let start = Instant::now();
         let serving = tokio::spawn(async move {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_new_connection_that_says_nothing_ends_without_a_word() {
+    async fn closes_a_silent_new_connection_without_a_response() {
         let (mut client, mut server, _busy) = timeout_io(4096);
         let start = Instant::now();
         assert_eq!(server.read(&mut [0; 10]).await.unwrap(), 0);
@@ -331,14 +331,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn between_requests_it_waits_longer_than_for_a_head() {
+    async fn waits_longer_between_requests_than_for_a_head() {
         let (mut client, mut server, busy) = timeout_io(4096);
         let mut buf = [0; 10];
         for wait in [1, 126, 149] {
             client.write_all(b"head").await.unwrap();
             assert_eq!(server.read(&mut buf).await.unwrap(), 4);
             let answering = busy.begin();
-            // The answer may take longer than any head, and is not bound by the time of one.
+            // The response may take longer than any head.
             let read = tokio::time::timeout(Duration::from_secs(1000), server.read(&mut buf)).await;
             assert!(read.is_err());
             drop(answering);
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_its_answer_is_not_waited_for() {
+    async fn limits_the_time_of_a_client_that_does_not_read() {
         let (mut client, mut server, busy) = timeout_io(64);
         let _answering = busy.begin();
         let start = Instant::now();
@@ -359,7 +359,7 @@ mod tests {
             let error = server.write_all(&[0; 1000]).await.unwrap_err();
             (error.kind(), start.elapsed().as_secs())
         });
-        // As long as it takes something, however slowly, it is.
+        // A client that reads slowly is waited for.
         for _ in 0..5 {
             sleep(Duration::from_secs(29)).await;
             client.read_exact(&mut [0; 64]).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a request is answered with while the server comes to its end.
+//! Answers requests while the server shuts down.
 
 use std::convert::Infallible;
 

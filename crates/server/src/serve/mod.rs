@@ -35,7 +35,7 @@ use crate::{
     config::Config,
     files, log,
     net::{
-        accept::{self, End, Site},
+        accept::{self, End, Server},
         admission::{self, Admission},
         connection::Bounds,
         tls::Tls,
@@ -119,7 +119,7 @@ async fn start(config: Config) -> Fallible<End> {
         mount: &mount,
         phase,
     };
-    let site = Site {
+    let server = Server {
         tls: tls.clone(),
         service: stack::build(&config, parts),
         admission: Admission::new(&config.connections),
@@ -142,7 +142,7 @@ async fn start(config: Config) -> Fallible<End> {
     tokio::spawn(reloadable.reload_on(hangups));
     // The server works without stdout too.
     let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
-    Ok(accept::serve(listener, site, phases, signals, config.grace).await)
+    Ok(accept::serve(listener, server, phases, signals, config.grace).await)
 }
 
 fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {

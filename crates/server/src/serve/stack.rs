@@ -100,15 +100,14 @@ where
 
 /// Configures the storage.
 fn storage(config: &Config, parts: Parts<'_>) -> KazooStorage {
-    let storage = match parts.settings {
-        Some(settings) => KazooStorage::from_settings(parts.store, settings),
-        None => {
-            let storage = KazooStorage::new(parts.store).base64(config.base64);
-            match &config.key {
-                KeySource::Path => storage.key(PathKey),
-                KeySource::Query(name) => storage.key(QueryKey::new(name.clone())),
-                KeySource::Metadata(fields) => storage.key(MetadataKey::new(fields.iter().cloned())),
-            }
+    let storage = if let Some(settings) = parts.settings {
+        KazooStorage::from_settings(parts.store, settings)
+    } else {
+        let storage = KazooStorage::new(parts.store).base64(config.base64);
+        match &config.key {
+            KeySource::Path => storage.key(PathKey),
+            KeySource::Query(name) => storage.key(QueryKey::new(name.clone())),
+            KeySource::Metadata(fields) => storage.key(MetadataKey::new(fields.iter().cloned())),
         }
     };
     let storage = storage

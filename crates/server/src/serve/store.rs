@@ -16,7 +16,7 @@ use crate::{
     log::{self, redact},
 };
 
-/// How often the client of an object store repeats a request that failed in transit or with a 5xx.
+/// Maximum number of times that the client of an object store repeats a request that failed in transit or with a 5xx.
 ///
 /// It does so within the deadline, and only where repeating is safe; KAZOO repeats a request that fails after that.
 const RETRIES: usize = 3;

@@ -1,4 +1,4 @@
-//! The operator's address: what is measured, and whether the server is alive and ready.
+//! The admin endpoint: metrics, liveness and readiness.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::process::{Client, FILE, Response, Server, eventually, multipart, put_head};
 
-/// A server, and the operator's address of it.
+/// Starts a server, and returns it with its admin address.
 fn start(root: &Path, options: &[&str]) -> (Server, SocketAddr) {
     let server = Server::start(root, &[&["--admin", "127.0.0.1:0"], options].concat());
     let log = server.log();
@@ -34,7 +34,7 @@ fn idle_connections_do_not_delay_a_probe() {
     for _ in 0..3 {
         assert_eq!(ask(admin, "/healthz").status, 200);
     }
-    // Each 64 of them would be waited for for 5 seconds.
+    // Waiting for them would take 5 seconds for each 64.
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
@@ -53,7 +53,7 @@ fn scrape(admin: SocketAddr) -> Scrape {
     Scrape::parse(std::str::from_utf8(&response.body).unwrap())
 }
 
-/// What a scrape has, read as Prometheus's text format says, and nothing else let through.
+/// A scrape, parsed strictly as Prometheus's text format.
 struct Scrape {
     types: BTreeMap<String, String>,
     samples: BTreeMap<String, f64>,
@@ -95,7 +95,7 @@ impl Scrape {
                 };
                 let belongs = suffixes.iter().any(|suffix| *name == format!("{family}{suffix}"));
                 assert!(is_name(name) && belongs, "{line} is not of {family}");
-                // No value of ours has a comma, a quote or a backslash.
+                // No label value contains a comma, a quote or a backslash.
                 for label in labels.split(',').filter(|label| !label.is_empty()) {
                     let (label, value) = label.split_once('=').unwrap();
                     assert!(is_name(label) && !label.contains(':'), "{line}");
@@ -128,10 +128,10 @@ fn is_name(name: &str) -> bool {
     begins && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'))
 }
 
-// Each is a whole number, and small.
+// All values are small integers.
 #[allow(clippy::float_cmp)]
 #[test]
-fn what_the_server_does_is_measured() {
+fn measures_requests_and_connections() {
     let root = TempDir::new().unwrap();
     let (server, admin) = start(root.path(), &["--max-connections", "2"]);
     let token = "7f3c2a90b1d4e6f8a0c2e4f618293a4b";
@@ -165,7 +165,7 @@ fn what_the_server_does_is_measured() {
     let mut over = server.connect();
     assert_eq!(over.get(&voicemail).status, 503);
 
-    let scrape = eventually("the last answers have gone out", || {
+    let scrape = eventually("the last answers are sent", || {
         let scrape = scrape(admin);
         (scrape.value("http_server_active_requests{http_request_method=\"GET\"}") == 0.0).then_some(scrape)
     });
@@ -240,11 +240,11 @@ fn what_the_server_does_is_measured() {
     );
 }
 
-/// Of each histogram the buckets are there, and grow; and the types are those of the table.
+/// Each histogram has cumulative buckets, and the types are those of the table.
 #[allow(clippy::float_cmp)]
 #[cfg(target_os = "linux")]
 #[test]
-fn a_scrape_has_what_the_table_says() {
+fn a_scrape_has_exactly_the_documented_metrics() {
     let root = TempDir::new().unwrap();
     let (server, admin) = start(root.path(), &[]);
     let mut client = server.connect();
@@ -281,7 +281,7 @@ fn a_scrape_has_what_the_table_says() {
 }
 
 #[test]
-fn it_is_ready_until_it_drains_and_alive_until_it_ends() {
+fn is_ready_until_it_drains_and_alive_until_it_exits() {
     let root = TempDir::new().unwrap();
     let (mut server, admin) = start(root.path(), &[]);
     let ready = ask(admin, "/readyz");
@@ -308,12 +308,12 @@ fn it_is_ready_until_it_drains_and_alive_until_it_ends() {
 }
 
 #[test]
-fn with_a_broken_store_it_is_alive_and_not_ready() {
+fn is_alive_but_not_ready_with_a_broken_store() {
     let root = TempDir::new().unwrap();
     let (_server, admin) = start(root.path(), &[]);
     assert_eq!(ask(admin, "/readyz").status, 200);
     fs::remove_dir_all(root.path().join(".stage")).unwrap();
-    // The last answer is good for a short time.
+    // The last check is valid for a short time.
     let broken = eventually("the store is asked again", || {
         let response = ask(admin, "/readyz");
         (response.status == 503).then_some(response)
@@ -328,7 +328,7 @@ fn with_a_broken_store_it_is_alive_and_not_ready() {
 }
 
 #[test]
-fn the_operators_address_has_no_files_and_takes_none() {
+fn the_admin_address_serves_and_stores_no_files() {
     let root = TempDir::new().unwrap();
     let (server, admin) = start(root.path(), &[]);
     assert_eq!(server.connect().put(FILE, b"content").status, 201);
@@ -336,7 +336,7 @@ fn the_operators_address_has_no_files_and_takes_none() {
     let mut client = Client::connect(admin).unwrap();
     assert_eq!(client.put(FILE, b"content").status, 405);
     assert_eq!(server.connect().get("/metrics").status, 404);
-    // What says nothing does not keep others out.
+    // A silent connection does not block others.
     let silent: Vec<_> = (0..8).map(|_| Client::connect(admin).unwrap()).collect();
     assert_eq!(ask(admin, "/healthz").status, 200);
     drop(silent);

@@ -1,4 +1,4 @@
-//! The files that the operator names.
+//! The files that flags name.
 
 use std::{fs, path::Path, process::Command};
 
@@ -10,9 +10,9 @@ fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// Nobody writes into the pipe: whoever reads it waits.
+/// Nothing writes into the pipe, so reading it would block.
 #[test]
-fn a_pipe_in_place_of_a_file_stops_nothing_on_a_reload() {
+fn a_pipe_in_place_of_a_file_does_not_block_a_reload() {
     let directory = TempDir::new().unwrap();
     let access = directory.path().join("access.json");
     fs::write(&access, r#"{"networks":["127.0.0.1"]}"#).unwrap();
@@ -29,19 +29,19 @@ fn a_pipe_in_place_of_a_file_stops_nothing_on_a_reload() {
     assert_eq!(
         server.connect().put(FILE, b"content").status,
         201,
-        "the rules are those before"
+        "the rules are unchanged"
     );
     fs::remove_file(&access).unwrap();
     fs::write(&access, r#"{"networks":["192.0.2.1"]}"#).unwrap();
     server.signal("HUP");
-    eventually("the new rules count", || {
+    eventually("the new rules apply", || {
         (server.connect().get(FILE).status == 403).then_some(())
     });
     server.stop();
 }
 
 #[test]
-fn a_pipe_in_place_of_a_file_is_an_error_at_the_start() {
+fn refuses_to_start_with_a_pipe_in_place_of_a_file() {
     let directory = TempDir::new().unwrap();
     let pipe = directory.path().join("pipe");
     make_pipe(&pipe);

@@ -1,4 +1,4 @@
-//! KAZOO, of every release, in front of the program.
+//! Every release of KAZOO against the program.
 
 use std::{fs, path::Path, process::Command};
 
@@ -15,7 +15,7 @@ use crate::{
     server::certificate,
 };
 
-/// A KAZOO with its settings.
+/// KAZOO with its storage settings.
 pub(crate) struct Kazoo {
     runtime: Runtime,
     client: Client,
@@ -46,7 +46,7 @@ impl Kazoo {
             .block_on(self.client.store(dialect, &self.handler, &attachment))
     }
 
-    /// Stores and fetches it.
+    /// Stores `content` and fetches it.
     pub(crate) fn round_trip(&mut self, dialect: &Dialect, content: &[u8]) {
         let attachment = attachment("DOC", content);
         self.runtime.block_on(async {
@@ -60,7 +60,7 @@ impl Kazoo {
         });
     }
 
-    /// Why it cannot store.
+    /// Returns the reason why it cannot store.
     pub(crate) fn failure(&mut self) -> FailureKind {
         self.store(&Dialect::KAZOO_4_3_106, b"content").unwrap_err().kind()
     }
@@ -77,7 +77,7 @@ fn attachment(id: &str, content: &[u8]) -> Attachment {
     Attachment::new("ACC", document, "grüße vom/band.mp3", Bytes::copy_from_slice(content))
 }
 
-/// The program with the certificate in `directory`, and its files there too.
+/// Returns the command of a server with its certificate and its files in `directory`.
 pub(crate) fn by_tls(directory: &Path) -> Command {
     let mut command = program();
     command
@@ -88,7 +88,7 @@ pub(crate) fn by_tls(directory: &Path) -> Command {
     command
 }
 
-/// Each dialect, verb and sort of body, over TLS, with each sort of credential; one connection each, and no other credential.
+/// Tries each dialect, verb and form of body over TLS with each kind of credential, on one connection each.
 #[test]
 fn every_release_saves_its_settings_stores_and_fetches_over_tls_with_credentials() {
     let root = TempDir::new().unwrap();
@@ -163,6 +163,6 @@ fn metadata_can_name_the_files_of_one_static_url() {
     });
     drop(kazoo);
     server.stop();
-    // Here the key is a part of the metadata, which is nobody's to log.
+    // The key is part of the metadata, which is not logged.
     assert!(!server.log().contains("file-"), "{}", server.log());
 }

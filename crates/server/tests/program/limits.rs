@@ -1,4 +1,4 @@
-//! What the server lets its clients take: time, memory and connections.
+//! Limits of time, memory, requests and connections.
 
 use std::{
     fs,
@@ -15,15 +15,15 @@ use crate::process::{Client, FILE, Response, Server, eventually, multipart, prog
 const PROBE: &str = "/some_prefix/ACC/DOC/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
 const PROBE_CONTENT: &[u8] = b"some random content: 7f3c2a90b1d4e6f8a0c2e4f618293a4b";
 
-/// How long the server asks to wait, if it does.
+/// Returns the `Retry-After` of a response.
 fn retry_after(response: &Response) -> Option<Duration> {
     let (_, rest) = response.head.split_once("\r\nretry-after: ")?;
     Some(Duration::from_secs(rest.lines().next()?.parse().unwrap()))
 }
 
-/// Stores as KAZOO's HTTP client does: it obeys `Retry-After`, sends the same request again, and repeats nothing else.
+/// Stores as KAZOO's HTTP client does: it repeats a request after `Retry-After`, and no other.
 ///
-/// Returns how often it was asked to wait.
+/// Returns the number of waits.
 fn upload(address: SocketAddr, target: &str, body: &[u8]) -> usize {
     let mut waits = 0;
     loop {
@@ -39,7 +39,7 @@ fn upload(address: SocketAddr, target: &str, body: &[u8]) -> usize {
     }
 }
 
-/// Stores as many files at once as there are `clients`, all by KAZOO's rules, and fetches each.
+/// Stores one file for each of `clients` at once, by KAZOO's rules, and fetches them. Returns the number of waits.
 fn burst(server: &Server, clients: usize, len: usize) -> usize {
     let waits = thread::scope(|scope| {
         let uploads: Vec<_> = (0..clients)
@@ -61,10 +61,10 @@ fn burst(server: &Server, clients: usize, len: usize) -> usize {
     waits
 }
 
-/// Half of an upload that is no slow one, though it takes minutes.
+/// Half of an upload that is not slow, although it takes minutes.
 static HALF: [u8; 2 << 20] = [7; 2 << 20];
 
-/// Begins an upload, and waits until it is admitted.
+/// Starts an upload, and waits until it is admitted.
 fn hold(server: &Server, target: &str, header: &str) -> Client {
     let mut client = server.connect();
     let expect = format!("{header}expect: 100-continue\r\nconnection:");
@@ -78,7 +78,7 @@ fn hold(server: &Server, target: &str, header: &str) -> Client {
 }
 
 #[test]
-fn slow_uploads_give_way_to_others() {
+fn slow_uploads_yield_to_others() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--max-requests=2"]);
     let mut slow: Vec<_> = (0..2)
@@ -94,7 +94,7 @@ fn slow_uploads_give_way_to_others() {
 }
 
 #[test]
-fn an_address_has_a_share_of_the_requests() {
+fn limits_the_requests_of_an_address() {
     let root = TempDir::new().unwrap();
     let access = root.path().join("access.json");
     fs::write(&access, r#"{"networks":["0.0.0.0/0"],"trusted_proxies":["127.0.0.1"]}"#).unwrap();
@@ -122,14 +122,14 @@ fn an_address_has_a_share_of_the_requests() {
 }
 
 #[test]
-fn a_burst_of_ten_times_the_requests_loses_nothing() {
+fn stores_every_file_of_a_burst_over_the_limit_of_requests() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--max-requests=4"]);
     let mut busy: Vec<_> = (0..4).map(|_| server.connect()).collect();
     for (number, client) in busy.iter_mut().enumerate() {
         let head = put_head(&format!("/some_prefix/ACC/BUSY/{number}.mp3"), 2 * HALF.len());
         client.send(head.replace("connection:", "expect: 100-continue\r\nconnection:"));
-        // It has its place before anybody else asks for one.
+        // It has its permit before another request asks for one.
         let mut interim = String::new();
         while !interim.ends_with("\r\n\r\n") {
             assert_ne!(client.0.read_line(&mut interim).unwrap(), 0);
@@ -137,17 +137,17 @@ fn a_burst_of_ten_times_the_requests_loses_nothing() {
         assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
         client.send(&HALF[..]);
     }
-    let refused = eventually("all places are taken", || {
+    let refused = eventually("all permits are taken", || {
         let response = server.connect().get(FILE);
         (response.status == 503).then_some(response)
     });
     assert_eq!(refused.json()["error"], "unavailable");
     assert_eq!(retry_after(&refused), Some(Duration::from_secs(1)));
-    // The administrator who waits for the probe's answer gets one.
+    // The credentials probe is always answered.
     assert_eq!(server.connect().put(PROBE, PROBE_CONTENT).status, 201);
     let waits = thread::scope(|scope| {
         let burst = scope.spawn(|| burst(&server, 40, 100_000));
-        eventually("many are asked to wait", || {
+        eventually("many requests have to wait", || {
             (server.log().matches("status=503").count() >= 40).then_some(())
         });
         for client in &mut busy {
@@ -160,7 +160,7 @@ fn a_burst_of_ten_times_the_requests_loses_nothing() {
 }
 
 #[test]
-fn a_burst_of_ten_times_the_connections_loses_nothing() {
+fn stores_every_file_of_a_burst_over_the_limit_of_connections() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--max-connections-per-address=4"]);
     let mut busy: Vec<_> = (0..4).map(|_| server.connect()).collect();
@@ -172,11 +172,11 @@ fn a_burst_of_ten_times_the_connections_loses_nothing() {
     assert_eq!(retry_after(&refused), Some(Duration::from_secs(1)));
     let probed = server.connect().put(PROBE, PROBE_CONTENT);
     assert_eq!((probed.status, retry_after(&probed)), (503, None), "{probed:?}");
-    // Those that are there are served.
+    // Open connections are served.
     assert_eq!(busy[0].put(FILE, b"content").status, 201);
     let waits = thread::scope(|scope| {
         let burst = scope.spawn(|| burst(&server, 40, 100_000));
-        eventually("many are asked to wait", || {
+        eventually("many requests have to wait", || {
             (server.log().matches("status=503").count() >= 40).then_some(())
         });
         busy.clear();
@@ -186,18 +186,18 @@ fn a_burst_of_ten_times_the_connections_loses_nothing() {
 }
 
 #[test]
-fn what_keeps_failing_is_not_asked_for_again_for_ever() {
+fn sends_no_retry_after_once_the_retry_window_is_over() {
     let root = TempDir::new().unwrap();
     for limit in ["--max-requests=0", "--max-connections=0"] {
         let server = Server::start(root.path(), &[limit, "--retry-window=1"]);
         let first = server.connect().put(FILE, b"content");
         assert_eq!((first.status, retry_after(&first).is_some()), (503, true), "{limit}");
-        let let_go = eventually("it is let go", || {
+        let final_answer = eventually("an answer without Retry-After", || {
             let response = server.connect().put(FILE, b"content");
             assert_eq!(response.status, 503, "{limit}");
             retry_after(&response).is_none().then_some(response)
         });
-        assert_eq!(let_go.json()["error"], "unavailable");
+        assert_eq!(final_answer.json()["error"], "unavailable");
         let other = server.connect().put("/some_prefix/ACC/DOC/other.mp3", b"content");
         assert!(retry_after(&other).is_some(), "{limit}");
     }
@@ -222,7 +222,7 @@ pub(crate) fn drip(client: &mut Client, bytes: &[u8]) -> Response {
 }
 
 #[test]
-fn what_drips_is_answered_and_idle_connections_are_kept() {
+fn answers_slow_requests_with_408_and_keeps_idle_connections() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--head-timeout=1", "--stall-timeout=1"]);
     let mut idle = server.connect();
@@ -237,7 +237,7 @@ fn what_drips_is_answered_and_idle_connections_are_kept() {
     assert!(begun.elapsed() >= Duration::from_secs(1));
     assert!(silent.is_closed());
 
-    // On a connection that was idle the time begins with the first byte.
+    // On an idle connection the time starts with the first byte.
     let mut used = server.connect();
     assert_eq!(used.get(FILE).status, 200);
     assert_eq!(drip(&mut used, long.as_bytes()).status, 408);
@@ -248,7 +248,7 @@ fn what_drips_is_answered_and_idle_connections_are_kept() {
     assert_eq!((body.status, body.closes()), (408, true), "{body:?}");
     assert_eq!(body.json()["error"], "timeout");
 
-    // What nobody reads, of a refused upload, is as slow.
+    // The body of a refused upload has the same time limit.
     let mut client = server.connect();
     client.send(put_head("/some_prefix/ACC/%2E%2E/slow.mp3", 1000));
     let refused = drip(&mut client, &[b'x'; 600]);
@@ -259,15 +259,15 @@ fn what_drips_is_answered_and_idle_connections_are_kept() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_answer_is_closed_on() {
+fn closes_the_connection_of_a_client_that_does_not_read() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--stall-timeout=1", "--max-requests=1"]);
     assert_eq!(server.connect().put(FILE, &vec![7; 64 << 20]).status, 201);
     let mut client = server.connect();
     client.send(format!("GET {FILE} HTTP/1.1\r\nhost: storage\r\n\r\n"));
     client.0.fill_buf().unwrap();
-    // It holds the only place until then.
-    eventually("its place is free", || {
+    // It holds the only permit until then.
+    eventually("the permit is free", || {
         (server.connect().get("/some_prefix/A/B/C").status == 404).then_some(())
     });
     let mut answer = Vec::new();
@@ -276,7 +276,7 @@ fn a_client_that_does_not_read_its_answer_is_closed_on() {
 }
 
 #[test]
-fn heads_metadata_and_parts_are_bounded() {
+fn limits_heads_metadata_and_parts() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--max-head=8KiB", "--max-metadata=100"]);
     let head = |len: usize| {
@@ -317,7 +317,7 @@ fn heads_metadata_and_parts_are_bounded() {
 }
 
 #[test]
-fn limits_that_cannot_be_are_refused() {
+fn refuses_impossible_limits() {
     for (wrong, says) in [
         ("--idle-timeout=124", "120 s"),
         ("--head-timeout=0", "at least 1"),
@@ -331,7 +331,7 @@ fn limits_that_cannot_be_are_refused() {
     }
 }
 
-/// How many files the server has open.
+/// Returns the number of open files of the server.
 fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count()
 }
@@ -366,7 +366,7 @@ fn aborted_uploads_leave_nothing_behind() {
             .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().contains('-'))
             .count()
     };
-    eventually("all is as before", || {
+    eventually("the server is as before", || {
         (descriptors(&server) <= before + 20 && staged() == 0).then_some(())
     });
     assert_eq!(server.connect().get(FILE).body, b"content");

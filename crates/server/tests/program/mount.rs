@@ -1,4 +1,4 @@
-//! A mount that was copied from KAZOO's URL has the token in it: nobody may read it there.
+//! A mount that was copied from KAZOO's URL contains the token, which must not be shown.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::{
 const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
 
 #[test]
-fn a_mount_with_a_token_of_the_rules_is_refused() {
+fn refuses_a_mount_with_a_token_of_the_rules() {
     let root = TempDir::new().unwrap();
     let rules = root.path().join("access.json");
     let data = root.path().join("data");
@@ -30,12 +30,12 @@ fn a_mount_with_a_token_of_the_rules_is_refused() {
     );
     assert!(!line.contains(TOKEN), "{line}");
 
-    // No more is it by rules that come later.
+    // Neither may rules that are loaded later contain it.
     write(r#"{"networks":["127.0.0.1"]}"#);
     let server = Server::start(&data, &[&access[..], &[&mount]].concat());
     write(&token);
     server.signal("HUP");
-    eventually("the fault is logged", || {
+    eventually("the error is logged", || {
         server.log().contains("the previous version stays in use").then_some(())
     });
     assert!(server.log().contains("--mount has a token"), "{}", server.log());
@@ -45,7 +45,7 @@ fn a_mount_with_a_token_of_the_rules_is_refused() {
 }
 
 #[test]
-fn what_looks_like_a_token_in_the_mount_is_neither_logged_nor_answered() {
+fn shows_no_token_of_the_mount_in_logs_and_answers() {
     let root = TempDir::new().unwrap();
     let settings = root.path().join("storage.json");
     let url = format!("http://storage.example.com:8080/some_prefix/{TOKEN}");
@@ -78,7 +78,7 @@ fn what_looks_like_a_token_in_the_mount_is_neither_logged_nor_answered() {
     }
 }
 
-/// Whatever Erlang KAZOO runs on, its requests are served, and their paths are logged without what may be a token.
+/// KAZOO on every Erlang release is served, and paths are logged without a possible token.
 #[test]
 fn serves_and_logs_both_spellings_of_the_url_in_the_settings() {
     const SPELLED: &str = "1f0e6b9c-d2a4835b6c1d";
@@ -129,7 +129,7 @@ fn refuses_settings_by_which_every_file_has_the_same_url() {
         "{line}"
     );
 
-    // Without the settings, each upload is refused, and the first is not replaced by nothing.
+    // Without the settings, each upload is refused, so none replaces another.
     for options in [&[][..], &["--key=metadata=media_id,id,call_id"]] {
         let server = Server::start(&data, options);
         for content in [b"one", b"two"] {

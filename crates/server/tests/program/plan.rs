@@ -205,7 +205,7 @@ fn the_access_rules_check_a_token_in_the_settings() {
     let access = file("access.json", format!(r#"{{"credentials":[{{"token":"{TOKEN}"}}]}}"#));
     let options = ["--settings", &settings, "--access", &access];
     for (mount, says) in [
-        (&[][..], "say with --mount"),
+        (&[][..], "set --mount"),
         (&["--mount", "/some_pre"], "does not begin with --mount"),
         (&["--mount", "/other"], "does not begin with --mount"),
     ] {

@@ -117,7 +117,7 @@ fn log_of<'a>(options: &[&str], fixtures: impl Iterator<Item = &'a Fixture>) -> 
     }
     server.stop();
     let log = server.log();
-    let lines = log.matches("request_id").count() + log.matches("refused what is not HTTP").count();
+    let lines = log.matches("request_id").count() + log.matches("refused a request that is not HTTP").count();
     assert!(sent > 0 && lines >= sent, "{sent} requests, and {lines} lines: {log}");
     let decoded = percent_decode(log.as_bytes()).decode_utf8_lossy().into_owned();
     // Durations are numbers too.

@@ -1,4 +1,4 @@
-//! A running server, and a client that speaks bytes.
+//! A running server, and a client that sends and receives bytes.
 
 use std::{
     fs::{self, File},
@@ -12,22 +12,22 @@ use std::{
 
 use tempfile::TempDir;
 
-/// How long anything may take that takes no time.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for anything that should be immediate.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits until `condition` yields something.
+/// Waits until `condition` returns a value.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// The program, with nothing of this process's environment that could configure it.
+/// Returns the program without environment variables that configure it.
 pub(crate) fn program() -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_kazoo-storage")))
 }
@@ -89,7 +89,7 @@ impl Server {
         assert!(Command::new("sh").arg("-c").arg(kill).status().unwrap().success());
     }
 
-    /// Sends a signal, and waits until it has had its effect: nobody listens any more.
+    /// Sends a signal, and waits until new connections are refused.
     pub(crate) fn stop_accepting(&self, signal: &str) {
         self.signal(signal);
         eventually("new connections are refused", || {
@@ -102,13 +102,13 @@ impl Server {
         eventually("the server exits", || self.child.try_wait().unwrap())
     }
 
-    /// Ends the server, which has no open connection, in good order.
+    /// Stops the server, which has no open connections.
     pub(crate) fn stop(&mut self) {
         self.signal("TERM");
         assert!(self.wait().success(), "{}", self.log());
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.logs.path().join("stderr")).unwrap()
     }
@@ -121,7 +121,7 @@ impl Drop for Server {
     }
 }
 
-/// A client that speaks bytes.
+/// A client that sends and receives bytes.
 pub(crate) struct Client(pub(crate) BufReader<TcpStream>);
 
 #[derive(Debug)]
@@ -147,8 +147,8 @@ impl Response {
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(Self(BufReader::new(stream)))
     }
 
@@ -195,7 +195,7 @@ impl Client {
         self.receive()
     }
 
-    /// Whether the server has closed its side, with nothing more to read.
+    /// Returns `true` if the server has closed its side, with nothing more to read.
     pub(crate) fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).unwrap() == 0
@@ -209,7 +209,7 @@ pub(crate) fn put_head(target: &str, len: usize) -> String {
     )
 }
 
-/// An upload of metadata and media.
+/// Returns a multipart upload of metadata and media.
 pub(crate) fn multipart(target: &str, json: &str, media: &str) -> String {
     let body = format!(
         "\r\n--B\r\ncontent-type: application/json\r\n\r\n{json}\r\n--B\r\ncontent-type: audio/mpeg\r\n\r\n{media}\r\n\

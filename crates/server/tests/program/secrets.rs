@@ -1,4 +1,4 @@
-//! No token and no password is in a log or in an answer, wherever in a request it stands and however it is written there.
+//! No log and no answer contains a token or a password, in any part of a request and in any encoding.
 
 use std::{collections::BTreeSet, fs, io::Read as _};
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::process::{Server, eventually, program};
 
-/// As an id, as a word with signs in it, and too short to be told from a part of another word.
+/// An id, a word with punctuation, and one short enough to be part of another word.
 const TOKENS: [&str; 3] = ["1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5", "se\"same/7F+31\\x", "T7x"];
 const READER: &str = "9f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
 const PASSWORD: &str = "pass-W0rd 5";
@@ -32,7 +32,7 @@ fn escaped(text: &str, escape: impl Fn(usize, u8) -> bool, lower: bool) -> Strin
     letters.collect()
 }
 
-/// A secret as a target can have it: as it is, percent-encoded in part or whole, and that once more.
+/// Returns the spellings of a secret in a target: as it is, percent-encoded in part or whole, and encoded twice.
 fn spellings(secret: &str) -> Vec<String> {
     let plain = escaped(secret, |_, _| false, false);
     let whole = escaped(secret, |_, _| true, true);
@@ -45,7 +45,7 @@ fn request(line: &str, headers: &str, body: &str) -> String {
     format!("{line} HTTP/1.1\r\nhost: storage\r\ncontent-length: {len}\r\nconnection: close\r\n{headers}\r\n{body}")
 }
 
-/// Requests with `shown` in every place, each with the statuses it may be answered with.
+/// Returns requests with `shown` in every position, each with the allowed statuses.
 fn requests(token: &str, shown: &str, plain: &str) -> Vec<(Vec<u16>, String)> {
     let put = |status: u16, target: &str, headers: &str, body: &str| {
         (vec![status], request(&format!("PUT {target}"), headers, body))
@@ -78,7 +78,7 @@ fn requests(token: &str, shown: &str, plain: &str) -> Vec<(Vec<u16>, String)> {
             mixed,
             &multipart(&format!(r#"{{"id":"{shown}"}}"#), shown),
         ),
-        // Files beneath each other, and something in the way that the store did not make.
+        // Files below each other, and an obstacle that the store did not create.
         put(201, &format!("{own}/A/f{shown}"), "", "ID3"),
         put(201, &format!("{own}/A/f{shown}/{shown}/x"), "", "ID3"),
         put(
@@ -144,7 +144,7 @@ fn requests(token: &str, shown: &str, plain: &str) -> Vec<(Vec<u16>, String)> {
     all
 }
 
-/// The text as it is, and as a reader could decode it.
+/// Returns the text as it is, and in every decoding.
 fn readings(text: &[u8]) -> Vec<String> {
     let mut readings = vec![String::from_utf8_lossy(text).into_owned()];
     for _ in 0..4 {
@@ -179,7 +179,7 @@ fn assert_clean(text: &[u8], about: &str) {
     }
 }
 
-/// A file in the place of an account's directory.
+/// A file in place of an account's directory.
 const BLOCKED: &str = "blocked";
 
 fn server(root: &TempDir, format: &str, options: &[&str]) -> Server {
@@ -212,7 +212,7 @@ fn keeps_secrets_out_of_logs_and_answers() {
         let mut met = BTreeSet::new();
         for secret in TOKENS.iter().chain([&READER, &PASSWORD]) {
             for shown in spellings(secret) {
-                // What stands in a header field or a method.
+                // The secret in a header or a method.
                 let letters = secret
                     .chars()
                     .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-');
@@ -255,7 +255,7 @@ fn keeps_secrets_out_of_logs_and_answers() {
     }
 }
 
-/// A disk that fails, and a server that is full.
+/// A failing disk, and a server at its limit.
 #[test]
 fn keeps_secrets_out_of_server_errors() {
     for token in TOKENS {

@@ -40,7 +40,7 @@ fn stores_and_serves_across_a_restart() {
     server.stop();
 }
 
-/// Uploads until the server is gone, and says what it has acknowledged.
+/// Uploads until the server is gone, and records the acknowledged uploads.
 fn upload_until_it_ends(address: SocketAddr, client: usize, acknowledged: &Mutex<Vec<(String, Vec<u8>)>>) {
     let Ok(mut stream) = TcpStream::connect(address) else {
         return;
@@ -61,7 +61,7 @@ fn upload_until_it_ends(address: SocketAddr, client: usize, acknowledged: &Mutex
 }
 
 #[test]
-fn killed_in_the_middle_of_uploads_it_has_all_that_it_had_acknowledged() {
+fn keeps_every_acknowledged_upload_when_killed() {
     let root = TempDir::new().unwrap();
     let acknowledged = Mutex::new(Vec::new());
     for round in 1..=3 {
@@ -91,9 +91,9 @@ fn killed_in_the_middle_of_uploads_it_has_all_that_it_had_acknowledged() {
 }
 
 #[test]
-fn an_upload_that_has_begun_is_finished_after_the_signal() {
+fn finishes_an_upload_after_the_signal() {
     let upload = put_head(FILE, 8) + "12345678";
-    // Within the request line, within the headers, before the body, and within it.
+    // In the request line, in the headers, before the body, and in the body.
     for (signal, sent) in [
         ("TERM", 9),
         ("INT", 80),
@@ -119,10 +119,10 @@ fn an_upload_that_has_begun_is_finished_after_the_signal() {
 }
 
 #[test]
-fn a_download_that_has_begun_is_finished_after_the_signal() {
+fn finishes_a_download_after_the_signal() {
     let root = TempDir::new().unwrap();
     let mut server = Server::start(root.path(), &["--no-fsync"]);
-    // More than the buffers of two sockets hold.
+    // More than two socket buffers hold.
     let content = vec![7; 32 << 20];
     assert_eq!(server.connect().put(FILE, &content).status, 201);
     let mut client = server.connect();
@@ -131,14 +131,14 @@ fn a_download_that_has_begun_is_finished_after_the_signal() {
     server.stop_accepting("TERM");
     let response = client.receive();
     assert_eq!((response.status, response.body == content), (200, true));
-    // Its head was out before the signal, so the connection is open for another.
+    // The head was sent before the signal, so the connection stays open for another request.
     assert!(client.get(FILE).closes());
     drop(client);
     assert!(server.wait().success());
 }
 
 #[test]
-fn an_idle_connection_is_answered_after_the_signal() {
+fn answers_an_idle_connection_after_the_signal() {
     let root = TempDir::new().unwrap();
     let mut server = Server::start(root.path(), &[]);
     let mut used = server.connect();
@@ -160,10 +160,10 @@ fn an_idle_connection_is_answered_after_the_signal() {
 }
 
 #[test]
-fn a_connection_that_was_never_accepted_is_answered_after_the_signal() {
+fn answers_a_connection_that_was_queued_at_the_signal() {
     let root = TempDir::new().unwrap();
     let mut server = Server::start(root.path(), &[]);
-    // The kernel establishes it for the stopped server, which then meets the signal and the connection at once.
+    // The kernel establishes the connection for the stopped server, which then sees it together with the signal.
     server.signal("STOP");
     let mut client = server.connect();
     client.send(put_head(FILE, 4));
@@ -177,7 +177,7 @@ fn a_connection_that_was_never_accepted_is_answered_after_the_signal() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_stops_it_at_once() {
     let root = TempDir::new().unwrap();
     let mut server = Server::start(root.path(), &["--grace", "3600"]);
     let mut stuck = server.connect();
@@ -194,7 +194,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn the_grace_period_ends_a_stuck_upload_and_asks_for_it_again() {
+fn asks_to_retry_a_stuck_upload_at_the_end_of_the_grace_period() {
     let root = TempDir::new().unwrap();
     let mut server = Server::start(root.path(), &["--grace", "2"]);
     let mut stuck = server.connect();
@@ -206,7 +206,7 @@ fn the_grace_period_ends_a_stuck_upload_and_asks_for_it_again() {
     assert_eq!((response.status, response.closes()), (503, true), "{response:?}");
     assert!(response.head.contains("\r\nretry-after: 5\r\n"), "{response:?}");
     assert_eq!(response.json()["error"], "unavailable");
-    // This side keeps the connection open; the server does not wait for it longer than it was told to.
+    // The client keeps the connection open; the server waits for it no longer than the grace period.
     assert_eq!(server.wait().code(), Some(0));
     assert!(server.log().contains("the grace period is over"), "{}", server.log());
 
@@ -215,7 +215,7 @@ fn the_grace_period_ends_a_stuck_upload_and_asks_for_it_again() {
 }
 
 #[test]
-fn a_refusal_is_read_by_who_writes_everything_first() {
+fn a_client_that_writes_the_whole_body_first_reads_the_refusal() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--max-body", "1MiB"]);
     let body = vec![0; 64 << 20];
@@ -239,7 +239,7 @@ fn a_refusal_is_read_by_who_writes_everything_first() {
 }
 
 #[test]
-fn outside_the_mount_the_answer_says_where_it_is() {
+fn names_the_mount_in_answers_outside_it() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--mount", "/kazoo/files"]);
     let mut client = server.connect();
@@ -257,7 +257,7 @@ fn outside_the_mount_the_answer_says_where_it_is() {
 const ID: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
 
 #[test]
-fn the_log_has_a_line_for_each_request_and_no_query() {
+fn logs_each_request_without_its_query() {
     for format in ["text", "json"] {
         let root = TempDir::new().unwrap();
         let mut command = program();
@@ -329,9 +329,9 @@ fn the_log_has_a_line_for_each_request_and_no_query() {
     }
 }
 
-/// Whoever is let in changes while the server runs, and no request is dropped for it.
+/// Reloading drops no request in progress.
 #[test]
-fn access_rules_are_read_again_on_sighup() {
+fn reloads_the_access_rules_on_sighup() {
     let root = TempDir::new().unwrap();
     let rules = root.path().join("access.json");
     let tokens = |tokens: &[&str]| {
@@ -346,7 +346,7 @@ fn access_rules_are_read_again_on_sighup() {
     assert_eq!(client.put(&path("second"), b"content").status, 401);
     assert_eq!(client.put("/some_prefix/ACC/DOC/message.mp3", b"content").status, 401);
 
-    // An upload that was let in goes on: its body is asked for.
+    // An authorized upload continues: the server asks for its body.
     let mut slow = server.connect();
     let first = path("first");
     slow.send(format!(
@@ -355,17 +355,17 @@ fn access_rules_are_read_again_on_sighup() {
     assert_eq!(slow.receive().status, 100);
     tokens(&["second"]);
     server.signal("HUP");
-    eventually("the rules are read again", || {
+    eventually("the rules are reloaded", || {
         (client.get(&path("second")).status == 200).then_some(())
     });
     assert_eq!(client.get(&first).status, 401);
     slow.send("content");
     assert_eq!(slow.receive().status, 201);
 
-    // What is wrong changes nothing.
+    // An invalid file changes nothing.
     fs::write(&rules, "{}").unwrap();
     server.signal("HUP");
-    eventually("the fault is logged", || {
+    eventually("the error is logged", || {
         server.log().contains("the previous version stays in use").then_some(())
     });
     assert_eq!(client.get(&path("second")).status, 200);
@@ -377,9 +377,9 @@ fn access_rules_are_read_again_on_sighup() {
     }
 }
 
-/// Neither a reload nor a terminal that is closed ends a server.
+/// Neither a reload nor a closed terminal ends the server.
 #[test]
-fn sighup_with_nothing_to_read_again_is_logged_and_ends_nothing() {
+fn logs_a_sighup_with_nothing_to_reload() {
     let root = TempDir::new().unwrap();
     let mut server = Server::start(root.path(), &[]);
     server.signal("HUP");
@@ -399,7 +399,7 @@ pub(crate) fn certificate(directory: &Path) -> Tls {
 }
 
 #[test]
-fn tls_is_spoken_and_the_certificate_is_read_again_on_sighup() {
+fn serves_tls_and_reloads_the_certificate_on_sighup() {
     let root = TempDir::new().unwrap();
     let first = certificate(root.path());
     let server = Server::spawn(&mut by_tls(root.path()));
@@ -409,22 +409,24 @@ fn tls_is_spoken_and_the_certificate_is_read_again_on_sighup() {
     let second = certificate(root.path());
     assert_eq!(kazoo(&second).failure(), FailureKind::Tls, "it is another certificate");
     server.signal("HUP");
-    eventually("the certificate is read again", || {
+    eventually("the certificate is reloaded", || {
         kazoo(&second).store(&Dialect::KAZOO_4_3_106, b"content").ok()
     });
     assert_eq!(kazoo(&first).failure(), FailureKind::Tls, "the old certificate is gone");
 
-    // What is not TLS gets no answer.
+    // Plain HTTP gets no answer.
     let mut plain = TcpStream::connect(server.address).unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
-    eventually("it is logged", || server.log().contains("not TLS").then_some(()));
+    eventually("it is logged", || {
+        server.log().contains("TLS handshake failed").then_some(())
+    });
 }
 
 #[test]
-fn nobody_is_let_in_from_elsewhere_by_accident() {
+fn requires_access_rules_beyond_loopback() {
     let root = TempDir::new().unwrap();
     let path = root.path().to_str().unwrap();
     let file = root.path().join("access.json");
@@ -442,11 +444,11 @@ fn nobody_is_let_in_from_elsewhere_by_accident() {
 
     let server = Server::start(&root.path().join("data"), &["--access", file.to_str().unwrap()]);
     let refused = server.connect().put(FILE, b"content");
-    assert_eq!(refused.status, 403, "loopback is not in the network that is named");
+    assert_eq!(refused.status, 403, "loopback is not in the listed network");
 }
 
 #[test]
-fn a_server_whose_log_nobody_reads_goes_on() {
+fn works_when_stderr_is_closed() {
     let root = TempDir::new().unwrap();
     let mut command = program();
     command
@@ -464,7 +466,7 @@ fn a_server_whose_log_nobody_reads_goes_on() {
 }
 
 #[test]
-fn a_server_without_file_descriptors_goes_on_when_it_has_some() {
+fn recovers_when_file_descriptors_are_available_again() {
     let root = TempDir::new().unwrap();
     let mut command = clean(Command::new("sh"));
     command
@@ -484,7 +486,7 @@ fn a_server_without_file_descriptors_goes_on_when_it_has_some() {
 }
 
 #[test]
-fn a_second_server_on_a_root_is_refused_and_leaves_an_upload_alone() {
+fn refuses_a_second_server_on_the_same_root() {
     let root = TempDir::new().unwrap();
     let path = root.path().to_str().unwrap();
     let server = Server::start(root.path(), &[]);
@@ -497,7 +499,7 @@ fn a_second_server_on_a_root_is_refused_and_leaves_an_upload_alone() {
     });
     let line = complaint(&["serve", "--listen", "127.0.0.1:0", "--store", path]);
     assert!(line.contains(path) && line.contains("has this root open"), "{line}");
-    assert_eq!(in_stage(), 4, "it swept nothing");
+    assert_eq!(in_stage(), 4, "it removed nothing");
     client.send(vec![7; 100_000]);
     assert_eq!(client.receive().status, 201);
     assert_eq!(client.get(FILE).body, vec![7; 300_000]);
@@ -507,7 +509,7 @@ fn run(options: &[&str]) -> Output {
     program().args(options).output().unwrap()
 }
 
-/// The one line on stderr of a server that does not start.
+/// Returns the one line on stderr of a server that does not start.
 pub(crate) fn complaint(options: &[&str]) -> String {
     let output = run(options);
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -521,7 +523,7 @@ pub(crate) fn complaint(options: &[&str]) -> String {
 }
 
 #[test]
-fn what_keeps_it_from_starting_is_one_line() {
+fn reports_a_failed_start_in_one_line() {
     let root = TempDir::new().unwrap();
     let path = root.path().to_str().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -565,7 +567,7 @@ fn what_keeps_it_from_starting_is_one_line() {
 }
 
 #[test]
-fn a_wrong_command_line_is_explained() {
+fn explains_an_invalid_command_line() {
     for (wrong, named) in [
         (&["serve", "--base64", "maybe"][..], "detect"),
         (&["serve", "--key", "header"], "query=NAME"),
@@ -601,7 +603,7 @@ fn a_wrong_command_line_is_explained() {
 }
 
 #[test]
-fn the_environment_configures_it_too() {
+fn reads_options_from_the_environment() {
     let root = TempDir::new().unwrap();
     let mut command = program();
     command
@@ -619,11 +621,10 @@ fn the_environment_configures_it_too() {
     assert_eq!(server.connect().put(target, b"longer than 10 bytes").status, 413);
 }
 
-/// Longer than the 120 seconds that KAZOO keeps a connection, while a slow head is not waited for. To run it:
-/// `cargo test --test server -- --ignored`.
+/// KAZOO keeps an idle connection for 120 seconds. To run this test: `cargo test --test server -- --ignored`.
 #[test]
 #[ignore = "takes more than two minutes"]
-fn an_idle_connection_outlives_the_clients_own_limit() {
+fn keeps_an_idle_connection_longer_than_kazoo() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &[]);
     let mut used = server.connect();
