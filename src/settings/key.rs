@@ -64,8 +64,8 @@ impl KeyExtractor for SettingsKey {
             return Err(Error::new(
                 ErrorKind::InvalidKey,
                 format!(
-                    "the target has {len} of the at least {min_segments} segments that KAZOO sends with this server's storage settings; \
-                     rename a file called `..`, and if all uploads fail, start the server with KAZOO's settings"
+                    "the target has {len} segments, but KAZOO sends at least {min_segments} with this server's storage settings; rename a file \
+                     called `..`, and if all uploads fail, start the server with KAZOO's settings"
                 ),
             ));
         }

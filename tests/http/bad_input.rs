@@ -373,7 +373,10 @@ async fn an_upload_with_fewer_segments_than_the_settings_make_is_400() {
         let mut connection = Connection::open(server.address).await;
         for target in bad {
             let message = connection.exchange(&put(target, "ID3"), Pace::Whole).await.refusal(400);
-            assert!(message.contains("segments or more"), "{settings}, {target}: {message}");
+            assert!(
+                message.contains("KAZOO sends at least"),
+                "{settings}, {target}: {message}"
+            );
         }
         assert_eq!(store.stored(), [], "{settings}");
         for target in good {

@@ -53,10 +53,13 @@ impl StorageUrl {
     pub fn parse(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let port = Parts::split(&text).and_then(|parts| parts.port()).ok_or_else(|| {
-            invalid(check::userinfo_fault(&text).unwrap_or(
+            let fault = if text.contains('@') {
+                "the URL has no valid host after its user: write `user:password@host:port`, not `user@password:host`"
+            } else {
                 "not a URL that KAZOO can send to: it begins with `http://` or `https://`, followed by `user:password@` if there are \
-                 credentials, the host, and `:PORT` if needed, such as `http://storage.example.com:8080/some_prefix`",
-            ))
+                 credentials, the host, and `:PORT` if needed, such as `http://storage.example.com:8080/some_prefix`"
+            };
+            invalid(check::userinfo_fault(&text).unwrap_or(fault))
         })?;
         Ok(Self { text, port })
     }

@@ -125,7 +125,7 @@ fn refuses_settings_by_which_every_file_has_the_same_url() {
     let start = ["serve", "--listen=127.0.0.1:0", "--store", data.to_str().unwrap()];
     let line = complaint(&[&start[..], &["--settings", settings.to_str().unwrap()]].concat());
     assert!(
-        line.contains("each would replace the last: set `send_multipart` to true"),
+        line.contains("each would replace the last one: set `send_multipart` to true"),
         "{line}"
     );
 
