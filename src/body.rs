@@ -1,4 +1,4 @@
-//! [`Body`]: the one body type that layers hand inward and answers go out with.
+//! [`Body`]: the body type of the requests that layers emit and of all responses.
 
 use std::{
     pin::Pin,
@@ -11,27 +11,26 @@ use http_body_util::{BodyExt as _, Empty, Full, combinators::UnsyncBoxBody};
 
 use crate::error::{BoxError, Error, Result};
 
-/// A streaming body of any origin, whose error is this crate's [`Error`].
+/// A streaming body of any origin whose error is [`Error`].
 ///
-/// Its end is a promise: a layer or a front end that cannot vouch for the whole body ends it with an error, never
-/// cleanly. The layers of this crate hold that for a request over HTTP/2 too, whose body hyper ends cleanly when the client
-/// resets the stream with `NO_ERROR`; code that wraps such a body by itself has to check
-/// [`is_end_stream`](HttpBody::is_end_stream) at its end.
+/// A clean end means that the body is complete; an incomplete body ends with an error. The layers of this crate guarantee
+/// this for HTTP/2 too, where hyper ends a body cleanly if the client resets the stream with `NO_ERROR`. Code that wraps
+/// such a body itself must check [`is_end_stream`](HttpBody::is_end_stream) at its end.
 #[derive(Debug)]
 pub struct Body {
     inner: UnsyncBoxBody<Bytes, Error>,
-    /// Stays so: who reads on after an error must not find a clean end, which is what many bodies have there.
+    /// The error that the body ended with. Every later poll returns it, because many bodies end cleanly after an error.
     failed: Option<Error>,
 }
 
 impl Body {
-    /// Wraps `body`, whose errors become [`Error`]s by [`Error::from_body`]; a `Body` is taken as it is.
+    /// Wraps `body` and converts its errors with [`Error::from_body`]. A `Body` is not wrapped again.
     pub fn new<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        // A layer in front of a layer of ours meets a `Body` again: it is not boxed twice.
+        // Consecutive layers pass a `Body` on; it is not boxed again.
         let mut slot = Some(body);
         if let Some(own) = (&mut slot as &mut dyn std::any::Any).downcast_mut::<Option<Self>>()
             && let Some(own) = own.take()
@@ -47,13 +46,13 @@ impl Body {
         }
     }
 
-    /// A body without a byte.
+    /// Creates an empty body.
     #[must_use]
     pub fn empty() -> Self {
         Self::new(Empty::new())
     }
 
-    /// Reads at most `limit` bytes into one buffer, allocated at once; `None` if there are more.
+    /// Reads at most `limit` bytes into a single allocation; returns `None` if there are more.
     pub(crate) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
         let mut collected = BytesMut::new();
         while let Some(frame) = self.frame().await {
@@ -123,7 +122,7 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // A body that fails is no body of a known length, least of all an empty one.
+        // The length of a failed body is unknown.
         if self.failed.is_some() {
             return SizeHint::default();
         }
@@ -131,7 +130,7 @@ impl HttpBody for Body {
     }
 }
 
-/// The next chunk of data, trailers skipped.
+/// Polls for the next chunk of data, and skips trailers.
 pub(crate) fn poll_data<B>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>>
 where
     B: HttpBody<Data = Bytes>,

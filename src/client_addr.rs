@@ -1,14 +1,14 @@
-//! The source of a request: [`PeerAddr`], the other end of the connection, and [`ClientAddr`], the client it is counted for.
+//! The source of a request: [`PeerAddr`], the peer of the connection, and [`ClientAddr`], the client.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::Extensions;
 
-/// Request extension: the address that the connection comes from. The code that accepts connections inserts it.
+/// Request extension: the peer address of the connection. The code that accepts connections inserts it.
 ///
 /// [`AccessRules`](crate::AccessRules) and [`LimitConcurrency`](crate::LimitConcurrency) use it.
 ///
-/// With axum, `ConnectInfo` has it:
+/// In axum, `ConnectInfo` contains it:
 ///
 /// ```
 /// use axum::extract::ConnectInfo;

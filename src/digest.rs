@@ -1,4 +1,4 @@
-//! [`Digest`], the digest stored with a file, and the [`Algorithm`]s by which a client can have an upload verified.
+//! [`Digest`], the SHA-256 that is stored with a file.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `content`.
+    /// Computes the digest of `content`.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         let mut digester = Digester::default();
@@ -28,7 +28,7 @@ impl Digest {
         digester.finish()
     }
 
-    /// The digest with these 64 hexadecimal digits; none if the text is anything else.
+    /// Parses 64 hexadecimal digits; returns `None` for any other text.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let (pairs, rest) = text.as_bytes().as_chunks();
@@ -45,7 +45,7 @@ impl Digest {
         Some(Self(bytes))
     }
 
-    /// The value of a `Repr-Digest` header (RFC 9530).
+    /// Returns the value of a `Repr-Digest` header (RFC 9530).
     #[must_use]
     pub fn repr_digest(&self) -> Option<HeaderValue> {
         HeaderValue::try_from(format!("sha-256=:{}:", STANDARD.encode(self.0))).ok()
@@ -64,17 +64,17 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Makes the [`Digest`] of content that comes in pieces.
+/// Computes the [`Digest`] of content in chunks.
 #[derive(Clone, Debug, Default)]
 pub struct Digester(Sha256);
 
 impl Digester {
-    /// Goes on with the next piece.
-    pub fn update(&mut self, piece: &[u8]) {
-        self.0.update(piece);
+    /// Adds the next chunk.
+    pub fn update(&mut self, chunk: &[u8]) {
+        self.0.update(chunk);
     }
 
-    /// The digest of all the pieces.
+    /// Returns the digest of all chunks.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
@@ -147,11 +147,11 @@ impl Hasher {
         }
     }
 
-    pub(crate) fn update(&mut self, piece: &[u8]) {
+    pub(crate) fn update(&mut self, chunk: &[u8]) {
         match self {
-            Self::Md5(state) => state.update(piece),
-            Self::Sha256(state) => state.update(piece),
-            Self::Sha512(state) => state.update(piece),
+            Self::Md5(state) => state.update(chunk),
+            Self::Sha256(state) => state.update(chunk),
+            Self::Sha512(state) => state.update(chunk),
         }
     }
 
@@ -168,21 +168,21 @@ impl Hasher {
 mod tests {
     use super::*;
 
-    /// The digest of `abc`, as the standard (FIPS 180) has it.
+    /// The digest of `abc` in FIPS 180.
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn it_is_that_of_the_standard_whatever_the_pieces() {
+    fn agrees_with_the_standard_for_any_chunks() {
         assert_eq!(Digest::of(b"abc").to_string(), ABC);
         let mut digester = Digester::default();
-        for piece in ["a", "", "bc"] {
-            digester.update(piece.as_bytes());
+        for chunk in ["a", "", "bc"] {
+            digester.update(chunk.as_bytes());
         }
         assert_eq!(digester.finish(), Digest::of(b"abc"));
     }
 
     #[test]
-    fn hexadecimal_digits_are_read_back_and_nothing_else_is() {
+    fn parses_only_64_hexadecimal_digits() {
         assert_eq!(Digest::from_hex(ABC), Some(Digest::of(b"abc")));
         assert_eq!(Digest::from_hex(&ABC.to_uppercase()), Some(Digest::of(b"abc")));
         for bad in [
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_that_of_rfc_9530() {
+    fn formats_the_header_of_rfc_9530() {
         let header = Digest::of(b"abc").repr_digest().unwrap();
         assert_eq!(header, "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:");
     }

@@ -1,10 +1,10 @@
-//! What a body or a part declares of its content: its media type, its [`TransferEncoding`], and the encodings that are refused.
+//! The declared encoding of a body or part: its media type, [`TransferEncoding`] and content encoding.
 
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The media type in the value of a `content-type` header, without parameters, as it is written.
+/// Returns the media type in the value of a `content-type` header, without parameters and in its original case.
 pub(crate) fn media_type(content_type: &[u8]) -> &[u8] {
     content_type
         .split(|byte| *byte == b';')
@@ -34,8 +34,8 @@ impl TransferEncoding {
         if ["7bit", "8bit", "binary"].into_iter().any(is) {
             return Ok(Self::Identity);
         }
-        let message = "content-transfer-encoding is none of 7bit, 8bit, binary and base64; nothing was stored: send the \
-                       media in one of these";
+        let message = "the content-transfer-encoding is not supported; nothing was stored: send the media as 7bit, 8bit, \
+                       binary or base64";
         Err(Error::new(ErrorKind::UnsupportedEncoding, message))
     }
 }
@@ -44,8 +44,7 @@ impl TransferEncoding {
 pub(crate) struct ContentEncoding;
 
 impl ContentEncoding {
-    /// Rejects an upload whose bytes a fetch would not return: `content-encoding` is not stored, and KAZOO's fetches do
-    /// not decode one.
+    /// Rejects an upload with a `content-encoding`: it is not stored, and KAZOO does not decode it when it fetches the file.
     pub(crate) fn refuse_any(headers: &HeaderMap) -> Result<()> {
         headers
             .get_all(header::CONTENT_ENCODING)
@@ -64,8 +63,8 @@ impl ContentEncoding {
         {
             return Ok(());
         }
-        let message = "the upload has a content-encoding, which a fetch would not undo; nothing was stored: send the \
-                       file without content-encoding";
+        let message = "the upload has a content-encoding, which is not decoded when the file is fetched; nothing was stored: \
+                       send the file without content-encoding";
         Err(Error::new(ErrorKind::UnsupportedEncoding, message))
     }
 }
@@ -75,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_media_type_is_what_stands_before_the_parameters() {
+    fn media_type_omits_the_parameters() {
         for (value, expected) in [
             ("audio/mpeg", "audio/mpeg"),
             (" Audio/MPEG ; rate=8000", "Audio/MPEG"),
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_transfer_encodings() {
+    fn parses_transfer_encodings() {
         for (value, expected) in [
             ("base64", Some(TransferEncoding::Base64)),
             (" Base64 ", Some(TransferEncoding::Base64)),
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_every_content_encoding_but_identity() {
+    fn rejects_every_content_encoding_but_identity() {
         for (values, allowed) in [
             (&[][..], true),
             (&[""], true),

@@ -1,4 +1,4 @@
-//! One opaque [`Error`] for the whole crate, and the one table from its [`ErrorKind`] to an HTTP status.
+//! [`Error`], the error type of this crate, and [`ErrorKind`], which determines the status of the response.
 
 use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
@@ -10,13 +10,12 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// How long KAZOO is asked to wait before it repeats a request that failed with
-/// [`ErrorKind::Unavailable`].
+/// The `Retry-After` of an [`ErrorKind::Unavailable`].
 ///
-/// KAZOO's HTTP client obeys a `Retry-After` of one or two digits by itself and sends the same request again.
+/// KAZOO's HTTP client honours a value of one or two digits and retries the request.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// What went wrong, in one word; decides the status of the answer.
+/// The kind of an [`Error`], which determines the status of the response.
 ///
 /// | kind | status |
 /// | --- | --- |
@@ -35,60 +34,60 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// | [`Unavailable`](Self::Unavailable) | 503 with `Retry-After` |
 /// | [`StorageFull`](Self::StorageFull) | 507 |
 ///
-/// KAZOO's client crashes on a status it does not know; every one in this table is on its list.
+/// KAZOO's client crashes on an unknown status; it knows every status in this table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request names no key, or one that breaks a rule of [`BlobKey`](crate::BlobKey).
+    /// The request has no key, or one that violates a rule of [`BlobKey`](crate::BlobKey).
     InvalidKey,
-    /// The request breaks a rule of HTTP or of this service.
+    /// The request violates a rule of HTTP or of this service.
     InvalidRequest,
-    /// The body is not the multipart body that its `content-type` promises.
+    /// The body is not a valid multipart body, although its `content-type` declares one.
     InvalidMultipart,
     /// The JSON part of a multipart body is not a JSON object.
     InvalidMetadata,
-    /// The body was recognised or declared as base64 and is not.
+    /// The body was detected or declared as base64 and is not valid base64.
     InvalidBase64,
-    /// The credentials probe carries another text than its name implies.
+    /// The credentials probe does not have the content its name implies.
     InvalidProbe,
-    /// A header with a digest of the body is malformed, or names no known algorithm.
+    /// A header with a digest of the body is malformed, or has no supported algorithm.
     InvalidDigest,
     /// The body does not match the digest in its headers.
     DigestMismatch,
     /// The body ended early or its framing is broken.
     IncompleteBody,
-    /// The request carries no credential that is known.
+    /// The request has no valid credential.
     Unauthorized,
-    /// Whoever asks may not do this.
+    /// The credential does not permit the request.
     Forbidden,
     /// Nothing is stored under the key.
     NotFound,
     /// The method is none of GET, HEAD, PUT and POST.
     MethodNotAllowed,
-    /// The client took longer to send the request than it may.
+    /// The client took too long to send the request.
     Timeout,
-    /// Something that the store did not put there is in the place of the file.
+    /// A foreign object is at the location of the file.
     Conflict,
     /// A condition in the request's headers does not hold.
     PreconditionFailed,
-    /// The body, or one of its parts, is over its limit.
+    /// The body or one of its parts exceeds its limit.
     TooLarge,
     /// The body, or a part of it, has an unsupported encoding.
     UnsupportedEncoding,
     /// No byte of the requested range exists.
     RangeNotSatisfiable,
-    /// The stored file is not what was uploaded any more.
+    /// The stored file differs from the uploaded one.
     Damaged,
-    /// A defect: of this crate, of a store, or of the host application.
+    /// A defect in this crate, in a store, or in the application.
     Internal,
-    /// The store cannot be reached or cannot work just now; the same request may succeed later.
+    /// The store is temporarily unavailable; the same request may succeed later.
     Unavailable,
-    /// The store has no room left.
+    /// The store is full.
     StorageFull,
 }
 
 impl ErrorKind {
-    /// Every one.
+    /// All kinds.
     #[cfg(any(test, feature = "metrics"))]
     pub(crate) const ALL: [Self; 23] = [
         Self::InvalidKey,
@@ -116,7 +115,7 @@ impl ErrorKind {
         Self::StorageFull,
     ];
 
-    /// The status this kind is answered with.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -145,7 +144,7 @@ impl ErrorKind {
         }
     }
 
-    /// The kind as it stands in the `error` field of an answer, such as `not_found`.
+    /// Returns the name of the kind in the `error` field of a response, such as `not_found`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -182,11 +181,11 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// What went wrong: a [kind](ErrorKind), a message for the person who reads it, and the cause.
+/// An error: its [kind](ErrorKind), a message, and the cause.
 ///
-/// The message is shown to the administrator of KAZOO, so it says what is wrong, where, and what to do; it
-/// never holds a caller's name or number. The cause stays with the operator: it is the
-/// [`source`](StdError::source), and is never part of an answer.
+/// The message is part of the response. It tells KAZOO's administrator what happened, where, and what to do, and never
+/// contains a caller's name or number. The cause is the [`source`](StdError::source). It is for the operator, and never part
+/// of a response.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -199,7 +198,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind`; `message` says what, where and what to do.
+    /// Creates an error. `message` says what happened, where, and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Inner {
             kind,
@@ -209,31 +208,30 @@ impl Error {
         }))
     }
 
-    /// The same error with its cause.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         Arc::make_mut(&mut self.0).source = Some(Arc::from(source.into()));
         self
     }
 
-    /// The same error, asking the client to repeat the request after `delay`, or not at all.
+    /// Sets the delay after which the client is asked to retry; `None` does not ask it to.
     ///
-    /// KAZOO's client obeys 1 to 99 seconds on a 503; anything else is a plain error to it, so `delay` is
-    /// brought into that range.
+    /// KAZOO's client retries after 1 to 99 seconds on a 503, so `delay` is clamped to that range.
     #[must_use]
     pub fn with_retry_after(mut self, delay: Option<Duration>) -> Self {
         Arc::make_mut(&mut self.0).retry_after = delay.map(|delay| Duration::from_secs(delay.as_secs().clamp(1, 99)));
         self
     }
 
-    /// The error a body ended with: this crate's own if it is one, otherwise
+    /// Converts the error of a body: an [`Error`] in it is returned, any other error is
     /// [`IncompleteBody`](ErrorKind::IncompleteBody).
     pub fn from_body(error: impl Into<BoxError>) -> Self {
         let error = match error.into().downcast::<Self>() {
             Ok(own) => return *own,
             Err(error) => error,
         };
-        // A layer in front of ours may have wrapped an error of ours, or be http-body-util's own limit.
+        // An outer layer may have wrapped an error of this crate, or may be the limit of http-body-util.
         let mut cause: Option<&(dyn StdError + 'static)> = Some(&*error);
         while let Some(err) = cause {
             if let Some(own) = err.downcast_ref::<Self>() {
@@ -242,46 +240,46 @@ impl Error {
             if err.is::<http_body_util::LengthLimitError>() {
                 return Self::new(
                     ErrorKind::TooLarge,
-                    "the body is over the limit of a layer in front of the storage service",
+                    "the body exceeds the limit of a layer in front of the storage service",
                 )
                 .with_source(error);
             }
-            // `io::Error` shows the source of what it wraps, and not what it wraps, as its own source.
+            // The source of an `io::Error` is the source of the wrapped error, not the wrapped error.
             let wrapped = err.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             cause = wrapped.map_or_else(|| err.source(), |wrapped| Some(wrapped as _));
         }
         Self::new(
             ErrorKind::IncompleteBody,
-            "the request's body ended early or its framing is broken; nothing was stored",
+            "the request body ended early, or its framing is broken; nothing was stored",
         )
         .with_source(error)
     }
 
-    /// What went wrong, in one word.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The status this error is answered with.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.kind().status()
     }
 
-    /// What, where and what to do, as the answer says it.
+    /// Returns the message of the response.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// After how long the client is asked to send the same request again, if it is.
+    /// Returns the delay after which the client is asked to retry, if it is.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Whether nothing is stored under the key.
+    /// Returns `true` if nothing is stored under the key.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.kind() == ErrorKind::NotFound
@@ -315,20 +313,20 @@ impl StdError for Error {
 mod tests {
     use super::*;
 
-    /// The error statuses that KAZOO's client has a name for; it crashes on any other. See `docs/how-kazoo-stores.md`.
+    /// Returns `true` if KAZOO's client has a name for the status. Any other status crashes it.
     fn kazoo_knows(status: u16) -> bool {
         matches!(status, 400..=418 | 421..=424 | 426 | 428 | 429 | 431 | 444 | 451 | 500..=508 | 510 | 511)
     }
 
     #[test]
-    fn every_kind_has_a_status_that_kazoo_survives() {
+    fn kazoo_knows_the_status_of_every_kind() {
         for kind in ErrorKind::ALL {
             assert!(kazoo_knows(kind.status().as_u16()), "{kind} → {}", kind.status());
         }
     }
 
     #[test]
-    fn every_kind_is_explained_to_who_meets_it() {
+    fn documents_every_kind() {
         let page = include_str!("../docs/troubleshooting.md");
         let table = page.split("## Error reference").nth(1).unwrap();
         for kind in ErrorKind::ALL {
@@ -338,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapped_error_of_ours_is_found_again() {
+    fn finds_a_wrapped_error() {
         let inner = Error::new(ErrorKind::InvalidBase64, "bad byte at offset 7");
         let wrapped = std::io::Error::other(inner);
         let found = Error::from_body(wrapped);
@@ -347,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_passes_by_itself_asks_for_a_retry() {
+    fn only_temporary_errors_ask_for_a_retry() {
         assert_eq!(Error::new(ErrorKind::StorageFull, "full").retry_after(), None);
         let down = Error::new(ErrorKind::Unavailable, "down");
         assert_eq!(down.retry_after(), Some(RETRY_AFTER));

@@ -1,4 +1,4 @@
-//! [`Grant`]: what whoever sent a request may do.
+//! [`Grant`]: the permissions of a request.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,10 +7,10 @@ use crate::{
     key::BlobKey,
 };
 
-/// Request extension: what whoever sent the request may do.
+/// Request extension: the permissions of the request.
 ///
-/// [`Authorize`](crate::Authorize) puts it there, and [`ExtractKey`](crate::ExtractKey), which knows the key, holds the
-/// request to it. Without one, everything is granted.
+/// [`Authorize`](crate::Authorize) inserts it, and [`ExtractKey`](crate::ExtractKey) enforces it. A request without a grant
+/// may do everything.
 ///
 /// ```
 /// use kazoo_storage::grant::Grant;
@@ -27,7 +27,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// To store and to fetch whatever there is.
+    /// Permits storing and fetching all files.
     #[must_use]
     pub fn everything() -> Self {
         Self {
@@ -38,8 +38,8 @@ impl Grant {
         }
     }
 
-    /// Only files of these accounts: those whose key has one of them as its
-    /// [`account_id`](crate::BlobKey::account_id). A key that names no account is outside of every list.
+    /// Restricts the grant to files of these accounts, by the [`account_id`](crate::BlobKey::account_id) of the key. A key
+    /// without an account is not permitted.
     #[must_use]
     pub fn accounts<I>(mut self, accounts: I) -> Self
     where
@@ -50,14 +50,14 @@ impl Grant {
         self
     }
 
-    /// Only to fetch.
+    /// Restricts the grant to fetches.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.write = false;
         self
     }
 
-    /// Only to store.
+    /// Restricts the grant to uploads.
     #[must_use]
     pub fn write_only(mut self) -> Self {
         self.read = false;
@@ -66,7 +66,7 @@ impl Grant {
 
     /// Marks the grant as based on the source address alone.
     ///
-    /// An [`Authorizer`](crate::authorize::Authorizer) sets the mark if the request carries no credential that a cache between
+    /// An [`Authorizer`](crate::authorize::Authorizer) sets the mark if the request has no credential that a cache between
     /// client and server takes into account, so that the cache does not serve the response to another client.
     #[must_use]
     pub fn for_address(mut self) -> Self {
@@ -83,7 +83,7 @@ impl Grant {
         self.by_address
     }
 
-    /// Whether `key` is of an account that is granted.
+    /// Returns `true` if the account of `key` is permitted.
     #[must_use]
     pub fn covers(&self, key: &BlobKey) -> bool {
         let account = || key.account_id().unwrap_or_default();
@@ -92,22 +92,22 @@ impl Grant {
             .is_none_or(|accounts| accounts.contains(account()))
     }
 
-    /// [`ErrorKind::Forbidden`] if nothing may be fetched, or else nothing stored.
+    /// Returns [`ErrorKind::Forbidden`] if the grant does not permit fetches or, without `fetch`, uploads.
     pub(crate) fn check(&self, fetch: bool) -> Result<()> {
-        let (granted, what) = if fetch {
-            (self.read, "fetch")
+        let (granted, operation) = if fetch {
+            (self.read, "fetching")
         } else {
-            (self.write, "store")
+            (self.write, "storing")
         };
         if granted {
             Ok(())
         } else {
-            Err(forbidden(format!("the credential is not one to {what} files with")))
+            Err(forbidden(format!("the credential does not permit {operation} files")))
         }
     }
 
     pub(crate) fn outside() -> Error {
-        forbidden("the credential is not for the account that the path names")
+        forbidden("the credential does not permit access to the account in the path")
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`BlobKey`]: the validated name of one stored file, and [`Candidates`]: what a fetch may mean.
+//! [`BlobKey`], the validated name of a stored file, and [`Candidates`], the keys that a fetch may mean.
 
 use std::{fmt, hash::Hash, sync::Arc};
 
@@ -6,24 +6,24 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What `Display` leaves as it is; everything else is percent-encoded, so that the text splits and decodes back.
+/// The bytes that `Display` percent-encodes, so that [`BlobKey::from_path`] parses its output.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The name of one stored file: a list of decoded path segments.
+/// The name of a stored file: a list of decoded path segments.
 ///
-/// KAZOO puts a file at `ACCOUNT_ID/[OWNER_ID/]DOCUMENT_ID/ATTACHMENT` by default and at whatever its
-/// `field_list` says otherwise, so a key is one segment or more, and the accessors name the default layout.
+/// By default KAZOO stores a file at `ACCOUNT_ID/[OWNER_ID/]DOCUMENT_ID/ATTACHMENT`, which the accessors assume. A
+/// `field_list` in the storage settings can make any other list of segments.
 ///
-/// Every key holds these rules; a text that breaks one is [`ErrorKind::InvalidKey`]:
+/// Every key satisfies these rules. A text that violates one is [`ErrorKind::InvalidKey`]:
 ///
-/// - 1 to [`MAX_SEGMENTS`](Self::MAX_SEGMENTS) segments, none empty (empty ones in a target are dropped: KAZOO
+/// - 1 to [`MAX_SEGMENTS`](Self::MAX_SEGMENTS) segments, none empty (empty segments of a target are dropped, because KAZOO
 ///   sends `//` after a folder with a trailing slash);
 /// - each at most [`MAX_SEGMENT_LEN`](Self::MAX_SEGMENT_LEN) bytes of UTF-8, without NUL or control characters;
-/// - at most [`MAX_LEN`](Self::MAX_LEN) bytes in all;
+/// - at most [`MAX_LEN`](Self::MAX_LEN) bytes in total;
 /// - none exactly `.` or `..`.
 ///
-/// A segment is decoded exactly once, after splitting: `%2F` in a name is data and never a separator. There is
-/// no conversion from a plain string, because it could not say whether it is encoded:
+/// A segment is decoded exactly once, after splitting: `%2F` in a name is data and never a separator. There is no conversion
+/// from a plain string, because it would be unclear whether the string is encoded:
 ///
 /// ```
 /// use kazoo_storage::BlobKey;
@@ -37,18 +37,18 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// ```
 #[derive(Clone)]
 pub struct BlobKey {
-    /// Shared with the keys of the same target that are prefixes of this one.
+    /// Shared with all keys of the same target that are prefixes of each other.
     shared: Arc<[Box<str>]>,
     len: usize,
 }
 
 impl BlobKey {
-    /// The most segments a key has.
+    /// The maximum number of segments.
     pub const MAX_SEGMENTS: usize = 32;
 
-    /// The most bytes a decoded segment has.
+    /// The maximum length of a decoded segment, in bytes.
     ///
-    /// More than a file name holds: a `field_list` can make a whole JSON object a segment.
+    /// It exceeds the limit of file names, because a `field_list` can make a JSON object a segment.
     pub const MAX_SEGMENT_LEN: usize = 1024;
 
     /// The maximum length of a key in bytes: its decoded segments, joined with slashes.
@@ -57,12 +57,12 @@ impl BlobKey {
     /// with the longest key.
     pub const MAX_LEN: usize = 2048;
 
-    /// The key of a percent-encoded path: split at `/`, empty segments dropped, each of the rest decoded once.
+    /// Parses a percent-encoded path: splits it at `/`, drops empty segments, and decodes each segment once.
     pub fn from_path(path: &str) -> Result<Self> {
         Self::new(decode(path, 1)?)
     }
 
-    /// The key of these decoded segments.
+    /// Creates a key from decoded segments.
     pub fn from_segments<I>(segments: I) -> Result<Self>
     where
         I: IntoIterator,
@@ -78,10 +78,10 @@ impl BlobKey {
     fn new(segments: Vec<Box<str>>) -> Result<Self> {
         if segments.is_empty() {
             return Err(invalid(
-                "the request names no file: nothing follows the prefix the service is mounted at. If the \
-                 storage settings have a base URL with a query, or an empty field_list, the key is in the \
-                 query or in the metadata: configure the key extraction for it. With an empty field_list set \
-                 send_multipart too: without it nothing tells one file from another",
+                "the request names no file: nothing follows the prefix that the service is mounted at. If the URL in \
+                 the storage settings has a query, or field_list is empty, the key is in the query or in the metadata: \
+                 configure the key extraction for it. With an empty field_list, also set send_multipart; without it, \
+                 all files have the same name",
             ));
         }
         let len = segments.len();
@@ -91,7 +91,7 @@ impl BlobKey {
         })
     }
 
-    /// Returns `true` if the key's allocation contains only its own segments.
+    /// Returns `true` if the allocation of the key contains only its own segments.
     #[cfg(all(test, feature = "fs"))]
     pub(crate) fn shares_nothing(&self) -> bool {
         self.shared.len() == self.len
@@ -101,7 +101,7 @@ impl BlobKey {
         self.shared.get(..self.len).unwrap_or(&self.shared)
     }
 
-    /// The first `len` segments as a key of their own; all of them if there are fewer.
+    /// Returns the key of the first `len` segments, or of all if there are fewer.
     fn prefix(&self, len: usize) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -121,13 +121,13 @@ impl BlobKey {
         }
     }
 
-    /// The decoded segments, in order.
+    /// Returns the decoded segments, in order.
     #[must_use]
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
         self.slice().iter().map(|segment| &**segment)
     }
 
-    /// The first segment of a key of three or four: the account, or `system_data` for files of the whole system.
+    /// Returns the first of three or four segments: the account, or `system_data` for files of the system.
     #[must_use]
     pub fn account_id(&self) -> Option<&str> {
         match self.slice() {
@@ -136,7 +136,7 @@ impl BlobKey {
         }
     }
 
-    /// The second segment of a key of four: the owner, which KAZOO puts in when the document has one.
+    /// Returns the second of four segments: the owner of the document. KAZOO omits it if there is none.
     #[must_use]
     pub fn owner_id(&self) -> Option<&str> {
         match self.slice() {
@@ -145,7 +145,7 @@ impl BlobKey {
         }
     }
 
-    /// The last segment but one of a key of three or four: the document the file is attached to.
+    /// Returns the second-last of three or four segments: the document that the file is attached to.
     #[must_use]
     pub fn document_id(&self) -> Option<&str> {
         match self.slice() {
@@ -154,7 +154,7 @@ impl BlobKey {
         }
     }
 
-    /// The last segment: the file's own name.
+    /// Returns the last segment: the name of the file.
     #[must_use]
     pub fn attachment(&self) -> &str {
         self.slice().last().map_or("", |segment| segment)
@@ -209,11 +209,11 @@ impl Checked {
         let broken = if segment.is_empty() {
             "is empty"
         } else if segment == "." || segment == ".." {
-            "is `.` or `..`, which would name another directory; rename the file"
+            "is `.` or `..`, which names another directory; rename the file"
         } else if segment.len() > BlobKey::MAX_SEGMENT_LEN {
             "is longer than 1024 bytes"
         } else if segment.chars().any(char::is_control) {
-            "has a NUL or another control character"
+            "contains a NUL or another control character"
         } else {
             self.len += segment.len() + 1;
             if self.len > self.keys * (BlobKey::MAX_LEN + 1) {
@@ -255,7 +255,7 @@ impl Hash for BlobKey {
     }
 }
 
-/// The key as a percent-encoded path without a leading slash; [`BlobKey::from_path`] reads it back.
+/// Formats the key as a percent-encoded path without a leading slash, which [`BlobKey::from_path`] parses.
 impl fmt::Display for BlobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, segment) in self.segments().enumerate() {
@@ -274,19 +274,18 @@ impl fmt::Debug for BlobKey {
     }
 }
 
-/// The keys that a fetch may mean, best guess first; never empty and never more than [`Candidates::MAX`].
+/// The keys that a fetch may mean, most likely first; at least one and at most [`Candidates::MAX`].
 ///
-/// Since 4.3.106 KAZOO fetches a file at its stored target with the segments of today's settings appended
-/// once more, so `GET A/B/C/A/B/C` usually means `A/B/C`. A store names one key; a fetch names candidates,
-/// and the first that exists answers.
+/// Since 4.3.106, KAZOO appends the segments of its current settings to the target at which it stored the file, so
+/// `GET A/B/C/A/B/C` usually means `A/B/C`. The first candidate that exists answers the fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidates(Vec<BlobKey>);
 
 impl Candidates {
-    /// The most keys that one fetch tries.
+    /// The maximum number of candidates.
     pub const MAX: usize = 64;
 
-    /// What a fetch of this percent-encoded path may mean: half of it if it is exactly doubled, then the whole, then
+    /// Returns the candidates of a percent-encoded path: half of it if it is exactly doubled, then the whole path, then
     /// each shorter prefix, longest first.
     ///
     /// ```
@@ -298,7 +297,7 @@ impl Candidates {
     /// # Ok::<(), kazoo_storage::Error>(())
     /// ```
     pub fn from_path(path: &str) -> Result<Self> {
-        // The longest key there is may come doubled, and is still found.
+        // Twice the maximum, because KAZOO may send the longest key doubled.
         let whole = BlobKey::new(decode(path, 2)?)?;
         let (front, back) = whole.slice().split_at(whole.len / 2);
         let half = (front == back).then_some(front.len());
@@ -315,7 +314,7 @@ impl Candidates {
         ))
     }
 
-    /// These keys in this order, at most [`MAX`](Self::MAX) of them and each once; `first` leads.
+    /// Creates candidates from `first` and `others`, in this order, without duplicates and up to [`MAX`](Self::MAX).
     #[must_use]
     pub fn new(first: BlobKey, others: impl IntoIterator<Item = BlobKey>) -> Self {
         let mut keys = vec![first];
@@ -330,15 +329,15 @@ impl Candidates {
         Self(keys)
     }
 
-    /// The best guess.
+    /// Returns the most likely candidate.
     #[must_use]
     pub fn first(&self) -> &BlobKey {
-        // Every constructor puts in one key at least.
+        // Every constructor inserts at least one key.
         #[allow(clippy::indexing_slicing)]
         &self.0[0]
     }
 
-    /// Every candidate, best guess first.
+    /// Returns all candidates, most likely first.
     pub fn iter(&self) -> impl Iterator<Item = &BlobKey> {
         self.0.iter()
     }

@@ -1,4 +1,4 @@
-//! [`Metadata`]: the JSON document that KAZOO sends before the media, and the mark [`MediaPart`].
+//! [`Metadata`], the JSON document that KAZOO sends before the media, and [`MediaPart`].
 
 use std::{borrow::Cow, fmt};
 
@@ -14,10 +14,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The public fields of the KAZOO document that a file is attached to: one JSON object.
+/// Request extension: the public fields of the KAZOO document that a file is attached to, one JSON object.
 ///
-/// It is the first part of a multipart upload (`send_multipart`), and a request extension behind
-/// [`SplitMultipart`](crate::SplitMultipart). The bytes are kept exactly as they came; fields are read on demand.
+/// It is the first part of a multipart upload (`send_multipart`), and [`SplitMultipart`](crate::SplitMultipart) inserts it.
+/// The bytes are kept unchanged; fields are parsed on demand.
 ///
 /// ```
 /// use kazoo_storage::Metadata;
@@ -32,7 +32,7 @@ use crate::{
 pub struct Metadata(Bytes);
 
 impl Metadata {
-    /// Takes `json` if it is one JSON object, whole; otherwise [`ErrorKind::InvalidMetadata`].
+    /// Accepts `json` if it is a single JSON object; any other text is [`ErrorKind::InvalidMetadata`].
     pub fn from_json(json: impl Into<Bytes>) -> Result<Self> {
         let json = json.into();
         let raw: &RawValue = serde_json::from_slice(&json).map_err(|error| {
@@ -47,31 +47,31 @@ impl Metadata {
         Ok(Self(json))
     }
 
-    /// The JSON text, as it came.
+    /// Returns the JSON text, unchanged.
     #[must_use]
     pub fn as_json(&self) -> &Bytes {
         &self.0
     }
 
-    /// The object's fields, as a tree, without those whose value no tree can hold: one that is nested too deep, or a text
-    /// with half of a surrogate pair (`"\ud800"`) in it.
+    /// Returns the fields as a tree, without values that a tree cannot represent: those nested too deeply, and strings with
+    /// a lone surrogate (`"\ud800"`).
     ///
-    /// A tree of many small values takes 100 times the memory of its text. [`field`](Self::field) parses one value.
+    /// A tree of many small values takes 100 times the memory of its text. [`field`](Self::field) parses a single value.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
         let mut map = Map::new();
         each_field(&self.0, |name, value| match serde_json::from_str(value) {
             Ok(value) => drop(map.insert(name.to_owned(), value)),
-            // The last of several fields of one name counts, here too.
+            // The last field of a name wins, even if it cannot be represented.
             Err(_) => drop(map.remove(name)),
         });
         map
     }
 
-    /// The value of `name`: of the object itself, or else of its nested `metadata` object.
+    /// Returns the field `name` of the object or, if it has none, of its nested `metadata` object.
     ///
-    /// KAZOO stores a document whole but, on fetch, puts only that nested object into the query when there is
-    /// one, so the same name is found on both ways.
+    /// KAZOO uploads the complete document, but puts only the nested object into the query of a fetch, if there is one. With
+    /// this order, the same name finds a value in both.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<Value> {
         let ([own], [nested]) = self.raw([name]);
@@ -139,8 +139,8 @@ fn scalar(raw: &str) -> Option<Value> {
     }
 }
 
-/// Calls `visit` with the name and the text of the value of each field of the object in `json`. A name that is no text, for
-/// it has half of a surrogate pair in it, is skipped.
+/// Calls `visit` with the name and the raw value of each field of the object in `json`. A field whose name contains a lone
+/// surrogate is skipped.
 fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
     struct Fields<F>(F);
 
@@ -152,7 +152,7 @@ fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
         }
 
         fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-            // By its own text too: an error in a name would end the walk in front of all fields behind it.
+            // The raw name too: an error in one name would hide all later fields.
             while let Some((name, value)) = map.next_entry::<&'a RawValue, &'a RawValue>()? {
                 if let Ok(Name(name)) = serde_json::from_str(name.get()) {
                     (self.0)(&name, value.get());
@@ -169,27 +169,26 @@ fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Says the length only: the document names callers and their numbers.
+/// Shows the length only, because the document contains callers' names and numbers.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Metadata({} bytes)", self.0.len())
     }
 }
 
-/// Request extension: the body is the media part of what came as a multipart body.
+/// Request extension: the body is the media part of a multipart body.
 ///
-/// KAZOO's `base64_encode_data` encodes only that part, and does not declare it.
-/// [`DecodeBase64`](crate::DecodeBase64) detects base64 only in bodies with this mark, and honours the part's
-/// `content-transfer-encoding`, if any.
+/// KAZOO's `base64_encode_data` encodes only this part, and does not declare it. [`DecodeBase64`](crate::DecodeBase64)
+/// detects base64 only in bodies with this extension, and honours the `content-transfer-encoding` of the part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MediaPart {
-    /// The `content-transfer-encoding` of the part. No release of KAZOO sends it.
+    /// `content-transfer-encoding` of the part. No release of KAZOO sends it.
     pub transfer_encoding: Option<TransferEncoding>,
 }
 
 impl MediaPart {
-    /// A part with this `content-transfer-encoding`, or without one.
+    /// Creates the extension for a part with this `content-transfer-encoding`, or without one.
     #[must_use]
     pub fn new(transfer_encoding: impl Into<Option<TransferEncoding>>) -> Self {
         Self {
@@ -203,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_object_is_taken_and_its_bytes_are_kept() {
+    fn accepts_only_an_object_and_keeps_its_bytes() {
         let text = "\r\n {\"b\":1, \"a\":63872533230.50}";
         assert_eq!(&Metadata::from_json(text).unwrap().as_json()[..], text.as_bytes());
         for bad in ["", "[]", "\"{}\"", "{", "{}{}", "{\"a\":}", "null", "\u{feff}{}"] {
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_kept_and_never_built() {
+    fn keeps_deep_nesting_without_building_a_tree() {
         let deep = format!("{{\"a\":{}{},\"id\":1}}", "[".repeat(100_000), "]".repeat(100_000));
         let metadata = Metadata::from_json(deep).unwrap();
         assert_eq!(metadata.field("a"), None);
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_a_tree_has() {
+    fn finds_the_same_values_as_a_tree() {
         for json in [
             r#"{"id":1,"id":"x","metadata":{"id":"in"}}"#,
             r#"{"\u0069d":"escaped \ud83d\ude00","metadata":7}"#,

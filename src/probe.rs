@@ -1,4 +1,4 @@
-//! [`Probe`]: the file that KAZOO stores and fetches when an administrator saves the storage settings.
+//! [`Probe`]: the file with which KAZOO tests its storage settings.
 
 use bytes::Bytes;
 use http::{Uri, uri::PathAndQuery};
@@ -10,10 +10,12 @@ use crate::{
 
 const TEXT: &str = "some random content: ";
 
-/// A credentials probe: a file named `TOKEN_test_credentials_file.txt` whose whole content is
-/// `some random content: TOKEN`, where `TOKEN` is 32 lower-case hexadecimal digits.
+/// KAZOO's credentials probe: a file that it stores and fetches when an administrator saves the storage settings.
 ///
-/// The content is a function of the name, so every server can answer for it with no state at all.
+/// Its name is `TOKEN_test_credentials_file.txt` and its content is `some random content: TOKEN`, where `TOKEN` is 32
+/// lower-case hexadecimal digits.
+///
+/// The content follows from the name, so any server can answer a probe without state.
 ///
 /// ```
 /// use kazoo_storage::{BlobKey, probe::Probe};
@@ -31,10 +33,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The probe that `key` names, if it names one.
+    /// Returns the probe that `key` names, if any.
     ///
-    /// The name is looked for at the end of each segment: `field_list` can put the attachment anywhere, and
-    /// `field_separator` can join it to what stands before it.
+    /// The name may be at the end of any segment: `field_list` can put the attachment anywhere, and `field_separator` can
+    /// join it to other fields.
     #[must_use]
     pub fn of(key: &BlobKey) -> Option<Self> {
         key.segments().rev().find_map(|segment| {
@@ -44,11 +46,11 @@ impl Probe {
         })
     }
 
-    /// Whether `uri` names a probe, in its path or in its query, whatever the parts of the two mean.
+    /// Returns `true` if `uri` names a probe, anywhere in its path or query.
     #[must_use]
     pub fn is_named_by(uri: &Uri) -> bool {
         let target = uri.path_and_query().map_or("", PathAndQuery::as_str);
-        // Hardly a request does, and then its parts need not be looked at. What a name has in percent-encoding is no probe's.
+        // Most requests do not contain the suffix. The name of a probe has no percent-encoding.
         target.contains(PROBE_SUFFIX)
             && target
                 .split(['/', '?', '&', '='])
@@ -56,15 +58,15 @@ impl Probe {
                 .any(|key| Self::of(&key).is_some())
     }
 
-    /// Whether `content` is that of any probe, whatever name it came under.
+    /// Returns `true` if `content` is the content of any probe, under any name.
     ///
-    /// Settings without the attachment in their `field_list` leave the name out.
+    /// A `field_list` without the attachment omits the name.
     #[must_use]
     pub fn is_content(content: &[u8]) -> bool {
         content.strip_prefix(TEXT.as_bytes()).is_some_and(is_token)
     }
 
-    /// The probe that a client makes up.
+    /// Creates the probe with this token.
     #[must_use]
     pub fn from_token(token: u128) -> Self {
         Self {
@@ -72,13 +74,13 @@ impl Probe {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the file.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}{PROBE_SUFFIX}", self.token)
     }
 
-    /// The content that KAZOO stores and expects back.
+    /// Returns the content that KAZOO stores and expects to fetch.
     #[must_use]
     pub fn content(&self) -> Bytes {
         Bytes::from(format!("{TEXT}{}", self.token))
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_is_found_wherever_the_settings_put_it() {
+    fn finds_the_name_in_any_segment() {
         let token = "7f3c2a90b1d4e6f8a0c2e4f618293a4b";
         for path in [
             format!("ACC/DOC/{token}_test_credentials_file.txt"),
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_it_is_an_ordinary_file() {
+    fn ignores_similar_names() {
         for path in [
             "ACC/DOC/7f3c_test_credentials_file.txt",
             "ACC/DOC/7F3C2A90B1D4E6F8A0C2E4F618293A4B_test_credentials_file.txt",
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_names_it_wherever_it_is() {
+    fn finds_the_name_anywhere_in_a_target() {
         let name = "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
         for (target, named) in [
             (format!("/some_prefix/ACC/DOC/{name}"), true),

@@ -55,7 +55,7 @@ impl Progress {
             ended: state.ended,
         };
         drop(state);
-        // Without the lock: the last waker of a task drops it, and what it holds.
+        // Dropped without the lock: the last waker of a task drops the task.
         drop(former);
         wait
     }

@@ -1,17 +1,19 @@
+//! The trait [`Authorizer`].
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use http::request::Parts;
 
 use crate::{error::Result, grant::Grant};
 
-/// Decides what whoever sent a request may do.
+/// Decides what the sender of a request may do.
 ///
-/// A closure from `&mut Parts` to a [`Result<Grant>`] is one too.
+/// Closures from `&mut Parts` to a [`Result<Grant>`] implement it.
 pub trait Authorizer: Send + Sync + 'static {
-    /// What is granted, or why nothing is: [`Unauthorized`](crate::ErrorKind::Unauthorized) if the request carries no
-    /// credential that is known, [`Forbidden`](crate::ErrorKind::Forbidden) if it is not welcome anyway.
+    /// Returns the grant of the request, or an error: [`Unauthorized`](crate::ErrorKind::Unauthorized) if the request has no
+    /// valid credential, [`Forbidden`](crate::ErrorKind::Forbidden) if no credential would help.
     ///
-    /// What only this understands of the head is taken out of it, such as a secret in the path.
+    /// The implementation removes the parts of the head that only it understands, such as a secret in the path.
     fn authorize(&self, request: &mut Parts) -> impl Future<Output = Result<Grant>> + Send;
 }
 
@@ -24,7 +26,7 @@ where
     }
 }
 
-/// Any [`Authorizer`].
+/// An [`Authorizer`] whose type is erased.
 #[derive(Clone)]
 pub(crate) struct DynAuthorizer(Arc<dyn Erased>);
 

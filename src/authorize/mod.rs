@@ -1,11 +1,11 @@
-//! Lets in who may store and fetch.
+//! Authorizes requests.
 //!
-//! [`Authorize`] asks an [`Authorizer`] about the head of each request, before a byte of its body is read. What it grants
-//! goes among the request's extensions as a [`Grant`](crate::grant::Grant), which [`ExtractKey`](crate::ExtractKey) holds the
-//! request to; what it refuses is answered with 401 or 403, whether the file exists or not.
+//! [`Authorize`] passes the head of each request to an [`Authorizer`], before the body is read. The resulting
+//! [`Grant`](crate::grant::Grant) becomes a request extension, which [`ExtractKey`](crate::ExtractKey) enforces. A rejected
+//! request is answered with 401 or 403, whether the file exists or not.
 //!
-//! KAZOO can send no header of its own choosing: what it carries is in the URL of its storage settings, or is the address
-//! that it comes from. [`AccessRules`] are the ready authorizer for that; a type of yours, or a closure, is another:
+//! KAZOO cannot send custom headers: its credential is in the URL of the storage settings, or is its source address.
+//! [`AccessRules`] handle both. A custom type or a closure can be an authorizer too:
 //!
 //! ```
 //! use http::{Request, request::Parts};
@@ -15,7 +15,7 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let rules = AccessRules::new().credential(Credential::token("fI6n-3Qc"));
 //! let service = ServiceBuilder::new().layer(Authorize::new(rules)).service(service_fn(
-//!     // The secret is taken out of the path.
+//!     // The token was removed from the path.
 //!     async |request: Request<Body>| Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(request.uri().path().to_owned()))),
 //! ));
 //! let put = |path: &str| Request::put(path).body(Body::empty()).unwrap();
@@ -31,18 +31,13 @@
 //! ```
 
 mod authorizer;
-mod conceal;
-mod credential;
-mod credentials;
-mod forwarded;
 mod layer;
-mod lookup;
 mod rules;
 mod service;
-mod shared;
-mod source;
 
 pub(crate) use self::authorizer::DynAuthorizer;
 pub use self::{
-    authorizer::Authorizer, credential::Credential, layer::Authorize, rules::AccessRules, shared::SharedAccessRules,
+    authorizer::Authorizer,
+    layer::Authorize,
+    rules::{AccessRules, Credential, SharedAccessRules},
 };

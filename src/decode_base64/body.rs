@@ -1,3 +1,5 @@
+//! [`Decoded`]: the decoded form of a base64 body.
+
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -15,20 +17,20 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// Maximum number of bytes that are decoded at once.
+/// The maximum number of bytes decoded at once.
 const CHUNK: usize = 64 << 10;
 
-/// The decoded form of a base64 body.
+/// A base64 body, decoded as it is read.
 pub(super) struct Decoded {
     body: Body,
     decoder: Decoder,
-    /// The bytes that have been read and not decoded yet.
+    /// Bytes that were read from the body and not decoded yet.
     ahead: Bytes,
     reason: Reason,
 }
 
 impl Decoded {
-    /// Decodes `ahead`, which was already read from `body`, and the rest of `body`.
+    /// Decodes `ahead`, which was already read from `body`, and the rest of the body.
     pub(super) fn new(ahead: Bytes, body: Body, reason: Reason) -> Self {
         Self {
             body,
@@ -72,7 +74,7 @@ impl HttpBody for Decoded {
     }
 }
 
-/// Joins the lines of `chunk`: RFC 2045 breaks base64 into lines of at most 76 letters.
+/// Removes white space from `chunk`: RFC 2045 breaks base64 into lines of at most 76 characters.
 fn without_space(chunk: Bytes) -> Bytes {
     let is_space = |byte: &u8| matches!(byte, b'\r' | b'\n' | b' ' | b'\t');
     if chunk.iter().any(is_space) {
@@ -83,21 +85,21 @@ fn without_space(chunk: Bytes) -> Bytes {
 }
 
 fn explain(fault: Fault, reason: Reason) -> Error {
-    let what = match fault {
+    let fault = match fault {
         Fault::Byte { offset } => format!("the byte at offset {offset} is not base64"),
-        Fault::Length { len } => {
-            format!("it is {len} bytes long, not a multiple of four: the text ends at offset {len} within a group")
-        }
+        Fault::Length { len } => format!("its length of {len} bytes is not a multiple of four"),
     };
-    let why = match reason {
+    let hint = match reason {
         Reason::TransferEncoding => {
-            "the content-transfer-encoding of its part says base64 (white space is not counted)"
+            "the content-transfer-encoding of its part is base64 (offsets do not count white space)"
         }
-        Reason::Declared => "this service is set to expect base64 (base64_encode_data); set both sides alike",
-        Reason::Start => "it starts like base64; if it is not, switch decoding off",
+        Reason::Declared => {
+            "this service expects base64: set base64_encode_data in KAZOO, or change the mode of this service"
+        }
+        Reason::Start => "its start consists of base64 only; if the media is not base64, switch the decoding off",
     };
     Error::new(
         ErrorKind::InvalidBase64,
-        format!("the media is broken base64: {what}. Nothing was stored; {why}"),
+        format!("the media is invalid base64: {fault}. Nothing was stored; {hint}"),
     )
 }

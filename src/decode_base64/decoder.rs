@@ -1,4 +1,4 @@
-//! Base64 in chunks of any size.
+//! [`Decoder`]: decodes base64 in chunks of any size.
 
 use std::{mem, sync::LazyLock};
 
@@ -9,7 +9,7 @@ use base64::engine::Simd;
 use base64::{DecodeError, DecodeSliceError, Engine as _, engine::general_purpose::PAD};
 use bytes::Bytes;
 
-/// The letters that four bytes of base64 stand for three bytes in.
+/// The size of a group, in bytes of base64. A group encodes three bytes.
 const QUAD: usize = 4;
 
 /// The vector engine decodes 8.1 GB/s where the general-purpose one decodes 1.4 GB/s (x86-64 with AVX2). It takes the
@@ -19,36 +19,36 @@ static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static ENGINE: LazyLock<GeneralPurpose> = LazyLock::new(|| GeneralPurpose::new(&base64::alphabet::STANDARD, PAD));
 
-/// Why a text is not base64.
+/// The reason why a text is not base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A byte that is no letter, padding that is not at the end, or a last letter with bits that stand for nothing.
+    /// A byte outside the alphabet, padding that is not at the end, or a last character with excess bits.
     Byte {
-        /// How many bytes come before it.
+        /// Position of the byte.
         offset: u64,
     },
-    /// The text is not a multiple of four bytes long.
+    /// The length of the text is not a multiple of four.
     Length {
-        /// How many bytes it has.
+        /// Length in bytes.
         len: u64,
     },
 }
 
-/// Decodes a base64 text that comes in chunks; holds three bytes of it at most, and the last output.
+/// Decodes base64 in chunks. Holds at most three bytes of the text, and the last output.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     carry: Vec<u8>,
-    /// Bytes decoded so far, those in `carry` left out.
+    /// The number of decoded bytes of the text, without those in `carry`.
     decoded: u64,
-    /// How many `=` it ended with so far; nothing may follow them.
+    /// The number of `=` at the end of the decoded text. Nothing may follow them.
     padding: u64,
-    /// What was last given out: written over if its reader has dropped it by then, since fresh memory costs a good part
-    /// of the time that the decoding takes.
+    /// The last output. Its memory is reused if its reader has dropped it, because allocating takes a large part of the
+    /// decoding time.
     last: Bytes,
 }
 
 impl Decoder {
-    /// What `chunk` stands for, together with what was carried over from the chunk before.
+    /// Decodes `chunk`, together with the bytes carried over from the previous chunk.
     pub(super) fn decode(&mut self, chunk: &[u8]) -> Result<Bytes, Fault> {
         let mut output = mem::take(&mut self.last).try_into_mut().unwrap_or_default();
         let needed = (chunk.len() + self.carry.len()) / QUAD * 3;
@@ -70,7 +70,7 @@ impl Decoder {
         Ok(self.last.slice(..written))
     }
 
-    /// Whether the text may end here.
+    /// Checks that the text may end here.
     pub(super) fn finish(&self) -> Result<(), Fault> {
         if self.carry.is_empty() {
             Ok(())
@@ -80,7 +80,7 @@ impl Decoder {
         }
     }
 
-    /// Writes what `quads` stand for to the start of `output`, and says how many bytes that is.
+    /// Decodes `quads` to the start of `output`, and returns the number of bytes written.
     fn decode_quads(&mut self, quads: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
         if quads.is_empty() {
             return Ok(0);
@@ -95,7 +95,7 @@ impl Decoder {
                 DecodeSliceError::DecodeError(
                     DecodeError::InvalidByte(offset, _) | DecodeError::InvalidLastSymbol { offset, .. },
                 ) => offset,
-                // Not of whole quads, and with room for what they stand for.
+                // Impossible: the input consists of whole groups, and the output has room for them.
                 DecodeSliceError::DecodeError(DecodeError::InvalidLength(_) | DecodeError::InvalidPadding)
                 | DecodeSliceError::OutputSliceTooSmall => 0,
             };
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn every_split_gives_what_the_whole_gives() {
+    fn decodes_the_same_for_every_split() {
         for len in 0..260 {
             let media: Vec<u8> = (0..=u8::MAX).cycle().step_by(37).take(len).collect();
             let text = ENGINE.encode(&media);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_has_the_same_offset_however_the_text_is_split() {
+    fn reports_the_same_offset_for_every_split() {
         for (text, fault) in [
             ("AAA*AAAA", Fault::Byte { offset: 3 }),
             ("AAAAAA\nAA", Fault::Byte { offset: 6 }),
@@ -162,8 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn it_agrees_with_one_shot_decoding_of_anything() {
-        // A small generator of texts that are nearly base64: the letters, with a stray byte here and there.
+    fn agrees_with_decoding_the_whole_text() {
+        // Generates texts that are almost base64: the alphabet, with an occasional other byte.
         let mut seed = 0x9e37_79b9_u32;
         let mut next = move || {
             seed ^= seed << 13;

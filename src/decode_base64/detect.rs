@@ -22,9 +22,9 @@ const MIN_DIFFERENT: u32 = 40;
 /// two.
 const MIN_DIFFERENT_IN_FRAMES: u32 = 8;
 
-/// What is known of a body before it is read on.
+/// The known facts about a body.
 pub(super) struct Evidence<'a> {
-    /// Its first [`PREFIX`] bytes, or all there is.
+    /// The first [`PREFIX`] bytes of the body, or all of them if there are fewer.
     pub(super) start: &'a [u8],
     /// `true` if `start` is the whole body.
     pub(super) whole: bool,
@@ -44,14 +44,33 @@ pub(super) enum Reason {
     Start,
 }
 
+/// The decision about a body before its content is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// The body is stored as is.
+    Keep,
+    /// The body is decoded.
+    Decode(Reason),
+    /// The start of the body decides.
+    Inspect,
+}
+
+/// Returns the plan for a body: the table in the [module](super)'s documentation.
+pub(super) fn plan(mode: Base64, media_part: Option<MediaPart>) -> Plan {
+    match (mode, media_part.map(|part| part.transfer_encoding)) {
+        (_, Some(Some(TransferEncoding::Base64))) => Plan::Decode(Reason::TransferEncoding),
+        (_, Some(Some(TransferEncoding::Identity))) | (Base64::Off, _) | (Base64::Detect, None) => Plan::Keep,
+        (Base64::Declared, Some(None)) => Plan::Decode(Reason::Declared),
+        (Base64::Declared, None) | (Base64::Detect, Some(None)) => Plan::Inspect,
+    }
+}
+
 /// Returns the reason to decode the body, or `None` if it is stored as is.
 pub(super) fn reason(mode: Base64, evidence: &Evidence<'_>) -> Option<Reason> {
-    let start = || is_certain(evidence).then_some(Reason::Start);
-    match (mode, evidence.media_part.map(|part| part.transfer_encoding)) {
-        (_, Some(Some(TransferEncoding::Base64))) => Some(Reason::TransferEncoding),
-        (_, Some(Some(TransferEncoding::Identity))) | (Base64::Off, _) | (Base64::Detect, None) => None,
-        (Base64::Declared, Some(None)) => Some(Reason::Declared),
-        (Base64::Declared, None) | (Base64::Detect, Some(None)) => start(),
+    match plan(mode, evidence.media_part) {
+        Plan::Keep => None,
+        Plan::Decode(reason) => Some(reason),
+        Plan::Inspect => is_certain(evidence).then_some(Reason::Start),
     }
 }
 
@@ -65,7 +84,7 @@ fn is_certain(evidence: &Evidence<'_>) -> bool {
         return false;
     }
     let media_type = media_type(evidence.content_type.unwrap_or_default()).to_ascii_lowercase();
-    // No multiple of four if it is the start of a longer body; the rest does not matter here.
+    // The start of a longer body may end within a group of four bytes.
     let quads = evidence.start.len() - evidence.start.len() % 4;
     let Ok(decoded) = Decoder::default().decode(evidence.start.get(..quads).unwrap_or_default()) else {
         return false;
@@ -100,7 +119,7 @@ fn different(text: &[u8]) -> u32 {
         .count_ones()
 }
 
-/// A file of this type may well be base64 text by itself.
+/// Returns `true` for media types whose files may themselves be base64 text.
 fn is_textual(media_type: &[u8]) -> bool {
     media_type.starts_with(b"text/")
         || matches!(media_type, b"application/json" | b"application/xml")
@@ -141,7 +160,7 @@ mod tests {
     const TAG: &[u8] = b"ID3\x04\x00\x00\x00\x00\x00\x21";
 
     #[test]
-    fn detects_only_base64_beyond_doubt() {
+    fn detects_only_certain_base64() {
         let noise = encode(&(0..=u8::MAX).collect::<Vec<u8>>());
         for kind in ["audio/mpeg", "application/octet-stream", "x"] {
             assert!(detects(&encode(TAG), kind));

@@ -1,4 +1,4 @@
-//! File signatures.
+//! Signatures of file formats.
 
 /// Bytes that every file of a format contains, each with its offset.
 type Signature = &'static [(usize, &'static [u8])];

@@ -1,3 +1,5 @@
+//! The trait [`KeyExtractor`].
+
 use http::request::Parts;
 
 use crate::{
@@ -5,9 +7,9 @@ use crate::{
     key::{BlobKey, Candidates},
 };
 
-/// Says which file a request means.
+/// Determines the key of a request.
 ///
-/// A closure from [`Parts`] to a key is one too:
+/// Closures from [`Parts`] to a key implement it:
 ///
 /// ```
 /// use http::request::Parts;
@@ -20,16 +22,16 @@ use crate::{
 /// # let _ = by_tenant;
 /// ```
 pub trait KeyExtractor: Send + Sync + 'static {
-    /// The key that a file is stored under.
+    /// Returns the key of an upload.
     fn key(&self, request: &Parts) -> Result<BlobKey>;
 
-    /// The keys that a fetch may mean, best guess first. By default the one that a store would name.
+    /// Returns the keys that a fetch may mean, most likely first. By default, this is the key of an upload.
     fn candidates(&self, request: &Parts) -> Result<Candidates> {
         self.key(request).map(Candidates::from)
     }
 
-    /// Whether [`key`](Self::key) reads the [`Metadata`](crate::Metadata) among the request's extensions, so that it
-    /// has to be asked behind [`SplitMultipart`](crate::SplitMultipart).
+    /// Returns `true` if [`key`](Self::key) reads the [`Metadata`](crate::Metadata) extension, so that the layer must be
+    /// inside [`SplitMultipart`](crate::SplitMultipart).
     fn reads_metadata(&self) -> bool {
         false
     }

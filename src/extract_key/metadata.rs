@@ -1,3 +1,5 @@
+//! [`MetadataKey`]: the key in the metadata.
+
 use std::borrow::Cow;
 
 use http::request::Parts;
@@ -9,23 +11,23 @@ use crate::{
     metadata::Metadata,
 };
 
-/// The key is a field of the metadata: of the JSON part when a file is stored, of the query when it is fetched.
+/// Takes the key from a field of the metadata: in the JSON part of an upload, in the query of a fetch.
 ///
-/// This fits `field_list: []` and a URL with a `#fragment`: KAZOO then sends every file to the same target, and
-/// only the metadata tells them apart. It needs `send_multipart`. Put the layer behind
-/// [`SplitMultipart`](crate::SplitMultipart); [`KazooStorage`](crate::KazooStorage) does.
+/// Use it for `field_list: []` and for a URL with a `#fragment`: KAZOO then sends every file to the same target, and only
+/// the metadata distinguishes them. It requires `send_multipart`. The layer must be inside
+/// [`SplitMultipart`](crate::SplitMultipart), as in [`KazooStorage`](crate::KazooStorage).
 ///
-/// A document is stored whole, and fetched by the fields of its nested `metadata` object if it has one: that object's
-/// come first, then the document's own. The first of the fields that is there is the key, as one segment. For every
-/// document that KAZOO has, `media_id`, `id`, `call_id` in this order name one key both ways: voicemail has the first in
-/// that object, recordings and faxes have the second; a call may have several recordings, so its own id comes last.
+/// KAZOO uploads the complete document, and fetches it by the fields of the nested `metadata` object, if there is one. The
+/// fields of that object therefore take precedence. The first field that exists is the key, as one segment. For KAZOO's
+/// documents, `media_id`, `id`, `call_id`, in this order, give the same key for upload and fetch: voicemail has the first in
+/// the nested object, recordings and faxes have the second. `call_id` is last, because a call may have several recordings.
 #[derive(Clone, Debug)]
 pub struct MetadataKey {
     fields: Vec<Cow<'static, str>>,
 }
 
 impl MetadataKey {
-    /// The key is the first of `fields` that the metadata has.
+    /// Uses the first of `fields` that the metadata contains.
     pub fn new<I>(fields: I) -> Self
     where
         I: IntoIterator,
@@ -40,7 +42,7 @@ impl MetadataKey {
         let fields = self.fields.join("`, `");
         Error::new(
             ErrorKind::InvalidKey,
-            format!("{place} has no field `{fields}` to tell this file from others at the same URL"),
+            format!("{place} has none of the fields `{fields}`, which distinguish files at the same URL"),
         )
     }
 }
@@ -50,8 +52,8 @@ impl KeyExtractor for MetadataKey {
         let metadata = request.extensions.get::<Metadata>().ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidKey,
-                "the request carries no metadata to tell this file from others at the same URL; set \
-                 send_multipart to true in the storage settings, or give field_list its fields",
+                "the request has no metadata, which distinguishes files at the same URL; set send_multipart to true in the \
+                 storage settings, or set field_list",
             )
         })?;
         let value = metadata.first_scalar(&self.fields);
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn store_and_fetch_name_the_same_key() {
+    fn upload_and_fetch_have_the_same_key() {
         let extractor = MetadataKey::new(["media_id", "id", "call_id"]);
         let stored = parts(
             "",
@@ -96,7 +98,7 @@ mod tests {
         let key = extractor.key(&stored).unwrap();
         assert_eq!(key.attachment(), "ZGQ4@10.1.2.3:5060;x=1&y=2");
         assert_eq!(extractor.candidates(&fetched).unwrap().first(), &key);
-        // A field that is no text and no number tells nothing apart, and the next one is taken.
+        // A field that is neither a string nor a number is skipped.
         let numbered = parts("", Some(r#"{"id":42,"metadata":{"media_id":null,"call_id":["x"]}}"#));
         let key = extractor.key(&numbered).unwrap();
         assert_eq!(extractor.candidates(&parts("id=42", None)).unwrap().first(), &key);
@@ -110,12 +112,12 @@ mod tests {
         assert_ne!(recording, key(r#"{"call_id":"ZGQ4","id":"DOC2"}"#));
         let fetched = parts("call_id=ZGQ4&id=DOC1", None);
         assert_eq!(extractor.candidates(&fetched).unwrap().first(), &recording);
-        // What no fetch will name is kept all the same.
+        // A document without a fetchable field is stored too.
         assert_eq!(key(r#"{"id":"DOC","metadata":{}}"#).attachment(), "DOC");
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn names_the_missing_field() {
         let extractor = MetadataKey::new(["media_id"]);
         assert!(
             extractor

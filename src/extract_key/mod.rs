@@ -1,11 +1,11 @@
-//! Finds the [`BlobKey`] that a request means.
+//! Determines the [`BlobKey`] of a request.
 //!
-//! [`ExtractKey`] asks a [`KeyExtractor`] and puts its answer among the request's extensions: the [`BlobKey`], and on
-//! GET and HEAD the [`Candidates`] too. A request without a valid key is answered with 400 and a message naming the
-//! rule it breaks, and one with a key that the request's [`Grant`](crate::grant::Grant) does not cover with 403. The path, the
-//! headers and the body stay as they are. An upload whose target ends with a slash is rejected: its file has no name.
+//! [`ExtractKey`] calls a [`KeyExtractor`] and inserts request extensions: the [`BlobKey`] and, for GET and HEAD, the
+//! [`Candidates`]. A request without a valid key is answered with 400 and a message that names the violated rule. A key
+//! that the [`Grant`](crate::grant::Grant) of the request does not cover is answered with 403. The path, the headers and the
+//! body are unchanged. An upload whose target ends with a slash is rejected, because its file has no name.
 //!
-//! | the storage settings' URL | extractor | example target |
+//! | URL in the storage settings | extractor | example target |
 //! | --- | --- | --- |
 //! | `http://host/prefix` | [`PathKey`] | `/ACC/DOC/ATT`, the prefix stripped by the router |
 //! | `http://host/index.php?recording=` | [`QueryKey`] | `/index.php?recording=ACC/DOC/ATT` |

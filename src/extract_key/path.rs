@@ -1,3 +1,5 @@
+//! [`PathKey`]: the key in the path.
+
 use http::request::Parts;
 
 use super::{KeyExtractor, upload::upload_key};
@@ -6,9 +8,9 @@ use crate::{
     key::{BlobKey, Candidates},
 };
 
-/// The key is the request's path, as the router left it; the query plays no part.
+/// Takes the key from the path, without the prefix that a router strips. The query is ignored.
 ///
-/// This fits the default `field_list`, every other that makes a path, `folder_base_path`, and the direct recordings
+/// Use it for the default `field_list`, any other one that makes a path, `folder_base_path`, and direct recordings
 /// (`call_recording_ID.mp3?from=…`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PathKey;

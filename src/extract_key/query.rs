@@ -1,3 +1,5 @@
+//! [`QueryKey`]: the key in a query parameter.
+
 use std::borrow::Cow;
 
 use http::request::Parts;
@@ -10,21 +12,21 @@ use crate::{
     key::{BlobKey, Candidates},
 };
 
-/// The key is the value of one query parameter, as raw as a path: slashes separate, `%2F` is data.
+/// Takes the key from a query parameter, whose value is parsed like a path: slashes separate, `%2F` is data.
 ///
-/// This fits storage settings whose URL has a query: from `http://host/index.php?key=abc&recording=` KAZOO makes
-/// `/index.php?key=abc&recording=ACC/DOC/ATT`, and here the parameter's name is `recording`.
+/// Use it for storage settings whose URL has a query: from `http://host/index.php?key=abc&recording=`, KAZOO makes
+/// `/index.php?key=abc&recording=ACC/DOC/ATT`, and the name of the parameter is `recording`.
 ///
-/// A fetch since 4.3.106 has the segments of today's settings joined to that value without a separator
-/// (`ACC/DOC/ATTACC/DOC/ATT`), so its [`Candidates`] are the value's halves if it is doubled, the value, and the
-/// prefixes of it behind which a second key can plausibly begin.
+/// Since 4.3.106, KAZOO appends the segments of its current settings to this value when it fetches the file, without a
+/// separator (`ACC/DOC/ATTACC/DOC/ATT`). The [`Candidates`] are therefore half of a doubled value, the value, and each
+/// prefix after which a second key may start.
 #[derive(Clone, Debug)]
 pub struct QueryKey {
     name: Cow<'static, str>,
 }
 
 impl QueryKey {
-    /// The key is the value of the parameter `name`.
+    /// Uses the value of the parameter `name`.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into() }
     }
@@ -40,7 +42,7 @@ impl QueryKey {
             .find_map(|(name, value)| percent_decode_str(name).eq(percent_decode_str(&self.name)).then_some(value))
             .ok_or_else(|| {
                 let message = format!(
-                    "the query has no parameter `{}` to read the key from; the URL in the storage settings has to end with `{}=`",
+                    "the query has no parameter `{}`, which contains the key; the URL in the storage settings must end with `{}=`",
                     self.name, self.name
                 );
                 Error::new(ErrorKind::InvalidKey, message)
@@ -80,7 +82,7 @@ fn cuts(value: &str) -> impl Iterator<Item = &str> {
         next += segment.len() + 1;
         (start, start + segment.len())
     });
-    // A key has no more segments and no longer ones.
+    // The limits of a key bound the work.
     let segments = bounds.filter(|(start, end)| start < end).take(BlobKey::MAX_SEGMENTS);
     let segments: Vec<(usize, usize)> = segments.collect();
     let account = segments.first().and_then(|(start, end)| value.get(*start..*end));
@@ -146,7 +148,7 @@ mod tests {
     const ACC: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
 
     #[test]
-    fn the_parameter_is_found_by_its_whole_name() {
+    fn finds_the_parameter_by_its_complete_name() {
         assert_eq!(fetch("prerecording=x&key=abc&recording=A/B%2FC").unwrap()[0], "A/B%2FC");
         assert!(fetch("key=abc").unwrap_err().message().contains("`recording`"));
         assert_eq!(fetch("recording=").unwrap_err().kind(), ErrorKind::InvalidKey);
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_value_means_its_half_first() {
+    fn half_of_a_doubled_value_is_the_first_candidate() {
         let stored = format!("{ACC}/DOC/ATT.mp3");
         let keys = fetch(&format!("key=abc&recording={stored}{stored}&media_id=DOC")).unwrap();
         assert_eq!(keys[0], stored);
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_by_other_settings_still_finds_the_stored_value() {
+    fn finds_the_stored_value_after_a_change_of_settings() {
         let stored = format!("{ACC}/DOC/ATT.mp3");
         for appended in [
             format!("{ACC}/OWNER/DOC/ATT.mp3"),
@@ -175,7 +177,7 @@ mod tests {
             let keys = fetch(&format!("recording={stored}{appended}")).unwrap();
             assert!(keys.contains(&stored), "{appended}: {keys:?}");
         }
-        // Without an extension, only an account or a slash after the name marks its end.
+        // Only an account or a slash after it shows where a name without an extension ends.
         for (account, appended, found) in [
             (ACC, format!("{ACC}/OWNER/DOC/ATT"), true),
             (ACC, "ffffffff00000000ffffffff00000000/OWNER/DOC/ATT".to_owned(), true),

@@ -1,3 +1,5 @@
+//! The key of an upload.
+
 use crate::{
     error::{Error, ErrorKind, Result},
     key::BlobKey,
@@ -5,16 +7,15 @@ use crate::{
 
 /// Returns the key under which an upload to this percent-encoded `path` is stored.
 ///
-/// httpc since OTP 22 sends a file named `..` to `/ACC/` instead of `/ACC/DOC/..`, and one named `.` to `/ACC/DOC/`. Stored as
-/// `ACC` or `ACC/DOC`, each such file of the account or document would replace the one before, and no fetch would find it by
-/// its name.
+/// Since OTP 22, httpc sends a file named `..` to `/ACC/` instead of `/ACC/DOC/..`, and one named `.` to `/ACC/DOC/`. Stored as
+/// `ACC` or `ACC/DOC`, each such file would replace the previous one, and no fetch would find it by its name.
 pub(super) fn upload_key(path: &str) -> Result<BlobKey> {
     let key = BlobKey::from_path(path)?;
     if path.ends_with('/') {
         return Err(Error::new(
             ErrorKind::InvalidKey,
-            "the name of the file is missing: the target ends with a slash, which is what KAZOO's HTTP client makes of a file named \
-             `..`, `.` or nothing; rename the file",
+            "the target ends with a slash, so the name of the file is missing: KAZOO's HTTP client removes the names `..` and `.`; \
+             rename the file",
         ));
     }
     Ok(key)

@@ -30,7 +30,7 @@ fn display_round_trips() {
 }
 
 #[test]
-fn every_broken_rule_is_named() {
+fn names_the_violated_rule() {
     assert!(rule("").contains("names no file"));
     assert!(rule("///").contains("names no file"));
     for dots in ["a/./b", "a/../b", "%2e%2E/b", ".%2e", "a/%2E"] {
@@ -88,7 +88,7 @@ fn a_detached_key_holds_only_its_own_segments() {
 }
 
 #[test]
-fn candidates_try_the_likely_first_and_each_once() {
+fn orders_candidates_without_duplicates() {
     let of = |text| {
         Candidates::from_path(text)
             .unwrap()

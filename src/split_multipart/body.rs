@@ -11,8 +11,9 @@ use http_body::{Body as HttpBody, Frame};
 use memchr::memmem;
 
 use super::{
-    delimiter::{Delimiter, HeadersEnd, Token, Unread},
-    headers::PartHeaders,
+    delimiter::Delimiter,
+    headers::{HeadersEnd, PartHeaders},
+    unread::{Token, Unread},
 };
 use crate::{
     body::{Body, poll_data},
@@ -127,7 +128,7 @@ impl Parts {
                     }
                     if self.unread.is_empty() {
                         if self.ended {
-                            return Poll::Ready(Err(cut_off()));
+                            return Poll::Ready(Err(unclosed()));
                         }
                         ready!(self.poll_more(cx))?;
                     }
@@ -143,7 +144,7 @@ impl Parts {
                         self.dropped.extend_from_slice(&dropped);
                     } else if in_preamble && memmem::find(&self.dropped, self.delimiter.dashes_and_boundary()).is_some()
                     {
-                        // Nothing of the part behind it may be dropped.
+                        // The delimiter starts a part, which must not be dropped.
                         return Poll::Ready(Err(hidden_delimiter()));
                     }
                 }
@@ -161,7 +162,7 @@ impl Parts {
             let closed = matches!(self.stage, Stage::Epilogue);
             match self.unread.next(&self.delimiter, self.ended) {
                 Token::Content(content) => return Poll::Ready(Ok(Some(content))),
-                Token::Delimiter | Token::Close if closed => return Poll::Ready(Err(goes_on())),
+                Token::Delimiter | Token::Close if closed => return Poll::Ready(Err(delimiter_after_close())),
                 Token::Delimiter => {
                     self.count += 1;
                     self.stage = Stage::Headers {
@@ -180,7 +181,7 @@ impl Parts {
                     self.stage = Stage::Ended;
                     return Poll::Ready(Ok(None));
                 }
-                Token::Unclear => return Poll::Ready(Err(cut_off())),
+                Token::Unclear => return Poll::Ready(Err(unclosed())),
             }
         }
     }
@@ -206,7 +207,7 @@ impl Media {
             return Poll::Ready(Ok(Some(data)));
         }
         if let Stage::Headers { .. } = self.0.stage {
-            let message = "the multipart body has another part behind the media; KAZOO sends the JSON, as \
+            let message = "the multipart body has another part after the media; nothing was stored: send the JSON, as \
                            application/json, and one file";
             return Poll::Ready(Err(Error::new(ErrorKind::InvalidMultipart, message)));
         }
@@ -225,25 +226,25 @@ impl HttpBody for Media {
     }
 }
 
-fn cut_off() -> Error {
+fn unclosed() -> Error {
     Error::new(
         ErrorKind::InvalidMultipart,
         "the multipart body has no closing delimiter, or a malformed one; nothing was stored",
     )
 }
 
-fn goes_on() -> Error {
+fn delimiter_after_close() -> Error {
     Error::new(
         ErrorKind::InvalidMultipart,
-        "the multipart body has a delimiter behind its closing delimiter; nothing was stored",
+        "the multipart body has another delimiter after its closing delimiter; nothing was stored",
     )
 }
 
 fn hidden_delimiter() -> Error {
     Error::new(
         ErrorKind::InvalidMultipart,
-        "the boundary of the multipart body stands in front of its first delimiter; nothing was stored: a delimiter begins \
-         the body, or follows CR LF",
+        "the multipart body contains its boundary before the first delimiter; nothing was stored: a delimiter must start \
+         the body or follow CR LF",
     )
 }
 

@@ -1,27 +1,26 @@
-//! Where a body's boundary is found.
+//! The boundary of a multipart body, from its `content-type` or its first line.
 
 use crate::encoding::media_type;
 
-/// The longest boundary taken. KAZOO's are 64 characters; the standard allows 70.
+/// The maximum length of a boundary. KAZOO's has 64 characters; RFC 2046 allows 70.
 const MAX_LEN: usize = 200;
 
-/// What a `content-type` says of a body.
+/// The meaning of a `content-type`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ContentType {
     /// Not one of the multipart types that KAZOO sends.
     Plain,
     /// Multipart, with this boundary.
     Multipart(String),
-    /// Multipart, with the boundary left to the body's first line.
+    /// Multipart without a boundary, which is in the first line of the body.
     Undelimited,
-    /// Multipart, with a boundary that cannot be one.
+    /// Multipart with an invalid boundary.
     Invalid,
 }
 
-/// Reads the value of a `content-type` header.
+/// Parses the value of a `content-type` header.
 ///
-/// A parser of media types by the letter would refuse KAZOO's: the boundary stands unquoted even with `/` and `+` in
-/// it.
+/// A strict parser of media types would reject KAZOO's header: its boundary is not quoted even if it contains `/` or `+`.
 pub(super) fn of_content_type(value: &[u8]) -> ContentType {
     let media_type = media_type(value);
     if ![&b"multipart/form-data"[..], b"multipart/mixed"]
@@ -37,36 +36,36 @@ pub(super) fn of_content_type(value: &[u8]) -> ContentType {
     });
     match boundary {
         None => ContentType::Undelimited,
-        Some(quoted_or_not) => {
-            let boundary = quoted_or_not
+        Some(value) => {
+            let boundary = value
                 .strip_prefix(b"\"")
                 .and_then(|quoted| quoted.strip_suffix(b"\""))
-                .unwrap_or(quoted_or_not);
+                .unwrap_or(value);
             checked(boundary).map_or(ContentType::Invalid, ContentType::Multipart)
         }
     }
 }
 
-/// What the start of a body says about its boundary.
+/// The first line of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FirstLine {
-    /// It is this one.
+    /// The line is a delimiter with this boundary.
     Boundary(String),
-    /// The first line has not ended yet.
+    /// The line has not ended yet.
     Incomplete,
-    /// The first line is no delimiter.
+    /// The line is not a delimiter.
     Invalid,
 }
 
-/// Takes the boundary from the first line of a body, behind the line break that KAZOO puts before it.
+/// Parses the first line of a body, after the line break that KAZOO sends before it.
 pub(super) fn of_first_line(start: &[u8]) -> FirstLine {
     let line = start.strip_prefix(b"\r\n").unwrap_or(start);
     let longest = b"--".len() + MAX_LEN;
     let Some(end) = line.windows(2).position(|pair| pair == b"\r\n") else {
-        // Its last byte may be the beginning of the line break.
+        // The last byte may be the start of the line break.
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let hopeless = line.len() > longest || line.iter().zip(b"--").any(|(is, ought)| is != ought);
-        return if hopeless {
+        let invalid = line.len() > longest || line.iter().zip(b"--").any(|(byte, dash)| byte != dash);
+        return if invalid {
             FirstLine::Invalid
         } else {
             FirstLine::Incomplete
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn content_types_as_kazoo_writes_them() {
+    fn parses_content_types() {
         for (value, expected) in [
             ("multipart/form-data; boundary=-qBt_AI-", multipart("-qBt_AI-")),
             ("multipart/mixed; boundary=a/b+c", multipart("a/b+c")),
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_is_waited_for_and_then_read() {
+    fn waits_for_the_end_of_the_first_line() {
         let body = b"\r\n--Xw-_-\r\ncontent-type: x\r\n";
         for end in 0..=body.len() {
             let expected = if end < "\r\n--Xw-_-\r\n".len() {
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_is_the_same_however_it_comes() {
+    fn the_first_line_does_not_depend_on_the_chunks() {
         for (len, blanks, taken) in [
             (MAX_LEN, 0, true),
             (MAX_LEN - 1, 1, true),
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_delimiter_is_refused_at_once() {
+    fn rejects_a_first_line_that_is_not_a_delimiter() {
         for start in [&b"ID3"[..], b"-x", b"\r\nx", b"--\r\n", b"\r\n\r\n", b"--\x00\r\n"] {
             assert_eq!(of_first_line(start), FirstLine::Invalid, "{start:?}");
         }

@@ -9,11 +9,45 @@ use crate::{
 
 const CONTENT_TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
 
+/// Finds the empty line that ends the headers of a part.
+///
+/// The line break that ends the delimiter is the first of the two that this state machine expects, so a part without
+/// headers ends them immediately.
+#[derive(Default)]
+pub(super) struct HeadersEnd {
+    /// The number of bytes of `CR LF CR LF` that the input so far ends with.
+    seen: u8,
+}
+
 /// The headers of a part that describe its content. All others are validated and dropped.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct PartHeaders {
     pub(super) content_type: Option<HeaderValue>,
     pub(super) transfer_encoding: Option<TransferEncoding>,
+}
+
+impl HeadersEnd {
+    /// Returns `true` once the empty line has been found.
+    pub(super) fn is_found(&self) -> bool {
+        self.seen == 4
+    }
+
+    /// Returns the number of bytes of `next` up to the end of the empty line, or all of them.
+    pub(super) fn find(&mut self, next: &[u8]) -> usize {
+        for (at, byte) in next.iter().enumerate() {
+            self.seen = match (byte, self.seen) {
+                (b'\r', 2) => 3,
+                (b'\r', _) => 1,
+                (b'\n', 1) => 2,
+                (b'\n', 3) => {
+                    self.seen = 4;
+                    return at + 1;
+                }
+                _ => 0,
+            };
+        }
+        next.len()
+    }
 }
 
 impl PartHeaders {
@@ -30,16 +64,13 @@ impl PartHeaders {
                 return Err(malformed(number, "no empty line follows its headers"));
             }
             if line.contains(&b'\n') {
-                return Err(malformed(
-                    number,
-                    "a header line ends with LF alone, and not with CR LF",
-                ));
+                return Err(malformed(number, "a header line ends with LF alone instead of CR LF"));
             }
             if !line.starts_with(b" ") && !line.starts_with(b"\t") {
                 headers.take(number, &unfolded)?;
                 unfolded.clear();
             } else if unfolded.is_empty() || line.trim_ascii().is_empty() {
-                return Err(malformed(number, "a folded header continues nothing, or with nothing"));
+                return Err(malformed(number, "a folded line is empty or follows no header"));
             }
             unfolded.extend_from_slice(line);
         }
@@ -89,7 +120,7 @@ fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Sets a header that must not have two different values.
 fn once<T: PartialEq>(number: usize, name: &HeaderName, slot: &mut Option<T>, value: T) -> Result<()> {
     match slot {
-        Some(other) if *other != value => Err(malformed(number, &format!("it has two different headers {name}"))),
+        Some(other) if *other != value => Err(malformed(number, &format!("it has two different {name} headers"))),
         _ => {
             *slot = Some(value);
             Ok(())

@@ -1,25 +1,23 @@
-//! Takes the media out of a multipart body, and the metadata with it.
+//! Extracts the media and the metadata from a multipart body.
 //!
-//! With `send_multipart` KAZOO sends two parts: the JSON of the document, then the media. [`SplitMultipart`] reads the
-//! first and streams the second. What the inner service gets is the plain upload that the same settings without
-//! `send_multipart` would have made:
+//! With `send_multipart`, KAZOO sends two parts: the JSON of the document, then the media. [`SplitMultipart`] reads the
+//! first and streams the second. The inner service receives the plain upload that KAZOO sends without `send_multipart`:
 //!
-//! - the body is the media part's, the `content-type` is the media part's, `content-length` is gone;
-//! - [`Metadata`](crate::Metadata) and [`MediaPart`](crate::metadata::MediaPart) are among the request's extensions.
+//! - the body and the `content-type` are those of the media part, and `content-length` is removed;
+//! - the request extensions contain [`Metadata`](crate::Metadata) and [`MediaPart`](crate::metadata::MediaPart).
 //!
-//! Any other request passes unchanged. Parts are told apart by position, since KAZOO's versions name them in many ways
-//! or not at all; a first part that is not JSON is the media itself. A boundary is taken from the `content-type`,
-//! quoted or not, or from the first line of the body where there is none: releases 4.3.17 to 4.3.20 send
-//! `multipart/mixed` without it.
+//! Other requests pass unchanged. Parts are identified by position, because KAZOO's releases name them differently or
+//! not at all. A first part that is not JSON is the media. The boundary comes from the `content-type`, quoted or not, or
+//! from the first line of the body: releases 4.3.17 to 4.3.20 send `multipart/mixed` without a boundary.
 //!
 //! Bodies are parsed according to RFC 2046. A part may have no headers, and they may be folded. A delimiter is a whole
 //! line: at most 64 bytes of white space may follow the boundary, and a line with anything else there is content. Line
 //! breaks are CR LF. Any other format is rejected with 400, so the media is stored complete or not at all. A part with
 //! a `content-encoding`, or with an unknown `content-transfer-encoding`, is rejected with 415.
 //!
-//! The body ends cleanly only after the closing delimiter and the end of the request's own body have been seen. At most
-//! one chunk of the request's body, 16 KiB of the headers of a part and the JSON (1 MiB by default) are held, whatever the peer
-//! sends; the content of the parts is passed on as it comes, without a copy.
+//! The body ends cleanly only after the closing delimiter and the end of the request body. Whatever the client sends, the
+//! layer holds at most one chunk of the body, 16 KiB of the headers of a part, and the JSON (1 MiB by default). It passes
+//! the media on without copying it.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -55,5 +53,6 @@ mod delimiter;
 mod headers;
 mod layer;
 mod service;
+mod unread;
 
 pub use self::layer::SplitMultipart;

@@ -1,3 +1,5 @@
+//! [`Verified`]: compares a body with its digests.
+
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -47,7 +49,7 @@ impl Verified {
                 .any(|(algorithm, digest)| *algorithm == check.algorithm && *digest == check.digest)
             {
                 let message = format!(
-                    "the body does not have the {} in its header {}: it was changed on its way. Nothing was stored; send \
+                    "the body does not match the {} in the header {}, so it was corrupted in transit. Nothing was stored; send \
                      it again",
                     check.algorithm, check.header
                 );

@@ -48,15 +48,15 @@ pub(super) fn declared(headers: &HeaderMap) -> Result<Vec<Check>> {
             }
             if checks.len() == before {
                 let message = format!(
-                    "the header {header} has no algorithm that is known here: send sha-256 or sha-512, or leave it out; \
-                     nothing was stored"
+                    "the header {header} has no supported algorithm; nothing was stored: send sha-256 or sha-512, or omit \
+                     the header"
                 );
                 return Err(Error::new(ErrorKind::InvalidDigest, message));
             }
         }
     }
     if checks.len() > MAX_CHECKS {
-        let message = format!("the head has more than {MAX_CHECKS} digests of the body; nothing was stored");
+        let message = format!("the headers contain more than {MAX_CHECKS} digests of the body; nothing was stored");
         return Err(Error::new(ErrorKind::InvalidDigest, message));
     }
     Ok(checks)
@@ -81,7 +81,7 @@ fn read(value: &HeaderValue, header: &'static str, member: Member, checks: &mut 
 /// Splits a member of a field into its algorithm and the base64 of the digest; returns `None` if it is malformed.
 type Member = fn(&[u8]) -> Option<(&[u8], &[u8])>;
 
-/// `sha-256=:…:`: a dictionary member (RFC 8941) with a byte sequence as its value (RFC 9530), and its parameters.
+/// Parses `sha-256=:…:`, a dictionary member (RFC 8941) with a byte sequence as its value (RFC 9530), and its parameters.
 fn structured_member(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, value) = split_once(text, b'=')?;
     let starts = matches!(key, [b'a'..=b'z' | b'*', ..]);
@@ -92,7 +92,7 @@ fn structured_member(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (starts && key.iter().all(is_key) && ends && encoded.iter().all(is_letter)).then_some((key, encoded))
 }
 
-/// `SHA-256=…`, as in the header `Digest` of RFC 3230, which RFC 9530 has replaced.
+/// Parses `SHA-256=…`, as in the header `Digest` of RFC 3230, which RFC 9530 has replaced.
 fn legacy_member(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, value) = split_once(text, b'=')?;
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -106,7 +106,8 @@ fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn malformed(header: &str) -> Error {
-    let message = format!("the header {header} is malformed: the digest in it cannot be read; nothing was stored");
+    let message =
+        format!("the header {header} is malformed; nothing was stored: send a valid digest, or omit the header");
     Error::new(ErrorKind::InvalidDigest, message)
 }
 

@@ -1,6 +1,6 @@
 //! Rejects an upload that does not match the digest in its headers.
 //!
-//! A client that sends a digest asks for the body to be verified. [`VerifyDigest`] computes the digest while the body
+//! A client that sends a digest asks for verification of the body. [`VerifyDigest`] computes the digest while the body
 //! passes. If it differs, the body ends with an error, so nothing is stored, and the response is 400. A body without
 //! such a header passes unchanged. KAZOO never sends one.
 //!
@@ -18,8 +18,8 @@
 //! part, or in a trailer, is ignored.
 //!
 //! Every digest with a supported algorithm must match. An unsupported algorithm beside a supported one is ignored, as
-//! RFC 9530 says. A header without a supported algorithm, and a malformed one, are answered with 400 before the body is
-//! read: a 201 would claim that the body was verified.
+//! RFC 9530 says. A header without a supported algorithm, or a malformed one, is answered with 400 before the body is
+//! read, because a 201 would claim that the body was verified.
 //!
 //! The layer does not buffer the body.
 //!

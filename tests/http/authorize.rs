@@ -352,19 +352,19 @@ fn reports_what_is_wrong_in_an_access_file() {
         AccessRules::from_json(good).expect(good);
     }
     for (bad, says) in [
-        ("", "the JSON is cut off at line 1, column 0"),
-        (r#"{"networks": ["hush""#, "the JSON is cut off"),
-        ("{hush", "no JSON at line 1, column 2"),
-        (r#"{"credentials": [{"token": hush}]}"#, "no JSON at line 1, column 2"),
+        ("", "the JSON is truncated at line 1, column 0"),
+        (r#"{"networks": ["hush""#, "the JSON is truncated"),
+        ("{hush", "invalid JSON at line 1, column 2"),
+        (
+            r#"{"credentials": [{"token": hush}]}"#,
+            "invalid JSON at line 1, column 2",
+        ),
         (
             r#"{"credential": ["hush"]}"#,
-            "unknown key at line 1, column 13; there are networks, trusted_proxies and credentials, and in each credential",
+            "unknown key at line 1, column 13; the keys are networks, trusted_proxies and credentials, and in each credential",
         ),
-        (r#"{"networks": "hush"}"#, "a value of the wrong type at line 1"),
-        (
-            r#"{"networks": [], "networks": ["hush"]}"#,
-            "a key for the second time at line 1",
-        ),
+        (r#"{"networks": "hush"}"#, "a value has the wrong type at line 1"),
+        (r#"{"networks": [], "networks": ["hush"]}"#, "duplicate key at line 1"),
         ("{}", "no network and no credential"),
         (r#"{"networks": ["10.0.0.0/40"]}"#, "10.0.0.0/40"),
         (r#"{"credentials": [{"user": "hush"}]}"#, "credential 1 needs"),
@@ -389,7 +389,7 @@ fn reports_what_is_wrong_in_an_access_file() {
         ),
         (
             r#"{"credentials": [{"token": "hush", "may": "hush"}]}"#,
-            "no such `may` at line 1, column 48; it is read, write or both",
+            "unknown value of `may` at line 1, column 48; use read, write or both",
         ),
     ] {
         let error = AccessRules::from_json(bad).expect_err(bad);
@@ -443,11 +443,11 @@ fn logs_no_possible_secret() {
         ("/prefix/secret/ACC", "/***"),
         ("//p/secret/ACC", "/***"),
     ] {
-        assert_eq!(rules.redact("/p", path), shown, "{path}");
+        assert_eq!(rules.redact_path("/p", path), shown, "{path}");
     }
     let without = AccessRules::new().credential(Credential::password("user", "secret"));
     let long = format!("/p/x{}", "/a".repeat(1000));
-    assert_eq!(rules.redact("/p", &long), format!("/p/***{}/…", "/a".repeat(16)));
-    assert_eq!(without.redact("/p", "/p/ACC/DOC"), "/p/ACC/DOC");
+    assert_eq!(rules.redact_path("/p", &long), format!("/p/***{}/…", "/a".repeat(16)));
+    assert_eq!(without.redact_path("/p", "/p/ACC/DOC"), "/p/ACC/DOC");
     assert!(!format!("{rules:?} {without:?}").contains("secret"));
 }

@@ -46,7 +46,7 @@ impl Redactor {
     pub(crate) fn path(&self, path: &str) -> String {
         let path = spelled(path);
         let path = match &self.access {
-            Some(rules) => Cow::Owned(rules.current().redact(&self.mount, &path).into_owned()),
+            Some(rules) => Cow::Owned(rules.current().redact_path(&self.mount, &path).into_owned()),
             None => path,
         };
         let mount = secrets(&self.mount, &self.secrets);
@@ -57,7 +57,7 @@ impl Redactor {
     pub(crate) fn value(&self, text: &str) -> String {
         let shown = secrets(text, &self.secrets);
         match &self.access {
-            Some(rules) => rules.current().conceal(&shown).into_owned(),
+            Some(rules) => rules.current().redact(&shown).into_owned(),
             None => shown,
         }
     }
@@ -77,7 +77,7 @@ pub(super) struct Redacted<W>(pub(super) W);
 impl<W: io::Write> io::Write for Redacted<W> {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         match RULES.get() {
-            Some(rules) => self.0.write_all(&rules.current().conceal_record(record))?,
+            Some(rules) => self.0.write_all(&rules.current().redact_record(record))?,
             None => self.0.write_all(record)?,
         }
         Ok(record.len())

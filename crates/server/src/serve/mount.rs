@@ -69,7 +69,7 @@ impl Mount {
                     .to_owned(),
             );
         }
-        let has_secret = rules.conceal_record(self.path.as_bytes()) != self.path.as_bytes();
+        let has_secret = rules.redact_record(self.path.as_bytes()) != self.path.as_bytes();
         if has_secret || self.path.split('/').any(|segment| rules.is_token(segment)) {
             return Err("--mount has a token of --access in it: end it before the token".to_owned());
         }

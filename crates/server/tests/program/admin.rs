@@ -171,6 +171,7 @@ fn measures_requests_and_connections() {
     });
     let count = "http_server_request_duration_seconds_count";
     let created = "http_request_method=\"PUT\",http_response_status_code=\"201\"";
+    let errors = |kind: &str| format!("kazoo_storage_error_responses_total{{error_type=\"{kind}\"}}");
     for (series, expected) in [
         (format!("{count}{{{created}}}"), 3.0),
         (
@@ -198,18 +199,9 @@ fn measures_requests_and_connections() {
         ("kazoo_storage_stored_files_total{kind=\"other\"}".into(), 1.0),
         ("kazoo_storage_stored_files_total{kind=\"fax\"}".into(), 0.0),
         ("kazoo_storage_stored_bytes_total{kind=\"call_recording\"}".into(), 5.0),
-        (
-            "kazoo_storage_error_responses_total{error_type=\"not_found\"}".into(),
-            2.0,
-        ),
-        (
-            "kazoo_storage_error_responses_total{error_type=\"invalid_probe\"}".into(),
-            1.0,
-        ),
-        (
-            "kazoo_storage_error_responses_total{error_type=\"unauthorized\"}".into(),
-            0.0,
-        ),
+        (errors("not_found"), 2.0),
+        (errors("invalid_probe"), 1.0),
+        (errors("unauthorized"), 0.0),
         ("kazoo_storage_probes_total{outcome=\"success\"}".into(), 1.0),
         ("kazoo_storage_probes_total{outcome=\"failure\"}".into(), 1.0),
         (

@@ -5,9 +5,9 @@ use http::{HeaderMap, header};
 
 use super::{
     Credential,
-    conceal::Concealer,
     credential::Kind,
-    lookup::{Lookup, MAX_SHOWN, decoded, work},
+    redact::Redactor,
+    secret_map::{MAX_PRESENTED, SecretMap, decoded, work},
 };
 use crate::grant::Grant;
 
@@ -15,18 +15,18 @@ use crate::grant::Grant;
 ///
 /// `Debug` shows only their grants.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Credentials {
+pub(super) struct CredentialSet {
     all: Vec<Credential>,
     /// Indexed by user and password, joined by a colon, as every request sends them.
-    userinfo: Lookup,
+    userinfo: SecretMap,
     /// Indexed by user and password as KAZOO mangles them on a fetch.
-    mangled: Lookup,
-    tokens: Lookup,
+    mangled: SecretMap,
+    tokens: SecretMap,
     /// Built on first use.
-    concealer: OnceLock<Concealer>,
+    redactor: OnceLock<Redactor>,
 }
 
-impl Credentials {
+impl CredentialSet {
     pub(super) fn push(&mut self, credential: Credential) {
         let number = self.all.len();
         match &credential.kind {
@@ -43,18 +43,18 @@ impl Credentials {
             }
         }
         self.all.push(credential);
-        self.concealer.take();
+        self.redactor.take();
     }
 
-    /// Returns the concealer for every secret and for the base64 of every text that identifies a credential.
-    pub(super) fn concealer(&self) -> &Concealer {
-        self.concealer.get_or_init(|| {
+    /// Returns the redactor for every secret and for the base64 of every text that identifies a credential.
+    pub(super) fn redactor(&self) -> &Redactor {
+        self.redactor.get_or_init(|| {
             let secrets = self.all.iter().flat_map(|credential| match &credential.kind {
                 Kind::Password { password, .. } => [Some(&**password), shortened(password)],
                 Kind::Token(token) => [Some(&**token), None],
             });
             let encoded = self.userinfo.texts().chain(self.mangled.texts());
-            Concealer::new(
+            Redactor::new(
                 secrets.flatten(),
                 encoded.map(|text| String::from_utf8_lossy(text).into_owned()),
             )
@@ -114,7 +114,7 @@ fn userinfo(headers: &HeaderMap) -> Option<Vec<u8>> {
     let (scheme, encoded) = value.as_bytes().split_at_checked("basic ".len())?;
     let encoded = encoded.trim_ascii();
     // Each byte may be percent-encoded in the URL.
-    if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > 3 * MAX_SHOWN / 3 * 4 + 4 {
+    if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > 3 * MAX_PRESENTED / 3 * 4 + 4 {
         return None;
     }
     work::add(encoded.len());
@@ -127,8 +127,8 @@ mod tests {
 
     use super::*;
 
-    fn of(credentials: impl IntoIterator<Item = Credential>) -> Credentials {
-        let mut all = Credentials::default();
+    fn of(credentials: impl IntoIterator<Item = Credential>) -> CredentialSet {
+        let mut all = CredentialSet::default();
         credentials.into_iter().for_each(|credential| all.push(credential));
         all
     }
@@ -144,9 +144,9 @@ mod tests {
             .collect()
     }
 
-    /// KAZOO's spellings of `user:PASSWORD` on a fetch, as in the captures `D3-master__userinfo-*`.
+    /// KAZOO's spellings of `user:PASSWORD` on a fetch; `tests/fixtures/kazoo/` has them as `userinfo-*`.
     #[test]
-    fn knows_a_password_in_the_spellings_of_a_fetch() {
+    fn accepts_a_mangled_password_on_a_fetch_only() {
         for (password, stored, fetched) in [
             ("secret", "user:secret", "usersecret:"),
             ("p@ss", "user:p%40ss", "userp%40ss:"),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_a_token_alone_and_as_a_user() {
+    fn accepts_a_token_alone_and_as_a_user() {
         let credential = Credential::token("fI6n-3Qc");
         assert!(authorizes(&credential, "fI6n-3Qc:", false));
         for wrong in ["fI6n-3Qc", "fI6n-3Qc:x", ":fI6n-3Qc"] {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_what_the_last_of_several_with_the_same_secret_grants() {
+    fn the_last_of_several_credentials_with_the_same_secret_wins() {
         let (one, two) = (Grant::everything().accounts(["1"]), Grant::everything().accounts(["2"]));
         let token = |grant: &Grant| Credential::token("T").grant(grant.clone());
         assert_eq!(of([token(&one), token(&two)]).by_token("T"), Some(&two));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_one_header_of_basic_credentials() {
+    fn accepts_a_single_header_with_basic_credentials() {
         let all = of([Credential::password("u", "é")]);
         let right = header("u:é");
         assert!(all.by_header(&right, false).is_some());
@@ -230,7 +230,7 @@ mod tests {
         other.insert(header::AUTHORIZATION, HeaderValue::from_static("bAsIC  dTrDqQ== "));
         assert!(all.by_header(&other, false).is_some());
         other.append(header::AUTHORIZATION, HeaderValue::from_static("Basic eDp5"));
-        assert!(all.by_header(&other, false).is_none(), "two of them");
+        assert!(all.by_header(&other, false).is_none(), "two headers");
         for wrong in [
             &b""[..],
             b"Basic",
@@ -254,7 +254,7 @@ mod tests {
         let token = |number: usize| Credential::token(format!("token-{number}"));
         let many = of((0..2500).flat_map(|number| [password(number), token(number)]));
         let one = of([password(0), token(0)]);
-        let shown = [
+        let presented = [
             "kazoo:secret 0".to_owned(),
             "kazoosecret 0:".to_owned(),
             "token-0:".to_owned(),
@@ -263,8 +263,8 @@ mod tests {
             "%41".repeat(2000) + ":",
             "x:".repeat(24 << 10),
         ];
-        for text in &shown {
-            let work = |all: &Credentials| {
+        for text in &presented {
+            let work = |all: &CredentialSet| {
                 work::of(|| {
                     let _ = all.by_header(&header(text), true);
                     let _ = all.by_token(text);

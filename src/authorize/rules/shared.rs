@@ -2,30 +2,30 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use http::request::Parts;
 
-use super::{AccessRules, Authorizer};
-use crate::{error::Result, grant::Grant};
+use super::AccessRules;
+use crate::{authorize::Authorizer, error::Result, grant::Grant};
 
-/// [`AccessRules`] that can be replaced while they are asked. A clone is the same ones.
+/// [`AccessRules`] that can be replaced while requests are served. Clones share the rules.
 #[derive(Clone, Debug)]
 pub struct SharedAccessRules(Arc<RwLock<Arc<AccessRules>>>);
 
 impl SharedAccessRules {
-    /// These rules, until they are replaced.
+    /// Creates shared rules that start as `rules`.
     #[must_use]
     pub fn new(rules: AccessRules) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(rules))))
     }
 
-    /// Asks `rules` from now on. A request that is under way goes on.
+    /// Replaces the rules for all later requests.
     ///
-    /// If the replaced rules had tokens, [`redact`](AccessRules::redact) still conceals the segment of a path that may be
+    /// If the old rules had tokens, [`redact_path`](AccessRules::redact_path) still redacts the segment of a path that may be
     /// one.
     pub fn replace(&self, rules: AccessRules) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(rules.after(&current));
+        *current = Arc::new(rules.replacing(&current));
     }
 
-    /// The rules as they are now.
+    /// Returns the current rules.
     #[must_use]
     pub fn current(&self) -> Arc<AccessRules> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
@@ -45,7 +45,7 @@ mod tests {
     use crate::authorize::Credential;
 
     #[test]
-    fn conceals_the_tokens_of_replaced_rules() {
+    fn redacts_the_tokens_of_replaced_rules() {
         const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
         let with_token = AccessRules::new().credential(Credential::token(TOKEN));
         let with_password = || AccessRules::new().credential(Credential::password("kazoo", "a long secret"));
@@ -53,7 +53,7 @@ mod tests {
         for _ in 0..2 {
             rules.replace(with_password());
             let path = format!("/p/{TOKEN}/ACC/DOC/x.mp3");
-            let shown = rules.current().redact("/p", &path).into_owned();
+            let shown = rules.current().redact_path("/p", &path).into_owned();
             assert!(!shown.contains(TOKEN), "{shown}");
         }
     }

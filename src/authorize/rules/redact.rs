@@ -1,3 +1,5 @@
+//! [`Redactor`]: replaces secrets in text, however they are escaped.
+
 use std::{fmt, ops::Range, sync::Arc};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
@@ -7,36 +9,36 @@ use base64::{
 };
 
 /// The replacement for a secret.
-pub(super) const CONCEALED: &str = "***";
+pub(super) const REDACTED: &str = "***";
 
-/// A shorter secret, in bytes, is concealed only as a whole word: it occurs within other words by chance.
-const UNMISTAKABLE: usize = 8;
+/// A shorter secret, in bytes, is redacted only as a whole word: it occurs within other words by chance.
+const MIN_DISTINCTIVE: usize = 8;
 
 /// Finds secrets in text, regardless of how they are escaped.
 ///
 /// Text and secrets are compared in a canonical form: without percent-encoding, of any depth and case, and without
 /// the escapes of JSON strings and of Rust's `Debug`. One pass searches for all secrets.
 #[derive(Clone, Default)]
-pub(super) struct Concealer(Option<Arc<Patterns>>);
+pub(super) struct Redactor(Option<Arc<Patterns>>);
 
 struct Patterns {
-    /// None if it could not be built: then every text is concealed as a whole.
+    /// `None` if it could not be built. Every text is then redacted as a whole.
     automaton: Option<AhoCorasick>,
-    /// By the number of the pattern.
+    /// Indexed by the number of the pattern.
     kinds: Vec<Kind>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Shorter than `UNMISTAKABLE`.
+    /// Shorter than [`MIN_DISTINCTIVE`].
     Short,
-    /// Made of the letters that the program's own words consist of.
+    /// Consists of letters that the program's own words also consist of.
     Words,
-    Unmistakable,
+    Distinctive,
 }
 
-impl Concealer {
-    /// Conceals `plain` secrets as they are, and `encoded` ones, such as user and password, in base64.
+impl Redactor {
+    /// Redacts `plain` secrets as they are, and `encoded` ones, such as user and password, in base64.
     pub(super) fn new<'a>(plain: impl Iterator<Item = &'a str>, encoded: impl Iterator<Item = String>) -> Self {
         let encoded = encoded.flat_map(|text| [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)]);
         let patterns = plain.map(|secret| canonical(secret.as_bytes()));
@@ -59,21 +61,21 @@ impl Concealer {
         Self(Some(Arc::new(Patterns { automaton, kinds })))
     }
 
-    /// Conceals the secrets in `text`, a name or another value from a request; returns `None` if it contains none.
+    /// Redacts the secrets in `text`, a name or another value from a request; returns `None` if it contains none.
     pub(super) fn value(&self, text: &[u8]) -> Option<Vec<u8>> {
         self.replaced(text, |_| true)
     }
 
-    /// Conceals the secrets in `text`, which also contains the program's own words, except for those that could be such
-    /// words; returns `None` if there is nothing to conceal.
+    /// Redacts the secrets in `text`, which also contains the program's own words, except for those that could be such
+    /// words; returns `None` if there is nothing to redact.
     pub(super) fn record(&self, text: &[u8]) -> Option<Vec<u8>> {
-        self.replaced(text, |kind| kind == Kind::Unmistakable)
+        self.replaced(text, |kind| kind == Kind::Distinctive)
     }
 
     fn replaced(&self, text: &[u8], counts: impl Fn(Kind) -> bool) -> Option<Vec<u8>> {
         let Patterns { automaton, kinds } = &**self.0.as_ref()?;
         let Some(automaton) = automaton else {
-            return Some(CONCEALED.into());
+            return Some(REDACTED.into());
         };
         let read = canonical(text);
         let mut found: Vec<Range<usize>> = Vec::new();
@@ -89,7 +91,7 @@ impl Concealer {
         for place in &found {
             if place.start >= end {
                 shown.extend_from_slice(text.get(end..place.start)?);
-                shown.extend_from_slice(CONCEALED.as_bytes());
+                shown.extend_from_slice(REDACTED.as_bytes());
             }
             end = end.max(place.end);
         }
@@ -101,19 +103,19 @@ impl Concealer {
 impl Kind {
     fn of(pattern: &[u8]) -> Self {
         let is_letter = |byte: &u8| byte.is_ascii_lowercase() || b"_-: ".contains(byte);
-        if pattern.len() < UNMISTAKABLE {
+        if pattern.len() < MIN_DISTINCTIVE {
             Self::Short
         } else if pattern.iter().all(is_letter) {
             Self::Words
         } else {
-            Self::Unmistakable
+            Self::Distinctive
         }
     }
 }
 
-impl fmt::Debug for Concealer {
+impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Concealer").finish_non_exhaustive()
+        f.debug_struct("Redactor").finish_non_exhaustive()
     }
 }
 
@@ -169,7 +171,7 @@ fn canonical(text: &[u8]) -> Canonical {
         };
         at += len;
         match letter {
-            // Their number depends on how often the text was escaped.
+            // The number of backslashes depends on how often the text was escaped.
             Letter::Byte(b'\\') => continue,
             // A space in form encoding.
             Letter::Byte(b'+') => read.push(b' ', start..at),
@@ -225,16 +227,16 @@ mod tests {
     use super::*;
 
     fn value(secrets: &[&str], text: &str) -> String {
-        let concealer = Concealer::new(
+        let redactor = Redactor::new(
             secrets.iter().copied(),
             secrets.iter().map(|secret| format!("{secret}:")),
         );
-        let shown = concealer.value(text.as_bytes());
+        let shown = redactor.value(text.as_bytes());
         shown.map_or_else(|| text.to_owned(), |shown| String::from_utf8(shown).unwrap())
     }
 
     #[test]
-    fn conceals_a_secret_in_every_spelling() {
+    fn redacts_a_secret_in_every_spelling() {
         let long = "s3cr%t/\"é+\\x";
         for (secret, text, shown) in [
             ("fI6n-3Qc", "a fI6n-3Qc, xfI6n-3Qcx", "a ***, x***x"),
@@ -250,37 +252,37 @@ mod tests {
             (long, "s3cr%25t%2F%22%C3%A9%2B%5Cx", "***"),
             ("a secret one", "a+secret%20one", "***"),
             ("abcdefgh-1", "abcdefgh-abcdefgh-1", "abcdefgh-***"),
-            // A short secret is concealed only as a whole word.
+            // A short secret is redacted only as a whole word.
             ("hush", "/hush/%68ush.mp3 hush", "/***/***.mp3 ***"),
             ("hush", "hushed thush hush_x", "hushed thush hush_x"),
             ("%", "a%25b %25 % 50%", "a%25b *** *** 50%"),
         ] {
             assert_eq!(value(&[secret], text), shown, "{secret} in {text}");
         }
-        // Overlapping secrets are concealed as one.
+        // Overlapping secrets are redacted as one.
         assert_eq!(value(&["0123-abcd", "abcd-4567", "3-ab"], "x0123-abcd-4567x"), "x***x");
     }
 
     #[test]
     fn leaves_the_words_of_a_record() {
         let secrets = ["kazoo_storage", "hush", "fI6n-3Qc"];
-        let concealer = Concealer::new(secrets.into_iter(), std::iter::empty());
-        let shown = |text: &str| concealer.record(text.as_bytes());
+        let redactor = Redactor::new(secrets.into_iter(), std::iter::empty());
+        let shown = |text: &str| redactor.record(text.as_bytes());
         assert_eq!(shown("INFO kazoo_storage::request: hush"), None);
         assert_eq!(shown("hush fI6n-3Qc").unwrap(), b"hush ***");
-        assert_eq!(Concealer::default().record(b"fI6n-3Qc"), None);
+        assert_eq!(Redactor::default().record(b"fI6n-3Qc"), None);
     }
 
     #[test]
-    fn conceals_every_text_if_the_secrets_cannot_be_searched_for() {
+    fn redacts_every_text_if_the_automaton_cannot_be_built() {
         let patterns = Patterns {
             automaton: None,
             kinds: Vec::new(),
         };
-        let concealer = Concealer(Some(Arc::new(patterns)));
+        let redactor = Redactor(Some(Arc::new(patterns)));
         for text in ["", "fI6n-3Qc", "a word"] {
-            assert_eq!(concealer.value(text.as_bytes()).unwrap(), b"***", "{text}");
-            assert_eq!(concealer.record(text.as_bytes()).unwrap(), b"***", "{text}");
+            assert_eq!(redactor.value(text.as_bytes()).unwrap(), b"***", "{text}");
+            assert_eq!(redactor.record(text.as_bytes()).unwrap(), b"***", "{text}");
         }
     }
 

@@ -1,3 +1,5 @@
+//! [`SecretMap`]: finds secrets in constant time.
+
 use std::{
     collections::HashMap,
     fmt,
@@ -7,8 +9,8 @@ use std::{
 use percent_encoding::percent_decode;
 use subtle::ConstantTimeEq as _;
 
-/// The maximum length of a decoded secret, in bytes: user, colon and password, or a token.
-pub(super) const MAX_SHOWN: usize = 2 * MAX_SECRET + 1;
+/// The maximum length of a decoded secret in a request, in bytes: user, colon and password, or a token.
+pub(super) const MAX_PRESENTED: usize = 2 * MAX_SECRET + 1;
 
 /// The maximum length of a user, a password or a token, in bytes.
 pub(super) const MAX_SECRET: usize = 1024;
@@ -18,7 +20,7 @@ pub(super) const MAX_SECRET: usize = 1024;
 /// The map is keyed by a hash under a random key, so the time of a lookup depends neither on the number of texts nor on
 /// how much of a text is correct. Texts with the same hash are compared in constant time.
 #[derive(Clone, Default)]
-pub(super) struct Lookup {
+pub(super) struct SecretMap {
     key: RandomState,
     by_hash: HashMap<u64, Vec<Entry>>,
 }
@@ -26,7 +28,7 @@ pub(super) struct Lookup {
 /// A text and the index of its credential.
 type Entry = (Box<[u8]>, usize);
 
-impl Lookup {
+impl SecretMap {
     /// Adds `text`. If two credentials share a text, the later one wins.
     pub(super) fn insert(&mut self, text: String, credential: usize) {
         let text = text.into_bytes().into_boxed_slice();
@@ -36,7 +38,7 @@ impl Lookup {
     }
 
     pub(super) fn find(&self, text: &[u8]) -> Option<usize> {
-        if text.len() > MAX_SHOWN {
+        if text.len() > MAX_PRESENTED {
             return None;
         }
         work::add(text.len());
@@ -59,15 +61,15 @@ impl Lookup {
     }
 }
 
-impl fmt::Debug for Lookup {
+impl fmt::Debug for SecretMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lookup").finish_non_exhaustive()
+        f.debug_struct("SecretMap").finish_non_exhaustive()
     }
 }
 
 /// Percent-decodes `text` once, or returns `None` if it is too long to be a secret.
 pub(super) fn decoded(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() > 3 * MAX_SHOWN {
+    if text.len() > 3 * MAX_PRESENTED {
         return None;
     }
     work::add(text.len());

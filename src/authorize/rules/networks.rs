@@ -1,3 +1,5 @@
+//! Networks, and the address that a request comes from.
+
 use std::net::IpAddr;
 
 use http::request::Parts;
@@ -9,17 +11,17 @@ use crate::{
     error::{BoxError, Error, ErrorKind, Result},
 };
 
-/// The networks of `texts`, such as `10.0.0.0/8` or `192.0.2.7`.
+/// Parses networks, such as `10.0.0.0/8` or `192.0.2.7`.
 ///
 /// A network of IPv4-mapped IPv6 addresses is the network of those IPv4 addresses, because addresses are compared that
 /// way.
-pub(super) fn networks<I>(texts: I) -> Result<Vec<IpNet>>
+pub(super) fn parse<I>(texts: I) -> Result<Vec<IpNet>>
 where
     I: IntoIterator,
     I::Item: AsRef<str>,
 {
     let parse = |text: &str| {
-        // `010.0.0.1` is 8.0.0.1 to some, and so no address; `IpNet` alone would read it as 10.0.0.1.
+        // Some programs read `010.0.0.1` as 8.0.0.1, so it is invalid. `IpNet` alone would parse it as 10.0.0.1.
         let (address, prefix) = text
             .split_once('/')
             .map_or((text, None), |(address, _)| (address, Some(text)));
@@ -30,7 +32,7 @@ where
         });
         network.map_err(|error| {
             let message = format!(
-                "`{text}` is no network: expected an address, or one with the length of its prefix, such as 10.0.0.0/8"
+                "`{text}` is not a network; use an address such as 192.0.2.7, or an address with a prefix length such as 10.0.0.0/8"
             );
             Error::new(ErrorKind::InvalidRequest, message).with_source(error)
         })
@@ -38,7 +40,7 @@ where
     texts.into_iter().map(|text| parse(text.as_ref().trim())).collect()
 }
 
-/// `::ffff:10.0.0.0/104` as `10.0.0.0/8`.
+/// Converts a network of IPv4-mapped addresses, such as `::ffff:10.0.0.0/104`, to IPv4: `10.0.0.0/8`.
 fn canonical(network: IpNet) -> IpNet {
     let IpAddr::V4(address) = network.addr().to_canonical() else {
         return network;
@@ -51,36 +53,36 @@ fn canonical(network: IpNet) -> IpNet {
     canonical.map_or(network, IpNet::from)
 }
 
-pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+pub(super) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// The address of the client: of whoever has connected, or, if that is one of the `proxies`, of the last before it that
-/// is none.
+/// Returns the address of the client: the peer or, if that is one of the `proxies`, the last forwarded address that is not
+/// one of them.
 pub(super) fn client(request: &Parts, proxies: &[IpNet]) -> Result<IpAddr> {
     let Some(PeerAddr(peer)) = request.extensions.get() else {
         return Err(Error::new(
             ErrorKind::Internal,
-            "the request has no PeerAddr among its extensions, by which its source could be told",
+            "the request has no `PeerAddr` extension, so its source address is unknown; the application has to insert it",
         ));
     };
     let peer = peer.ip().to_canonical();
-    if !is_in(proxies, peer) {
+    if !contains(proxies, peer) {
         return Ok(peer);
     }
-    let refused = |message: &'static str| Err(Error::new(ErrorKind::Forbidden, message));
+    let rejected = |message: &'static str| Err(Error::new(ErrorKind::Forbidden, message));
     match Forwarding::of(&request.headers) {
         Forwarding::Absent => Ok(peer),
         Forwarding::Hops(hops) => {
-            let nearest = hops.iter().rev().find(|hop| !is_in(proxies, **hop));
+            let nearest = hops.iter().rev().find(|hop| !contains(proxies, **hop));
             Ok(nearest.or(hops.first()).copied().unwrap_or(peer))
         }
-        Forwarding::Both => {
-            refused("the request has both `forwarded` and `x-forwarded-for`; one of them may be made up")
-        }
-        Forwarding::Invalid => refused(
-            "the proxy in between does not say which address the request comes from: its `forwarded` or `x-forwarded-for` is \
-             not a list of addresses",
+        Forwarding::Both => rejected(
+            "the request has both `forwarded` and `x-forwarded-for`, and the client may have sent one of them; the proxy has to remove one",
+        ),
+        Forwarding::Invalid => rejected(
+            "the `forwarded` or `x-forwarded-for` header of the request is not a list of addresses, so its source address is \
+             unknown; check the configuration of the proxy",
         ),
     }
 }
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     fn client_of(peer: &str, headers: &[(&str, &str)]) -> Result<String> {
-        let proxies = networks(["10.0.0.0/24", "2001:db8::/64"]).unwrap();
+        let proxies = parse(["10.0.0.0/24", "2001:db8::/64"]).unwrap();
         let mut request = Request::get("/").body(()).unwrap();
         for (name, value) in headers {
             let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_is_believed() {
+    fn trusts_forwarded_addresses_of_trusted_proxies_only() {
         let xff = "x-forwarded-for";
         for (peer, headers, expected) in [
             ("192.0.2.1", &[][..], "192.0.2.1"),
@@ -115,7 +117,7 @@ mod tests {
             ("::ffff:192.0.2.1", &[], "192.0.2.1"),
             ("10.0.0.9", &[], "10.0.0.9"),
             ("10.0.0.9", &[(xff, "198.51.100.7")], "198.51.100.7"),
-            // What the client made up stands further to the left.
+            // Addresses that the client invented are further to the left.
             ("10.0.0.9", &[(xff, "127.0.0.1, 198.51.100.7")], "198.51.100.7"),
             (
                 "10.0.0.9",
@@ -157,17 +159,17 @@ mod tests {
             ("::ffff:0:0/90", "::ffff:0:0/90"),
             ("10.0.0.0/8", "10.0.0.0/8"),
         ] {
-            assert_eq!(networks([network]).unwrap(), networks([same]).unwrap(), "{network}");
+            assert_eq!(parse([network]).unwrap(), parse([same]).unwrap(), "{network}");
         }
-        assert!(is_in(
-            &networks(["::ffff:10.0.0.1"]).unwrap(),
+        assert!(contains(
+            &parse(["::ffff:10.0.0.1"]).unwrap(),
             IpAddr::from([10, 0, 0, 1])
         ));
     }
 
     #[test]
-    fn a_network_is_an_address_or_a_prefix() {
-        assert_eq!(networks(["10.0.0.0/8", "192.0.2.7", "::1"]).unwrap().len(), 3);
+    fn parses_addresses_and_prefixes() {
+        assert_eq!(parse(["10.0.0.0/8", "192.0.2.7", "::1"]).unwrap().len(), 3);
         for bad in [
             "",
             "10.0.0.0/33",
@@ -178,7 +180,7 @@ mod tests {
             "10.0.0.0/",
             "10.0.0.0/8/8",
         ] {
-            assert!(networks([bad]).is_err(), "{bad}");
+            assert!(parse([bad]).is_err(), "{bad}");
         }
     }
 }

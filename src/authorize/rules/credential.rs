@@ -1,11 +1,11 @@
 use std::fmt;
 
-use super::lookup::MAX_SECRET;
+use super::secret_map::MAX_SECRET;
 use crate::grant::Grant;
 
-/// What a request shows to be let in, and what that is good for.
+/// A secret that authorizes a request, and its [`Grant`].
 ///
-/// A user, password or token of more than 1024 bytes authorizes nothing. `Debug` shows only what it grants.
+/// A user, password or token of more than 1024 bytes authorizes nothing. `Debug` shows only the grant.
 #[derive(Clone)]
 pub struct Credential {
     pub(super) kind: Kind,
@@ -19,10 +19,10 @@ pub(super) enum Kind {
 }
 
 impl Credential {
-    /// `http://USER:PASSWORD@host/` in the URL of the storage settings.
+    /// Creates a credential of user and password: `http://USER:PASSWORD@host/` in the URL of the storage settings.
     ///
-    /// KAZOO since 4.3.106 mangles it on a fetch: the colon is lost, or zeros at the password's beginning are. So the
-    /// mangled spellings let in to fetch.
+    /// Since 4.3.106, KAZOO mangles it on a fetch: it drops the colon, or leading zeros of the password. The mangled
+    /// spellings therefore authorize fetches.
     pub fn password(user: impl Into<String>, password: impl Into<String>) -> Self {
         Self::new(Kind::Password {
             user: user.into(),
@@ -30,8 +30,8 @@ impl Credential {
         })
     }
 
-    /// A secret that is the first segment of the path behind the mount (`http://host/some_prefix/TOKEN`), the value of
-    /// the query's parameter `token` (`http://host/index.php?token=TOKEN&recording=`), or a user without a password
+    /// Creates a token: the first segment of the path after the mount (`http://host/some_prefix/TOKEN`), the value of the
+    /// query parameter `token` (`http://host/index.php?token=TOKEN&recording=`), or a user without a password
     /// (`http://TOKEN@host:port/`).
     pub fn token(token: impl Into<String>) -> Self {
         Self::new(Kind::Token(token.into()))
@@ -44,7 +44,7 @@ impl Credential {
         }
     }
 
-    /// Is good for this; by default for everything.
+    /// Sets the grant, which is [`Grant::everything`] by default.
     #[must_use]
     pub fn grant(mut self, grant: Grant) -> Self {
         self.grant = grant;
@@ -58,11 +58,11 @@ impl Credential {
             Kind::Token(token) => [token, token],
         };
         if secrets.iter().any(|secret| secret.is_empty()) {
-            Some("is empty: anyone could show it")
+            Some("is empty, so anyone could send it")
         } else if secrets.iter().any(|secret| secret.len() > MAX_SECRET) {
             Some("is longer than 1024 bytes")
         } else if secrets.iter().any(|secret| secret.chars().any(char::is_control)) {
-            Some("has a control character")
+            Some("contains a control character")
         } else {
             None
         }
