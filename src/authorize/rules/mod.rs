@@ -237,8 +237,8 @@ impl Authorizer for AccessRules {
             Grant::everything().for_address()
         } else {
             self.take_credential(request).cloned().ok_or_else(|| {
-                let message = "the URL in the storage settings has no valid credential; it needs the user and password, or the \
-                               token, from the server's access rules";
+                let message =
+                    "the URL in the storage settings has no valid credential; it needs one from the server's access rules";
                 Error::new(ErrorKind::Unauthorized, message)
             })?
         };
