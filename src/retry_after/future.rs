@@ -33,8 +33,12 @@ pub(super) struct Decision {
 impl Decision {
     /// Removes `Retry-After` from `response` unless the client is to retry.
     fn apply(self, response: &mut Response<Body>) {
-        if response.status() != StatusCode::SERVICE_UNAVAILABLE {
-            self.window.succeeded(self.id);
+        let status = response.status();
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            // A client without access can cause other responses, also to a request that imitates another client's.
+            if status.is_success() || status.is_redirection() {
+                self.window.succeeded(self.id);
+            }
             return;
         }
         if !response.headers().contains_key(header::RETRY_AFTER) {

@@ -9,8 +9,9 @@
 //!   process waits forever;
 //! - from the responses to the credentials probe, because an administrator waits for them.
 //!
-//! A request is identified by what KAZOO repeats exactly: the method, the target, and the type and length of the body. Any
-//! response other than 503 ends its series of failures, and so do ten minutes without one.
+//! A request is identified by what KAZOO repeats exactly: the method, the target, and the type and length of the body. Its
+//! series of failures ends with a success or a redirect, or after a time without a failure: the window, or ten minutes if
+//! they are longer. Other responses leave it as it is, because a client without access can cause them.
 //!
 //! The layer belongs outside of every layer whose responses it decides on, and inside of [`Observe`](crate::Observe), so
 //! that an event shows the response that was sent. Of several such layers around a service, only the outermost decides.

@@ -66,10 +66,13 @@ mod tests {
 
     const PROBE: &str = "/A/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
 
-    /// A service that succeeds if the request has the header `x-up`.
+    /// A service that succeeds if the request has the header `x-up`, and denies access if it has `x-denied`.
     async fn store(request: Request<Body>) -> Result<Response<Body>, Infallible> {
-        Ok(if request.headers().contains_key("x-up") {
+        let has = |name| request.headers().contains_key(name);
+        Ok(if has("x-up") {
             Response::new(Body::empty())
+        } else if has("x-denied") {
+            Error::new(ErrorKind::Unauthorized, "no credential").into_response()
         } else {
             Error::new(ErrorKind::Unavailable, "down").into_response()
         })
@@ -108,6 +111,14 @@ mod tests {
         }
         assert!(!retries(&service, put("/A").header("x-up", "1")).await);
         assert!(retries(&service, put("/A")).await, "a success starts a new series");
+    }
+
+    #[tokio::test]
+    async fn a_client_without_access_does_not_end_the_series_of_another() {
+        let service = RetryAfter::new(Duration::ZERO).layer(service_fn(store));
+        assert!(retries(&service, put("/A")).await);
+        assert!(!retries(&service, put("/A").header("x-denied", "1")).await);
+        assert!(!retries(&service, put("/A")).await);
     }
 
     #[tokio::test]
