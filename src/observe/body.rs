@@ -4,6 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{End, event::Record};
@@ -20,8 +21,8 @@ pub(super) struct Observed {
 
 impl Observed {
     pub(super) fn new(body: Body, mut record: Record) -> Self {
-        // A server does not poll a body that is already at its end.
-        if body.is_end_stream() {
+        // A server polls neither a body that is already at its end nor the body of a response to HEAD.
+        if body.is_end_stream() || record.method == Method::HEAD {
             record.end = End::Complete;
         }
         Self { body, record }

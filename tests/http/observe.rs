@@ -262,6 +262,22 @@ async fn reports_a_service_that_fails() {
 
 /// A server drops a body that reports its end without polling it. This is not a client that disconnected.
 #[tokio::test]
+async fn reports_the_answer_to_head_as_complete_without_its_body() {
+    let (service, told) = storage();
+    let answer = service
+        .oneshot(Request::head("/ACC/DOC/missing.mp3").body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    assert!(!answer.body().is_end_stream(), "hyper sends its length");
+    drop(answer);
+    let event = only(&told);
+    assert_eq!(
+        (failure(&event), event.bytes_out, event.end),
+        (Some(ErrorKind::NotFound), 0, End::Complete)
+    );
+}
+
+#[tokio::test]
 async fn reports_an_answer_without_a_body_as_complete() {
     let (events, told) = events();
     let empty = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
