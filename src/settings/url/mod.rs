@@ -307,7 +307,11 @@ impl<'a> Parts<'a> {
         match port {
             _ if host.is_empty() => None,
             "" => Some(default),
-            port => port.parse().ok(),
+            // `parse` takes a sign too.
+            port => port
+                .parse()
+                .ok()
+                .filter(|_| port.bytes().all(|byte| byte.is_ascii_digit())),
         }
     }
 }

@@ -36,7 +36,9 @@ fn refuses_other_texts_without_repeating_them() {
         "http://user@secret:h/p",
         "http://a@b@h/",
         "http://h:x",
+        "http://h:+80",
         "http://[::1]x/",
+        "http://[::1]:+80/",
     ] {
         let error = StorageUrl::parse(text).unwrap_err();
         assert!(!error.message().contains("secret"), "{text}");

@@ -143,7 +143,8 @@ pub(crate) fn raise_descriptors(limits: &ConnectionLimits) {
         }
     }
     // A connection, and the file that it reads or writes.
-    let needed = (limits.total as u64 + TURNED_AWAY as u64) * 2 + DESCRIPTORS;
+    let connections = (limits.total as u64).saturating_add(TURNED_AWAY as u64);
+    let needed = connections.saturating_mul(2).saturating_add(DESCRIPTORS);
     if let Some(allowed) = limit.current.filter(|allowed| *allowed < needed) {
         tracing::warn!(
             allowed,

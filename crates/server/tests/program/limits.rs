@@ -332,6 +332,29 @@ fn refuses_impossible_limits() {
 }
 
 /// Returns the number of open files of the server.
+#[test]
+fn accepts_the_largest_limits() {
+    let root = TempDir::new().unwrap();
+    let largest = usize::MAX.to_string();
+    let mut options = Vec::new();
+    for flag in [
+        "--max-connections",
+        "--max-connections-per-address",
+        "--max-requests",
+        "--max-requests-per-address",
+        "--max-body",
+        "--max-metadata",
+    ] {
+        options.extend([flag, &*largest]);
+    }
+    let mut server = Server::start(root.path(), &options);
+    let mut client = server.connect();
+    client.send(multipart(FILE, "{}", "content"));
+    assert_eq!(client.receive().status, 201);
+    drop(client);
+    server.stop();
+}
+
 fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count()
 }
