@@ -106,7 +106,8 @@ struct Generation {
 impl HotFiles {
     /// Returns the file under `key`, if it is cached and the file below `root` is unchanged.
     pub(super) fn find(&self, root: &File, key: &BlobKey) -> Option<Arc<HotFile>> {
-        let file = self.lock().find(key)?;
+        // The evicted files are dropped after the lock is released.
+        let (file, _evicted) = self.lock().find(key)?;
         (file.media.is_current(root) && file.sidecar.is_current(root)).then_some(file)
     }
 
@@ -135,13 +136,14 @@ impl HotFiles {
 }
 
 impl Generations {
-    fn find(&mut self, key: &BlobKey) -> Option<Arc<HotFile>> {
+    /// Returns the file under `key`, and the evicted files.
+    fn find(&mut self, key: &BlobKey) -> Option<(Arc<HotFile>, Generation)> {
         if let Some(file) = self.young.files.get(key) {
-            return Some(Arc::clone(file));
+            return Some((Arc::clone(file), Generation::default()));
         }
         let (key, file) = self.old.remove(key)?;
-        let _evicted = self.insert(key, Arc::clone(&file));
-        Some(file)
+        let evicted = self.insert(key, Arc::clone(&file));
+        Some((file, evicted))
     }
 
     /// Inserts `file`, and returns the evicted files.
