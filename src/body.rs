@@ -27,8 +27,7 @@ impl Body {
     /// Wraps `body` and converts its errors with [`Error::from_body`]. A `Body` is not wrapped again.
     pub fn new<B>(body: B) -> Self
     where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         // Consecutive layers pass a `Body` on; it is not boxed again.
         let mut slot = Some(body);

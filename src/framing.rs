@@ -34,8 +34,7 @@ struct Guarded;
 ///   length, the end must be confirmed by [`is_end_stream`](HttpBody::is_end_stream).
 pub(crate) fn guard<B>(head: &mut Parts, body: B) -> Result<Body>
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let body = Body::new(body);
     if head.extensions.get::<Guarded>().is_some() {

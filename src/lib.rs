@@ -48,8 +48,8 @@
 //! ```
 //!
 //! Each layer takes a plain HTTP request and emits a plain HTTP request with one KAZOO peculiarity removed. It passes
-//! other requests unchanged and works alone in front of any handler; each module has an example. Most layers implement
-//! [`Rewrite`](rewrite::Rewrite), as a layer of yours can.
+//! other requests unchanged and works alone in front of any handler; each module has an example. Each layer implements
+//! [`Rewrite`](rewrite::Rewrite) or, if it works on responses, [`Exchange`](exchange::Exchange), as a layer of yours can.
 //!
 //! The layers hold at most 256 KiB of a request's body, whatever its size or shape, and the JSON of a multipart upload
 //! (at most 1 MiB by default). A store may hold more: `ObjectStoreBlobs` holds 10 MiB by default, and [`MemoryStore`]
@@ -81,6 +81,7 @@ pub mod digest;
 pub mod drain_body;
 pub mod encoding;
 pub mod error;
+pub mod exchange;
 pub mod extract_key;
 mod framing;
 pub mod grant;

@@ -121,8 +121,7 @@ impl<R, S, B, ResBody> Service<Request<B>> for RewriteService<R, S>
 where
     R: Rewrite<B>,
     S: Service<Request<R::Body>, Response = Response<ResBody>> + Clone,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -164,8 +163,7 @@ enum State<S: Service<Request<B>>, B> {
 impl<S, B, ResBody> Future for RewriteFuture<S, B>
 where
     S: Service<Request<B>, Response = Response<ResBody>>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Output = Result<Response<Body>, S::Error>;
 

@@ -21,8 +21,7 @@ const MAX_BODY: usize = 8 << 10;
 
 impl<B> Rewrite<B> for AnswerProbe
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Body = B;
 

@@ -64,10 +64,8 @@ pub struct MountService<S> {
 impl<S, B, ResBody> Service<Request<B>> for MountService<S>
 where
     S: Service<Request<B>, Response = Response<ResBody>>,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    ResBody: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -142,8 +140,7 @@ enum Kind<F> {
 impl<F, E, ResBody> Future for MountFuture<F>
 where
     F: Future<Output = Result<Response<ResBody>, E>>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Output = Result<Response<Body>, E>;
 

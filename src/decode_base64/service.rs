@@ -12,11 +12,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::{
     Base64, DecodeBase64,
     body::Decoded,
-    detect::{Evidence, PREFIX, reason},
+    detect::{Evidence, PREFIX, Plan, plan, reason},
 };
 use crate::{
     body::{Body, poll_data},
-    encoding::TransferEncoding,
     error::{BoxError, Error, Result},
     framing::guard,
     metadata::MediaPart,
@@ -25,8 +24,7 @@ use crate::{
 
 impl<B> Rewrite<B> for DecodeBase64
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Body = Body;
 
@@ -36,13 +34,8 @@ where
             Ok(body) => body,
             Err(error) => return error.into(),
         };
-        let media_part = head.extensions.get::<MediaPart>();
-        let may_be_encoded = match media_part.map(|part| part.transfer_encoding) {
-            Some(Some(declared)) => declared == TransferEncoding::Base64,
-            Some(None) => self.mode != Base64::Off,
-            None => self.mode == Base64::Declared,
-        };
-        if may_be_encoded && matches!(head.method, Method::PUT | Method::POST) {
+        let media_part = head.extensions.get::<MediaPart>().copied();
+        if plan(self.mode, media_part) != Plan::Keep && matches!(head.method, Method::PUT | Method::POST) {
             Rewritten::later(decode(head, body, self.mode))
         } else {
             Rewritten::Request(Request::from_parts(head, body))

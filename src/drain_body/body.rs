@@ -15,8 +15,10 @@ use crate::{
 /// The request's body, shared by the inner service, which reads it, and the future, which drains the rest.
 ///
 /// They never read at the same time: the future drains only when it is the last to hold the body.
+#[derive(Debug)]
 pub(super) struct Shared(Arc<Mutex<Source>>);
 
+#[derive(Debug)]
 struct Source {
     body: Body,
     rest: Rest,
@@ -26,7 +28,7 @@ struct Source {
 }
 
 /// The state of the part of a body that has not been read yet.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
     /// The client sends it.
     Coming,

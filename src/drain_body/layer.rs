@@ -1,6 +1,6 @@
 use tower_layer::Layer;
 
-use super::DrainBodyService;
+use crate::exchange::ExchangeService;
 
 /// Layer that reads the rest of a body before an early response.
 ///
@@ -35,9 +35,9 @@ impl Default for DrainBody {
 }
 
 impl<S> Layer<S> for DrainBody {
-    type Service = DrainBodyService<S>;
+    type Service = ExchangeService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DrainBodyService { inner, layer: *self }
+        ExchangeService::new(*self, inner)
     }
 }

@@ -31,8 +31,7 @@
 //! ```
 
 mod body;
-mod future;
 mod layer;
 mod service;
 
-pub use self::{future::DrainBodyFuture, layer::DrainBody, service::DrainBodyService};
+pub use self::layer::DrainBody;

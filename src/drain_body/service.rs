@@ -1,49 +1,61 @@
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use http_body::Body as HttpBody;
-use tower_service::Service;
 
-use super::{DrainBody, DrainBodyFuture, body::Shared};
+use super::{DrainBody, body::Shared};
 use crate::{
     body::Body,
-    error::{BoxError, Result},
+    error::BoxError,
+    exchange::{Begun, Exchange, Finish},
 };
 
-/// Service of [`DrainBody`].
-#[derive(Clone, Debug)]
-pub struct DrainBodyService<S> {
-    pub(super) inner: S,
-    pub(super) layer: DrainBody,
+/// Holds a response back until the rest of the request's body is read.
+#[derive(Debug)]
+pub struct Drain {
+    body: Shared,
+    version: Version,
+    is_reusable: bool,
 }
 
-impl<S, B, ResBody> Service<Request<B>> for DrainBodyService<S>
+impl<B> Exchange<B> for DrainBody
 where
-    S: Service<Request<Body>, Response = Response<ResBody>>,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = DrainBodyFuture<S::Future>;
+    type Body = Body;
+    type Finish = Drain;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn begin(&self, request: Request<B>) -> Begun<Body, Drain> {
         let (head, body) = request.into_parts();
         let body = Body::new(body);
         if body.is_end_stream() {
-            return DrainBodyFuture::new(self.inner.call(Request::from_parts(head, body)), None);
+            return Begun::Request(Request::from_parts(head, body), None);
         }
-        let version = head.version;
-        let shared = Shared::new(body, expects_continue(&head.headers), self.layer.max);
-        let request = Request::from_parts(head, shared.lend());
-        DrainBodyFuture::new(self.inner.call(request), Some((shared, version)))
+        let body = Shared::new(body, expects_continue(&head.headers), self.max);
+        let lent = body.lend();
+        let drain = Drain {
+            body,
+            version: head.version,
+            is_reusable: true,
+        };
+        Begun::Request(Request::from_parts(head, lent), Some(drain))
+    }
+}
+
+impl Finish for Drain {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // HTTP/2 resets the stream alone.
+        self.is_reusable = ready!(self.body.poll_drain(cx)) || self.version > Version::HTTP_11;
+        Poll::Ready(())
+    }
+
+    fn finish(self, mut response: Response<Body>) -> Response<Body> {
+        if !self.is_reusable {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
     }
 }
 

@@ -15,22 +15,17 @@ use crate::{
 
 impl<B> Rewrite<B> for LimitBody
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Body = Body;
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {
-        self.limit(request).into()
+        self.limit(request.map(Body::new)).into()
     }
 }
 
 impl LimitBody {
-    fn limit<B>(self, request: Request<B>) -> Result<Request<Body>>
-    where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
+    fn limit(self, request: Request<Body>) -> Result<Request<Body>> {
         let (mut head, body) = request.into_parts();
         let body = guard(&mut head, body)?;
         if body.is_end_stream() {

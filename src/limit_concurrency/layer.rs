@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{LimitConcurrencyService, permit::Requests};
+use super::permit::Requests;
+use crate::exchange::ExchangeService;
 
 /// Layer that limits the number of concurrent requests.
 ///
@@ -33,12 +34,9 @@ impl LimitConcurrency {
 }
 
 impl<S> Layer<S> for LimitConcurrency {
-    type Service = LimitConcurrencyService<S>;
+    type Service = ExchangeService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        LimitConcurrencyService {
-            inner,
-            limit: self.clone(),
-        }
+        ExchangeService::new(self.clone(), inner)
     }
 }

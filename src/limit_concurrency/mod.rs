@@ -34,9 +34,8 @@
 //! ```
 
 mod body;
-mod future;
 mod layer;
 mod permit;
 mod service;
 
-pub use self::{future::LimitConcurrencyFuture, layer::LimitConcurrency, service::LimitConcurrencyService};
+pub use self::layer::LimitConcurrency;

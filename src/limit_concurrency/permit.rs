@@ -51,7 +51,8 @@ struct Client {
 }
 
 /// The right of one request to be in progress, until it is dropped.
-pub(super) struct Permit {
+#[derive(Debug)]
+pub struct Permit {
     limits: Arc<Requests>,
     id: u64,
 }

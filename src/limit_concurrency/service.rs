@@ -1,18 +1,18 @@
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body as HttpBody;
-use tower_service::Service;
+use http_body::Body as _;
 
-use super::{LimitConcurrency, LimitConcurrencyFuture, permit::Full};
+use super::{
+    LimitConcurrency,
+    body::PermitBody,
+    permit::{Full, Permit},
+};
 use crate::{
     body::Body,
     client_addr::ClientAddr,
-    error::{BoxError, Error, ErrorKind},
+    error::{Error, ErrorKind},
+    exchange::{Begun, Exchange, Finish},
     key::BlobKey,
     probe::Probe,
 };
@@ -20,36 +20,29 @@ use crate::{
 /// The shortest delay that KAZOO's client obeys; most requests take far less.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Service of [`LimitConcurrency`].
-#[derive(Clone, Debug)]
-pub struct LimitConcurrencyService<S> {
-    pub(super) inner: S,
-    pub(super) limit: LimitConcurrency,
-}
+impl<B> Exchange<B> for LimitConcurrency {
+    type Body = B;
+    type Finish = Permit;
 
-impl<S, B, ResBody> Service<Request<B>> for LimitConcurrencyService<S>
-where
-    S: Service<Request<B>, Response = Response<ResBody>>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = LimitConcurrencyFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn begin(&self, request: Request<B>) -> Begun<B, Permit> {
         let extensions = request.extensions();
         let client = ClientAddr::of(extensions).map(ClientAddr::network);
-        let permit = match self.limit.requests.enter(client, extensions.get()) {
+        let permit = match self.requests.enter(client, extensions.get()) {
             Ok(permit) => Some(permit),
             Err(_) if extensions.get().is_some_and(|key: &BlobKey| Probe::of(key).is_some()) => None,
-            Err(full) => return LimitConcurrencyFuture::refused(refusal(full).into_response()),
+            Err(full) => return Begun::Response(refusal(full).into_response()),
         };
-        LimitConcurrencyFuture::admitted(self.inner.call(request), permit)
+        Begun::Request(request, permit)
+    }
+}
+
+impl Finish for Permit {
+    fn finish(self, response: Response<Body>) -> Response<Body> {
+        // The server does not poll a body that is already at its end.
+        if response.body().is_end_stream() {
+            return response;
+        }
+        response.map(|body| Body::new(PermitBody::new(body, self)))
     }
 }
 
@@ -71,7 +64,7 @@ mod tests {
 
     use http::{StatusCode, header};
     use http_body_util::BodyExt as _;
-    use tower::{Layer as _, ServiceExt as _, service_fn};
+    use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 
     use super::*;
 

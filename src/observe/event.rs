@@ -128,7 +128,7 @@ pub enum End {
 }
 
 /// Collects the event of a request, and reports it when dropped, because every request ends with that.
-pub(super) struct Record {
+pub struct Record {
     pub(super) events: Arc<dyn Events>,
     pub(super) request_id: RequestId,
     pub(super) method: Method,
@@ -141,6 +141,12 @@ pub(super) struct Record {
     pub(super) bytes_out: u64,
     pub(super) end: End,
     pub(super) error: Option<Error>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").finish_non_exhaustive()
+    }
 }
 
 impl Drop for Record {

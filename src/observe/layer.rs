@@ -2,14 +2,15 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{Events, ObserveService};
+use super::Events;
+use crate::exchange::ExchangeService;
 
 /// Layer that reports each request to an [`Events`].
 ///
 /// See the [module](crate::observe).
 #[derive(Clone)]
 pub struct Observe {
-    events: Arc<dyn Events>,
+    pub(super) events: Arc<dyn Events>,
 }
 
 impl Observe {
@@ -26,13 +27,10 @@ impl Observe {
 }
 
 impl<S> Layer<S> for Observe {
-    type Service = ObserveService<S>;
+    type Service = ExchangeService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ObserveService {
-            inner,
-            events: Arc::clone(&self.events),
-        }
+        ExchangeService::new(self.clone(), inner)
     }
 }
 

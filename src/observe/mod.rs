@@ -27,7 +27,6 @@
 mod body;
 mod counted;
 mod event;
-mod future;
 #[cfg(feature = "metrics")]
 mod kind;
 mod layer;
@@ -40,7 +39,5 @@ mod service;
 pub use self::metrics::Metrics;
 pub use self::{
     event::{End, Event, Events, Started},
-    future::ObserveFuture,
     layer::Observe,
-    service::ObserveService,
 };

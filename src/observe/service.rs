@@ -1,47 +1,32 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
-use tower_service::Service;
 
 use super::{
-    End, Events, ObserveFuture, Started,
+    End, Observe, Started,
+    body::Observed,
     counted::{BytesIn, Counted},
     event::Record,
     request_id::RequestId,
 };
-use crate::{body::Body, error::BoxError, probe::Probe};
+use crate::{
+    body::Body,
+    error::BoxError,
+    exchange::{Begun, Exchange, Finish},
+    outcome::Outcome,
+    probe::Probe,
+};
 
-/// Service of [`Observe`](super::Observe).
-#[derive(Clone)]
-pub struct ObserveService<S> {
-    pub(super) inner: S,
-    pub(super) events: Arc<dyn Events>,
-}
-
-impl<S, B, ResBody> Service<Request<B>> for ObserveService<S>
+impl<B> Exchange<B> for Observe
 where
-    S: Service<Request<Body>, Response = Response<ResBody>>,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = ObserveFuture<S::Future>;
+    type Body = Body;
+    type Finish = Record;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn begin(&self, request: Request<B>) -> Begun<Body, Record> {
         let bytes_in = BytesIn::default();
         let record = Record {
             events: Arc::clone(&self.events),
@@ -63,14 +48,18 @@ where
             path: &record.path,
         });
         let request = request.map(|body| Counted::over(Body::new(body), bytes_in));
-        ObserveFuture::new(self.inner.call(request), record)
+        Begun::Request(request, Some(record))
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for ObserveService<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObserveService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+impl Finish for Record {
+    fn finish(mut self, response: Response<Body>) -> Response<Body> {
+        self.status = Some(response.status());
+        self.outcome = response.extensions().get::<Outcome>().cloned();
+        response.map(|body| Body::new(Observed::new(body, self)))
+    }
+
+    fn fail(mut self) {
+        self.end = End::Failed;
     }
 }

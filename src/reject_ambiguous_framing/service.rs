@@ -12,13 +12,12 @@ use crate::{
 
 impl<B> Rewrite<B> for RejectAmbiguousFraming
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Body = Body;
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {
-        check(request).map_or_else(
+        check(request.map(Body::new)).map_or_else(
             |error| {
                 let mut response = error.into_response();
                 let close = HeaderValue::from_static("close");
@@ -30,11 +29,7 @@ where
     }
 }
 
-fn check<B>(request: Request<B>) -> Result<Request<Body>>
-where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
+fn check(request: Request<Body>) -> Result<Request<Body>> {
     let (mut head, body) = request.into_parts();
     let body = guard(&mut head, body)?;
     host::check(&head)?;

@@ -2,7 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{RetryAfterService, window::Window};
+use super::window::Window;
+use crate::exchange::ExchangeService;
 
 /// Layer that removes `Retry-After` where a retry does harm.
 ///
@@ -32,12 +33,9 @@ impl Default for RetryAfter {
 }
 
 impl<S> Layer<S> for RetryAfter {
-    type Service = RetryAfterService<S>;
+    type Service = ExchangeService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RetryAfterService {
-            inner,
-            layer: self.clone(),
-        }
+        ExchangeService::new(self.clone(), inner)
     }
 }

@@ -44,9 +44,8 @@
 //! # });
 //! ```
 
-mod future;
 mod layer;
 mod service;
 mod window;
 
-pub use self::{future::RetryAfterFuture, layer::RetryAfter, service::RetryAfterService};
+pub use self::layer::RetryAfter;

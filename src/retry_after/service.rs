@@ -1,17 +1,12 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body as HttpBody;
-use tower_service::Service;
+use http::{Request, Response, StatusCode, header};
 
-use super::{RetryAfter, RetryAfterFuture, future::Decision};
+use super::{RetryAfter, window::Window};
 use crate::{
     body::Body,
-    error::{BoxError, Result},
+    exchange::{Begun, Exchange, Finish},
+    outcome::Outcome,
     probe::Probe,
 };
 
@@ -19,34 +14,52 @@ use crate::{
 #[derive(Clone, Copy)]
 struct Decided;
 
-/// Service of [`RetryAfter`].
-#[derive(Clone, Debug)]
-pub struct RetryAfterService<S> {
-    pub(super) inner: S,
-    pub(super) layer: RetryAfter,
+/// The facts about a request that decide on `Retry-After`.
+#[derive(Debug)]
+pub struct Decision {
+    id: u64,
+    is_probe: bool,
+    window: Arc<Window>,
 }
 
-impl<S, B, ResBody> Service<Request<B>> for RetryAfterService<S>
-where
-    S: Service<Request<B>, Response = Response<ResBody>>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = RetryAfterFuture<S::Future>;
+impl<B> Exchange<B> for RetryAfter {
+    type Body = B;
+    type Finish = Decision;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn begin(&self, mut request: Request<B>) -> Begun<B, Decision> {
         let decision = request.extensions_mut().insert(Decided).is_none().then(|| Decision {
-            id: self.layer.window.id(&request),
+            id: self.window.id(&request),
             is_probe: Probe::is_named_by(request.uri()),
-            window: Arc::clone(&self.layer.window),
+            window: Arc::clone(&self.window),
         });
-        RetryAfterFuture::new(self.inner.call(request), decision)
+        Begun::Request(request, decision)
+    }
+}
+
+impl Finish for Decision {
+    /// Removes `Retry-After` unless the client is to retry.
+    fn finish(self, mut response: Response<Body>) -> Response<Body> {
+        let status = response.status();
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            // A client without access can cause other responses, also to a request that imitates another client's.
+            if status.is_success() || status.is_redirection() {
+                self.window.succeeded(self.id);
+            }
+            return response;
+        }
+        if !response.headers().contains_key(header::RETRY_AFTER) {
+            return response;
+        }
+        // The name of a probe may be in the metadata, where only the layer that answers it finds it.
+        let is_probe = self.is_probe || response.extensions().get::<Probe>().is_some();
+        if !is_probe && self.window.failed(self.id) {
+            return response;
+        }
+        response.headers_mut().remove(header::RETRY_AFTER);
+        if let Some(Outcome::Failed { error }) = response.extensions_mut().get_mut() {
+            *error = error.clone().with_retry_after(None);
+        }
+        response
     }
 }
 
@@ -54,14 +67,12 @@ where
 mod tests {
     use std::{convert::Infallible, time::Duration};
 
-    use http::header;
-    use tower::{Layer as _, ServiceExt as _, service_fn};
+    use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 
     use super::*;
     use crate::{
         error::{Error, ErrorKind},
         key::BlobKey,
-        outcome::Outcome,
     };
 
     const PROBE: &str = "/A/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";

@@ -39,8 +39,7 @@ impl<S: BlobStore> ServeBlobs<S> {
 
 impl<S: BlobStore, B> Service<Request<B>> for ServeBlobs<S>
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;

@@ -24,8 +24,7 @@ const UNDERSCORED_CONTENT_TYPE: HeaderName = HeaderName::from_static("content_ty
 
 impl<B> Rewrite<B> for SplitMultipart
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Body = Body;
 

@@ -12,8 +12,7 @@ use crate::{
 
 impl<B> Rewrite<B> for VerifyDigest
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Body = Body;
 

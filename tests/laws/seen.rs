@@ -181,8 +181,7 @@ impl Clone for Recorder {
 
 impl<B> Service<Request<B>> for Recorder
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;

@@ -1,6 +1,6 @@
 //! The dependency direction between the crate's modules, read from its sources:
 //!
-//! `builder → {settings, layers, serve} → {rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id} → error`
+//! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id} → error`
 //!
 //! In the server: `serve → {admin, net} → log → config → cli`, and `{check, plan, scrub} → {log, cli}`.
 //!
@@ -59,11 +59,11 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         "grant" => Some(vec!["error", "key"]),
         "framing" => Some(vec!["error", "body"]),
         "outcome" => Some(vec!["error", "key", "metadata"]),
-        "reject" | "rewrite" | "store" => and(&[]),
+        "exchange" | "reject" | "rewrite" | "store" => and(&[]),
         "serve" => and(&["reject", "store"]),
         "settings" => and(&["decode_base64", "extract_key"]),
         "builder" => and(&[&["rewrite", "store", "serve", "settings"][..], &LAYERS].concat()),
-        layer if LAYERS.contains(&layer) => and(&["rewrite"]),
+        layer if LAYERS.contains(&layer) => and(&["exchange", "rewrite"]),
         _ => None,
     }
 }
