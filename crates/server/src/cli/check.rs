@@ -21,47 +21,47 @@ pub(crate) struct CheckOptions {
     pub(crate) url: Option<String>,
 
     /// JSON file with KAZOO's storage document, or the `settings` of a handler in it: tests only the requests that KAZOO sends with them
-    #[arg(long, env = "KAZOO_STORAGE_SETTINGS", value_name = "FILE", conflicts_with = "url")]
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
     pub(crate) settings: Option<PathBuf>,
 
     /// PEM file with certificate authorities to trust in addition to those of the system
-    #[arg(long, env = "KAZOO_STORAGE_CA", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 
     /// Time limit for each answer; KAZOO itself has none
-    #[arg(long, env = "KAZOO_STORAGE_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) timeout: Duration,
 
     /// Account of the stored files
-    #[arg(long, env = "KAZOO_STORAGE_ACCOUNT", value_name = "ID", default_value = ACCOUNT)]
+    #[arg(long, value_name = "ID", default_value = ACCOUNT)]
     pub(crate) account: String,
 
     /// Length of the longest file
-    #[arg(long, env = "KAZOO_STORAGE_LARGE", value_name = "SIZE", default_value = "8MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size)]
     pub(crate) large: Size,
 
     /// Time that a connection must stay open without a request at the end of the check; KAZOO keeps an idle connection for
     /// 120 s, so 125s detects a server that may lose uploads
-    #[arg(long, env = "KAZOO_STORAGE_IDLE", value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub(crate) idle: Duration,
 
     /// Remove the files of the check with DELETE at its end, and list the files that the server keeps
-    #[arg(long, env = "KAZOO_STORAGE_CLEAN", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) clean: bool,
 
     /// Print the report as a JSON object
-    #[arg(long, env = "KAZOO_STORAGE_JSON", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
 
     /// Instead of the check, store and fetch over this many connections at once, and measure the times
-    #[arg(long, env = "KAZOO_STORAGE_LOAD", value_name = "CONNECTIONS", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "CONNECTIONS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) load: Option<u16>,
 
     /// Duration of `--load`
-    #[arg(id = "for", long, env = "KAZOO_STORAGE_FOR", value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
+    #[arg(id = "for", long, value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) span: Duration,
 
     /// Length of each file of `--load`
-    #[arg(long, env = "KAZOO_STORAGE_SIZE", value_name = "SIZE", default_value = "20KiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "20KiB", value_parser = size)]
     pub(crate) size: Size,
 }

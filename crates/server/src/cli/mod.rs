@@ -8,7 +8,7 @@ mod serve;
 mod values;
 
 use clap::{
-    Parser, Subcommand,
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
@@ -36,7 +36,9 @@ pub(crate) struct Cli {
 impl Cli {
     /// Parses the command line; ends the process if it is wrong.
     pub(crate) fn read() -> Self {
-        Self::try_parse().unwrap_or_else(|mut error| {
+        let matches = Self::grammar().try_get_matches();
+        let parsed = matches.and_then(|mut matches| Self::from_arg_matches_mut(&mut matches));
+        parsed.unwrap_or_else(|mut error| {
             let names = |kind| {
                 let named = error.get(kind).map(ToString::to_string);
                 named.is_some_and(|named| named.contains("--settings"))
@@ -48,6 +50,19 @@ impl Cli {
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![why.into()]));
             }
             error.exit()
+        })
+    }
+
+    /// The subcommands and their flags. An environment variable sets each flag: `KAZOO_STORAGE_MAX_BODY` sets `--max-body`.
+    fn grammar() -> clap::Command {
+        Self::command().mut_subcommands(|command| {
+            command.mut_args(|arg| {
+                if arg.is_positional() {
+                    return arg;
+                }
+                let name = arg.get_id().as_str().to_uppercase();
+                arg.env(format!("KAZOO_STORAGE_{name}"))
+            })
         })
     }
 }
@@ -91,18 +106,16 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        Cli::grammar().debug_assert();
     }
 
     #[test]
     fn every_flag_has_its_environment_variable() {
-        let command = Cli::command();
+        let command = Cli::grammar();
         let flags = command.get_subcommands().flat_map(clap::Command::get_arguments);
         for flag in flags.filter(|arg| arg.get_id() != "help" && !arg.is_positional()) {
             let name = flag.get_id().as_str().to_uppercase();

@@ -7,13 +7,12 @@ use kazoo_storage::kazoo_id::is_document_type;
 pub(crate) struct PlanOptions {
     /// URL at which KAZOO reaches the server, including the mount and any token. Prompted for if omitted
     // `--help` would show the value in the environment, which may be a secret.
-    #[arg(long, env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(long, value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
 
     /// Types of documents to store: `voicemail`, `call_recording`, `fax`, `media`, or any document type of KAZOO 5
     #[arg(
         long,
-        env = "KAZOO_STORAGE_TYPES",
         value_name = "TYPE[,TYPE…]",
         value_delimiter = ',',
         value_parser = document_type,
@@ -22,25 +21,20 @@ pub(crate) struct PlanOptions {
     pub(crate) types: Vec<String>,
 
     /// HTTP method of uploads
-    #[arg(long, env = "KAZOO_STORAGE_VERB", value_name = "VERB", default_value = "put")]
+    #[arg(long, value_name = "VERB", default_value = "put")]
     pub(crate) verb: Verb,
 
     /// Make KAZOO send the document with the file; the server stores it beside the file: `jq .metadata`
-    #[arg(long, env = "KAZOO_STORAGE_MULTIPART", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) multipart: bool,
 
     /// Make KAZOO encode the file in base64, for intermediaries that pass only text; requires `--multipart`, because KAZOO
     /// encodes only the file's part of a multipart body
-    #[arg(long, env = "KAZOO_STORAGE_BASE64_ENCODE_DATA", value_parser = BoolishValueParser::new(), requires = "multipart")]
+    #[arg(long, value_parser = BoolishValueParser::new(), requires = "multipart")]
     pub(crate) base64_encode_data: bool,
 
     /// Name of the storage in KAZOO
-    #[arg(
-        long,
-        env = "KAZOO_STORAGE_NAME",
-        value_name = "NAME",
-        default_value = "kazoo-storage"
-    )]
+    #[arg(long, value_name = "NAME", default_value = "kazoo-storage")]
     pub(crate) name: String,
 }
 

@@ -7,16 +7,16 @@ use super::{Location, Size, values::size};
 #[derive(Args, Debug)]
 pub(crate) struct ScrubOptions {
     /// Directory of the files; an object store verifies its own objects
-    #[arg(long, env = "KAZOO_STORAGE_STORE", value_name = "DIR", default_value = "./data")]
+    #[arg(long, value_name = "DIR", default_value = "./data")]
     pub(crate) store: Location,
 
     /// Maximum number of bytes to read per second, so that fetches are not delayed; 0 is no limit
-    #[arg(long, env = "KAZOO_STORAGE_RATE", value_name = "SIZE", default_value = "32MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size)]
     pub(crate) rate: Size,
 
     /// Move damaged files to `.quarantine` below the store's directory, so that they are no longer served; the server must
     /// be stopped
-    #[arg(long, env = "KAZOO_STORAGE_QUARANTINE", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) quarantine: bool,
 
     /// Read only the files below this name, such as an account id, in the spelling of the URL after the mount

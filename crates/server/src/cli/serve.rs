@@ -13,30 +13,19 @@ use super::{
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
     /// Address and port to listen on; with port 0 the system chooses a port, and the first line on stdout names it
-    #[arg(
-        long,
-        env = "KAZOO_STORAGE_LISTEN",
-        value_name = "ADDR:PORT",
-        default_value = "127.0.0.1:8080",
-        value_parser = address
-    )]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
 
     /// Address and port for the operator: `/metrics` for Prometheus, `/healthz`, and `/readyz`, which returns 503 while the
     /// store fails and after the first SIGTERM; without this flag there is no such address
     ///
     /// Anyone who can connect to it can read it, so keep it away from users. It shows no names, numbers or secrets.
-    #[arg(long, env = "KAZOO_STORAGE_ADMIN", value_name = "ADDR:PORT", value_parser = address)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) admin: Option<SocketAddr>,
 
     /// JSON file with KAZOO's storage document, or with the `settings` of a handler in it; replaces `--key` and `--base64`,
     /// and provides the default of `--mount`
-    #[arg(
-        long,
-        env = "KAZOO_STORAGE_SETTINGS",
-        value_name = "FILE",
-        conflicts_with_all = ["key", "base64"]
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "base64"])]
     pub(crate) settings: Option<PathBuf>,
 
     /// Path under which all files are served: the path of the URL in KAZOO's storage settings; by default the path of the
@@ -44,7 +33,7 @@ pub(crate) struct ServeOptions {
     ///
     /// A token in that path follows the mount. With both `--settings` and tokens in `--access`, name the part of the path
     /// before the token.
-    #[arg(long, env = "KAZOO_STORAGE_MOUNT", value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) mount: Option<String>,
 
     #[command(flatten)]
@@ -54,25 +43,25 @@ pub(crate) struct ServeOptions {
     ///
     /// For example `{"networks": ["10.0.0.0/8"], "credentials": [{"user": "kazoo", "password": "…"}, {"token": "…"}]}`. A
     /// token is the first path segment after the mount. docs/security.md describes all fields.
-    #[arg(long, env = "KAZOO_STORAGE_ACCESS", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) access: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) tls: TlsOptions,
 
     /// Listen on an address other than loopback without `--access`: anyone who can connect may store and fetch every file
-    #[arg(long, env = "KAZOO_STORAGE_ALLOW_ANYONE", value_parser = BoolishValueParser::new(), conflicts_with = "access")]
+    #[arg(long, value_parser = BoolishValueParser::new(), conflicts_with = "access")]
     pub(crate) allow_anyone: bool,
 
     /// Base64 in uploads: `detect` decodes content that is certainly encoded, `declared` requires multipart media to be
     /// encoded (the storage settings have `base64_encode_data`), `off` stores all content as it is
-    #[arg(long, env = "KAZOO_STORAGE_BASE64", value_name = "MODE", default_value = "detect")]
+    #[arg(long, value_name = "MODE", default_value = "detect")]
     pub(crate) base64: Base64Mode,
 
     /// Source of a file's name: the `path`; `query=NAME`, a query parameter (the URL in the settings ends with `NAME=`);
     /// or `metadata=FIELD[,FIELD…]`, the first of these fields that the upload has (the settings have `send_multipart`,
     /// and `field_list: []`, `file` or a `#` in the URL)
-    #[arg(long, env = "KAZOO_STORAGE_KEY", value_name = "SOURCE", default_value = "path")]
+    #[arg(long, value_name = "SOURCE", default_value = "path")]
     pub(crate) key: KeySource,
 
     #[command(flatten)]
@@ -85,16 +74,11 @@ pub(crate) struct ServeOptions {
     ///
     /// In the last tenth of it, requests that are still in progress are answered with 503 and a Retry-After of a few
     /// seconds.
-    #[arg(long, env = "KAZOO_STORAGE_GRACE", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(crate) grace: Duration,
 
     /// Format of the log on stderr; the environment variable `RUST_LOG` sets its level (default: `info`)
-    #[arg(
-        long,
-        env = "KAZOO_STORAGE_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "text"
-    )]
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
 
@@ -102,43 +86,38 @@ pub(crate) struct ServeOptions {
 #[derive(Args, Debug)]
 pub(crate) struct LimitOptions {
     /// Maximum length of a request body; a longer one is answered with 413
-    #[arg(long, env = "KAZOO_STORAGE_MAX_BODY", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub(crate) max_body: Size,
 
     /// Maximum length of the metadata of a multipart upload, its JSON part; longer metadata is answered with 413
-    #[arg(long, env = "KAZOO_STORAGE_MAX_METADATA", value_name = "SIZE", default_value = "1MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
     pub(crate) max_metadata: Size,
 
     /// Maximum length of a request head, at least 8KiB; a longer one is answered with 431, or with 414 if the request
     /// target alone is too long
-    #[arg(long, env = "KAZOO_STORAGE_MAX_HEAD", value_name = "SIZE", default_value = "64KiB", value_parser = head_size)]
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = head_size)]
     pub(crate) max_head: Size,
 
     /// Maximum number of concurrent requests; more are answered with 503 and a Retry-After of a second, after which KAZOO
     /// sends them again
-    #[arg(long, env = "KAZOO_STORAGE_MAX_REQUESTS", value_name = "NUMBER", default_value_t = KazooStorage::DEFAULT_MAX_CONCURRENT)]
+    #[arg(long, value_name = "NUMBER", default_value_t = KazooStorage::DEFAULT_MAX_CONCURRENT)]
     pub(crate) max_requests: usize,
 
     /// Maximum concurrent requests of one address, or of one /64 of IPv6; more are answered with 503 and a Retry-After
     ///
     /// Behind a proxy, the address is the one that the proxy forwards if `--access` lists the proxy in
     /// `trusted_proxies`. Otherwise it is the proxy's own: raise this limit to `--max-requests` then.
-    #[arg(
-        long,
-        env = "KAZOO_STORAGE_MAX_REQUESTS_PER_ADDRESS",
-        value_name = "NUMBER",
-        default_value_t = KazooStorage::DEFAULT_MAX_PER_CLIENT
-    )]
+    #[arg(long, value_name = "NUMBER", default_value_t = KazooStorage::DEFAULT_MAX_PER_CLIENT)]
     pub(crate) max_requests_per_address: usize,
 
     /// Time for which a file that cannot be stored or fetched, because of the store or of a limit, is answered with
     /// Retry-After; after that the answer is 503 alone, and KAZOO gives up
-    #[arg(long, env = "KAZOO_STORAGE_RETRY_WINDOW", value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub(crate) retry_window: Duration,
 
     /// Time limit for a request head, from its first byte; on a new connection it includes the TLS handshake; a later head
     /// is answered with 408
-    #[arg(long, env = "KAZOO_STORAGE_HEAD_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = nonzero_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = nonzero_duration)]
     pub(crate) head_timeout: Duration,
 
     /// Time limit for each KiB of a request body, and for a client to read any part of its answer; a slower body is
@@ -146,12 +125,12 @@ pub(crate) struct LimitOptions {
     ///
     /// The required average rate grows with the age of the upload, up to 128 KiB in that time (35 kbit/s with 30
     /// seconds).
-    #[arg(long, env = "KAZOO_STORAGE_STALL_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) stall_timeout: Duration,
 
     /// Time that a connection may stay idle, at least 125 seconds: KAZOO keeps an idle connection for 120, and loses an
     /// upload that it sends while the server closes the connection
-    #[arg(long, env = "KAZOO_STORAGE_IDLE_TIMEOUT", value_name = "DURATION", default_value = "150s", value_parser = idle_timeout)]
+    #[arg(long, value_name = "DURATION", default_value = "150s", value_parser = idle_timeout)]
     pub(crate) idle_timeout: Duration,
 }
 
@@ -160,24 +139,12 @@ pub(crate) struct LimitOptions {
 pub(crate) struct ConnectionOptions {
     /// Maximum connections of one address, or of one /64 of IPv6; behind a proxy all connections have the proxy's address,
     /// so raise it to `--max-connections` there
-    #[arg(
-        id = "max_connections_per_address",
-        long = "max-connections-per-address",
-        env = "KAZOO_STORAGE_MAX_CONNECTIONS_PER_ADDRESS",
-        value_name = "NUMBER",
-        default_value = "1024"
-    )]
-    pub(crate) per_address: usize,
+    #[arg(long, value_name = "NUMBER", default_value = "1024")]
+    pub(crate) max_connections_per_address: usize,
 
     /// Maximum number of connections; each needs at most two file descriptors
-    #[arg(
-        id = "max_connections",
-        long = "max-connections",
-        env = "KAZOO_STORAGE_MAX_CONNECTIONS",
-        value_name = "NUMBER",
-        default_value = "8192"
-    )]
-    pub(crate) max: usize,
+    #[arg(long, value_name = "NUMBER", default_value = "8192")]
+    pub(crate) max_connections: usize,
 }
 
 /// The store and its settings.
@@ -189,73 +156,50 @@ pub(crate) struct StoreOptions {
     /// Credentials come from the environment, by the names that the tools of each cloud use:
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and the variables of containers and instances;
     /// `GOOGLE_APPLICATION_CREDENTIALS`; `AZURE_STORAGE_ACCOUNT_NAME` and `AZURE_STORAGE_ACCOUNT_KEY`.
-    #[arg(long, env = "KAZOO_STORAGE_STORE", value_name = "LOCATION", default_value = "./data")]
+    #[arg(long, value_name = "LOCATION", default_value = "./data")]
     pub(crate) store: Location,
 
     /// URL of the S3-compatible cluster, such as `http://10.0.0.7:7480`; by default `AWS_ENDPOINT_URL`, or Amazon's own
-    #[arg(long, env = "KAZOO_STORAGE_S3_ENDPOINT", value_name = "URL")]
+    #[arg(long, value_name = "URL")]
     pub(crate) s3_endpoint: Option<String>,
 
     /// Region of the bucket; by default `AWS_REGION`, or `us-east-1`
-    #[arg(long, env = "KAZOO_STORAGE_S3_REGION", value_name = "REGION")]
+    #[arg(long, value_name = "REGION")]
     pub(crate) s3_region: Option<String>,
 
     /// Time limit for the answer of an object store, after which the request is answered with 503
-    #[arg(
-        long,
-        env = "KAZOO_STORAGE_STORE_DEADLINE",
-        value_name = "DURATION",
-        default_value = "30s",
-        value_parser = duration
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(crate) store_deadline: Duration,
 
     /// Redirect fetches to the object store, by signed URLs that are valid for this long; KAZOO must be able to reach it
-    #[arg(long, env = "KAZOO_STORAGE_PRESIGN", value_name = "DURATION", value_parser = nonzero_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = nonzero_duration)]
     pub(crate) presign: Option<Duration>,
 
     /// Acknowledge an upload before it is on disk: faster, but a power failure loses acknowledged uploads
-    #[arg(long, env = "KAZOO_STORAGE_NO_FSYNC", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) no_fsync: bool,
 
     /// Compare each file that is fetched whole with the digest made at its upload: a damaged one is answered with 500, or
     /// breaks off before its last chunk if it is longer than 64 KiB; for a directory
-    #[arg(long, env = "KAZOO_STORAGE_VERIFY_ON_READ", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) verify_on_read: bool,
 }
 
 /// The files for TLS.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_field_names, reason = "the fields are named as the flags")]
 pub(crate) struct TlsOptions {
     /// PEM file with the certificate chain; connections use TLS 1.2 or 1.3; reloaded with the key on SIGHUP
-    #[arg(
-        id = "tls_cert",
-        long = "tls-cert",
-        env = "KAZOO_STORAGE_TLS_CERT",
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
-    pub(crate) cert: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
 
     /// PEM file with the private key of the certificate
-    #[arg(
-        id = "tls_key",
-        long = "tls-key",
-        env = "KAZOO_STORAGE_TLS_KEY",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
-    pub(crate) key: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 
     /// PEM file with certificate authorities: clients must present a certificate of one of them
-    #[arg(
-        id = "tls_client_ca",
-        long = "tls-client-ca",
-        env = "KAZOO_STORAGE_TLS_CLIENT_CA",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
-    pub(crate) client_ca: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
 }
 
 /// The modes of `--base64`.

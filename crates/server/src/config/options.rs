@@ -31,8 +31,8 @@ impl TryFrom<ServeOptions> for Config {
                 stall: limits.stall_timeout,
             },
             connections: ConnectionLimits {
-                per_address: options.connections.per_address,
-                total: options.connections.max,
+                per_address: options.connections.max_connections_per_address,
+                total: options.connections.max_connections,
             },
             mount: mount.map_err(|error| format!("--mount: {error}"))?,
             store: store(options.store)?,
@@ -110,11 +110,11 @@ fn store(options: StoreOptions) -> Result<StoreConfig, String> {
 
 fn tls(options: TlsOptions) -> Option<TlsConfig> {
     // clap requires either both files or neither.
-    let (cert, key) = options.cert.zip(options.key)?;
+    let (cert, key) = options.tls_cert.zip(options.tls_key)?;
     Some(TlsConfig {
         cert,
         key,
-        client_ca: options.client_ca,
+        client_ca: options.tls_client_ca,
     })
 }
 

@@ -8,10 +8,11 @@ use hyper_util::rt::TokioIo;
 use kazoo_storage::{Body, PeerAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tokio_util::io::InspectReader;
 use tower::{Service, ServiceExt as _};
 
 use super::{
-    heads::{Heads, HeadsIo},
+    heads::Heads,
     linger::Lingering,
     timeouts::{Answer, Busy, TimeoutIo},
 };
@@ -62,7 +63,8 @@ where
     let busy = Busy::default();
     let io = TimeoutIo::new(Lingering::new(io), bounds.timeouts, busy.clone(), since);
     let heads = Heads::new(bounds.max_head);
-    let io = HeadsIo::new(io, heads.clone());
+    let read = heads.clone();
+    let io = InspectReader::new(io, move |bytes| read.scan(bytes));
     http1::Builder::new()
         .max_buf_size(bounds.max_head)
         .half_close(false)

@@ -1,19 +1,15 @@
 //! [`Heads`]: checks the parts of a request head that hyper does not expose.
 //!
 //! hyper drops a `#` and everything after it from the request target, so `call#1.mp3` and `call#2.mp3` would be stored
-//! as one file. [`HeadsIo`] parses the same bytes and rejects such a request.
+//! as one file. [`Heads`] parses the same bytes, and finds such a request.
 
 use std::{
     collections::VecDeque,
-    io,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
 };
 
 use http::{HeaderValue, Request, Response, Version, header};
 use kazoo_storage::{Body, Error, ErrorKind};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The minimum line limit: hyper accepts no longer line in a chunked body, and limits a line in a head by the length of
 /// the head.
@@ -52,6 +48,11 @@ impl Heads {
             max_line: max_head.max(MAX_LINE),
             ..Scanner::default()
         })))
+    }
+
+    /// Parses `bytes`, the next ones that were read from the connection.
+    pub(crate) fn scan(&self, bytes: &[u8]) {
+        self.lock().scan(bytes);
     }
 
     /// Returns the fault in the head of `request`, the next one that hyper took from the connection.
@@ -206,54 +207,6 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// An IO whose requests [`Heads`] parses.
-pub(crate) struct HeadsIo<T> {
-    io: T,
-    heads: Heads,
-}
-
-impl<T> HeadsIo<T> {
-    pub(crate) fn new(io: T, heads: Heads) -> Self {
-        Self { io, heads }
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for HeadsIo<T> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.io).poll_read(cx, buf);
-        this.heads.lock().scan(buf.filled().get(before..).unwrap_or_default());
-        read
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for HeadsIo<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,7 +271,7 @@ mod tests {
         let request = Request::get("/").header("host", "h").body(()).unwrap();
         let heads = Heads::new(0);
         assert_eq!(heads.check(&request), Some(Fault::UNKNOWN));
-        heads.lock().scan(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n");
+        heads.scan(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n");
         assert_eq!(heads.check(&request), None);
     }
 
@@ -326,7 +279,7 @@ mod tests {
     fn requires_a_host_by_http_1_1() {
         for (version, fault) in [(Version::HTTP_11, Some(Fault::HOST)), (Version::HTTP_10, None)] {
             let heads = Heads::new(0);
-            heads.lock().scan(b"GET / HTTP/1.1\r\n\r\n");
+            heads.scan(b"GET / HTTP/1.1\r\n\r\n");
             let request = Request::get("/").version(version).body(()).unwrap();
             assert_eq!(heads.check(&request), fault, "{version:?}");
         }
