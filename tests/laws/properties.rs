@@ -25,7 +25,7 @@ use kazoo_storage::{
     metadata::MediaPart,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::RngSeed};
-use tower::{Layer as _, Service, ServiceExt as _};
+use tower::{Layer as _, Service, ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
 use crate::oracle;
 
@@ -62,47 +62,35 @@ where
     L: FnOnce(Inner) -> S,
     S: Service<Request<Pieces>, Response = Response<Body>, Error = Infallible>,
 {
-    let inner = Inner::default();
-    let came = Arc::clone(&inner.0);
+    let came = Arc::default();
+    let kept = Arc::clone(&came);
+    let inner = Inner::new(service_fn(move |request| receive(request, Arc::clone(&kept))));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let answer = runtime.block_on(layer(inner).oneshot(request)).unwrap();
     let came = came.lock().unwrap().take();
     (answer.status(), came)
 }
 
-#[derive(Clone, Default)]
-struct Inner(Arc<Mutex<Came>>);
+type Inner = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
-impl Service<Request<Body>> for Inner {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let came = Arc::clone(&self.0);
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let json = head
-                .extensions
-                .get()
-                .map(|metadata: &Metadata| metadata.as_json().clone());
-            let content_type = head
-                .headers
-                .get("content-type")
-                .map(|value| value.as_bytes().iter().copied().map(char::from).collect());
-            Ok(match body.collect().await {
-                Ok(media) => {
-                    *came.lock().unwrap() = Some((json, content_type, media.to_bytes()));
-                    Response::new(Body::empty())
-                }
-                Err(error) => Error::from_body(error).into_response(),
-            })
-        })
-    }
+/// Keeps the request if its body ends cleanly.
+async fn receive(request: Request<Body>, came: Arc<Mutex<Came>>) -> Result<Response<Body>, Infallible> {
+    let (head, body) = request.into_parts();
+    let json = head
+        .extensions
+        .get()
+        .map(|metadata: &Metadata| metadata.as_json().clone());
+    let content_type = head
+        .headers
+        .get("content-type")
+        .map(|value| value.as_bytes().iter().copied().map(char::from).collect());
+    Ok(match body.collect().await {
+        Ok(media) => {
+            *came.lock().unwrap() = Some((json, content_type, media.to_bytes()));
+            Response::new(Body::empty())
+        }
+        Err(error) => Error::from_body(error).into_response(),
+    })
 }
 
 /// The parts of a complete multipart body, read by `multer`.
