@@ -19,10 +19,7 @@ use crate::{
 /// instead.
 const MAX_BODY: usize = 8 << 10;
 
-impl<B> Rewrite<B> for AnswerProbe
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Rewrite<B> for AnswerProbe {
     type Body = B;
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<B> {

@@ -22,10 +22,7 @@ use crate::{
     rewrite::{Rewrite, Rewritten},
 };
 
-impl<B> Rewrite<B> for DecodeBase64
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Rewrite<B> for DecodeBase64 {
     type Body = Body;
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {

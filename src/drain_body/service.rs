@@ -19,10 +19,7 @@ pub struct Drain {
     is_reusable: bool,
 }
 
-impl<B> Exchange<B> for DrainBody
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Exchange<B> for DrainBody {
     type Body = Body;
     type Finish = Drain;
 

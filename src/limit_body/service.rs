@@ -13,10 +13,7 @@ use crate::{
     rewrite::{Rewrite, Rewritten},
 };
 
-impl<B> Rewrite<B> for LimitBody
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Rewrite<B> for LimitBody {
     type Body = Body;
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {

@@ -19,10 +19,7 @@ use crate::{
     probe::Probe,
 };
 
-impl<B> Exchange<B> for Observe
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Exchange<B> for Observe {
     type Body = Body;
     type Finish = Record;
 

@@ -10,10 +10,7 @@ use crate::{
     rewrite::{Rewrite, Rewritten},
 };
 
-impl<B> Rewrite<B> for RejectStalledBody
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Rewrite<B> for RejectStalledBody {
     type Body = Body;
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {

@@ -22,10 +22,7 @@ use crate::{
 /// KAZOO up to 4.3.105 sends the `content-type` a second time under this name.
 const UNDERSCORED_CONTENT_TYPE: HeaderName = HeaderName::from_static("content_type");
 
-impl<B> Rewrite<B> for SplitMultipart
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Rewrite<B> for SplitMultipart {
     type Body = Body;
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {

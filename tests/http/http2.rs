@@ -411,10 +411,7 @@ async fn stores_a_multipart_upload_without_its_length() {
 #[derive(Clone)]
 struct Collect;
 
-impl<B> Service<Request<B>> for Collect
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Service<Request<B>> for Collect {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;

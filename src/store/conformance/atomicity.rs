@@ -7,10 +7,10 @@ use std::sync::{
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use tokio::sync::{Notify, oneshot};
 
-use super::support::{
-    Sample, Script, Step, assert_absent, blob, cut, get, head, key, message, metadata, noise, put, read,
+use super::{
+    held::Held,
+    support::{Sample, Script, Step, assert_absent, blob, cut, get, head, key, message, metadata, noise, put, read},
 };
 use crate::{
     body::Body,
@@ -70,26 +70,12 @@ pub async fn hides_an_upload_until_its_body_ends(store: impl BlobStore) {
     let mut old: Option<Sample> = None;
     for (number, len) in (0..).zip(BREAKS) {
         let sample = Sample::new(number, len);
-        let reached = Arc::new(Notify::new());
-        let (open, go_on) = oneshot::channel();
-        let mut steps = Script::chunks(&sample.content, 10_007);
-        steps.push(Step::Wait {
-            reached: Arc::clone(&reached),
-            go_on,
-        });
-        let upload = sample.upload_of(&message(), Script::body(steps));
-        let task = tokio::spawn({
-            let store = Arc::clone(&store);
-            async move { store.put(upload).await }
-        });
-        reached.notified().await;
+        let held = Held::start(&store, &sample.content, |body| sample.upload_of(&message(), body)).await;
         match &old {
             Some(old) => old.assert_under(&store, &message(), contract).await,
             None => assert_absent(&store, &message(), contract).await,
         }
-        open.send(()).expect("an upload waits for the end of its body");
-        let stored = task.await.expect("`put` does not panic");
-        stored.expect("an upload whose body ends is stored");
+        held.store().await;
         sample
             .assert_under(&store, &message(), "from `Ok` on, every `get` sees the new file")
             .await;
@@ -99,25 +85,8 @@ pub async fn hides_an_upload_until_its_body_ends(store: impl BlobStore) {
 
 /// Starts an upload of `sample`, and drops it when all of the body but its end has been read.
 async fn drop_midway<S: BlobStore>(store: &Arc<S>, sample: &Sample) {
-    let reached = Arc::new(Notify::new());
-    let (_never, go_on) = oneshot::channel();
-    let mut steps = Script::chunks(&sample.content, 10_007);
-    steps.push(Step::Wait {
-        reached: Arc::clone(&reached),
-        go_on,
-    });
-    let upload = sample.upload_of(&message(), Script::body(steps));
-    let task = tokio::spawn({
-        let store = Arc::clone(store);
-        async move { store.put(upload).await }
-    });
-    reached.notified().await;
-    task.abort();
-    let ended = task.await;
-    assert!(
-        ended.is_err_and(|error| error.is_cancelled()),
-        "an upload waits for the end of its body"
-    );
+    let held = Held::start(store, &sample.content, |body| sample.upload_of(&message(), body)).await;
+    held.abort().await;
 }
 
 /// An upload that is dropped before its body has ended stores nothing.

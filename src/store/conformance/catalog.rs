@@ -11,9 +11,11 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream as _;
 use http_body_util::BodyExt as _;
-use tokio::sync::{Notify, oneshot};
 
-use super::support::{Sample, Script, Step, assert_absent, get, head, key, message, noise, put};
+use super::{
+    held::Held,
+    support::{Sample, assert_absent, get, head, key, message, noise, put},
+};
 use crate::{
     key::BlobKey,
     metadata::Metadata,
@@ -137,23 +139,9 @@ fn distance(one: SystemTime, other: SystemTime) -> Duration {
 pub async fn does_not_list_an_upload_until_its_body_ends(store: impl BlobCatalog) {
     let contract = "an upload that has not ended is not listed";
     let store = Arc::new(store);
-    let reached = Arc::new(Notify::new());
-    let (open, go_on) = oneshot::channel();
-    let mut steps = Script::chunks(&noise(1, 300_000), 10_007);
-    steps.push(Step::Wait {
-        reached: Arc::clone(&reached),
-        go_on,
-    });
-    let upload = Upload::new(message(), Script::body(steps));
-    let task = tokio::spawn({
-        let store = Arc::clone(&store);
-        async move { store.put(upload).await }
-    });
-    reached.notified().await;
+    let held = Held::start(&store, &noise(1, 300_000), |body| Upload::new(message(), body)).await;
     assert_eq!(keys(&store, None).await, [""; 0], "{contract}");
-    open.send(()).expect("an upload waits for the end of its body");
-    let stored = task.await.expect("`put` does not panic");
-    stored.expect("an upload whose body ends is stored");
+    held.store().await;
     assert_eq!(keys(&store, None).await, [message().to_string()], "{contract}");
 }
 

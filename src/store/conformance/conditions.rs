@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use tokio::{
-    sync::{Notify, oneshot},
-    task::JoinHandle,
-};
 
-use super::support::{Sample, Script, Step, assert_absent, get, head, message, noise, put};
+use super::{
+    held::Held,
+    support::{Sample, assert_absent, get, head, message, noise, put},
+};
 use crate::{
-    error::{ErrorKind, Result},
+    error::ErrorKind,
     metadata::Metadata,
     store::{BlobStore, Precondition, Stored, Upload},
 };
@@ -20,43 +19,6 @@ const LENS: [usize; 2] = [300, 300_000];
 
 /// The number of overlapping uploads.
 const UPLOADS: u64 = 8;
-
-/// An upload whose body was read except for its end.
-struct Held {
-    open: oneshot::Sender<()>,
-    task: JoinHandle<Result<Stored>>,
-}
-
-impl Held {
-    /// Starts an upload and waits until `put` polls for the end of the body, or has returned early.
-    async fn start<S: BlobStore>(store: &Arc<S>, sample: &Sample, precondition: &Precondition) -> Self {
-        let reached = Arc::new(Notify::new());
-        let (open, go_on) = oneshot::channel();
-        let mut steps = Script::chunks(&sample.content, 10_007);
-        steps.push(Step::Wait {
-            reached: Arc::clone(&reached),
-            go_on,
-        });
-        let upload = sample.upload_of(&message(), Script::body(steps));
-        let upload = upload.with_precondition(precondition.clone());
-        let ended = Arc::clone(&reached);
-        let store = Arc::clone(store);
-        let task = tokio::spawn(async move {
-            let stored = store.put(upload).await;
-            ended.notify_one();
-            stored
-        });
-        reached.notified().await;
-        Self { open, task }
-    }
-
-    /// Ends the body.
-    fn release(self) -> JoinHandle<Result<Stored>> {
-        // A store that has refused the upload no longer reads.
-        let _ = self.open.send(());
-        self.task
-    }
-}
 
 /// Returns `true` if the store refuses all conditional uploads of this length, as a store must that cannot check
 /// atomically.
@@ -80,7 +42,12 @@ async fn one_wins<S: BlobStore>(store: &Arc<S>, samples: &[Sample], precondition
     let contract = "of several uploads that must not replace each other, exactly one is stored";
     let mut held = Vec::new();
     for sample in samples {
-        held.push(Held::start(store, sample, precondition).await);
+        let upload = |body| {
+            sample
+                .upload_of(&message(), body)
+                .with_precondition(precondition.clone())
+        };
+        held.push(Held::start(store, &sample.content, upload).await);
     }
     let tasks: Vec<_> = held.into_iter().map(Held::release).collect();
     let mut winners = Vec::new();
@@ -152,7 +119,8 @@ pub async fn checks_a_condition_at_the_commit(store: impl BlobStore) {
                 Sample::new(10 * round, len),
                 Sample::new(10 * round + 1 + u64::from(present), len),
             );
-            let held = Held::start(&store, &late, &precondition).await;
+            let upload = |body| late.upload_of(&message(), body).with_precondition(precondition);
+            let held = Held::start(&store, &late.content, upload).await;
             early.put(&store, &message()).await;
             let stored = held.release().await.expect("`put` does not panic");
             assert_eq!(

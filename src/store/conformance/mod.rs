@@ -29,6 +29,7 @@
 mod atomicity;
 mod catalog;
 mod conditions;
+mod held;
 mod keys;
 mod round_trip;
 mod support;
