@@ -51,6 +51,14 @@ impl Body {
         Self::new(Empty::new())
     }
 
+    /// Calls `inspect` with each frame that is read, and with `None` at the end. The function is dropped with the body.
+    pub(crate) fn inspect<F>(self, inspect: F) -> Self
+    where
+        F: FnMut(&Self, Option<&Result<Frame<Bytes>>>) + Send + Unpin + 'static,
+    {
+        Self::new(Inspected { body: self, inspect })
+    }
+
     /// Reads at most `limit` bytes into a single allocation; returns `None` if there are more.
     pub(crate) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
         let mut collected = BytesMut::new();
@@ -126,6 +134,35 @@ impl HttpBody for Body {
             return SizeHint::default();
         }
         self.inner.size_hint()
+    }
+}
+
+/// Body of [`Body::inspect`].
+struct Inspected<F> {
+    body: Body,
+    inspect: F,
+}
+
+impl<F> HttpBody for Inspected<F>
+where
+    F: FnMut(&Body, Option<&Result<Frame<Bytes>>>) + Unpin,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let Self { body, inspect } = self.get_mut();
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        inspect(body, frame.as_ref());
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

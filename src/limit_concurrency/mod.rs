@@ -33,7 +33,6 @@
 //! # });
 //! ```
 
-mod body;
 mod layer;
 mod permit;
 mod service;

@@ -5,7 +5,6 @@ use http_body::Body as _;
 
 use super::{
     LimitConcurrency,
-    body::PermitBody,
     permit::{Full, Permit},
 };
 use crate::{
@@ -37,12 +36,20 @@ impl<B> Exchange<B> for LimitConcurrency {
 }
 
 impl Finish for Permit {
+    /// Holds the permit until the body has ended.
     fn finish(self, response: Response<Body>) -> Response<Body> {
         // The server does not poll a body that is already at its end.
         if response.body().is_end_stream() {
             return response;
         }
-        response.map(|body| Body::new(PermitBody::new(body, self)))
+        let mut permit = Some(self);
+        response.map(|body| {
+            body.inspect(move |body, frame| {
+                if !matches!(frame, Some(Ok(_))) || body.is_end_stream() {
+                    drop(permit.take());
+                }
+            })
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 
 use http::{Method, StatusCode};
 
-use super::{counted::BytesIn, request_id::RequestId};
+use super::{bytes_in::BytesIn, request_id::RequestId};
 use crate::{error::Error, outcome::Outcome};
 
 /// Receives an [`Event`] for each request.

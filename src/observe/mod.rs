@@ -24,8 +24,7 @@
 //! # });
 //! ```
 
-mod body;
-mod counted;
+mod bytes_in;
 mod event;
 #[cfg(feature = "metrics")]
 mod kind;

@@ -1,19 +1,13 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body as HttpBody;
+use http::{Method, Request, Response};
+use http_body::{Body as HttpBody, Frame};
 
-use super::{
-    End, Observe, Started,
-    body::Observed,
-    counted::{BytesIn, Counted},
-    event::Record,
-    request_id::RequestId,
-};
+use super::{End, Observe, Started, bytes_in::BytesIn, event::Record, request_id::RequestId};
 use crate::{
     body::Body,
-    error::BoxError,
+    error::{BoxError, Result},
     exchange::{Begun, Exchange, Finish},
     outcome::Outcome,
     probe::Probe,
@@ -44,8 +38,25 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Exchange
             method: &record.method,
             path: &record.path,
         });
-        let request = request.map(|body| Counted::over(Body::new(body), bytes_in));
+        let request = request.map(|body| bytes_in.count(Body::new(body)));
         Begun::Request(request, Some(record))
+    }
+}
+
+impl Record {
+    /// Records a frame of `body`, which is the response, or its end.
+    fn sent(&mut self, body: &Body, frame: Option<&Result<Frame<Bytes>>>) {
+        match frame {
+            Some(Ok(frame)) => self.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(error)) => {
+                self.end = End::Failed;
+                self.error = Some(error.clone());
+            }
+            None => self.end = End::Complete,
+        }
+        if body.is_end_stream() {
+            self.end = End::Complete;
+        }
     }
 }
 
@@ -53,7 +64,11 @@ impl Finish for Record {
     fn finish(mut self, response: Response<Body>) -> Response<Body> {
         self.status = Some(response.status());
         self.outcome = response.extensions().get::<Outcome>().cloned();
-        response.map(|body| Body::new(Observed::new(body, self)))
+        // A server polls neither a body that is already at its end nor the body of a response to HEAD.
+        if response.body().is_end_stream() || self.method == Method::HEAD {
+            self.end = End::Complete;
+        }
+        response.map(|body| body.inspect(move |body, frame| self.sent(body, frame)))
     }
 
     fn fail(mut self) {

@@ -260,7 +260,6 @@ async fn reports_a_service_that_fails() {
     assert_eq!((event.status, event.end), (None, End::Failed));
 }
 
-/// A server drops a body that reports its end without polling it. This is not a client that disconnected.
 #[tokio::test]
 async fn reports_the_answer_to_head_as_complete_without_its_body() {
     let (service, told) = storage();
@@ -277,6 +276,7 @@ async fn reports_the_answer_to_head_as_complete_without_its_body() {
     );
 }
 
+/// A server drops a body that reports its end without polling it. This is not a client that disconnected.
 #[tokio::test]
 async fn reports_an_answer_without_a_body_as_complete() {
     let (events, told) = events();
