@@ -1,6 +1,6 @@
 //! The trait [`Authorizer`].
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin};
 
 use http::request::Parts;
 
@@ -26,28 +26,13 @@ where
     }
 }
 
-/// An [`Authorizer`] whose type is erased.
-#[derive(Clone)]
-pub(crate) struct DynAuthorizer(Arc<dyn Erased>);
-
-impl DynAuthorizer {
-    pub(crate) fn new(authorizer: impl Authorizer) -> Self {
-        Self(Arc::new(authorizer))
-    }
-}
-
-trait Erased: Send + Sync {
+/// The twin of [`Authorizer`] that is dyn-compatible.
+pub(super) trait DynAuthorizer: Send + Sync {
     fn authorize<'a>(&'a self, request: &'a mut Parts) -> Pin<Box<dyn Future<Output = Result<Grant>> + Send + 'a>>;
 }
 
-impl<A: Authorizer> Erased for A {
+impl<A: Authorizer> DynAuthorizer for A {
     fn authorize<'a>(&'a self, request: &'a mut Parts) -> Pin<Box<dyn Future<Output = Result<Grant>> + Send + 'a>> {
         Box::pin(Authorizer::authorize(self, request))
-    }
-}
-
-impl Authorizer for DynAuthorizer {
-    async fn authorize(&self, request: &mut Parts) -> Result<Grant> {
-        self.0.authorize(request).await
     }
 }

@@ -2,26 +2,27 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::Authorizer;
+use super::{Authorizer, authorizer::DynAuthorizer};
 use crate::rewrite::RewriteService;
 
 /// Layer that authorizes requests.
 ///
 /// See the [module](crate::authorize).
-pub struct Authorize<A> {
-    pub(super) authorizer: Arc<A>,
+#[derive(Clone)]
+pub struct Authorize {
+    pub(super) authorizer: Arc<dyn DynAuthorizer>,
 }
 
-impl<A: Authorizer> Authorize<A> {
+impl Authorize {
     /// Authorizes every request with `authorizer`.
-    pub fn new(authorizer: A) -> Self {
+    pub fn new(authorizer: impl Authorizer) -> Self {
         Self {
             authorizer: Arc::new(authorizer),
         }
     }
 }
 
-impl<A: Authorizer, S> Layer<S> for Authorize<A> {
+impl<S> Layer<S> for Authorize {
     type Service = RewriteService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -29,15 +30,7 @@ impl<A: Authorizer, S> Layer<S> for Authorize<A> {
     }
 }
 
-impl<A> Clone for Authorize<A> {
-    fn clone(&self) -> Self {
-        Self {
-            authorizer: Arc::clone(&self.authorizer),
-        }
-    }
-}
-
-impl<A> fmt::Debug for Authorize<A> {
+impl fmt::Debug for Authorize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authorize").finish_non_exhaustive()
     }

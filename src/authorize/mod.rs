@@ -35,7 +35,6 @@ mod layer;
 mod rules;
 mod service;
 
-pub(crate) use self::authorizer::DynAuthorizer;
 pub use self::{
     authorizer::Authorizer,
     layer::Authorize,

@@ -2,17 +2,13 @@ use std::sync::Arc;
 
 use http::Request;
 
-use super::{Authorize, Authorizer};
+use super::{Authorize, authorizer::DynAuthorizer};
 use crate::{
     error::Result,
     rewrite::{Rewrite, Rewritten},
 };
 
-impl<A, B> Rewrite<B> for Authorize<A>
-where
-    A: Authorizer,
-    B: Send + 'static,
-{
+impl<B: Send + 'static> Rewrite<B> for Authorize {
     type Body = B;
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<B> {
@@ -20,7 +16,7 @@ where
     }
 }
 
-async fn authorize<A: Authorizer, B>(authorizer: Arc<A>, request: Request<B>) -> Result<Request<B>> {
+async fn authorize<B>(authorizer: Arc<dyn DynAuthorizer>, request: Request<B>) -> Result<Request<B>> {
     let (mut parts, body) = request.into_parts();
     let grant = authorizer.authorize(&mut parts).await?;
     parts.extensions.insert(grant);

@@ -13,7 +13,7 @@ pub use self::{
 };
 use crate::{
     answer_probe::AnswerProbe,
-    authorize::{Authorize, Authorizer, DynAuthorizer},
+    authorize::{Authorize, Authorizer},
     decode_base64::{Base64, DecodeBase64},
     drain_body::DrainBody,
     extract_key::{ExtractKey, KeyExtractor, PathKey},
@@ -59,8 +59,8 @@ pub struct KazooStorage {
     max_concurrent: usize,
     max_per_client: usize,
     retry_window: Duration,
-    authorizer: Option<DynAuthorizer>,
-    events: Option<Arc<dyn Events>>,
+    authorize: Option<Authorize>,
+    observe: Option<Observe>,
 }
 
 impl KazooStorage {
@@ -87,8 +87,8 @@ impl KazooStorage {
             max_concurrent: Self::DEFAULT_MAX_CONCURRENT,
             max_per_client: Self::DEFAULT_MAX_PER_CLIENT,
             retry_window: RetryAfter::DEFAULT_WINDOW,
-            authorizer: None,
-            events: None,
+            authorize: None,
+            observe: None,
         }
     }
 
@@ -172,14 +172,14 @@ impl KazooStorage {
     /// allowed.
     #[must_use]
     pub fn authorize(mut self, authorizer: impl Authorizer) -> Self {
-        self.authorizer = Some(DynAuthorizer::new(authorizer));
+        self.authorize = Some(Authorize::new(authorizer));
         self
     }
 
     /// Reports each request to `events`.
     #[must_use]
     pub fn observe(mut self, events: impl Events) -> Self {
-        self.events = Some(Arc::new(events));
+        self.observe = Some(Observe::new(events));
         self
     }
 
@@ -206,13 +206,13 @@ impl KazooStorage {
 
         StorageService::new(
             ServiceBuilder::new()
-                .option_layer(self.events.map(Observe::shared))
+                .option_layer(self.observe)
                 .layer(RetryAfter::new(self.retry_window))
                 .option_layer(self.stall_timeout.map(RejectStalledBody::new))
                 .layer(DrainBody::new())
                 .layer(RejectAmbiguousFraming::new())
                 .layer(LimitBody::new(self.max_body))
-                .option_layer(self.authorizer.map(Authorize::new))
+                .option_layer(self.authorize)
                 .option_layer(admit_by_head)
                 .layer(VerifyDigest::new())
                 .layer(SplitMultipart::new().max_metadata(self.max_metadata))

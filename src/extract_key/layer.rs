@@ -2,32 +2,29 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{KeyExtractor, PathKey};
+use super::KeyExtractor;
 use crate::rewrite::RewriteService;
 
 /// Layer that inserts the [`BlobKey`](crate::BlobKey) of a request into its extensions.
 ///
 /// See the [module](crate::extract_key).
-pub struct ExtractKey<K: ?Sized = PathKey> {
-    pub(super) extractor: Arc<K>,
+#[derive(Clone)]
+pub struct ExtractKey {
+    pub(super) extractor: Arc<dyn KeyExtractor>,
 }
 
-impl<K: KeyExtractor> ExtractKey<K> {
+impl ExtractKey {
     /// Finds the key of every request with `extractor`.
-    pub fn new(extractor: K) -> Self {
-        Self {
-            extractor: Arc::new(extractor),
-        }
+    pub fn new(extractor: impl KeyExtractor) -> Self {
+        Self::shared(Arc::new(extractor))
     }
-}
 
-impl<K: KeyExtractor + ?Sized> ExtractKey<K> {
-    pub(crate) fn shared(extractor: Arc<K>) -> Self {
+    pub(crate) fn shared(extractor: Arc<dyn KeyExtractor>) -> Self {
         Self { extractor }
     }
 }
 
-impl<K: KeyExtractor + ?Sized, S> Layer<S> for ExtractKey<K> {
+impl<S> Layer<S> for ExtractKey {
     type Service = RewriteService<Self, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -35,15 +32,7 @@ impl<K: KeyExtractor + ?Sized, S> Layer<S> for ExtractKey<K> {
     }
 }
 
-impl<K: ?Sized> Clone for ExtractKey<K> {
-    fn clone(&self) -> Self {
-        Self {
-            extractor: Arc::clone(&self.extractor),
-        }
-    }
-}
-
-impl<K: ?Sized> fmt::Debug for ExtractKey<K> {
+impl fmt::Debug for ExtractKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExtractKey").finish_non_exhaustive()
     }

@@ -8,7 +8,7 @@ use crate::{
     rewrite::{Rewrite, Rewritten},
 };
 
-impl<K: KeyExtractor + ?Sized, B> Rewrite<B> for ExtractKey<K> {
+impl<B> Rewrite<B> for ExtractKey {
     type Body = B;
 
     fn rewrite(&self, request: Request<B>) -> Rewritten<B> {
@@ -20,7 +20,7 @@ impl<K: KeyExtractor + ?Sized, B> Rewrite<B> for ExtractKey<K> {
 }
 
 /// Inserts the key into the extensions, and the candidates of a fetch: those that the [`Grant`] covers, if there is one.
-fn extract<K: KeyExtractor + ?Sized>(extractor: &K, parts: &mut Parts) -> Result<()> {
+fn extract(extractor: &dyn KeyExtractor, parts: &mut Parts) -> Result<()> {
     let fetch = matches!(parts.method, Method::GET | Method::HEAD);
     let grant = parts.extensions.get::<Grant>().cloned();
     grant.as_ref().map_or(Ok(()), |grant| grant.check(fetch))?;

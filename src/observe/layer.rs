@@ -20,10 +20,6 @@ impl Observe {
             events: Arc::new(events),
         }
     }
-
-    pub(crate) fn shared(events: Arc<dyn Events>) -> Self {
-        Self { events }
-    }
 }
 
 impl<S> Layer<S> for Observe {
