@@ -8,7 +8,7 @@
 //! - *confirmed end*: over HTTP/2 the end of a body counts only if its declared length has arrived or `is_end_stream`
 //!   confirms it. Any other end is emitted as an error, or still unconfirmed.
 //!
-//! Another, *bounded*, is measured by `tests/memory`. A new layer is one more entry in `table.rs`.
+//! Another, *bounded*, is measured by `tests/memory`. A new layer is one more entry in `table/mod.rs`.
 
 // A test fails by panicking, and says where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -70,12 +70,12 @@ fn ready() {
 
 #[test]
 fn all_or_error() {
-    over_every_layer(laws::all_or_error);
+    over_every_layer(laws::ends::all_or_error);
 }
 
 #[test]
 fn confirmed_end() {
-    over_every_layer(laws::confirmed_end);
+    over_every_layer(laws::ends::confirmed_end);
 }
 
 #[test]

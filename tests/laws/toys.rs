@@ -12,7 +12,10 @@ use crate::{
     body::{Script, Step},
     laws::{self, Verdict},
     seen::{Recorder, read},
-    table::{ALL, Expect, Sample, Subject, put},
+    table::{
+        Subject,
+        sample::{ALL, Expect, Sample, put},
+    },
 };
 
 type Law = fn(&Subject) -> Verdict;
@@ -23,7 +26,7 @@ const LAWS: [(&str, Law); 6] = [
     ("plain-out", laws::plain_out),
     ("chunk-blind", laws::chunk_blind),
     ("ready", laws::ready),
-    ("all-or-error", laws::all_or_error),
+    ("all-or-error", laws::ends::all_or_error),
 ];
 
 /// A layer that changes the request and calls the inner service correctly.

@@ -16,7 +16,11 @@ use kazoo_storage::{
 };
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use super::{BOUND, BOUNDARY, Discard, Generated, alone, assert_held, block_on, measured, multipart_of};
+use super::{
+    BOUND, Discard, alone, assert_held, block_on,
+    body::{BOUNDARY, Generated, multipart_of},
+    measured,
+};
 
 /// Just below the limit.
 const LONGEST: usize = SplitMultipart::DEFAULT_MAX_METADATA - 1024;

@@ -98,7 +98,7 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
 ];
 
 /// The lines of `source` without comments and unit tests.
-fn code(source: &str) -> Vec<(usize, &str)> {
+pub(crate) fn code(source: &str) -> Vec<(usize, &str)> {
     let end = source.find("#[cfg(test)]\nmod ").unwrap_or(source.len());
     source[..end]
         .lines()
@@ -173,13 +173,15 @@ fn violations(path: &str, module: &str, source: &str) -> Vec<String> {
             }
         }
     }
-    let lines = source.lines().count();
-    if lines > MAX_LINES {
-        found.push(format!(
-            "{path}:{lines}: {lines} lines; one concept per file, and at most {MAX_LINES} lines"
-        ));
-    }
+    found.extend(excess(path, source));
     found
+}
+
+/// Returns the violation of a `source` that is too long.
+fn excess(path: &str, source: &str) -> Option<String> {
+    let lines = source.lines().count();
+    (lines > MAX_LINES)
+        .then(|| format!("{path}:{lines}: {lines} lines; one concept per file, and at most {MAX_LINES} lines"))
 }
 
 /// Returns the imports of `source` that are not `allowed` to its `module`.
@@ -210,12 +212,12 @@ fn uses(text: &str, library: &str) -> bool {
     })
 }
 
-/// Every source file: path, module and text.
-fn sources() -> Vec<(String, String, String)> {
+/// Returns path and text of every Rust file in `directories`.
+fn rust_files(directories: &[&str]) -> Vec<(String, String)> {
     fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.is_dir() && !path.ends_with("target") {
                 walk(&path, files);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 files.push(path);
@@ -224,18 +226,27 @@ fn sources() -> Vec<(String, String, String)> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    for directory in ["src", "crates/client/src", "crates/server/src"] {
+    for directory in directories {
         walk(&root.join(directory), &mut files);
     }
     files.sort();
-    let named = files.into_iter().map(|file| {
+    let read = |file: PathBuf| {
         let path = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        (path, fs::read_to_string(file).unwrap())
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// Every source file: path, module and text.
+pub(crate) fn sources() -> Vec<(String, String, String)> {
+    let files = rust_files(&["src", "crates/client/src", "crates/server/src"]);
+    let named = files.into_iter().map(|(path, text)| {
         let module = match path.strip_prefix("src/") {
             Some(path) => path.split('/').next().unwrap().trim_end_matches(".rs"),
             None => OTHER_PACKAGE,
         };
         let module = module.to_owned();
-        (path, module, fs::read_to_string(file).unwrap())
+        (path, module, text)
     });
     named.collect()
 }
@@ -248,8 +259,7 @@ fn modules_import_only_what_is_below_them() {
         match &*module {
             // The crate root names every module.
             "lib" => {}
-            OTHER_PACKAGE => broken
-                .extend((source.lines().count() > MAX_LINES).then(|| format!("{path}: more than {MAX_LINES} lines"))),
+            OTHER_PACKAGE => broken.extend(excess(&path, &source)),
             _ => broken.extend(violations(&path, &module, &source)),
         }
         if let Some(file) = path.strip_prefix("crates/server/src/")
@@ -264,46 +274,20 @@ fn modules_import_only_what_is_below_them() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// The journal does not know how its changes are made or applied: it imports only errors, syncs and fault injection.
 #[test]
-fn the_journal_is_a_leaf() {
-    let journal = sources()
-        .into_iter()
-        .filter(|(path, ..)| path.starts_with("src/store/fs/journal/") && !path.ends_with("tests.rs"));
-    for (path, _, source) in journal {
-        let mut imported = String::new();
-        for (line, text) in code(&source) {
-            // A path to the store's modules begins at the crate or, in the root of the journal, with `super`.
-            assert!(
-                !path.ends_with("/mod.rs") || !text.contains("super::"),
-                "{path}:{line}: {text}"
-            );
-            imported.push_str(text.trim());
-        }
-        for (_, after) in imported
-            .match_indices("store::fs::")
-            .map(|(at, found)| imported.split_at(at + found.len()))
-        {
-            let list = match after.strip_prefix('{') {
-                Some(list) => list.split("};").next().unwrap(),
-                None => after.split([':', ';', ')', ' ']).next().unwrap(),
-            };
-            let mut depth = 0;
-            let top: String = list
-                .chars()
-                .filter(|letter| {
-                    depth += i32::from(*letter == '{') - i32::from(*letter == '}');
-                    depth == 0 && *letter != '}'
-                })
-                .collect();
-            for module in top.split(',').map(|path| path.split("::").next().unwrap().trim()) {
-                assert!(
-                    ["", "error", "fault", "sync"].contains(&module),
-                    "{path} imports `{module}`"
-                );
-            }
-        }
-    }
+fn limits_the_length_of_tests_examples_and_benches() {
+    let directories = [
+        "tests",
+        "crates/client/tests",
+        "crates/server/tests",
+        "examples",
+        "benches",
+        "fuzz",
+    ];
+    let files = rust_files(&directories);
+    assert!(files.len() > 100, "only {} files were found", files.len());
+    let broken: Vec<String> = files.iter().filter_map(|(path, text)| excess(path, text)).collect();
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
 #[test]

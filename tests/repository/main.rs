@@ -5,4 +5,5 @@
 
 mod architecture;
 mod examples;
+mod journal;
 mod monitoring;

@@ -27,7 +27,7 @@ async fn site() -> TempDir {
     put(&store, "OTHER/DOC/a%2Fb.mp3", Vec::new()).await;
     drop(store);
     let dir = root.path().join("ACC/DOC");
-    super::fs::rot(&dir.join("rotten.mp3"));
+    crate::fs::media::rot(&dir.join("rotten.mp3"));
     let cut = fs::File::options().write(true).open(dir.join("cut.mp3")).unwrap();
     cut.set_len(100_000).unwrap();
     let sidecar = dir.join(".odd.mp3.json");

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     process::{Server, program},
-    server::certificate,
+    reload::certificate,
 };
 
 /// KAZOO with its storage settings.

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     process::{Server, eventually},
-    server::complaint,
+    startup::complaint,
 };
 
 const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";

@@ -1,0 +1,107 @@
+//! Properties of the parsers over random input, compared with the oracle of the fuzz targets.
+
+mod decoding;
+mod keys;
+mod multipart;
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    vec,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::BodyExt as _;
+use kazoo_storage::{Body, Error, Metadata};
+use proptest::{prelude::ProptestConfig, test_runner::RngSeed};
+use tower::{Service, ServiceExt as _};
+
+/// The same cases in every run.
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(20_240_101),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// A body that is split at `cuts`.
+struct Pieces(vec::IntoIter<Bytes>);
+
+impl Pieces {
+    fn new(body: &[u8], cuts: &[usize]) -> Self {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
+        cuts.extend([0, body.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<Bytes> = cuts
+            .windows(2)
+            .map(|pair| Bytes::copy_from_slice(&body[pair[0]..pair[1]]))
+            .collect();
+        Self(pieces.into_iter())
+    }
+}
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+/// The request that reached the inner service: JSON, media type and media. `None` if it was refused.
+type Came = Option<(Option<Bytes>, Option<String>, Bytes)>;
+
+fn through<L, S>(layer: L, request: Request<Pieces>) -> (StatusCode, Came)
+where
+    L: FnOnce(Inner) -> S,
+    S: Service<Request<Pieces>, Response = Response<Body>, Error = Infallible>,
+{
+    let inner = Inner::default();
+    let came = Arc::clone(&inner.0);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let answer = runtime.block_on(layer(inner).oneshot(request)).unwrap();
+    let came = came.lock().unwrap().take();
+    (answer.status(), came)
+}
+
+#[derive(Clone, Default)]
+struct Inner(Arc<Mutex<Came>>);
+
+impl Service<Request<Body>> for Inner {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let came = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let json = head
+                .extensions
+                .get()
+                .map(|metadata: &Metadata| metadata.as_json().clone());
+            let content_type = head
+                .headers
+                .get("content-type")
+                .map(|value| value.as_bytes().iter().copied().map(char::from).collect());
+            Ok(match body.collect().await {
+                Ok(media) => {
+                    *came.lock().unwrap() = Some((json, content_type, media.to_bytes()));
+                    Response::new(Body::empty())
+                }
+                Err(error) => Error::from_body(error).into_response(),
+            })
+        })
+    }
+}
