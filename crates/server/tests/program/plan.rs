@@ -1,19 +1,16 @@
 //! Runs `kazoo-storage plan`, and the server with its document.
 
 use std::{
-    fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    fs,
+    io::{Read as _, Write as _},
     net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Stdio,
 };
 
 use kazoo_storage_client::{Attachment, Client, Dialect, Document, Handler};
 use serde_json::Value;
 
-fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_kazoo-storage"))
-}
+use crate::process::{Server, program};
 
 /// Returns `true` on success, and stdout and stderr.
 fn plan(options: &[&str]) -> (bool, String, String) {
@@ -27,60 +24,18 @@ fn plan(options: &[&str]) -> (bool, String, String) {
     (output.status.success(), text(output.stdout), text(output.stderr))
 }
 
-struct Server {
-    child: Child,
-    address: String,
-    log: PathBuf,
-}
-
-impl Server {
-    /// Starts a server with these options, whose store is `scratch/data` and whose log is `scratch/log`.
-    fn start(scratch: &Path, options: &[&str]) -> Self {
-        let log = scratch.join("log");
-        let mut child = program()
-            .args(["serve", "--listen", "127.0.0.1:0", "--store"])
-            .arg(scratch.join("data"))
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line.trim().rsplit('/').next().unwrap().to_owned();
-        Self { child, address, log }
-    }
-
-    /// Sends a PUT and returns head and body of the response.
-    fn put(&self, target: &str, content_type: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let head = format!(
-            "PUT {target} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-type: {content_type}\r\n\
-             content-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all((head + body).as_bytes()).unwrap();
-        let mut received = String::new();
-        stream.read_to_string(&mut received).unwrap();
-        received
-    }
-
-    /// Stops the server and returns its log.
-    fn stop(mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
-        self.child.wait().unwrap();
-        fs::read_to_string(&self.log).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Sends a PUT and returns head and body of the response.
+fn put(server: &Server, target: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head = format!(
+        "PUT {target} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-type: audio/mpeg\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes()).unwrap();
+    let mut received = String::new();
+    stream.read_to_string(&mut received).unwrap();
+    received
 }
 
 #[test]
@@ -122,8 +77,12 @@ fn the_document_works_for_kazoo_and_for_the_server() {
     let scratch = tempfile::tempdir().unwrap();
     let settings = scratch.path().join("storage.json");
     fs::write(&settings, &document).unwrap();
-    let server = Server::start(scratch.path(), &["--settings", settings.to_str().unwrap()]);
-    let handler = Handler::from_json(&document.replace("storage.example.com:8080", &server.address)).unwrap();
+    let mut server = Server::start(
+        &scratch.path().join("data"),
+        &["--settings", settings.to_str().unwrap()],
+    );
+    let handler =
+        Handler::from_json(&document.replace("storage.example.com:8080", &server.address.to_string())).unwrap();
     let message = Attachment::new("ACC", Document::from_json(r#"{"_id":"DOC"}"#).unwrap(), "a.mp3", "ID3!");
     let mut client = Client::new();
     let kazoo = tokio::runtime::Builder::new_current_thread()
@@ -163,12 +122,12 @@ fn the_printed_command_serves_kazoo() {
     assert!(!told.contains("above") && !told.contains(TOKEN), "{told}");
     let lines: Vec<&str> = told.lines().map(str::trim).collect();
     let at = |begin: &str| lines.iter().position(|line| line.starts_with(begin)).unwrap();
-    let (serve, check, put) = (
+    let (serve, check, curl) = (
         at("kazoo-storage serve "),
         at("kazoo-storage check --settings"),
         at("curl -X PUT"),
     );
-    assert!(serve < check && check < put, "{told}");
+    assert!(serve < check && check < curl, "{told}");
 
     let scratch = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
@@ -183,10 +142,10 @@ fn the_printed_command_serves_kazoo() {
         .replace("storage.json", &settings)
         .replace("access.json", &access);
     let options: Vec<&str> = command.split(' ').skip(2).collect();
-    let server = Server::start(scratch.path(), &options);
-    let stored = server.put(&format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), "audio/mpeg", "ID3");
+    let mut server = Server::start(&scratch.path().join("data"), &options);
+    let stored = put(&server, &format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), "ID3");
     assert!(stored.starts_with("HTTP/1.1 201 "), "{stored}");
-    let refused = server.put("/some_prefix/ACC/DOC/b.mp3", "audio/mpeg", "ID3");
+    let refused = put(&server, "/some_prefix/ACC/DOC/b.mp3", "ID3");
     assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
 }
 
@@ -222,14 +181,18 @@ fn the_access_rules_check_a_token_in_the_settings() {
         assert!(!told.contains(TOKEN), "{told}");
     }
 
-    let server = Server::start(scratch.path(), &[&options[..], &["--mount", "/some_prefix"]].concat());
-    let stored = server.put(&format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), "audio/mpeg", "ID3");
+    let mut server = Server::start(
+        &scratch.path().join("data"),
+        &[&options[..], &["--mount", "/some_prefix"]].concat(),
+    );
+    let stored = put(&server, &format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), "ID3");
     assert!(stored.starts_with("HTTP/1.1 201 "), "{stored}");
-    let unknown = server.put("/some_prefix/ACC/DOC/b.mp3", "audio/mpeg", "ID3");
+    let unknown = put(&server, "/some_prefix/ACC/DOC/b.mp3", "ID3");
     assert!(unknown.starts_with("HTTP/1.1 401 "), "{unknown}");
-    let elsewhere = server.put("/ACC/DOC/b.mp3", "audio/mpeg", "ID3");
+    let elsewhere = put(&server, "/ACC/DOC/b.mp3", "ID3");
     assert!(elsewhere.starts_with("HTTP/1.1 404 "), "{elsewhere}");
-    let log = server.stop();
+    server.stop();
+    let log = server.log();
     assert!(
         log.contains("started") && log.matches("/some_prefix/***").count() == 2,
         "{log}"
@@ -291,6 +254,11 @@ fn warns_of_a_document_without_a_plan() {
     let scratch = tempfile::tempdir().unwrap();
     let settings = scratch.path().join("storage.json");
     fs::write(&settings, document.replace("\"plan\"", "\"plna\"")).unwrap();
-    let log = Server::start(scratch.path(), &["--settings", settings.to_str().unwrap()]).stop();
+    let mut server = Server::start(
+        &scratch.path().join("data"),
+        &["--settings", settings.to_str().unwrap()],
+    );
+    server.stop();
+    let log = server.log();
     assert!(log.contains("WARN") && log.contains("stores nothing here"), "{log}");
 }

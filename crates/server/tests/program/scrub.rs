@@ -1,12 +1,14 @@
 //! Runs `kazoo-storage scrub`: output and exit status.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use kazoo_storage::{BlobKey, BlobStore as _, FsStore, Upload};
 
+use crate::process::program;
+
 /// Returns the status, stdout and stderr of a scrub of `root`.
 fn scrub(root: &Path, options: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kazoo-storage"));
+    let mut command = program();
     let command = command.arg("scrub").args(options).env("KAZOO_STORAGE_STORE", root);
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

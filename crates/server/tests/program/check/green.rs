@@ -1,39 +1,17 @@
 //! The server in each of its configurations: every scenario works.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, path::Path};
 
 use kazoo_storage_client::{Dialect, Multipart};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::Child,
-};
+
+use crate::process::Server;
 
 use super::{Report, SECRET, check, program, text};
 
-/// A server process. Dropping it kills the process.
-pub(crate) struct Server {
-    pub(crate) port: u16,
-    _child: Child,
-}
-
 /// Starts a server with these options, whose store is in `directory`.
-pub(crate) async fn serve(directory: &Path, options: &[&str]) -> Server {
-    let mut command = program();
-    command
-        .args(["serve", "--listen", "127.0.0.1:0", "--no-fsync", "--store"])
-        .arg(directory.join("data"))
-        .args(options)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = lines.next_line().await.unwrap().unwrap();
-    Server {
-        port: line.rsplit(':').next().unwrap().parse().unwrap(),
-        _child: child,
-    }
+pub(crate) fn serve(directory: &Path, options: &[&str]) -> Server {
+    Server::start(&directory.join("data"), &[&["--no-fsync"], options].concat())
 }
 
 /// Writes a file in `directory` and returns its path.
@@ -66,8 +44,8 @@ fn assert_green(report: &Report, scenarios: usize) {
 #[tokio::test]
 async fn plain() {
     let directory = TempDir::new().unwrap();
-    let server = serve(directory.path(), &[]).await;
-    let url = format!("http://127.0.0.1:{}/some_prefix", server.port);
+    let server = serve(directory.path(), &[]);
+    let url = format!("http://127.0.0.1:{}/some_prefix", server.address.port());
     assert_green(&check(&[&url]).await, scenarios());
 
     // A second check leaves no more files behind.
@@ -83,8 +61,8 @@ async fn with_credentials() {
     let directory = TempDir::new().unwrap();
     let rules = format!(r#"{{"credentials":[{{"user":"kazoo","password":"{SECRET}"}},{{"token":"{SECRET}"}}]}}"#);
     let rules = written(&directory, "access.json", &rules);
-    let server = serve(directory.path(), &["--access", &rules]).await;
-    let host = format!("127.0.0.1:{}", server.port);
+    let server = serve(directory.path(), &["--access", &rules]);
+    let host = format!("127.0.0.1:{}", server.address.port());
     assert_green(
         &check(&[&format!("http://kazoo:{SECRET}@{host}/some_prefix")]).await,
         scenarios(),
@@ -101,16 +79,19 @@ async fn with_tls() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let cert = written(&directory, "cert.pem", &made.cert.pem());
     let key = written(&directory, "key.pem", &made.signing_key.serialize_pem());
-    let server = serve(directory.path(), &["--tls-cert", &cert, "--tls-key", &key]).await;
-    let url = format!("https://localhost:{}/some_prefix", server.port);
+    let server = serve(directory.path(), &["--tls-cert", &cert, "--tls-key", &key]);
+    let url = format!("https://localhost:{}/some_prefix", server.address.port());
     assert_green(&check(&[&url, "--ca", &cert]).await, scenarios());
 }
 
 #[tokio::test]
 async fn with_the_name_in_the_query() {
     let directory = TempDir::new().unwrap();
-    let server = serve(directory.path(), &["--mount", "/index.php", "--key", "query=recording"]).await;
-    let url = format!("http://127.0.0.1:{}/index.php?key={SECRET}&recording=", server.port);
+    let server = serve(directory.path(), &["--mount", "/index.php", "--key", "query=recording"]);
+    let url = format!(
+        "http://127.0.0.1:{}/index.php?key={SECRET}&recording=",
+        server.address.port()
+    );
     assert_green(&check(&[&url]).await, scenarios());
 }
 
@@ -135,8 +116,8 @@ async fn by_settings() {
             .join(format!("store{expected}{warnings}{}", settings.len()));
         // The server's document may name any port.
         let file = written(&directory, "storage.json", &document(80));
-        let server = serve(&store, &["--settings", &file]).await;
-        let file = written(&directory, "storage.json", &document(server.port));
+        let server = serve(&store, &["--settings", &file]);
+        let file = written(&directory, "storage.json", &document(server.address.port()));
         let report = check(&["--settings", &file]).await;
         assert_eq!((report.exit, report.causes().len()), (0, warnings), "{:#}", report.json);
         let tried = report.json["dialects"].as_array().unwrap().len();
@@ -159,8 +140,8 @@ pub(crate) async fn told(options: &[&str]) -> (Option<i32>, String) {
 #[tokio::test]
 async fn the_text_report_is_short() {
     let directory = TempDir::new().unwrap();
-    let server = serve(directory.path(), &[]).await;
-    let url = format!("http://localhost:{}/some_prefix/{SECRET}", server.port);
+    let server = serve(directory.path(), &[]);
+    let url = format!("http://localhost:{}/some_prefix/{SECRET}", server.address.port());
     let (status, said) = told(&["--large", "1KiB", &url]).await;
     assert_eq!(status, Some(0), "{said}");
     assert!(!said.contains(SECRET) && !said.contains('\x1b'), "{said}");
@@ -212,8 +193,8 @@ async fn a_url_alone_does_not_determine_the_settings() {
     let directory = TempDir::new().unwrap();
     let settings = r#"{"url":"http://h:80/some_prefix","verb":"put","send_multipart":true}"#;
     let settings = written(&directory, "storage.json", settings);
-    let server = serve(directory.path(), &["--settings", &settings]).await;
-    let url = format!("http://127.0.0.1:{}/some_prefix", server.port);
+    let server = serve(directory.path(), &["--settings", &settings]);
+    let url = format!("http://127.0.0.1:{}/some_prefix", server.address.port());
     let (status, said) = told(&["--large", "1KiB", &url]).await;
     assert_eq!(status, Some(0), "{said}");
     assert!(
@@ -241,9 +222,9 @@ async fn a_url_alone_does_not_determine_the_settings() {
 #[tokio::test]
 async fn reports_a_document_with_which_kazoo_stores_nothing() {
     let directory = TempDir::new().unwrap();
-    let server = serve(directory.path(), &[]).await;
+    let server = serve(directory.path(), &[]);
     let to = |handler: &str| serde_json::json!({"attachments": {"handler": handler}});
-    let url = format!("http://127.0.0.1:{}/some_prefix", server.port);
+    let url = format!("http://127.0.0.1:{}/some_prefix", server.address.port());
     let handler = serde_json::json!({"handler": "http", "settings": {"url": url, "verb": "put"}});
     let types = serde_json::json!({"mailbox_message": to("US"), "fax": to("US")});
     let whole =

@@ -12,16 +12,13 @@ use std::{path::Path, process::Stdio};
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::process;
+
 /// A secret in every checked URL, which no report may contain.
 const SECRET: &str = "s3cret";
 
 fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kazoo-storage"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("KAZOO_STORAGE_") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = Command::from(process::program());
     command.stdin(Stdio::null());
     command
 }

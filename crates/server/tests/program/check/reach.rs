@@ -135,8 +135,8 @@ async fn certificates() {
             &params.signed_by(&key, &authority).unwrap().pem(),
         );
         let key = written(&directory, "key.pem", &key.serialize_pem());
-        let server = serve(directory.path(), &["--tls-cert", &cert, "--tls-key", &key]).await;
-        let url = format!("https://localhost:{}/some_prefix/{SECRET}", server.port);
+        let server = serve(directory.path(), &["--tls-cert", &cert, "--tls-key", &key]);
+        let url = format!("https://localhost:{}/some_prefix/{SECRET}", server.address.port());
         let report = check(&[&url, "--ca", trusted]).await;
         assert_eq!((report.exit, report.causes()), (2, vec![cause]), "{:#}", report.json);
 
@@ -150,8 +150,12 @@ async fn certificates() {
             report.json
         );
     }
-    let server = serve(directory.path(), &[]).await;
-    let report = check(&[&format!("https://localhost:{}/some_prefix/{SECRET}", server.port)]).await;
+    let server = serve(directory.path(), &[]);
+    let report = check(&[&format!(
+        "https://localhost:{}/some_prefix/{SECRET}",
+        server.address.port()
+    )])
+    .await;
     assert_eq!(
         (report.exit, report.causes()),
         (2, vec!["tls_handshake_failed"]),

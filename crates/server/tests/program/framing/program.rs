@@ -1,63 +1,12 @@
 //! The same cases in the program, which parses heads itself and has limits.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::{fs, path::Path};
 
 use kazoo_storage_test_support::client::{Connection, Pace, request};
 
+use crate::process::Server;
+
 use super::{MOUNT, OLD, bodies::chunked_bodies, departure, heads::heads_in_the_program, several::several, table};
-
-/// A running server, killed when it is dropped.
-struct Program {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Program {
-    fn start(root: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kazoo-storage"));
-        for (name, _) in std::env::vars_os() {
-            if name == "RUST_LOG" || name.to_string_lossy().starts_with("KAZOO_STORAGE_") {
-                command.env_remove(name);
-            }
-        }
-        command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--no-fsync",
-                "--mount",
-                MOUNT,
-                "--store",
-            ])
-            .arg(root);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim_end()
-            .strip_prefix("listening on http://")
-            .expect(&line)
-            .parse()
-            .unwrap();
-        Self { child, address }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Every stored file by its path below the root, with its content.
 fn files(root: &Path) -> Vec<(String, String)> {
@@ -82,7 +31,7 @@ fn files(root: &Path) -> Vec<(String, String)> {
 #[tokio::test]
 async fn answers_every_case_in_the_program() {
     let root = tempfile::tempdir().unwrap();
-    let program = Program::start(root.path());
+    let program = Server::start(root.path(), &["--no-fsync", "--mount", MOUNT]);
     let old = request("PUT", OLD.0, &[], OLD.1);
     let old = Connection::open(program.address)
         .await
