@@ -8,7 +8,7 @@ use kazoo_storage::SplitMultipart;
 use kazoo_storage_fuzz::{
     oracle::{ContentType, content_type, is_boundary, split},
     pieces::{Cuts, End, Pieces},
-    service::{Came, through},
+    service::{Forwarded, through},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -78,7 +78,7 @@ fn body(boundary: &str, media: &[u8]) -> Vec<u8> {
 }
 
 /// The media are kept unless they contain the delimiter.
-fn expect(boundary: &str, media: &[u8], came: Result<Came, StatusCode>) {
+fn expect(boundary: &str, media: &[u8], came: Result<Forwarded, StatusCode>) {
     let delimiter = format!("\r\n--{boundary}");
     // The line break at the end of the headers may start a delimiter too.
     let followed = [&b"\r\n"[..], media, delimiter.as_bytes()].concat();

@@ -7,7 +7,7 @@ use kazoo_storage::SplitMultipart;
 use kazoo_storage_fuzz::{
     oracle::{self, Upload},
     pieces::{Cuts, End, Pieces},
-    service::{Came, through},
+    service::{Forwarded, through},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -80,7 +80,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn assert_same(came: Came, expected: &Upload) {
+fn assert_same(came: Forwarded, expected: &Upload) {
     assert!(!came.headers.contains_key("content-length"));
     let found = Upload {
         content_type: came.headers.get("content-type").cloned(),

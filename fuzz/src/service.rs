@@ -17,7 +17,7 @@ use crate::{pieces::Pieces, run::run};
 
 /// A whole request that reached the service.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Came {
+pub struct Forwarded {
     pub headers: HeaderMap,
     /// The JSON among the extensions.
     pub json: Option<Bytes>,
@@ -26,7 +26,7 @@ pub struct Came {
 
 /// Keeps the request if its body ends cleanly.
 #[derive(Clone, Debug, Default)]
-pub struct Inner(Arc<Mutex<Option<Came>>>);
+pub struct Inner(Arc<Mutex<Option<Forwarded>>>);
 
 impl Service<Request<Body>> for Inner {
     type Response = Response<Body>;
@@ -44,7 +44,7 @@ impl Service<Request<Body>> for Inner {
             Ok(match body.collect().await {
                 Ok(body) => {
                     let json = head.extensions.get::<Metadata>().map(Metadata::as_json).cloned();
-                    *kept.lock().unwrap() = Some(Came {
+                    *kept.lock().unwrap() = Some(Forwarded {
                         headers: head.headers,
                         json,
                         body: body.to_bytes(),
@@ -58,7 +58,7 @@ impl Service<Request<Body>> for Inner {
 }
 
 /// Sends `request` through `layer`: what reached the service behind it, or the status that it was refused with.
-pub fn through<L>(layer: &L, request: Request<Pieces>) -> Result<Came, StatusCode>
+pub fn through<L>(layer: &L, request: Request<Pieces>) -> Result<Forwarded, StatusCode>
 where
     L: tower::Layer<Inner>,
     L::Service: Service<Request<Pieces>, Response = Response<Body>, Error = Infallible>,

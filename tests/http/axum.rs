@@ -91,7 +91,7 @@ async fn ignores_the_body_limit_of_axum() {
 
 /// A body limit imposed by a layer in front of the service results in its status, not in a broken connection.
 #[tokio::test]
-async fn a_body_limit_in_front_of_it_is_413() {
+async fn answers_413_for_a_body_limit_in_front() {
     let store = Spy::memory();
     let app = Router::new()
         .nest_service("/kazoo", KazooStorage::new(store.clone()).into_service())
@@ -118,7 +118,7 @@ async fn a_body_limit_in_front_of_it_is_413() {
 
 /// A middleware of the application reads the outcome from the response.
 #[tokio::test]
-async fn a_middleware_reads_the_outcome() {
+async fn shows_the_outcome_to_middleware() {
     type Seen = Arc<Mutex<Vec<String>>>;
 
     async fn note(State(seen): State<Seen>, request: Request, next: Next) -> Response {

@@ -119,7 +119,7 @@ async fn counts_requests_by_outcome() {
 }
 
 #[tokio::test]
-async fn a_request_is_active_until_its_answer_is_sent() {
+async fn counts_a_request_as_active_until_its_answer_is_sent() {
     let (_guard, handle) = recorder();
     let active = || value(&handle, "http_server_active_requests{http_request_method=\"GET\"}");
     let service = KazooStorage::new(MemoryStore::new())

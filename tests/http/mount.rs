@@ -156,7 +156,7 @@ async fn distinguishes_files_at_one_target_by_their_metadata() {
 }
 
 #[tokio::test]
-async fn the_empty_prefix_serves_everything() {
+async fn serves_everything_with_the_empty_prefix() {
     for prefix in ["/", ""] {
         let mount = KazooStorage::new(MemoryStore::new()).mount(prefix);
         assert_eq!(

@@ -151,7 +151,7 @@ where
 const PROBE: &str = "A/7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
 
 #[tokio::test(start_paused = true)]
-async fn the_slowest_upload_yields_its_permit() {
+async fn takes_the_permit_of_the_slowest_upload() {
     let service = limited(&LimitConcurrency::new(4));
     let dripping = |n| service.upload(&format!("10.0.0.{n}"), "A", slow(b"x", std::iter::repeat_n(1, 50)));
     let mut drips = vec![dripping(1), dripping(2)];
@@ -222,7 +222,7 @@ async fn identifies_a_client_by_its_forwarded_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unread_upload_keeps_its_permit() {
+async fn takes_no_permit_of_an_unread_upload() {
     let busy = service_fn(async |request: Request<Body>| {
         let mut body = request.into_body();
         let read = body.frame().await.is_some();

@@ -126,7 +126,7 @@ fn breaks_only(subject: &Subject, broken: &[&str]) {
 }
 
 #[test]
-fn a_correct_layer_breaks_no_law() {
+fn accepts_a_correct_layer() {
     breaks_only(&toy("strips", strip), &[]);
 }
 

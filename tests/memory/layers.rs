@@ -69,7 +69,7 @@ impl Service<Request<Body>> for Sink {
 }
 
 #[test]
-fn every_layer_is_bounded() {
+fn bounds_every_layer() {
     let _alone = alone();
     let check = |name: &str, came: u64, (status, bytes, held): (StatusCode, u64, usize)| {
         assert_eq!((status, bytes), (StatusCode::OK, came), "{name}");

@@ -19,7 +19,7 @@ use super::{
 };
 
 #[test]
-fn the_stack_is_bounded() {
+fn bounds_the_stack() {
     let _alone = alone();
     for (name, request, media) in uploads(LONG) {
         let discard = Discard::default();
@@ -107,7 +107,7 @@ fn memory_is_linear_in_the_number_of_uploads() {
 }
 
 #[test]
-fn an_upload_over_a_socket_needs_only_its_buffers() {
+fn holds_only_buffers_for_an_upload_over_a_socket() {
     /// hyper's own buffer, which grows to its maximum.
     const CONNECTION: usize = 64 << 10;
     let _alone = alone();

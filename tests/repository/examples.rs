@@ -13,7 +13,7 @@ use std::{
 use kazoo_storage_client::Dialect;
 
 /// How long to wait for a program.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running example, killed when it is dropped.
 struct Example {
@@ -49,7 +49,7 @@ impl Example {
     /// The status and the body of the answer to `head`, a request's first lines, and `body`.
     fn answer(&self, head: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let length = body.len();
         let head = format!(
             "{head}\r\ncontent-length: {length}\r\nte: \r\nhost: {}\r\n",

@@ -40,7 +40,7 @@ async fn content(store: &ObjectStoreBlobs) -> Option<Bytes> {
 
 #[tokio::test]
 #[ignore = "needs an object store: see tests/system/cluster"]
-async fn a_long_upload_on_an_engine_is_stored_whole_or_not_at_all() {
+async fn stores_a_long_upload_on_an_engine_whole_or_not_at_all() {
     let store = engine::store();
     let long = Bytes::from((0..LONG).map(|at| u8::try_from(at % 251).unwrap()).collect::<Vec<u8>>());
     let broken = || {
@@ -67,7 +67,7 @@ async fn a_long_upload_on_an_engine_is_stored_whole_or_not_at_all() {
 
 #[tokio::test]
 #[ignore = "needs an object store: see tests/system/cluster"]
-async fn what_an_engine_refuses_is_a_clear_error() {
+async fn reports_a_clear_error_if_an_engine_refuses() {
     for (kind, says, store) in engine::refusing() {
         let error = store.put(Upload::new(key(), "content")).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error:?}");

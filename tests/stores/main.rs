@@ -63,7 +63,7 @@ fn open(options: &FsOptions) -> (FsStore, TempDir) {
 }
 
 #[test]
-fn the_macro_runs_every_case() {
+fn runs_every_case_in_the_macro() {
     let macro_text = include_str!("../../src/store/conformance/mod.rs");
     let cases = [
         include_str!("../../src/store/conformance/atomicity.rs"),

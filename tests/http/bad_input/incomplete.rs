@@ -3,9 +3,9 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kazoo_storage::{ExtractKey, KazooStorage, PathKey, ServeBlobs};
 use kazoo_storage_test_support::{
-    client::{Connection, PATIENCE, Pace, chunked, find, request},
+    client::{Connection, Pace, TIMEOUT, chunked, find, request},
     server::{Front, Server},
-    stores::{Kind, Sloppy, Spy},
+    stores::{AcceptsEverything, Kind, Spy},
 };
 use tokio::{task::yield_now, time::timeout};
 use tower::Layer as _;
@@ -14,7 +14,7 @@ use super::{FRONTS, JSON, NEW, OLD, Site, multipart, put, put_multipart};
 
 /// An unfinished upload leaves no file and does not change the older one, however the client disconnects.
 #[tokio::test]
-async fn a_connection_cut_at_any_byte_of_a_body_stores_nothing() {
+async fn stores_nothing_of_a_body_cut_at_any_byte() {
     let small = multipart(&[JSON, ("audio/mpeg", b"ID3 and some sound")]);
     let encoded = multipart(&[JSON, ("audio/mpeg", STANDARD.encode("ID3 and some sound").as_bytes())]);
     let chunks = [
@@ -48,7 +48,7 @@ async fn a_connection_cut_at_any_byte_of_a_body_stores_nothing() {
             // Every request has ended, and none was stored.
             site.server.ended(site.opened).await;
             site.assert_untouched().await;
-            timeout(PATIENCE, async {
+            timeout(TIMEOUT, async {
                 // Staged files are removed in the background.
                 while site.store.files() != files {
                     yield_now().await;
@@ -65,7 +65,7 @@ async fn a_connection_cut_at_any_byte_of_a_body_stores_nothing() {
 
 /// The body has its declared length, but the multipart content ends early.
 #[tokio::test]
-async fn multipart_without_its_closing_delimiter_is_400() {
+async fn refuses_multipart_without_its_closing_delimiter() {
     let whole = multipart(&[JSON, ("audio/mpeg", b"ID3 and some sound")]);
     for front in FRONTS {
         let mut site = Site::new(front).await;
@@ -84,11 +84,11 @@ async fn multipart_without_its_closing_delimiter_is_400() {
 
 /// Even a store that reports success for everything cannot acknowledge an incomplete upload.
 #[tokio::test]
-async fn a_store_that_breaks_its_contract_acknowledges_nothing() {
+async fn refuses_incomplete_uploads_even_if_the_store_reports_success() {
     let body = multipart(&[JSON, ("audio/mpeg", b"ID3 and some sound")]);
     let unclosed = &body[..body.len() - 2];
     for reads in [true, false] {
-        let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(Sloppy { reads })).await;
+        let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(AcceptsEverything { reads })).await;
         for (bad, all_sent) in [
             (put_multipart(NEW, unclosed), true),
             (request("PUT", NEW, &[("content-length", "100")], "only this"), false),
@@ -111,7 +111,7 @@ async fn a_store_that_breaks_its_contract_acknowledges_nothing() {
 
 /// Such a body ends with the connection, which is indistinguishable from a broken connection.
 #[tokio::test]
-async fn an_http_1_0_upload_without_its_length_is_400() {
+async fn refuses_an_http_1_0_upload_without_its_length() {
     for front in FRONTS {
         let mut site = Site::new(front).await;
         for target in [OLD, NEW] {
@@ -125,7 +125,7 @@ async fn an_http_1_0_upload_without_its_length_is_400() {
 
 /// `ServeBlobs` detects incomplete bodies without `LimitBody` in front of it.
 #[tokio::test]
-async fn an_ambiguous_or_unfinished_body_is_400_without_limit_body_too() {
+async fn refuses_an_ambiguous_or_unfinished_body_without_limit_body() {
     let store = Spy::memory();
     let service = ExtractKey::new(PathKey).layer(ServeBlobs::new(store.clone()));
     let router = axum::Router::new().fallback_service(service.clone());
@@ -146,7 +146,7 @@ async fn an_ambiguous_or_unfinished_body_is_400_without_limit_body_too() {
 }
 
 #[tokio::test]
-async fn malformed_chunks_are_400() {
+async fn refuses_malformed_chunks() {
     for front in FRONTS {
         let mut site = Site::new(front).await;
         for target in [OLD, NEW] {

@@ -9,7 +9,7 @@ use super::{FRONTS, NEW, OLD, Site, put};
 
 /// The client writes its whole body slowly before it reads. It still receives the refusal.
 #[tokio::test]
-async fn a_body_over_the_limit_is_413_and_can_be_read() {
+async fn sends_a_readable_413_for_a_body_over_the_limit() {
     const MAX: usize = 10_000;
     for front in FRONTS {
         let mut site = Site::with(front, |storage| storage.max_body(MAX as u64)).await;
@@ -66,7 +66,7 @@ async fn reports_a_fault_before_the_limit() {
 
 /// An absurd declared length is refused at once, without an allocation.
 #[tokio::test]
-async fn an_absurd_length_is_refused() {
+async fn refuses_an_absurd_length() {
     let mut site = Site::new(Front::Hyper).await;
     let mut connection = site.open().await;
     let bad = request("PUT", NEW, &[("content-length", "9000000000000000000")], "ID3");

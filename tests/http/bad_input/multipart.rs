@@ -9,7 +9,7 @@ use kazoo_storage_test_support::{
 use super::{FRONTS, JSON, NEW, OLD, Site, multipart, put_multipart};
 
 #[tokio::test]
-async fn multipart_that_is_not_kazoos_is_refused_and_the_part_is_named() {
+async fn names_the_part_of_multipart_that_is_not_kazoos() {
     let large = [b"{\"a\":\"", &*vec![b'x'; 1 << 20], b"\"}"].concat();
     let json = |text: &'static str| ("application/json", text.as_bytes());
     let media: (&str, &[u8]) = ("audio/mpeg", b"ID3");
@@ -69,7 +69,7 @@ async fn multipart_that_is_not_kazoos_is_refused_and_the_part_is_named() {
 
 /// A configured limit applies too.
 #[tokio::test]
-async fn metadata_over_a_set_limit_is_413() {
+async fn refuses_metadata_over_the_limit() {
     let mut site = Site::with(Front::Hyper, |storage| storage.max_metadata(JSON.1.len() - 1)).await;
     let body = multipart(&[JSON, ("audio/mpeg", b"ID3")]);
     let message = site.refused(&put_multipart(NEW, &body), 413).await;
@@ -161,7 +161,7 @@ async fn closes_on_an_endless_body() {
 }
 
 #[tokio::test]
-async fn invalid_base64_is_400_and_the_offset_is_named() {
+async fn names_the_offset_of_invalid_base64() {
     /// Long enough that detection is over before the invalid byte.
     const GOOD: usize = 8192;
     let good = "SUQzBAAA".repeat(GOOD / 8);
@@ -199,7 +199,7 @@ async fn invalid_base64_is_400_and_the_offset_is_named() {
 
 /// If the settings and the server disagree, the message names the setting.
 #[tokio::test]
-async fn media_wrongly_declared_as_base64_names_the_setting() {
+async fn names_the_setting_for_media_wrongly_declared_as_base64() {
     let mut site = Site::with(Front::Hyper, |storage| storage.base64(Base64::Declared)).await;
     let body = multipart(&[JSON, ("audio/mpeg", b"ID3\x04 plain sound")]);
     let message = site.refused(&put_multipart(NEW, body), 400).await;

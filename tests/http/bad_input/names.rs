@@ -11,7 +11,7 @@ use kazoo_storage_test_support::{
 use super::{FRONTS, Site, put};
 
 #[tokio::test]
-async fn names_that_break_a_rule_are_400_and_the_rule_is_named() {
+async fn names_the_rule_that_a_name_breaks() {
     let long = format!("/prefix/ACC/DOC/{}", "x".repeat(BlobKey::MAX_SEGMENT_LEN + 1));
     for front in FRONTS {
         let mut site = Site::new(front).await;
@@ -135,7 +135,7 @@ async fn stores_a_file_and_a_file_beneath_it() {
 
 /// A directory that someone created in the root is not replaced.
 #[tokio::test]
-async fn a_directory_in_the_place_of_a_file_is_409_and_named() {
+async fn names_a_directory_in_place_of_a_file() {
     for front in FRONTS {
         let root = tempfile::tempdir().unwrap();
         let server = Server::start(front, "/prefix", KazooStorage::new(FsStore::open(root.path()).unwrap())).await;

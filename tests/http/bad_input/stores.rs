@@ -12,7 +12,7 @@ use kazoo_storage_test_support::{
 use super::{FRONTS, JSON, NEW, OLD, OLD_CONTENT, Site, multipart, put, put_multipart};
 
 #[tokio::test]
-async fn a_full_store_is_507() {
+async fn answers_507_for_a_full_store() {
     for front in FRONTS {
         let store = Spy::new(MemoryStore::with_capacity(100), None);
         let server = Server::start(front, "/prefix", KazooStorage::new(store.clone())).await;
@@ -38,7 +38,7 @@ async fn a_full_store_is_507() {
 
 /// KAZOO's client waits for 1 to 99 seconds and retries, so no voicemail is lost.
 #[tokio::test]
-async fn an_unavailable_store_is_503_with_retry_after() {
+async fn answers_503_for_an_unavailable_store() {
     for front in FRONTS {
         for when in [When::AtOnce, When::AtTheEnd] {
             let store = Failing {
@@ -62,7 +62,7 @@ async fn an_unavailable_store_is_503_with_retry_after() {
 
 /// An administrator waits for the answer to a probe, and KAZOO's client would retry without end.
 #[tokio::test]
-async fn a_probe_of_a_failing_store_has_no_retry_after() {
+async fn fails_a_probe_of_a_failing_store_without_retry_after() {
     let token = "7f3c2a90b1d4e6f8a0c2e4f618293a4b";
     let target = format!("/prefix/ACC/DOC/{token}_test_credentials_file.txt");
     let content = format!("some random content: {token}");
@@ -93,7 +93,7 @@ async fn a_probe_of_a_failing_store_has_no_retry_after() {
 
 /// The content of a modified probe tells which setting is wrong.
 #[tokio::test]
-async fn a_probe_with_another_content_is_400() {
+async fn refuses_a_probe_with_other_content() {
     let token = "7f3c2a90b1d4e6f8a0c2e4f618293a4b";
     let target = format!("/prefix/ACC/DOC/{token}_test_credentials_file.txt");
     let text = format!("some random content: {token}");
@@ -116,7 +116,7 @@ async fn a_probe_with_another_content_is_400() {
 
 /// The answer to an internal error of a store reveals no internals.
 #[tokio::test]
-async fn an_internal_error_is_500() {
+async fn answers_500_for_an_internal_error() {
     let store = Failing {
         kind: ErrorKind::Internal,
         when: When::AtTheEnd,

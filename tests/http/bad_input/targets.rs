@@ -12,7 +12,7 @@ use super::{FRONTS, JSON, OLD, OLD_CONTENT, Site, multipart, put, put_multipart}
 
 /// httpc sends such a target for a file named `..`. It would occupy the directory of later files.
 #[tokio::test]
-async fn an_upload_without_a_name_is_400() {
+async fn refuses_an_upload_without_a_name() {
     for front in FRONTS {
         let mut site = Site::new(front).await;
         for target in [
@@ -40,7 +40,7 @@ async fn an_upload_without_a_name_is_400() {
 }
 
 #[tokio::test]
-async fn an_upload_without_a_name_in_its_query_is_400() {
+async fn refuses_an_upload_without_a_name_in_its_query() {
     let store = Spy::memory();
     let storage = KazooStorage::new(store.clone()).key(QueryKey::new("recording"));
     let server = Server::start(Front::Hyper, "/prefix", storage).await;
@@ -58,7 +58,7 @@ async fn an_upload_without_a_name_in_its_query_is_400() {
 
 /// Known settings determine the minimum number of segments.
 #[tokio::test]
-async fn an_upload_with_fewer_segments_than_the_settings_make_is_400() {
+async fn refuses_an_upload_with_fewer_segments_than_the_settings_make() {
     const ONE_URL: &str = r#""field_list":[],"send_multipart":true"#;
     let json = put_multipart("/prefix/", multipart(&[JSON, ("audio/mpeg", b"ID3")]));
     for (settings, good, bad) in [
@@ -121,7 +121,7 @@ async fn an_upload_with_fewer_segments_than_the_settings_make_is_400() {
 }
 
 #[tokio::test]
-async fn other_methods_are_405_with_allow() {
+async fn answers_405_to_other_methods() {
     for front in FRONTS {
         let mut site = Site::new(front).await;
         for method in ["DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "MKCOL"] {

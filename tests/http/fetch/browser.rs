@@ -10,7 +10,7 @@ use super::{FILE, Site};
 
 /// An uploaded script must not run with the rights of the person who views the file.
 #[tokio::test]
-async fn a_file_does_not_run_in_a_browser() {
+async fn prevents_a_file_from_running_in_a_browser() {
     let mut site = Site::empty().await;
     for (content_type, saved) in [
         ("audio/mpeg", false),
@@ -68,7 +68,7 @@ async fn a_file_does_not_run_in_a_browser() {
 /// A credential in the path does not stop a shared cache from storing the response, and a cache does not check
 /// the address of a client that is authorized by its address alone.
 #[tokio::test]
-async fn no_shared_cache_stores_a_file() {
+async fn forbids_shared_caches_to_store_a_file() {
     let fetches = |etag: &str| {
         [
             (request("GET", FILE, &[], ""), 200),

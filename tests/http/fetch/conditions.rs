@@ -7,7 +7,7 @@ use kazoo_storage_test_support::client::request;
 use super::{Dated, FILE, STORED, Site, long_ago, media};
 
 #[tokio::test]
-async fn a_valid_copy_is_304() {
+async fn answers_304_for_a_valid_copy() {
     let mut site = Dated::serve(long_ago()).await;
     site.store(&media(1000)).await;
     let first = site.get(&[]).await;
@@ -46,7 +46,7 @@ async fn a_valid_copy_is_304() {
 }
 
 #[tokio::test]
-async fn a_failed_condition_is_412() {
+async fn answers_412_for_a_failed_condition() {
     let mut site = Site::with(&media(1000)).await;
     let etag = site.get(&[]).await.header("etag").unwrap().to_owned();
     for condition in [
@@ -65,7 +65,7 @@ async fn a_failed_condition_is_412() {
 }
 
 #[tokio::test]
-async fn a_replaced_file_has_another_tag() {
+async fn changes_the_tag_of_a_replaced_file() {
     let mut site = Site::with(b"first").await;
     let first = site.get(&[]).await.header("etag").unwrap().to_owned();
     site.store(b"other").await;

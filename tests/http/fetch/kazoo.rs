@@ -5,7 +5,7 @@ use kazoo_storage_test_support::{
     client::{Connection, Framing, Pace, request},
     fixture::kazoo_fetch,
     server::{Front, Server},
-    stores::{Elsewhere, Torn},
+    stores::{Redirecting, Truncated},
 };
 
 use super::{ANNOUNCED, FILE, Site, media};
@@ -13,7 +13,7 @@ use super::{ANNOUNCED, FILE, Site, media};
 /// KAZOO sends neither `user-agent` nor `accept`. Its older clients accept a body shorter than its
 /// `content-length` as complete, so only content that is read before the response starts has a length.
 #[tokio::test]
-async fn a_large_file_goes_to_kazoo_in_chunks() {
+async fn sends_a_large_file_to_kazoo_in_chunks() {
     for len in [0, 1, ANNOUNCED - 1, ANNOUNCED, ANNOUNCED + 1, 5 * ANNOUNCED + 7] {
         let content = media(len);
         let mut site = Site::with(&content).await;
@@ -36,7 +36,7 @@ async fn a_large_file_goes_to_kazoo_in_chunks() {
 }
 
 #[tokio::test]
-async fn a_file_without_a_type_is_an_octet_stream() {
+async fn sends_a_file_without_a_type_as_an_octet_stream() {
     let mut site = Site::empty().await;
     assert_eq!(site.send(&request("PUT", FILE, &[], "x")).await.status, 201);
     let fetched = site.send(&kazoo_fetch(FILE.as_bytes())).await;
@@ -44,7 +44,7 @@ async fn a_file_without_a_type_is_an_octet_stream() {
 }
 
 #[tokio::test]
-async fn an_absent_file_is_404() {
+async fn answers_404_for_an_absent_file() {
     let mut site = Site::empty().await;
     assert!(!site.send(&kazoo_fetch(FILE.as_bytes())).await.refusal(404).is_empty());
     let head = site.send(&request("HEAD", FILE, &[], "")).await;
@@ -62,7 +62,7 @@ fn http10(request: &[u8]) -> Vec<u8> {
 
 /// HTTP/1.0 has no chunks: only a length distinguishes a truncated body from a complete one.
 #[tokio::test]
-async fn an_answer_to_http_1_0_has_a_length() {
+async fn sends_a_length_to_http_1_0_clients() {
     let content = media(5 * ANNOUNCED + 7);
     for front in [Front::Hyper, Front::Axum] {
         let server = Server::start(front, "/prefix", KazooStorage::new(MemoryStore::new())).await;
@@ -94,14 +94,14 @@ async fn an_answer_to_http_1_0_has_a_length() {
 
 /// A response whose read fails midway never looks complete.
 #[tokio::test]
-async fn a_truncated_response_never_looks_complete() {
+async fn never_completes_a_truncated_response() {
     for (len, intact) in [
         (1 << 20, 200_000),
         (1 << 20, ANNOUNCED as u64),
         (1 << 20, (1 << 20) - 1),
     ] {
         for front in [Front::Hyper, Front::Axum] {
-            let server = Server::start(front, "/prefix", KazooStorage::new(Torn { len, intact })).await;
+            let server = Server::start(front, "/prefix", KazooStorage::new(Truncated { len, intact })).await;
             for fetch in [
                 kazoo_fetch(FILE.as_bytes()),
                 request("GET", FILE, &[], ""),
@@ -126,7 +126,12 @@ async fn a_truncated_response_never_looks_complete() {
     }
     // A small file is read before the response starts, so the response can still be an error.
     for intact in [0, 10, 999] {
-        let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(Torn { len: 1000, intact })).await;
+        let server = Server::start(
+            Front::Hyper,
+            "/prefix",
+            KazooStorage::new(Truncated { len: 1000, intact }),
+        )
+        .await;
         let mut connection = Connection::open(server.address).await;
         let answer = connection.exchange(&kazoo_fetch(FILE.as_bytes()), Pace::Whole).await;
         answer.refusal(503);
@@ -138,7 +143,7 @@ async fn a_truncated_response_never_looks_complete() {
 #[tokio::test]
 async fn redirects_fetches_only() {
     let location = "https://cdn.example.net/ACC/DOC/message.mp3?signature=x";
-    let store = Elsewhere {
+    let store = Redirecting {
         location: location.parse().unwrap(),
     };
     let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(store)).await;

@@ -7,7 +7,7 @@ use kazoo_storage_test_support::client::{Framing, request};
 use super::{ANNOUNCED, Dated, FILE, Site, long_ago, media};
 
 #[tokio::test]
-async fn head_answers_like_get_without_a_body() {
+async fn answers_head_like_get_without_a_body() {
     for len in [0, 1000, 3 * ANNOUNCED] {
         let mut site = Site::with(&media(len)).await;
         let head = site.send(&request("HEAD", FILE, &[], "")).await;
@@ -24,7 +24,7 @@ async fn head_answers_like_get_without_a_body() {
 }
 
 #[tokio::test]
-async fn a_single_range_is_answered_with_206() {
+async fn answers_a_single_range_with_206() {
     const LEN: usize = 200_000;
     let content = media(LEN);
     let mut site = Site::with(&content).await;
@@ -75,7 +75,7 @@ async fn ignores_an_invalid_range() {
 }
 
 #[tokio::test]
-async fn a_range_after_the_end_is_416() {
+async fn answers_416_for_a_range_after_the_end() {
     let mut site = Site::with(&media(1000)).await;
     for range in ["bytes=1000-", "bytes=1000-1001", "bytes=-0"] {
         let answer = site.get(&[("range", range)]).await;
@@ -91,7 +91,7 @@ async fn a_range_after_the_end_is_416() {
 }
 
 #[tokio::test]
-async fn if_range_sends_a_part_only_of_the_same_file() {
+async fn sends_a_part_only_of_the_file_in_if_range() {
     let content = media(1000);
     let mut site = Site::with(&content).await;
     let first = site.get(&[]).await;
@@ -113,7 +113,7 @@ async fn if_range_sends_a_part_only_of_the_same_file() {
 
 /// A date identifies one content only after its second is over, and only if it equals that of the file.
 #[tokio::test]
-async fn if_range_by_date_sends_a_part_only_of_the_same_file() {
+async fn sends_a_part_only_of_the_file_with_the_date_in_if_range() {
     let range = ("range", "bytes=1-2");
     let ahead = SystemTime::now() + Duration::from_secs(3600);
     for (modified, status) in [(long_ago(), 206), (ahead, 200)] {

@@ -72,12 +72,12 @@ async fn keeps_the_older_file(kind: Kind, rounds: usize) {
 }
 
 #[tokio::test]
-async fn a_reset_upload_keeps_the_older_file_in_memory() {
+async fn keeps_the_older_file_in_memory_after_a_reset() {
     keeps_the_older_file(Kind::Memory, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reset_upload_keeps_the_older_file_on_disk() {
+async fn keeps_the_older_file_on_disk_after_a_reset() {
     keeps_the_older_file(Kind::Files, 4).await;
 }
 
@@ -149,7 +149,7 @@ where
 
 /// A handler behind a single layer receives an error too.
 #[tokio::test]
-async fn a_reset_upload_is_an_error_behind_each_layer_that_reads_bodies() {
+async fn reports_a_reset_behind_each_layer_that_reads_bodies() {
     async fn statuses<S>(front: Front, service: S) -> [Vec<StatusCode>; 2]
     where
         S: Service<Request<axum::body::Body>, Response = Response<Body>, Error = Infallible>,

@@ -16,7 +16,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use kazoo_storage::Body;
-use kazoo_storage_test_support::client::PATIENCE;
+use kazoo_storage_test_support::client::TIMEOUT;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -155,7 +155,7 @@ impl Site {
         }
         connection.close().await;
         let over = self.progress.wait_for(|progress| progress.over == progress.begun);
-        let after = timeout(PATIENCE, over).await.expect("every request ends").unwrap();
+        let after = timeout(TIMEOUT, over).await.expect("every request ends").unwrap();
         after.statuses[before.statuses.len()..].to_vec()
     }
 }
@@ -187,19 +187,19 @@ impl Connection {
     pub(super) async fn ping(&mut self) {
         let _ = self.stream.write_all(&frame(6, 0, 0, &[7; 8])).await;
         let pong = async { while !matches!(self.receive().await, Some((6, 1, _)) | None) {} };
-        timeout(PATIENCE, pong).await.expect("the server answers a ping");
+        timeout(TIMEOUT, pong).await.expect("the server answers a ping");
     }
 
     /// Waits for the head of the response.
     pub(super) async fn answer(&mut self) {
         let head = async { while !matches!(self.receive().await, Some((1, _, 1)) | None) {} };
-        timeout(PATIENCE, head).await.expect("the server answers");
+        timeout(TIMEOUT, head).await.expect("the server answers");
     }
 
     /// Ends the connection, and waits until the server has closed it.
     pub(super) async fn close(mut self) {
         let _ = self.stream.shutdown().await;
         let end = async { while self.receive().await.is_some() {} };
-        timeout(PATIENCE, end).await.expect("the server closes the connection");
+        timeout(TIMEOUT, end).await.expect("the server closes the connection");
     }
 }

@@ -43,19 +43,19 @@ async fn try_all<'a>(by: By, spellings: impl Iterator<Item = &'a String>) {
 }
 
 #[tokio::test]
-async fn no_path_leaves_the_root() {
+async fn keeps_every_path_below_the_root() {
     try_all(By::Path, corpus().iter()).await;
 }
 
 /// Only a part of the corpus, because a fetch tries many keys.
 #[tokio::test]
-async fn no_query_leaves_the_root() {
+async fn keeps_every_query_below_the_root() {
     try_all(By::Query, corpus().iter().step_by(5)).await;
 }
 
 /// Metadata is never percent-encoded, so each spelling is a name, and its decoded form another.
 #[tokio::test]
-async fn no_metadata_leaves_the_root() {
+async fn keeps_all_metadata_below_the_root() {
     let mut names = BTreeSet::new();
     for piece in pieces() {
         for name in [
@@ -78,7 +78,7 @@ fn percent_decode(text: &str) -> Vec<u8> {
 
 /// Answers reveal neither files beside the root nor the target of a link.
 #[tokio::test]
-async fn no_answer_reveals_files_beside_the_root() {
+async fn reveals_no_files_beside_the_root() {
     let mut with = Site::new(By::Path, true).await;
     let mut without = Site::new(By::Path, false).await;
     let corpus = corpus();
@@ -105,7 +105,7 @@ async fn no_answer_reveals_files_beside_the_root() {
 
 /// Both servers give the same answers as the service alone, for a part of the corpus.
 #[tokio::test]
-async fn no_request_over_a_socket_leaves_the_root() {
+async fn keeps_every_request_over_a_socket_below_the_root() {
     const MOUNT: &str = "/some_prefix";
     let corpus = corpus();
     for front in [Front::Hyper, Front::Axum] {

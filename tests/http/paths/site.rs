@@ -32,7 +32,7 @@ pub(super) enum By {
 }
 
 /// A request as text, because not every target is a valid [`Uri`].
-pub(super) struct Ask {
+pub(super) struct PathRequest {
     pub(super) method: &'static str,
     pub(super) target: String,
     pub(super) content_type: &'static str,
@@ -49,8 +49,8 @@ impl By {
         }
     }
 
-    pub(super) fn put(self, spelling: &str, content: &str) -> Ask {
-        let mut ask = Ask {
+    pub(super) fn put(self, spelling: &str, content: &str) -> PathRequest {
+        let mut ask = PathRequest {
             method: "PUT",
             target: self.target(spelling),
             content_type: "audio/mpeg",
@@ -68,8 +68,8 @@ impl By {
         ask
     }
 
-    pub(super) fn get(self, spelling: &str) -> Ask {
-        Ask {
+    pub(super) fn get(self, spelling: &str) -> PathRequest {
+        PathRequest {
             method: "GET",
             target: self.target(spelling),
             content_type: "audio/mpeg",
@@ -94,7 +94,7 @@ impl By {
     }
 }
 
-impl Ask {
+impl PathRequest {
     /// `None` if the target is not valid HTTP.
     pub(super) fn request(&self) -> Option<Request<Body>> {
         let uri = Uri::try_from(&self.target).ok()?;
@@ -234,7 +234,7 @@ impl Site {
         entries
     }
 
-    pub(super) async fn ask(&self, ask: &Ask) -> Option<Answer> {
+    pub(super) async fn ask(&self, ask: &PathRequest) -> Option<Answer> {
         let response = self.service.clone().oneshot(ask.request()?).await.unwrap();
         Some(answer(response).await)
     }

@@ -212,7 +212,7 @@ async fn replays_large_captures_in_pieces() {
 
 /// An unescaped space of `folder_base_path` in the request line. The server answers before the service.
 #[tokio::test]
-async fn a_raw_space_in_the_request_line_is_400() {
+async fn refuses_a_raw_space_in_the_request_line() {
     let fixture = by_case("D3-master__folder-both-space");
     for front in [Front::Hyper, Front::Axum] {
         let store = Spy::memory();

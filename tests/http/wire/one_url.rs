@@ -51,7 +51,7 @@ async fn distinguishes_files_at_one_url_by_their_metadata() {
 
 /// The upload and the fetch of every captured document have the same key.
 #[test]
-fn a_document_at_one_url_has_one_key() {
+fn extracts_the_same_key_from_upload_and_fetch() {
     let extractor = MetadataKey::new(FIELDS);
     let mut compared = 0;
     // Before D3, a fetch has no query.
@@ -104,7 +104,7 @@ async fn answers_the_probe_at_one_url() {
 
 /// The path contains no key there. A service that expects one says what to configure.
 #[tokio::test]
-async fn one_url_without_a_metadata_key_is_refused() {
+async fn refuses_one_url_without_a_metadata_key() {
     for case in ["D3-master__fieldlist-empty", "D3-master__url-fragment"] {
         let fixture = by_case(case);
         let store = Spy::memory();

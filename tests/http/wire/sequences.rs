@@ -12,7 +12,7 @@ use super::{Expected, assert_fetched, by_case, expected, key_of, replaced, with_
 
 /// Since 4.3.106, the second half of the path of a fetch follows the current settings, not those of the upload.
 #[tokio::test]
-async fn a_fetch_by_newer_settings_finds_the_file() {
+async fn finds_a_file_with_newer_settings() {
     let fixture = by_case("D3-master__put-mp-mini");
     let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(MemoryStore::new())).await;
     let mut connection = Connection::open(server.address).await;
@@ -41,7 +41,7 @@ async fn a_fetch_by_newer_settings_finds_the_file() {
 
 /// A load balancer may send the fetch of a probe to another server than its upload.
 #[tokio::test]
-async fn every_server_answers_a_probe() {
+async fn answers_a_probe_that_another_server_stored() {
     for front in [Front::Hyper, Front::Axum] {
         let server = Server::start(front, "/prefix", KazooStorage::new(MemoryStore::new())).await;
         let mut connection = Connection::open(server.address).await;
@@ -57,7 +57,7 @@ async fn every_server_answers_a_probe() {
 
 /// An attachment may be JSON. Only the first part is the metadata.
 #[tokio::test]
-async fn a_json_attachment_is_not_metadata() {
+async fn does_not_take_a_json_attachment_as_metadata() {
     let fixture = by_case("D3-master__put-mp-mini");
     let json = b"[1, 2, 3]";
     let body = replaced(body(&fixture.request), &fixture.content, json);
@@ -76,7 +76,7 @@ async fn a_json_attachment_is_not_metadata() {
 
 /// KAZOO's client sends everything over one connection, even after a refusal.
 #[tokio::test]
-async fn one_connection_carries_everything() {
+async fn serves_everything_over_one_connection() {
     for front in [Front::Hyper, Front::Axum] {
         let server = Server::start(front, "/prefix", KazooStorage::new(MemoryStore::new())).await;
         let mut connection = Connection::open(server.address).await;
@@ -104,7 +104,7 @@ async fn one_connection_carries_everything() {
 
 /// An upload and its fetch, pipelined, are answered in order.
 #[tokio::test]
-async fn pipelined_requests_are_answered_in_order() {
+async fn answers_pipelined_requests_in_order() {
     let fixture = by_case("D3-master__put-mp-mini");
     for front in [Front::Hyper, Front::Axum] {
         let server = Server::start(front, "/prefix", KazooStorage::new(MemoryStore::new())).await;

@@ -8,10 +8,10 @@ use kazoo_storage::{Base64, DecodeBase64, metadata::MediaPart};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tower::Layer as _;
 
-use super::{Came, Pieces, config, through};
+use super::{Forwarded, Pieces, config, through};
 use crate::oracle;
 
-fn decode(mode: Base64, media_part: bool, content_type: &str, text: &[u8], cuts: &[usize]) -> (StatusCode, Came) {
+fn decode(mode: Base64, media_part: bool, content_type: &str, text: &[u8], cuts: &[usize]) -> (StatusCode, Forwarded) {
     let mut request = Request::put("/")
         .header("content-type", content_type)
         .body(Pieces::new(text, cuts))

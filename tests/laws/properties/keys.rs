@@ -48,7 +48,7 @@ proptest! {
 
     /// A range is a slice of the whole.
     #[test]
-    fn a_range_is_a_slice_of_the_file(
+    fn serves_a_range_as_a_slice_of_the_file(
         len in prop_oneof![0..20_usize, Just(70_000)],
         (first, last) in (option::of(0..25_u64), option::of(0..25_u64)),
         suffix in prop_oneof![4 => Just(""), 1 => Just(",3-4"), 1 => Just("x"), 1 => Just("99999999999999999999")],
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_has_the_segments_of_its_path(segments in vec("[^\\p{Cc}]{1,12}|\\.{1,4}|[/%?#&+ é]{1,6}", 1..6)) {
+    fn keeps_the_segments_of_a_path(segments in vec("[^\\p{Cc}]{1,12}|\\.{1,4}|[/%?#&+ é]{1,6}", 1..6)) {
         let allowed = segments.iter().all(|segment| segment != "." && segment != "..");
         match BlobKey::from_segments(&segments) {
             Ok(key) => {
@@ -108,7 +108,7 @@ proptest! {
 
     /// No accepted key has a segment that could lead to another directory.
     #[test]
-    fn no_key_leaves_its_directory(path in "([a-z.]|/|%2[eEfF]|%00|%0a|%5c|%[0-9a-f]{2}|%|\\.\\.|\\PC|\u{1}){0,30}") {
+    fn accepts_no_key_that_leaves_its_directory(path in "([a-z.]|/|%2[eEfF]|%00|%0a|%5c|%[0-9a-f]{2}|%|\\.\\.|\\PC|\u{1}){0,30}") {
         if let Ok(key) = BlobKey::from_path(&path) {
             oracle::assert_safe(&key);
             prop_assert_eq!(BlobKey::from_path(&key.to_string()).unwrap(), key);
@@ -123,7 +123,7 @@ proptest! {
 
     /// The stored key is among the candidates of a fetch with appended segments.
     #[test]
-    fn a_fetch_finds_the_stored_key(
+    fn finds_the_stored_key(
         stored in vec("[a-zA-Z0-9%.]{1,8}", 1..5).prop_map(|segments| segments.join("/").replace('%', "%25")),
         appended in vec("[a-zA-Z0-9.]{1,8}", 0..5).prop_map(|segments| segments.join("/")),
     ) {

@@ -56,9 +56,9 @@ impl HttpBody for Pieces {
 }
 
 /// The request that reached the inner service: JSON, media type and media. `None` if it was refused.
-type Came = Option<(Option<Bytes>, Option<String>, Bytes)>;
+type Forwarded = Option<(Option<Bytes>, Option<String>, Bytes)>;
 
-fn through<L, S>(layer: L, request: Request<Pieces>) -> (StatusCode, Came)
+fn through<L, S>(layer: L, request: Request<Pieces>) -> (StatusCode, Forwarded)
 where
     L: FnOnce(Inner) -> S,
     S: Service<Request<Pieces>, Response = Response<Body>, Error = Infallible>,
@@ -72,7 +72,7 @@ where
 }
 
 #[derive(Clone, Default)]
-struct Inner(Arc<Mutex<Came>>);
+struct Inner(Arc<Mutex<Forwarded>>);
 
 impl Service<Request<Body>> for Inner {
     type Response = Response<Body>;

@@ -9,7 +9,7 @@ use kazoo_storage::SplitMultipart;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tower::Layer as _;
 
-use super::{Came, Pieces, config, through};
+use super::{Forwarded, Pieces, config, through};
 use crate::oracle;
 
 /// The parts of a complete multipart body, read by `multer`.
@@ -28,7 +28,7 @@ fn multer(body: &[u8], boundary: &str) -> Option<Vec<Bytes>> {
 }
 
 /// The request that must reach the service behind `SplitMultipart`.
-fn upload_of(body: &[u8], boundary: &str) -> Came {
+fn upload_of(body: &[u8], boundary: &str) -> Forwarded {
     let upload = oracle::split(body, boundary, SplitMultipart::DEFAULT_MAX_METADATA).ok()?;
     let latin = |value: HeaderValue| value.as_bytes().iter().copied().map(char::from).collect();
     Some((upload.json, upload.content_type.map(latin), upload.content))
@@ -85,7 +85,7 @@ fn multipart(boundary: &str, json: &str, media: &[u8]) -> Vec<u8> {
     [head.as_bytes(), media, format!("\r\n--{boundary}--").as_bytes()].concat()
 }
 
-fn split(boundary: Option<&str>, body: &[u8], cuts: &[usize]) -> (StatusCode, Came) {
+fn split(boundary: Option<&str>, body: &[u8], cuts: &[usize]) -> (StatusCode, Forwarded) {
     let content_type = match boundary {
         Some(boundary) => format!("multipart/form-data; boundary={boundary}"),
         None => "multipart/mixed".to_owned(),

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::{fresh, key, metadata, read, staged, tree, upload};
 
 #[test]
-fn a_dropped_upload_leaves_nothing_staged() {
+fn leaves_nothing_staged_of_a_dropped_upload() {
     // More than the store buffers, so that a file is staged.
     for len in [10, 700_000] {
         let (store, root) = fresh();
@@ -81,7 +81,7 @@ fn failing(chunks: Vec<Bytes>) -> Body {
 }
 
 #[tokio::test]
-async fn a_failed_upload_leaves_the_old_pair_and_nothing_staged() {
+async fn keeps_the_old_pair_after_a_failed_upload() {
     let (store, root) = fresh();
     let old = upload("ACC/DOC/message.mp3", "old").with_metadata(metadata(r#"{"n":1}"#));
     store.put(old).await.unwrap();

@@ -46,7 +46,7 @@ async fn serves_and_replaces_media_that_was_not_uploaded() {
 }
 
 #[tokio::test]
-async fn a_body_fails_if_the_file_is_cut_short() {
+async fn fails_a_body_if_the_file_is_cut_short() {
     let (store, root) = fresh();
     let content = Bytes::from(vec![9; 1 << 20]);
     store.put(Upload::new(key("large.wav"), content)).await.unwrap();

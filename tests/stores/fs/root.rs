@@ -51,7 +51,7 @@ async fn reports_a_removed_root_as_unavailable() {
 }
 
 #[tokio::test]
-async fn a_check_reports_a_root_in_which_no_directory_can_be_created() {
+async fn reports_a_root_in_which_no_directory_can_be_created() {
     let above = tempfile::tempdir().unwrap();
     let root = above.path().join("root");
     let store = open(&root);

@@ -105,7 +105,7 @@ async fn deletes_the_sidecar_of_media_that_was_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_finds_a_file_with_its_metadata_or_none_during_a_deletion() {
+async fn shows_a_file_with_its_metadata_or_not_at_all_during_a_deletion() {
     let root = tempfile::tempdir().unwrap();
     let store = FsStore::options().durable(false).open(root.path()).unwrap();
     let writer = tokio::spawn({

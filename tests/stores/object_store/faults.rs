@@ -63,7 +63,7 @@ async fn does_not_abort_an_upload_that_may_be_complete() {
 
 /// Without the permission to list the bucket, S3 does not report a missing object.
 #[tokio::test]
-async fn a_check_detects_an_engine_that_hides_missing_objects() {
+async fn detects_an_engine_that_hides_missing_objects() {
     let engine = Faulty::new(Fault::DeniesWhatIsMissing);
     let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
     let error = store.check().await.unwrap_err();
@@ -168,7 +168,7 @@ async fn detects_a_wrong_number_of_bytes() {
 }
 
 #[tokio::test]
-async fn a_check_detects_an_engine_without_attributes() {
+async fn detects_an_engine_without_attributes() {
     let store = ObjectStoreBlobs::new(Faulty::new(Fault::DropsAttributes));
     let error = store.check().await.unwrap_err();
     assert!(error.message().contains("attributes"), "{error}");

@@ -162,7 +162,7 @@ async fn repeats_a_put_whose_response_was_lost() {
 }
 
 #[tokio::test]
-async fn a_check_leaves_no_object() {
+async fn leaves_no_object_after_a_check() {
     let engine = Faulty::new(Fault::None);
     let store = ObjectStoreBlobs::new(engine.clone()).prefix("p".into());
     store.check().await.unwrap();

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// How long a test waits for an answer before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The way in which the bytes of a request are written to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Connection {
             }
             Ok(())
         };
-        timeout(PATIENCE, all).await.expect("the server reads on")
+        timeout(TIMEOUT, all).await.expect("the server reads on")
     }
 
     /// Closes the sending side of the connection.
@@ -161,7 +161,7 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
-        timeout(PATIENCE, self.stream.read_buf(&mut self.received))
+        timeout(TIMEOUT, self.stream.read_buf(&mut self.received))
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the server neither answers nor closes"))?
     }

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::client::PATIENCE;
+use super::client::TIMEOUT;
 use axum::Router;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -73,7 +73,7 @@ impl Server {
 
     /// Waits until this many connections, and all work for their requests, have ended.
     pub async fn ended(&mut self, connections: usize) {
-        timeout(PATIENCE, self.ended.wait_for(|ended| *ended >= connections))
+        timeout(TIMEOUT, self.ended.wait_for(|ended| *ended >= connections))
             .await
             .expect("every connection ends")
             .unwrap();

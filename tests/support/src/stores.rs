@@ -194,12 +194,12 @@ impl BlobStore for Failing {
 
 /// A store that breaks its contract: it reports success for every upload, even for a truncated body.
 #[derive(Clone, Copy, Debug)]
-pub struct Sloppy {
+pub struct AcceptsEverything {
     /// Reads the body first.
     pub reads: bool,
 }
 
-impl BlobStore for Sloppy {
+impl BlobStore for AcceptsEverything {
     async fn put(&self, mut upload: Upload) -> Result<Stored> {
         while self.reads && matches!(upload.body.frame().await, Some(Ok(_))) {}
         Ok(Stored::Created)
@@ -216,11 +216,11 @@ impl BlobStore for Sloppy {
 
 /// A store that redirects every fetch.
 #[derive(Clone, Debug)]
-pub struct Elsewhere {
+pub struct Redirecting {
     pub location: http::Uri,
 }
 
-impl BlobStore for Elsewhere {
+impl BlobStore for Redirecting {
     async fn put(&self, mut upload: Upload) -> Result<Stored> {
         while let Some(frame) = upload.body.frame().await {
             frame?;
@@ -243,12 +243,12 @@ impl BlobStore for Elsewhere {
 
 /// A store with a file of `len` zeros at every key. Reading fails after `intact` of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Torn {
+pub struct Truncated {
     pub len: u64,
     pub intact: u64,
 }
 
-impl BlobStore for Torn {
+impl BlobStore for Truncated {
     async fn put(&self, _: Upload) -> Result<Stored> {
         Err(Error::new(ErrorKind::StorageFull, "read only"))
     }
@@ -256,7 +256,7 @@ impl BlobStore for Torn {
     async fn get(&self, _: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
         let info = BlobInfo::new(self.len);
         let range = range.map_or(Ok(0..self.len), |range| range.of(self.len))?;
-        let body = TornBody {
+        let body = TruncatedBody {
             left: self.intact.min(range.end).saturating_sub(range.start),
         };
         Ok(Fetched::Blob(Blob::partial(info, range, Body::new(body))))
@@ -267,11 +267,11 @@ impl BlobStore for Torn {
     }
 }
 
-struct TornBody {
+struct TruncatedBody {
     left: u64,
 }
 
-impl http_body::Body for TornBody {
+impl http_body::Body for TruncatedBody {
     type Data = Bytes;
     type Error = Error;
 

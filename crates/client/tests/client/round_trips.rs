@@ -97,7 +97,7 @@ async fn every_kind_of_file_in_every_dialect() {
 }
 
 #[tokio::test]
-async fn what_was_never_stored_is_refused_with_404() {
+async fn reports_an_absent_file_as_refused_with_404() {
     let server = Server::start(Front::Hyper, "/p", KazooStorage::new(MemoryStore::new())).await;
     let handler = Handler::new(format!("http://{}/p", server.address)).unwrap();
     let attachment = Attachment::new(ACCOUNT, document("202401-1"), "a.mp3", "");
@@ -138,7 +138,7 @@ async fn fetches_a_file_after_settings_and_document_have_changed() {
 }
 
 #[tokio::test]
-async fn the_key_is_in_the_query_or_in_the_metadata() {
+async fn finds_the_key_in_the_query_or_in_the_metadata() {
     let by_query = KazooStorage::new(MemoryStore::new()).key(QueryKey::new("recording"));
     let server = Server::start(Front::Hyper, "/index.php", by_query).await;
     let url = format!("http://{}/index.php?key=abc&recording=", server.address);
@@ -176,7 +176,7 @@ async fn the_key_is_in_the_query_or_in_the_metadata() {
 
 /// KAZOO and the server use the same settings.
 #[tokio::test]
-async fn the_settings_serve_both_sides() {
+async fn configures_both_sides_by_the_same_settings() {
     for (settings, dialects) in [
         (
             json!({"send_multipart": true, "base64_encode_data": true}),
@@ -213,7 +213,7 @@ async fn the_settings_serve_both_sides() {
 }
 
 #[tokio::test]
-async fn a_long_file_is_stored_and_fetched() {
+async fn stores_and_fetches_a_long_file() {
     let storage = KazooStorage::new(MemoryStore::new()).base64(Base64::Declared);
     let server = Server::start(Front::Hyper, "/p", storage).await;
     let attachment = Attachment::new(ACCOUNT, document("202401-1"), "a.mp3", noise(16 << 20));

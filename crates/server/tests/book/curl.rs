@@ -9,7 +9,7 @@ use std::{
 };
 
 /// How long to wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The answer to a request: head and body.
 pub(crate) struct Answer {
@@ -110,7 +110,7 @@ impl Request {
             head.push_str(&length);
         }
         let mut stream = TcpStream::connect(server).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
         stream.write_all(self.body.as_deref().unwrap_or_default()).unwrap();
         let mut received = Vec::new();

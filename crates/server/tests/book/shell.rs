@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::curl::{Answer, curl};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Paths in the pages, and their replacements in the directory of the page.
 const PLACES: [(&str, &str); 4] = [
@@ -277,9 +277,9 @@ impl Shell {
 }
 
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

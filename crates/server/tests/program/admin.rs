@@ -236,7 +236,7 @@ fn measures_requests_and_connections() {
 #[allow(clippy::float_cmp)]
 #[cfg(target_os = "linux")]
 #[test]
-fn a_scrape_has_exactly_the_documented_metrics() {
+fn exports_exactly_the_documented_metrics() {
     let root = TempDir::new().unwrap();
     let (server, admin) = start(root.path(), &[]);
     let mut client = server.connect();
@@ -320,7 +320,7 @@ fn is_alive_but_not_ready_with_a_broken_store() {
 }
 
 #[test]
-fn the_admin_address_serves_and_stores_no_files() {
+fn serves_and_stores_no_files_on_the_admin_address() {
     let root = TempDir::new().unwrap();
     let (server, admin) = start(root.path(), &[]);
     assert_eq!(server.connect().put(FILE, b"content").status, 201);

@@ -12,7 +12,7 @@ fn make_pipe(path: &Path) {
 
 /// Nothing writes into the pipe, so reading it would block.
 #[test]
-fn a_pipe_in_place_of_a_file_does_not_block_a_reload() {
+fn does_not_block_a_reload_on_a_pipe() {
     let directory = TempDir::new().unwrap();
     let access = directory.path().join("access.json");
     fs::write(&access, r#"{"networks":["127.0.0.1"]}"#).unwrap();

@@ -39,7 +39,7 @@ fn put(server: &Server, target: &str, body: &str) -> String {
 }
 
 #[test]
-fn the_document_works_for_kazoo_and_for_the_server() {
+fn prints_a_document_for_kazoo_and_for_the_server() {
     let url = "http://storage.example.com:8080/by/plan";
     let (planned, document, told) = plan(&[
         "--url",
@@ -114,7 +114,7 @@ fn the_document_works_for_kazoo_and_for_the_server() {
 
 /// The printed command starts a server for the document.
 #[test]
-fn the_printed_command_serves_kazoo() {
+fn prints_a_command_that_serves_kazoo() {
     const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
     let url = format!("http://storage.example.com:8080/some_prefix/{TOKEN}");
     let (_, document, told) = plan(&["--url", &url]);
@@ -142,7 +142,7 @@ fn the_printed_command_serves_kazoo() {
         .replace("storage.json", &settings)
         .replace("access.json", &access);
     let options: Vec<&str> = command.split(' ').skip(2).collect();
-    let mut server = Server::start(&scratch.path().join("data"), &options);
+    let server = Server::start(&scratch.path().join("data"), &options);
     let stored = put(&server, &format!("/some_prefix/{TOKEN}/ACC/DOC/a.mp3"), "ID3");
     assert!(stored.starts_with("HTTP/1.1 201 "), "{stored}");
     let refused = put(&server, "/some_prefix/ACC/DOC/b.mp3", "ID3");
@@ -151,7 +151,7 @@ fn the_printed_command_serves_kazoo() {
 
 /// A token in the URL of the settings follows the mount, and is in no log.
 #[test]
-fn the_access_rules_check_a_token_in_the_settings() {
+fn checks_a_token_in_the_settings_against_the_access_rules() {
     const TOKEN: &str = "fI6n-3Qc";
     let scratch = tempfile::tempdir().unwrap();
     let file = |name: &str, text: String| {

@@ -35,7 +35,7 @@ fn stores_and_serves_across_a_restart() {
 }
 
 #[test]
-fn a_client_that_writes_the_whole_body_first_reads_the_refusal() {
+fn sends_a_refusal_to_a_client_that_writes_the_whole_body_first() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--max-body", "1MiB"]);
     let body = vec![0; 64 << 20];

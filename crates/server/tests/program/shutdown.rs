@@ -149,7 +149,7 @@ fn answers_a_connection_that_was_queued_at_the_signal() {
 }
 
 #[test]
-fn a_second_signal_stops_it_at_once() {
+fn stops_at_once_on_a_second_signal() {
     let root = TempDir::new().unwrap();
     let mut server = Server::start(root.path(), &["--grace", "3600"]);
     let mut stuck = server.connect();

@@ -62,7 +62,7 @@ async fn asked_for_something(server: &TcpListener) -> TcpStream {
 }
 
 #[tokio::test]
-async fn success_is_any_2xx_of_a_store_and_200_of_a_fetch() {
+async fn accepts_any_2xx_for_a_store_and_only_200_for_a_fetch() {
     for status in [200, 201, 202, 204, 206, 226] {
         let recorder = Recorder::start(move |_| answer(status, "", b"")).await;
         let handler = handler(&recorder);

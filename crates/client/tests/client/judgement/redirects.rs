@@ -19,7 +19,7 @@ async fn redirecting(status: u16, location: &'static str) -> Recorder {
 }
 
 #[tokio::test]
-async fn a_redirected_put_is_sent_again_and_kept_at_the_new_url() {
+async fn repeats_a_redirected_put_and_keeps_the_new_url() {
     let other = Recorder::start(|_| answer(201, "", b"")).await;
     let to = format!("http://{}/q/a.mp3?signature=x", other.address);
     let recorder = Recorder::start({
@@ -42,7 +42,7 @@ async fn a_redirected_put_is_sent_again_and_kept_at_the_new_url() {
 }
 
 #[tokio::test]
-async fn an_endlessly_redirected_put_is_sent_eleven_times() {
+async fn sends_an_endlessly_redirected_put_eleven_times() {
     let recorder = Recorder::start(|request| {
         let host = String::from_utf8_lossy(request);
         let (_, host) = host.split_once("host: ").unwrap();
@@ -60,7 +60,7 @@ async fn an_endlessly_redirected_put_is_sent_eleven_times() {
 }
 
 #[tokio::test]
-async fn a_put_follows_no_other_redirect() {
+async fn follows_no_other_redirect_of_a_put() {
     for (status, kind) in [
         (301, FailureKind::Redirect),
         (303, FailureKind::Crash),
@@ -75,7 +75,7 @@ async fn a_put_follows_no_other_redirect() {
 }
 
 #[tokio::test]
-async fn a_redirected_post_loses_the_file_and_counts_as_stored() {
+async fn counts_a_redirected_post_as_stored_although_the_file_is_lost() {
     for status in [301, 302, 303] {
         let recorder = redirecting(status, "/q").await;
         let stored = store(&handler(&recorder).verb(Verb::Post)).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_redirected_post_loses_the_file_and_counts_as_stored() {
 }
 
 #[tokio::test]
-async fn a_redirected_fetch_is_followed() {
+async fn follows_a_redirected_fetch() {
     for status in [301, 302, 303, 307] {
         let recorder = redirecting(status, "/q").await;
         let fetched = fetch(&handler(&recorder)).await.unwrap();

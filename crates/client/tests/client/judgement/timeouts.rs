@@ -141,7 +141,7 @@ async fn every_step_has_a_timeout() {
 
 /// An early response leaves part of a body unsent on a connection that is kept.
 #[tokio::test]
-async fn a_reused_connection_with_an_unread_body_times_out() {
+async fn times_out_on_a_reused_connection_with_an_unread_body() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let handler = Handler::new(format!("http://{}", server.local_addr().unwrap())).unwrap();
     tokio::spawn(async move {

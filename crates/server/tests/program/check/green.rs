@@ -42,7 +42,7 @@ fn assert_green(report: &Report, scenarios: usize) {
 }
 
 #[tokio::test]
-async fn plain() {
+async fn passes_on_a_plain_server() {
     let directory = TempDir::new().unwrap();
     let server = serve(directory.path(), &[]);
     let url = format!("http://127.0.0.1:{}/some_prefix", server.address.port());
@@ -57,7 +57,7 @@ async fn plain() {
 }
 
 #[tokio::test]
-async fn with_credentials() {
+async fn passes_with_credentials() {
     let directory = TempDir::new().unwrap();
     let rules = format!(r#"{{"credentials":[{{"user":"kazoo","password":"{SECRET}"}},{{"token":"{SECRET}"}}]}}"#);
     let rules = written(&directory, "access.json", &rules);
@@ -74,7 +74,7 @@ async fn with_credentials() {
 }
 
 #[tokio::test]
-async fn with_tls() {
+async fn passes_with_tls() {
     let directory = TempDir::new().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let cert = written(&directory, "cert.pem", &made.cert.pem());
@@ -85,7 +85,7 @@ async fn with_tls() {
 }
 
 #[tokio::test]
-async fn with_the_name_in_the_query() {
+async fn passes_with_the_name_in_the_query() {
     let directory = TempDir::new().unwrap();
     let server = serve(directory.path(), &["--mount", "/index.php", "--key", "query=recording"]);
     let url = format!(
@@ -96,7 +96,7 @@ async fn with_the_name_in_the_query() {
 }
 
 #[tokio::test]
-async fn by_settings() {
+async fn passes_by_settings() {
     let directory = TempDir::new().unwrap();
     for (settings, expected, warnings) in [
         (
@@ -138,7 +138,7 @@ pub(crate) async fn told(options: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn the_text_report_is_short() {
+async fn prints_a_short_text_report() {
     let directory = TempDir::new().unwrap();
     let server = serve(directory.path(), &[]);
     let url = format!("http://localhost:{}/some_prefix/{SECRET}", server.address.port());
@@ -189,7 +189,7 @@ async fn the_text_report_is_short() {
 
 /// A failure that only some settings cause is a warning if the settings are unknown.
 #[tokio::test]
-async fn a_url_alone_does_not_determine_the_settings() {
+async fn warns_of_failures_that_depend_on_unknown_settings() {
     let directory = TempDir::new().unwrap();
     let settings = r#"{"url":"http://h:80/some_prefix","verb":"put","send_multipart":true}"#;
     let settings = written(&directory, "storage.json", settings);

@@ -15,7 +15,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn unreachable_hosts() {
+async fn reports_unreachable_hosts() {
     // No server listens on a port that was just released.
     let port = TcpListener::bind("127.0.0.1:0")
         .await
@@ -55,7 +55,7 @@ async fn unreachable_hosts() {
 }
 
 #[tokio::test]
-async fn connections_that_end_without_a_response() {
+async fn reports_connections_that_end_without_a_response() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/{SECRET}", listener.local_addr().unwrap());
     let closes = tokio::spawn(async move {
@@ -88,7 +88,7 @@ async fn connections_that_end_without_a_response() {
 
 /// An endless response is neither awaited nor held in memory.
 #[tokio::test]
-async fn an_endless_response() {
+async fn reports_an_endless_response() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -111,7 +111,7 @@ async fn an_endless_response() {
 }
 
 #[tokio::test]
-async fn certificates() {
+async fn reports_invalid_certificates() {
     let directory = TempDir::new().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -165,7 +165,7 @@ async fn certificates() {
 }
 
 #[tokio::test]
-async fn settings_that_kazoo_cannot_use() {
+async fn reports_settings_that_kazoo_cannot_use() {
     for (url, says) in [
         (format!("http://{SECRET}@h/p"), "write the port too"),
         (format!("http://h/p?key={SECRET}"), "last parameter"),
@@ -190,7 +190,7 @@ async fn settings_that_kazoo_cannot_use() {
 }
 
 #[tokio::test]
-async fn usage() {
+async fn explains_invalid_usage() {
     let directory = TempDir::new().unwrap();
     let nothing = written(&directory, "nothing.pem", "");
     // No server listens here.

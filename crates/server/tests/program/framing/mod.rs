@@ -11,7 +11,7 @@ mod several;
 
 use std::net::SocketAddr;
 
-use Says::{Bare, Done, Elsewhere, Go, Told};
+use Reply::{BareRefusal, Interim, OutsideMount, Refusal, Success};
 use Then::{Closed, Either, Ended};
 use kazoo_storage::{BlobKey, KazooStorage};
 use kazoo_storage_test_support::{
@@ -37,17 +37,17 @@ const HIDDEN: &str = "PUT /some_prefix/ACC/DOC/hidden.mp3 HTTP/1.1\r\nhost: h\r\
 
 /// One answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Says {
+enum Reply {
     /// An interim answer.
-    Go(u16),
+    Interim(u16),
     /// An answer of the service other than a refusal.
-    Done(u16),
+    Success(u16),
     /// A refusal with JSON.
-    Told(u16),
+    Refusal(u16),
     /// A refusal by hyper, without JSON.
-    Bare(u16),
+    BareRefusal(u16),
     /// The 404 of the service beside the mount.
-    Elsewhere,
+    OutsideMount,
 }
 
 /// The state of the connection after the last answer.
@@ -66,7 +66,7 @@ enum Then {
 struct Case {
     what: &'static str,
     bytes: Vec<u8>,
-    says: &'static [Says],
+    replies: &'static [Reply],
     then: Then,
     /// The files that are stored below `ACC/DOC` afterwards, with their content.
     stored: &'static [(&'static str, &'static str)],
@@ -75,16 +75,16 @@ struct Case {
 type Row = (
     &'static str,
     Vec<u8>,
-    &'static [Says],
+    &'static [Reply],
     Then,
     &'static [(&'static str, &'static str)],
 );
 
 fn cases(rows: Vec<Row>) -> Vec<Case> {
-    let case = |(what, bytes, says, then, stored)| Case {
+    let case = |(what, bytes, replies, then, stored)| Case {
         what,
         bytes,
-        says,
+        replies,
         then,
         stored,
     };
@@ -132,9 +132,9 @@ const ID3: &[(&str, &str)] = &[("a.mp3", "ID3")];
 
 const HELLO: &[(&str, &str)] = &[("a.mp3", "hello")];
 
-const REFUSED: &[Says] = &[Bare(400)];
+const REFUSED: &[Reply] = &[BareRefusal(400)];
 
-const BROKEN: &[Says] = &[Told(400)];
+const BROKEN: &[Reply] = &[Refusal(400)];
 
 fn table() -> Vec<Case> {
     [lengths(), encodings(), chunked_bodies(), heads(), targets(), several()]
@@ -151,24 +151,24 @@ async fn departure(case: &Case, pace: Pace, address: SocketAddr) -> String {
     if case.then == Ended {
         connection.finish().await;
     }
-    let mut said = Vec::new();
-    while said.len() < case.says.len() {
+    let mut received = Vec::new();
+    while received.len() < case.replies.len() {
         let Ok(answer) = connection.try_receive(false).await else {
             break;
         };
-        said.extend(answer.interim.iter().map(|status| Go(*status)));
-        said.push(match answer.status {
-            200..300 => Done(answer.status),
-            404 if case.says.get(said.len()) == Some(&Elsewhere) => Elsewhere,
+        received.extend(answer.interim.iter().map(|status| Interim(*status)));
+        received.push(match answer.status {
+            200..300 => Success(answer.status),
+            404 if case.replies.get(received.len()) == Some(&OutsideMount) => OutsideMount,
             status if answer.header("content-type") == Some("application/json") => {
                 answer.refusal(status);
-                Told(status)
+                Refusal(status)
             }
-            status => Bare(status),
+            status => BareRefusal(status),
         });
     }
-    if said != case.says {
-        return format!("said {said:?} and not {:?}", case.says);
+    if received != case.replies {
+        return format!("received {received:?}, expected {:?}", case.replies);
     }
     if matches!(case.then, Closed | Ended) {
         return if connection.is_closed().await {

@@ -24,7 +24,7 @@ fn fetched(change: impl Fn(&str, Response<Bytes>) -> Response<Bytes> + Send + Sy
 }
 
 #[tokio::test]
-async fn altered_responses_to_fetches() {
+async fn reports_altered_responses_to_fetches() {
     for code in [201, 203, 204, 206] {
         let other = fetched(move |_, mut answer| {
             *answer.status_mut() = status(code);
@@ -73,7 +73,7 @@ async fn altered_responses_to_fetches() {
 }
 
 #[tokio::test]
-async fn missing_files() {
+async fn reports_missing_files() {
     let finds = Front::after(|_, _, answer| {
         if answer.status() == StatusCode::NOT_FOUND {
             page(StatusCode::OK, "start")

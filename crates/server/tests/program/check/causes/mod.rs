@@ -55,7 +55,7 @@ fn answers(code: u16) -> Front {
 }
 
 #[tokio::test]
-async fn statuses() {
+async fn reports_a_cause_for_each_status() {
     for (code, cause) in [
         (401, "proxy_credentials"),
         (403, "proxy_credentials"),
@@ -98,7 +98,7 @@ async fn statuses() {
 }
 
 #[tokio::test]
-async fn credentials() {
+async fn reports_refused_credentials() {
     let credential = Credential::password("kazoo", "another");
     let rules = AccessRules::new().credential(credential);
     let ours = start(Front::default(), storage().authorize(rules), "/some_prefix").await;
@@ -138,7 +138,7 @@ impl BlobStore for Full {
 }
 
 #[tokio::test]
-async fn a_full_disk() {
+async fn reports_a_full_disk() {
     let running = start(Front::default(), KazooStorage::new(Full), "/some_prefix").await;
     let report = check(&[&running.url()]).await;
     assert_causes(&report, 1, &["storage_full"]);
@@ -148,7 +148,7 @@ async fn a_full_disk() {
 }
 
 #[tokio::test]
-async fn endless_retries_and_closed_idle_connections() {
+async fn reports_endless_retries_and_closed_idle_connections() {
     let comes_again = Front::answering(|_| {
         let answer = Response::builder().status(503).header(header::RETRY_AFTER, "9");
         answer.body(Bytes::new()).unwrap()

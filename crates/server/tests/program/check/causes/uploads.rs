@@ -25,7 +25,7 @@ use crate::check::{
 };
 
 #[tokio::test]
-async fn base64_on_one_side() {
+async fn reports_base64_on_one_side() {
     let off = start(Front::default(), storage().base64(Base64::Off), "/some_prefix").await;
     let report = check(&[&off.url()]).await;
     // KAZOO's settings may not need it.
@@ -71,7 +71,7 @@ async fn base64_on_one_side() {
 
 /// An intermittent failure is a failure, whatever the form of the body.
 #[tokio::test]
-async fn one_failing_multipart_upload_is_a_failure() {
+async fn reports_one_failing_multipart_upload() {
     for (status, cause) in [(500, "server_error"), (415, "multipart_refused")] {
         let seen = AtomicUsize::new(0);
         let once = Front::before(move |request| {
@@ -90,7 +90,7 @@ async fn one_failing_multipart_upload_is_a_failure() {
 }
 
 #[tokio::test]
-async fn bodies_that_do_not_arrive() {
+async fn reports_bodies_that_do_not_arrive() {
     let strips = Front::before(|request| Pass(emptied(request)));
     assert_causes(&checked(strips).await, 1, &["upload_altered"]);
     // This server is not kazoo-storage, and stores bodies unparsed.
@@ -127,7 +127,7 @@ fn naive(change: impl Fn(Request<Bytes>) -> Request<Bytes> + Send + Sync + 'stat
 }
 
 #[tokio::test]
-async fn a_server_that_stores_bodies_unparsed() {
+async fn reports_a_server_that_stores_bodies_unparsed() {
     let report = checked(naive(|request| request)).await;
     assert_causes(&report, 1, &["doubled_path_not_found", "multipart_not_parsed"]);
     assert_eq!(report.finding("multipart_not_parsed")["only_with"], "`send_multipart`");
@@ -145,7 +145,7 @@ async fn a_server_that_stores_bodies_unparsed() {
 }
 
 #[tokio::test]
-async fn redirected_uploads() {
+async fn reports_redirected_uploads() {
     let target = start(Front::default(), storage(), "/some_prefix").await;
     let to = target.address;
     let redirects = |code: u16| {
@@ -174,7 +174,7 @@ async fn redirected_uploads() {
 }
 
 #[tokio::test]
-async fn limits_of_length() {
+async fn reports_limits_of_length() {
     let proxy = Front::before(|request| {
         if request.body().len() > 65_000 {
             return Answer(echo(413, &request));
@@ -209,7 +209,7 @@ async fn limits_of_length() {
 }
 
 #[tokio::test]
-async fn an_existing_file_is_not_replaced() {
+async fn reports_a_server_that_does_not_replace_files() {
     let seen = Mutex::new(HashSet::new());
     let once = Front::before(move |request| {
         let is_new = seen.lock().unwrap().insert(request.uri().path().to_owned());

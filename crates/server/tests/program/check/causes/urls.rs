@@ -17,7 +17,7 @@ use crate::check::{
 };
 
 #[tokio::test]
-async fn another_path_than_the_mount() {
+async fn reports_a_path_outside_the_mount() {
     let running = start(Front::default(), storage(), "/elsewhere").await;
     let report = check(&[&running.url()]).await;
     // The front's own page, and then the storage's response.
@@ -27,7 +27,7 @@ async fn another_path_than_the_mount() {
 }
 
 #[tokio::test]
-async fn names_that_do_not_arrive() {
+async fn reports_names_that_do_not_arrive() {
     let escaped = Front::before(|request| {
         if request.uri().path().contains("%2F") {
             return Answer(echo(404, &request));
@@ -58,7 +58,7 @@ async fn names_that_do_not_arrive() {
 
 /// KAZOO on newer Erlang sends a different spelling of such a URL, which this front may not accept.
 #[tokio::test]
-async fn a_url_that_newer_erlang_rewrites() {
+async fn reports_a_url_that_newer_erlang_rewrites() {
     let mount = "/pre%2Dfix/./x";
     let url = |running: &Running| format!("http://k%61zoo:{SECRET}@{}{mount}", running.address);
     let takes_both = start(Front::default(), storage(), mount).await;
@@ -111,7 +111,7 @@ fn without_query(mut request: Request<Bytes>) -> Request<Bytes> {
 }
 
 #[tokio::test]
-async fn a_query_that_is_lost_or_ignored() {
+async fn reports_a_lost_or_ignored_query() {
     let by_query = || storage().key(QueryKey::new("recording"));
     let url = |running: &Running| {
         format!(
@@ -134,7 +134,7 @@ async fn a_query_that_is_lost_or_ignored() {
 
 /// nginx merges slashes if `proxy_pass` has a path.
 #[tokio::test]
-async fn merged_slashes_are_harmless() {
+async fn accepts_merged_slashes() {
     let directory = TempDir::new().unwrap();
     for folder in ["/abs/base", "/abs/base/", "base/"] {
         let merges = Front::before(|mut request| {
