@@ -13,9 +13,9 @@ use crate::error::{BoxError, Error, Result};
 
 /// A streaming body of any origin whose error is [`Error`].
 ///
-/// A clean end means that the body is complete; an incomplete body ends with an error. The layers of this crate guarantee
-/// this for HTTP/2 too, where hyper ends a body cleanly if the client resets the stream with `NO_ERROR`. Code that wraps
-/// such a body itself must check [`is_end_stream`](HttpBody::is_end_stream) at its end.
+/// A clean end means that the body is complete; an incomplete body ends with an error. The layers of this crate
+/// guarantee this for HTTP/2 too, where hyper ends a body cleanly if the client resets the stream with `NO_ERROR`. Code
+/// that wraps such a body itself must check [`is_end_stream`](HttpBody::is_end_stream) at its end.
 #[derive(Debug)]
 pub struct Body {
     inner: UnsyncBoxBody<Bytes, Error>,

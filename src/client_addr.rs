@@ -30,8 +30,8 @@ pub struct PeerAddr(pub SocketAddr);
 /// Request extension: the address of the client, by which [`LimitConcurrency`](crate::LimitConcurrency) counts
 /// requests.
 ///
-/// [`AccessRules`](crate::AccessRules) inserts it: the peer, or the address that a trusted proxy forwards. Without it, the
-/// address of the [`PeerAddr`] counts.
+/// [`AccessRules`](crate::AccessRules) inserts it: the peer, or the address that a trusted proxy forwards. Without it,
+/// the address of the [`PeerAddr`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddr(pub IpAddr);
 

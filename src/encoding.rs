@@ -44,7 +44,8 @@ impl TransferEncoding {
 pub(crate) struct ContentEncoding;
 
 impl ContentEncoding {
-    /// Rejects an upload with a `content-encoding`: it is not stored, and KAZOO does not decode it when it fetches the file.
+    /// Rejects an upload with a `content-encoding`: it is not stored, and KAZOO does not decode it when it fetches the
+    /// file.
     pub(crate) fn refuse_any(headers: &HeaderMap) -> Result<()> {
         headers
             .get_all(header::CONTENT_ENCODING)

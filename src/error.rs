@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The `Retry-After` of an [`ErrorKind::Unavailable`].
 ///
-/// KAZOO's HTTP client honours a value of one or two digits and retries the request.
+/// KAZOO's HTTP client honors a value of one or two digits and retries the request.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The kind of an [`Error`], which determines the status of the response.
@@ -66,7 +66,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// The client took too long to send the request.
     Timeout,
-    /// A foreign object is at the location of the file.
+    /// A file, directory or link that the store did not create is at the path of the file, or another store has the
+    /// root open.
     Conflict,
     /// A condition in the request's headers does not hold.
     PreconditionFailed,
@@ -184,8 +185,8 @@ impl fmt::Display for ErrorKind {
 /// An error: its [kind](ErrorKind), a message, and the cause.
 ///
 /// The message is part of the response. It tells KAZOO's administrator what happened, where, and what to do, and never
-/// contains a caller's name or number. The cause is the [`source`](StdError::source). It is for the operator, and never part
-/// of a response.
+/// contains a caller's name or number. The cause is the [`source`](StdError::source). It is for the operator, and never
+/// part of a response.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -215,7 +216,7 @@ impl Error {
         self
     }
 
-    /// Sets the delay after which the client is asked to retry; `None` does not ask it to.
+    /// Sets the delay after which the client is asked to retry; with `None`, it is not asked.
     ///
     /// KAZOO's client retries after 1 to 99 seconds on a 503, so `delay` is clamped to that range.
     #[must_use]
@@ -224,7 +225,7 @@ impl Error {
         self
     }
 
-    /// Converts the error of a body: an [`Error`] in it is returned, any other error is
+    /// Converts the error of a body. Returns the [`Error`] in its chain of causes, if there is one; any other error is
     /// [`IncompleteBody`](ErrorKind::IncompleteBody).
     pub fn from_body(error: impl Into<BoxError>) -> Self {
         let error = match error.into().downcast::<Self>() {

@@ -21,11 +21,11 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 struct Guarded;
 
-/// Takes the body of the request with this `head` and ensures that its end is trustworthy. Returns an error if the end is
+/// Takes the body of the request with this `head` and ensures that its end is reliable. Returns an error if the end is
 /// ambiguous.
 ///
-/// Every service that reads a body calls this first; the first call decides. The returned body ends cleanly only if it has
-/// arrived completely:
+/// Every service that reads a body calls this first; the first call decides. The returned body ends cleanly only if it
+/// has arrived completely:
 ///
 /// - a body with a declared or known length must have it;
 /// - over HTTP/1.1, hyper ends a body without a length with an error unless it has seen the last chunk;
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn requires_a_length_of_an_upload_by_http_1_0() {
+    fn requires_a_length_of_an_upload_over_http_1_0() {
         const LENGTH: (&str, &str) = ("content-length", "3");
         for (method, headers, ambiguous) in [
             ("PUT", &[][..], true),

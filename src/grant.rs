@@ -9,8 +9,8 @@ use crate::{
 
 /// Request extension: the permissions of the request.
 ///
-/// [`Authorize`](crate::Authorize) inserts it, and [`ExtractKey`](crate::ExtractKey) enforces it. A request without a grant
-/// may do everything.
+/// [`Authorize`](crate::Authorize) inserts it, and [`ExtractKey`](crate::ExtractKey) enforces it. A request without a
+/// grant may do everything.
 ///
 /// ```
 /// use kazoo_storage::grant::Grant;
@@ -38,8 +38,8 @@ impl Grant {
         }
     }
 
-    /// Restricts the grant to files of these accounts, by the [`account_id`](crate::BlobKey::account_id) of the key. A key
-    /// without an account is not permitted.
+    /// Restricts the grant to files of these accounts, by the [`account_id`](crate::BlobKey::account_id) of the key. A
+    /// key without an account is not permitted.
     #[must_use]
     pub fn accounts<I>(mut self, accounts: I) -> Self
     where
@@ -66,8 +66,8 @@ impl Grant {
 
     /// Marks the grant as based on the source address alone.
     ///
-    /// An [`Authorizer`](crate::authorize::Authorizer) sets the mark if the request has no credential that a cache between
-    /// client and server takes into account, so that the cache does not serve the response to another client.
+    /// An [`Authorizer`](crate::authorize::Authorizer) sets the mark if the request has no credential that a cache
+    /// between client and server takes into account, so that the cache does not serve the response to another client.
     #[must_use]
     pub fn for_address(mut self) -> Self {
         self.by_address = true;

@@ -58,7 +58,8 @@ pub const EXTENSIONS: [(&str, &str); 18] = [
     ("bin", "application/octet-stream"),
 ];
 
-/// Prefix of the name of a call recording. A recording of a callflow with a URL of its own is stored under this name alone.
+/// Prefix of the name of a call recording. A recording of a callflow with a URL of its own is stored under this name
+/// alone.
 const RECORDING_PREFIX: &str = "call_recording_";
 
 /// The kind of an attachment.
@@ -86,7 +87,7 @@ impl AttachmentKind {
 
     /// Returns the kind of an attachment whose name KAZOO generated.
     ///
-    /// The generated part may stand anywhere in `segment`, because the settings can put other fields in front of it.
+    /// The generated part may be anywhere in `segment`, because the settings can put other fields before it.
     #[must_use]
     pub fn from_name(segment: &str) -> Option<Self> {
         if segment.contains(RECORDING_PREFIX) {
@@ -157,9 +158,9 @@ pub fn split_month(document: &str) -> Option<(&str, &str)> {
 #[must_use]
 pub fn prefix_len(text: &str) -> Option<usize> {
     let id = split_month(text).map_or(text, |(_, id)| id);
-    let (digits, behind) = id.split_at_checked(ID_LEN)?;
-    let ends = behind.chars().next().is_none_or(|letter| !letter.is_alphanumeric());
-    (is_id(digits) && ends).then_some(text.len() - behind.len())
+    let (digits, rest) = id.split_at_checked(ID_LEN)?;
+    let ends = rest.chars().next().is_none_or(|letter| !letter.is_alphanumeric());
+    (is_id(digits) && ends).then_some(text.len() - rest.len())
 }
 
 /// Returns the name of the database that holds `document`: the account's, or that of one month.

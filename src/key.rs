@@ -1,4 +1,4 @@
-//! [`BlobKey`], the validated name of a stored file, and [`Candidates`], the keys that a fetch may mean.
+//! [`BlobKey`], the validated name of a stored file, and [`Candidates`], the keys that a fetch may refer to.
 
 use std::{fmt, hash::Hash, sync::Arc};
 
@@ -16,14 +16,14 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 ///
 /// Every key satisfies these rules. A text that violates one is [`ErrorKind::InvalidKey`]:
 ///
-/// - 1 to [`MAX_SEGMENTS`](Self::MAX_SEGMENTS) segments, none empty (empty segments of a target are dropped, because KAZOO
-///   sends `//` after a folder with a trailing slash);
+/// - 1 to [`MAX_SEGMENTS`](Self::MAX_SEGMENTS) segments, none empty (empty segments of a target are dropped, because
+///   KAZOO sends `//` after a folder with a trailing slash);
 /// - each at most [`MAX_SEGMENT_LEN`](Self::MAX_SEGMENT_LEN) bytes of UTF-8, without NUL or control characters;
 /// - at most [`MAX_LEN`](Self::MAX_LEN) bytes in total;
 /// - none exactly `.` or `..`.
 ///
-/// A segment is decoded exactly once, after splitting: `%2F` in a name is data and never a separator. There is no conversion
-/// from a plain string, because it would be unclear whether the string is encoded:
+/// A segment is decoded exactly once, after splitting: `%2F` in a name is data and never a separator. There is no
+/// conversion from a plain string, because it would be unclear whether the string is encoded:
 ///
 /// ```
 /// use kazoo_storage::BlobKey;
@@ -274,7 +274,7 @@ impl fmt::Debug for BlobKey {
     }
 }
 
-/// The keys that a fetch may mean, most likely first; at least one and at most [`Candidates::MAX`].
+/// The keys that a fetch may refer to, most likely first; at least one and at most [`Candidates::MAX`].
 ///
 /// Since 4.3.106, KAZOO appends the segments of its current settings to the target at which it stored the file, so
 /// `GET A/B/C/A/B/C` usually means `A/B/C`. The first candidate that exists answers the fetch.

@@ -1,8 +1,8 @@
 //! Tower layers and stores that give the KAZOO telephony platform an HTTP storage backend.
 //!
 //! KAZOO uploads its attachments (voicemail, call recordings, faxes) over HTTP and fetches them later. This crate puts
-//! any [`BlobStore`] behind that protocol. [`KazooStorage`] builds the complete service, which runs in any axum or hyper
-//! application:
+//! any [`BlobStore`] behind that protocol. [`KazooStorage`] builds the complete service, which runs in any axum or
+//! hyper application:
 //!
 //! ```
 //! use http::{Request, StatusCode};
@@ -49,7 +49,7 @@
 //!
 //! Each layer takes a plain HTTP request and emits a plain HTTP request with one KAZOO peculiarity removed. It passes
 //! other requests unchanged and works alone in front of any handler; each module has an example. Each layer implements
-//! [`Rewrite`](rewrite::Rewrite) or, if it works on responses, [`Exchange`](exchange::Exchange), as a layer of yours can.
+//! [`Rewrite`](rewrite::Rewrite) or, if it works on responses, [`Exchange`](exchange::Exchange), and custom layers can, too.
 //!
 //! The layers hold at most 256 KiB of a request's body, whatever its size or shape, and the JSON of a multipart upload
 //! (at most 1 MiB by default). A store may hold more: `ObjectStoreBlobs` holds 10 MiB by default, and [`MemoryStore`]

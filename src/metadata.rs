@@ -16,8 +16,8 @@ use crate::{
 
 /// Request extension: the public fields of the KAZOO document that a file is attached to, one JSON object.
 ///
-/// It is the first part of a multipart upload (`send_multipart`), and [`SplitMultipart`](crate::SplitMultipart) inserts it.
-/// The bytes are kept unchanged; fields are parsed on demand.
+/// It is the first part of a multipart upload (`send_multipart`), and [`SplitMultipart`](crate::SplitMultipart) inserts
+/// it. The bytes are kept unchanged; fields are parsed on demand.
 ///
 /// ```
 /// use kazoo_storage::Metadata;
@@ -53,10 +53,11 @@ impl Metadata {
         &self.0
     }
 
-    /// Returns the fields as a tree, without values that a tree cannot represent: those nested too deeply, and strings with
-    /// a lone surrogate (`"\ud800"`).
+    /// Returns the fields as a tree, without values that a tree cannot represent: those nested too deeply, and strings
+    /// with a lone surrogate (`"\ud800"`).
     ///
-    /// A tree of many small values takes 100 times the memory of its text. [`field`](Self::field) parses a single value.
+    /// A tree of many small values takes 100 times the memory of its text. [`field`](Self::field) parses a single
+    /// value.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
         let mut map = Map::new();
@@ -70,8 +71,8 @@ impl Metadata {
 
     /// Returns the field `name` of the object or, if it has none, of its nested `metadata` object.
     ///
-    /// KAZOO uploads the complete document, but puts only the nested object into the query of a fetch, if there is one. With
-    /// this order, the same name finds a value in both.
+    /// KAZOO uploads the complete document, but puts only the nested object into the query of a fetch, if there is one.
+    /// With this order, the same name finds a value in both.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<Value> {
         let ([own], [nested]) = self.raw([name]);
@@ -139,8 +140,8 @@ fn scalar(raw: &str) -> Option<Value> {
     }
 }
 
-/// Calls `visit` with the name and the raw value of each field of the object in `json`. A field whose name contains a lone
-/// surrogate is skipped.
+/// Calls `visit` with the name and the raw value of each field of the object in `json`. A field whose name contains a
+/// lone surrogate is skipped.
 fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
     struct Fields<F>(F);
 
@@ -152,7 +153,7 @@ fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
         }
 
         fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-            // The raw name too: an error in one name would hide all later fields.
+            // Names are raw too, because an error in one name would hide all later fields.
             while let Some((name, value)) = map.next_entry::<&'a RawValue, &'a RawValue>()? {
                 if let Ok(Name(name)) = serde_json::from_str(name.get()) {
                     (self.0)(&name, value.get());
@@ -179,7 +180,7 @@ impl fmt::Debug for Metadata {
 /// Request extension: the body is the media part of a multipart body.
 ///
 /// KAZOO's `base64_encode_data` encodes only this part, and does not declare it. [`DecodeBase64`](crate::DecodeBase64)
-/// detects base64 only in bodies with this extension, and honours the `content-transfer-encoding` of the part.
+/// detects base64 only in bodies with this extension, and honors the `content-transfer-encoding` of the part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MediaPart {

@@ -1,4 +1,4 @@
-//! URL normalization (RFC 3986), as Erlang's HTTP client does it since OTP 22.
+//! Normalizes URLs (RFC 3986) as Erlang's HTTP client does since OTP 22.
 
 use std::borrow::Cow;
 
@@ -41,7 +41,7 @@ pub(crate) fn escapes(text: &str) -> Cow<'_, str> {
                     normal.push_str(&digits.to_ascii_uppercase());
                 }
             }
-            // Not an escape: it stays as is.
+            // Not an escape, so it is kept.
             _ => {
                 normal.push('%');
                 normal.push_str(digits);
@@ -61,7 +61,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// RFC 3986, 5.2.4: a `..` removes the segment in front of it, and a dot segment at the end leaves its slash.
+/// RFC 3986, 5.2.4: a `..` removes the segment before it, and a dot segment at the end leaves its slash.
 fn without_dot_segments(path: &str) -> String {
     let Some(rest) = path.strip_prefix('/') else {
         return path.to_owned();
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unescapes_what_needs_no_escape_and_removes_dot_segments() {
+    fn unescapes_unreserved_characters_and_removes_dot_segments() {
         for (path, normal) in [
             ("", ""),
             ("/", "/"),

@@ -2,11 +2,11 @@
 
 use crate::{error::Error, key::BlobKey, metadata::Metadata};
 
-/// The result of a request. Every response of this crate has one among its extensions.
+/// The result of a request. Every response of this crate has one in its extensions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// A file was stored; all of it is durable.
+    /// A file was stored, and is durable.
     #[non_exhaustive]
     Stored {
         /// The key it is stored under.

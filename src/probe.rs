@@ -35,8 +35,8 @@ pub struct Probe {
 impl Probe {
     /// Returns the probe that `key` names, if any.
     ///
-    /// The name may be at the end of any segment: `field_list` can put the attachment anywhere, and `field_separator` can
-    /// join it to other fields.
+    /// The name may be at the end of any segment: `field_list` can put the attachment anywhere, and `field_separator`
+    /// can join it to other fields.
     #[must_use]
     pub fn of(key: &BlobKey) -> Option<Self> {
         key.segments().rev().find_map(|segment| {

@@ -69,8 +69,8 @@ impl Progress {
         waited
     }
 
-    /// Returns the rate of a body that is currently waited for, in bytes per 1000 seconds, once the waits took at least
-    /// `least`.
+    /// Returns the rate of a body that the server currently waits for, in bytes per 1000 seconds, once the waits took
+    /// at least `least`.
     pub(crate) fn rate(&self, least: Duration) -> Option<u64> {
         let state = self.lock();
         let waited = state.waited + state.since?.elapsed();
@@ -81,7 +81,7 @@ impl Progress {
         Some(state.bytes.saturating_mul(1_000_000) / millis)
     }
 
-    /// Ends a body that is waited for: its reader gets an error.
+    /// Ends a body that the server waits for: its reader gets an error.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;

@@ -1,4 +1,4 @@
-//! The response for an [`Error`].
+//! Converts an [`Error`] to a response.
 
 use http::{HeaderValue, Response, header};
 use serde_json::json;
@@ -10,7 +10,8 @@ use crate::{
 };
 
 impl Error {
-    /// The body of the response for this error: a small JSON object with `error` (the kind), `message` and `status`.
+    /// Returns the body of the response for this error: a small JSON object with `error` (the kind), `message` and
+    /// `status`.
     #[must_use]
     pub fn to_json(&self) -> String {
         json!({
@@ -21,7 +22,7 @@ impl Error {
         .to_string()
     }
 
-    /// The response for this error, with its status and [a JSON body](Self::to_json).
+    /// Converts this error to a response with its status and [a JSON body](Self::to_json).
     ///
     /// KAZOO decodes the object and shows it to the administrator only if the `content-type` is exactly
     /// `application/json`. The response carries the error itself as [`Outcome::Failed`].

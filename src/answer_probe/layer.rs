@@ -16,8 +16,8 @@ pub struct AnswerProbe {
 }
 
 impl AnswerProbe {
-    /// Answers a probe with 201 if `check` succeeds. `check` returns an error if no file could be stored just now, as
-    /// [`BlobStore::check`](crate::BlobStore::check) does.
+    /// Answers a probe with 201 if `check` succeeds. `check` returns an error if no file can be stored at the moment,
+    /// as [`BlobStore::check`](crate::BlobStore::check) does.
     pub fn new<C, F>(check: C) -> Self
     where
         C: Fn() -> F + Send + Sync + 'static,

@@ -1,17 +1,17 @@
 //! Answers the credentials probe, which KAZOO sends when an administrator saves the storage settings.
 //!
-//! KAZOO stores a small [`Probe`](crate::probe::Probe) file and fetches it back, and refuses the settings unless both work.
-//! [`AnswerProbe`] keeps such files out of the store, where they would accumulate: KAZOO deletes nothing.
+//! KAZOO stores a small [`Probe`](crate::probe::Probe) file and fetches it back, and refuses the settings unless both
+//! work. [`AnswerProbe`] keeps such files out of the store, where they would accumulate: KAZOO deletes nothing.
 //!
 //! - A PUT or POST is answered with 201 if the body has the content that the file's name implies, and `check` succeeds.
-//!   This proves that prefix, multipart and base64 are set alike on both sides.
+//!   This proves that prefix, multipart and base64 are configured alike on both sides.
 //! - A GET or HEAD is answered with the content that the name implies. The content is the same on every server, so the
 //!   fetch succeeds wherever a load balancer sends it.
 //!
 //! Every other request passes unchanged. The layer belongs behind [`ExtractKey`](crate::ExtractKey), which finds the
-//! name of the file, and behind the layers that decode the body. A failed check is a 503, whose extensions
-//! have the [`Probe`](crate::probe::Probe): [`RetryAfter`](crate::RetryAfter) does not ask KAZOO to retry, because an administrator
-//! waits for the response.
+//! name of the file, and behind the layers that decode the body. A failed check is a 503, whose extensions have the
+//! [`Probe`](crate::probe::Probe): [`RetryAfter`](crate::RetryAfter) does not ask KAZOO to retry, because an
+//! administrator waits for the response.
 //!
 //! ```
 //! use http::{Request, Response};

@@ -10,8 +10,8 @@ use crate::{error::Result, grant::Grant};
 ///
 /// Closures from `&mut Parts` to a [`Result<Grant>`] implement it.
 pub trait Authorizer: Send + Sync + 'static {
-    /// Returns the grant of the request, or an error: [`Unauthorized`](crate::ErrorKind::Unauthorized) if the request has no
-    /// valid credential, [`Forbidden`](crate::ErrorKind::Forbidden) if no credential would help.
+    /// Returns the grant of the request, or an error: [`Unauthorized`](crate::ErrorKind::Unauthorized) if the request
+    /// has no valid credential, [`Forbidden`](crate::ErrorKind::Forbidden) if no credential would help.
     ///
     /// The implementation removes the parts of the head that only it understands, such as a secret in the path.
     fn authorize(&self, request: &mut Parts) -> impl Future<Output = Result<Grant>> + Send;

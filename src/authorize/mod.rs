@@ -1,8 +1,8 @@
 //! Authorizes requests.
 //!
 //! [`Authorize`] passes the head of each request to an [`Authorizer`], before the body is read. The resulting
-//! [`Grant`](crate::grant::Grant) becomes a request extension, which [`ExtractKey`](crate::ExtractKey) enforces. A rejected
-//! request is answered with 401 or 403, whether the file exists or not.
+//! [`Grant`](crate::grant::Grant) becomes a request extension, which [`ExtractKey`](crate::ExtractKey) enforces. A
+//! rejected request is answered with 401 or 403, whether the file exists or not.
 //!
 //! KAZOO cannot send custom headers: its credential is in the URL of the storage settings, or is its source address.
 //! [`AccessRules`] handle both. A custom type or a closure can be an authorizer too:

@@ -32,8 +32,8 @@ use crate::{
 
 /// Builds KAZOO's storage backend around a [`BlobStore`].
 ///
-/// With the default options it serves every KAZOO since 4.0 whose files are identified by their path. It accepts raw and
-/// multipart uploads, with base64 or without:
+/// With the default options it serves every KAZOO since 4.0 whose files are identified by their path. It accepts raw
+/// and multipart uploads, with base64 or without:
 ///
 /// ```
 /// use kazoo_storage::{KazooStorage, MemoryStore};
@@ -111,8 +111,8 @@ impl KazooStorage {
         self
     }
 
-    /// Rejects a body of more than `bytes` with 413; by default [`DEFAULT_MAX_BODY`](Self::DEFAULT_MAX_BODY). The length
-    /// includes the multipart and base64 encodings.
+    /// Rejects a body of more than `bytes` with 413; by default [`DEFAULT_MAX_BODY`](Self::DEFAULT_MAX_BODY). The
+    /// length includes the multipart and base64 encodings.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
@@ -134,13 +134,14 @@ impl KazooStorage {
         self
     }
 
-    /// Limits the concurrent requests to `requests`; by default [`DEFAULT_MAX_CONCURRENT`](Self::DEFAULT_MAX_CONCURRENT).
-    /// Others are answered with 503 and a `Retry-After` of one second, and KAZOO repeats them. A request counts until its
-    /// response has been sent.
+    /// Limits the concurrent requests to `requests`; by default
+    /// [`DEFAULT_MAX_CONCURRENT`](Self::DEFAULT_MAX_CONCURRENT). Others are answered with 503 and a `Retry-After` of
+    /// one second, and KAZOO repeats them. A request counts until its response has been sent.
     ///
-    /// With a key that [reads the metadata](KeyExtractor::reads_metadata), a multipart upload counts only after its JSON part
-    /// has arrived. Until then no limit of requests applies, and it holds up to [`max_metadata`](Self::max_metadata) bytes.
-    /// Limit the connections, or set a [`stall_timeout`](Self::stall_timeout) and a smaller `max_metadata`.
+    /// With a key that [reads the metadata](KeyExtractor::reads_metadata), a multipart upload counts only after its
+    /// JSON part has arrived. Until then no limit of requests applies, and it holds up to
+    /// [`max_metadata`](Self::max_metadata) bytes. Limit the connections, or set a
+    /// [`stall_timeout`](Self::stall_timeout) and a smaller `max_metadata`.
     #[must_use]
     pub fn max_concurrent(mut self, requests: usize) -> Self {
         self.max_concurrent = requests;
@@ -150,16 +151,17 @@ impl KazooStorage {
     /// Limits the concurrent requests of one client to `requests`; by default
     /// [`DEFAULT_MAX_PER_CLIENT`](Self::DEFAULT_MAX_PER_CLIENT).
     ///
-    /// The client is the extension [`ClientAddr`](crate::client_addr::ClientAddr), or else [`PeerAddr`](crate::PeerAddr), which the code
-    /// that accepts connections inserts. A request with neither counts only toward [`max_concurrent`](Self::max_concurrent).
+    /// The client is the extension [`ClientAddr`](crate::client_addr::ClientAddr), or else
+    /// [`PeerAddr`](crate::PeerAddr), which the code that accepts connections inserts. A request with neither counts
+    /// only toward [`max_concurrent`](Self::max_concurrent).
     #[must_use]
     pub fn max_per_client(mut self, requests: usize) -> Self {
         self.max_per_client = requests;
         self
     }
 
-    /// Answers a failing request with `Retry-After` for at most `window`; by default an hour. After that it is answered with
-    /// 503 alone, so that no KAZOO process waits forever. See [`RetryAfter`].
+    /// Answers a failing request with `Retry-After` for at most `window`; by default an hour. After that it is answered
+    /// with 503 alone, so that no KAZOO process waits forever. See [`RetryAfter`].
     ///
     /// A [`RetryAfter`] layer around the service decides instead.
     #[must_use]
@@ -168,8 +170,8 @@ impl KazooStorage {
         self
     }
 
-    /// Authorizes every request with `authorizer`, such as [`AccessRules`](crate::AccessRules); by default every request is
-    /// allowed.
+    /// Authorizes every request with `authorizer`, such as [`AccessRules`](crate::AccessRules); by default every
+    /// request is allowed.
     #[must_use]
     pub fn authorize(mut self, authorizer: impl Authorizer) -> Self {
         self.authorize = Some(Authorize::new(authorizer));
@@ -183,7 +185,7 @@ impl KazooStorage {
         self
     }
 
-    /// Builds the service, for `nest_service` and other places where the prefix is already stripped.
+    /// Builds the service, for `nest_service` and other routers that strip the prefix.
     ///
     /// The key is extracted from the path that the service sees.
     #[must_use]
@@ -226,8 +228,8 @@ impl KazooStorage {
     /// Builds a layer that serves the requests under `prefix`, and passes all others to the inner service.
     ///
     /// `prefix` is compared segment by segment, in the form of [`normalize_path`], because the HTTP clients of Erlang
-    /// releases spell a URL differently. A path with an empty segment or a `..` before the end of the prefix does not match.
-    /// With `/`, every request is served.
+    /// releases spell a URL differently. A path with an empty segment or a `..` before the end of the prefix does not
+    /// match. With `/`, every request is served.
     ///
     /// ```
     /// use http::{Request, Response, StatusCode};

@@ -72,7 +72,7 @@ where
     type Future = MountFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // The request decides which of them is called.
+        // The request decides which of the two services is called.
         match ready!(Service::<Request<Body>>::poll_ready(&mut self.mount.storage, cx)) {
             Ok(()) => self.inner.poll_ready(cx),
             Err(never) => match never {},
@@ -98,18 +98,18 @@ fn strip(uri: &Uri, prefix: &[String]) -> Option<Uri> {
     let mut rest = uri.path();
     for expected in prefix {
         rest = loop {
-            let (segment, behind) = split_segment(rest)?;
+            let (segment, after) = split_segment(rest)?;
             match &*escapes(segment) {
-                "." => rest = behind,
-                segment if segment == expected => break behind,
+                "." => rest = after,
+                segment if segment == expected => break after,
                 _ => return None,
             }
         };
     }
-    while let Some((segment, behind)) = split_segment(rest)
+    while let Some((segment, after)) = split_segment(rest)
         && escapes(segment) == "."
     {
-        rest = behind;
+        rest = after;
     }
     let slash = if rest.is_empty() { "/" } else { "" };
     let target = match uri.query() {

@@ -95,7 +95,7 @@ impl Decoder {
                 DecodeSliceError::DecodeError(
                     DecodeError::InvalidByte(offset, _) | DecodeError::InvalidLastSymbol { offset, .. },
                 ) => offset,
-                // Impossible: the input consists of whole groups, and the output has room for them.
+                // Impossible: the input consists of whole groups, and the output is long enough.
                 DecodeSliceError::DecodeError(DecodeError::InvalidLength(_) | DecodeError::InvalidPadding)
                 | DecodeSliceError::OutputSliceTooSmall => 0,
             };

@@ -77,7 +77,7 @@ pub(super) fn reason(mode: Base64, evidence: &Evidence<'_>) -> Option<Reason> {
 /// Returns `true` if the body is base64 and not a file that happens to consist of letters.
 ///
 /// A raw recording may consist of letters: silence in A-law is a series of the letter `U`, and a soft tone a few
-/// neighbouring letters. It has at most 26 different letters, because a signal that ranged from `Z` to `a` would
+/// neighboring letters. It has at most 26 different letters, because a signal that ranged from `Z` to `a` would
 /// include the punctuation between them.
 fn is_certain(evidence: &Evidence<'_>) -> bool {
     if !looks_encoded(evidence) {
@@ -98,7 +98,7 @@ fn is_certain(evidence: &Evidence<'_>) -> bool {
     is_known(&decoded) || (is_media(&media_type) && (by_letters || by_frame))
 }
 
-/// Returns `true` if there is only base64 so far: letters, padded at most at the end. A whole body is a multiple of
+/// Returns `true` if the text so far is base64: letters, with padding at the end only. A whole body is a multiple of
 /// four bytes.
 fn looks_encoded(Evidence { start, whole, .. }: &Evidence<'_>) -> bool {
     let letters = if *whole {

@@ -1,8 +1,8 @@
 //! Decodes a base64 body before it is stored.
 //!
-//! With `base64_encode_data`, KAZOO encodes the media part of a multipart body without declaring it, and does not decode
-//! the file when it fetches it. The receiver therefore has to: [`DecodeBase64`] decodes the body as it streams, and removes
-//! `content-length`. Other requests pass unchanged. [`Base64`] selects the mode:
+//! With `base64_encode_data`, KAZOO encodes the media part of a multipart body without declaring it, and does not
+//! decode the file when it fetches it. The receiver therefore has to: [`DecodeBase64`] decodes the body as it streams,
+//! and removes `content-length`. Other requests pass unchanged. [`Base64`] selects the mode:
 //!
 //! | mode | media part of a multipart body | plain body |
 //! | --- | --- | --- |
@@ -10,9 +10,9 @@
 //! | [`Declared`](Base64::Declared) | decoded, and 400 if it is not base64 | decoded if it is certainly base64 |
 //! | [`Off`](Base64::Off) | unchanged | unchanged |
 //!
-//! A `content-transfer-encoding` of the part (see [`MediaPart`](crate::metadata::MediaPart)) takes precedence in every mode:
-//! `base64` is decoded, including line breaks, or rejected with 400; `7bit`, `8bit` and `binary` are stored as is.
-//! KAZOO never sends it.
+//! A `content-transfer-encoding` of the part (see [`MediaPart`](crate::metadata::MediaPart)) takes precedence in every
+//! mode: `base64` is decoded, including line breaks, or rejected with 400; `7bit`, `8bit` and `binary` are stored as
+//! is. KAZOO never sends it.
 //!
 //! A body is *certainly base64* if its first 1024 bytes contain nothing but base64, and
 //!
@@ -28,8 +28,8 @@
 //! *Detect* decodes a file that is itself the base64 text of a media file unless its type is textual; `Off` stores it
 //! as is.
 //!
-//! While a body is decoded, a byte that is not base64 ends it with an error that names the offset, and nothing is stored.
-//! The layer holds at most one chunk of 64 KiB and two decoded chunks.
+//! While a body is decoded, a byte that is not base64 ends it with an error that names the offset, and nothing is
+//! stored. The layer holds at most one chunk of 64 KiB and two decoded chunks.
 //!
 //! ```
 //! use http::{Request, Response};

@@ -30,13 +30,13 @@ struct Source {
 /// The state of the part of a body that has not been read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
-    /// The client sends it.
-    Coming,
-    /// The client sends it only once it is read.
-    Awaited,
-    /// The body ended with an error: the rest may still arrive, and nobody waits for it.
+    /// The client is sending it.
+    Arriving,
+    /// The client waits for `100 Continue` before it sends it.
+    Withheld,
+    /// The body ended with an error. The rest may still arrive, but is not read.
     Failed,
-    /// There is none.
+    /// The body has ended.
     Ended,
 }
 
@@ -44,7 +44,11 @@ impl Shared {
     pub(super) fn new(body: Body, expects_continue: bool, budget: u64) -> Self {
         Self(Arc::new(Mutex::new(Source {
             body,
-            rest: if expects_continue { Rest::Awaited } else { Rest::Coming },
+            rest: if expects_continue {
+                Rest::Withheld
+            } else {
+                Rest::Arriving
+            },
             budget,
             has_trailers: false,
         })))
@@ -55,14 +59,14 @@ impl Shared {
         Body::new(Lent(Arc::clone(&self.0)))
     }
 
-    /// Reads and drops the rest, unless the client still waits to send it. Returns `true` if the connection can be reused.
+    /// Reads and drops the rest, unless the client withholds it. Returns `true` if the connection can be reused.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         // The handler moved the body into a task of its own, and still reads it.
         let Some(source) = Arc::get_mut(&mut self.0) else {
             return Poll::Ready(true);
         };
         let source = source.get_mut().unwrap_or_else(PoisonError::into_inner);
-        while source.rest == Rest::Coming && !source.body.is_end_stream() {
+        while source.rest == Rest::Arriving && !source.body.is_end_stream() {
             if let Some(Ok(frame)) = ready!(source.poll_frame(cx)) {
                 let len = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match source.budget.checked_sub(len) {
@@ -71,9 +75,9 @@ impl Shared {
                 }
             }
         }
-        // hyper also accepts a bare LF as the end of a trailer line, and skips what it does not understand: another parser
-        // may see the end of the trailers elsewhere.
-        Poll::Ready(!source.has_trailers && !matches!(source.rest, Rest::Awaited | Rest::Failed))
+        // hyper also accepts a bare LF as the end of a trailer line, and skips what it does not understand: another
+        // parser may see the end of the trailers elsewhere.
+        Poll::Ready(!source.has_trailers && !matches!(source.rest, Rest::Withheld | Rest::Failed))
     }
 }
 
@@ -104,8 +108,8 @@ impl HttpBody for Lent {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         let mut source = self.lock();
-        if source.rest == Rest::Awaited {
-            source.rest = Rest::Coming;
+        if source.rest == Rest::Withheld {
+            source.rest = Rest::Arriving;
         }
         source.poll_frame(cx)
     }

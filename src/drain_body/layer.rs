@@ -11,7 +11,7 @@ pub struct DrainBody {
 }
 
 impl DrainBody {
-    /// Default maximum length of the rest that is read: 64 MiB.
+    /// Default maximum number of bytes to read: 64 MiB.
     pub const DEFAULT_MAX: u64 = 64 << 20;
 
     /// Reads up to [`DEFAULT_MAX`](Self::DEFAULT_MAX) bytes before an early response.

@@ -1,10 +1,11 @@
 //! Reads the rest of a body before an early response.
 //!
-//! KAZOO writes its whole upload before it reads the response. If the server answers early and closes the connection, KAZOO
-//! loses the status of some rejected uploads of 1 to 20 MiB (6 of 18 runs). [`DrainBody`] therefore reads the part of the
-//! body that the inner service has left unread, up to a limit, before it passes the response on. The bytes are dropped.
+//! KAZOO writes its whole upload before it reads the response. If the server answers early and closes the connection,
+//! KAZOO loses the status of some rejected uploads of 1 to 20 MiB (6 of 18 runs). [`DrainBody`] therefore reads the
+//! part of the body that the inner service has left unread, up to a limit, before it passes the response on. The bytes
+//! are dropped.
 //!
-//! It closes the connection (HTTP/1) if the next request cannot be found on it:
+//! It closes the connection (HTTP/1) if the position of the next request is unknown:
 //!
 //! - more of the body is left than the limit;
 //! - the body ended with an error, such as the timeout of [`RejectStalledBody`](crate::RejectStalledBody);

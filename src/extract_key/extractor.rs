@@ -25,13 +25,13 @@ pub trait KeyExtractor: Send + Sync + 'static {
     /// Returns the key of an upload.
     fn key(&self, request: &Parts) -> Result<BlobKey>;
 
-    /// Returns the keys that a fetch may mean, most likely first. By default, this is the key of an upload.
+    /// Returns the keys that a fetch may refer to, most likely first. By default, this is the key of an upload.
     fn candidates(&self, request: &Parts) -> Result<Candidates> {
         self.key(request).map(Candidates::from)
     }
 
-    /// Returns `true` if [`key`](Self::key) reads the [`Metadata`](crate::Metadata) extension, so that the layer must be
-    /// inside [`SplitMultipart`](crate::SplitMultipart).
+    /// Returns `true` if [`key`](Self::key) reads the [`Metadata`](crate::Metadata) extension, so that the layer must
+    /// be inside [`SplitMultipart`](crate::SplitMultipart).
     fn reads_metadata(&self) -> bool {
         false
     }

@@ -13,14 +13,15 @@ use crate::{
 
 /// Takes the key from a field of the metadata: in the JSON part of an upload, in the query of a fetch.
 ///
-/// Use it for `field_list: []` and for a URL with a `#fragment`: KAZOO then sends every file to the same target, and only
-/// the metadata distinguishes them. It requires `send_multipart`. The layer must be inside
+/// Use it for `field_list: []` and for a URL with a `#fragment`: KAZOO then sends every file to the same target, and
+/// only the metadata distinguishes them. It requires `send_multipart`. The layer must be inside
 /// [`SplitMultipart`](crate::SplitMultipart), as in [`KazooStorage`](crate::KazooStorage).
 ///
-/// KAZOO uploads the complete document, and fetches it by the fields of the nested `metadata` object, if there is one. The
-/// fields of that object therefore take precedence. The first field that exists is the key, as one segment. For KAZOO's
-/// documents, `media_id`, `id`, `call_id`, in this order, give the same key for upload and fetch: voicemail has the first in
-/// the nested object, recordings and faxes have the second. `call_id` is last, because a call may have several recordings.
+/// KAZOO uploads the complete document, and fetches it by the fields of the nested `metadata` object, if there is one.
+/// The fields of that object therefore take precedence. The first field that exists is the key, as one segment. For
+/// KAZOO's documents, `media_id`, `id`, `call_id`, in this order, give the same key for upload and fetch: voicemail has
+/// the first in the nested object, recordings and faxes have the second. `call_id` is last, because a call may have
+/// several recordings.
 #[derive(Clone, Debug)]
 pub struct MetadataKey {
     fields: Vec<Cow<'static, str>>,
@@ -38,11 +39,11 @@ impl MetadataKey {
         }
     }
 
-    fn missing(&self, place: &str) -> Error {
+    fn missing(&self, location: &str) -> Error {
         let fields = self.fields.join("`, `");
         Error::new(
             ErrorKind::InvalidKey,
-            format!("{place} has none of the fields `{fields}`, which distinguish files at the same URL"),
+            format!("{location} has none of the fields `{fields}`, which distinguish files at the same URL"),
         )
     }
 }

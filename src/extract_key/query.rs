@@ -111,10 +111,10 @@ fn cuts_within(text: &str, account: &str, last: bool) -> Vec<usize> {
     );
     let dots = text.match_indices('.').take_while(|(at, _)| *at < MAX_ENCODED);
     lens.extend(dots.flat_map(|(at, _)| {
-        let behind_dot = text.get(at + 1..).unwrap_or_default();
+        let after_dot = text.get(at + 1..).unwrap_or_default();
         let extensions = EXTENSIONS
             .iter()
-            .filter(move |(extension, _)| behind_dot.starts_with(extension));
+            .filter(move |(extension, _)| after_dot.starts_with(extension));
         extensions.map(move |(extension, _)| at + 1 + extension.len())
     }));
     lens.retain(|len| *len > 0);

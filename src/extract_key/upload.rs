@@ -7,8 +7,8 @@ use crate::{
 
 /// Returns the key under which an upload to this percent-encoded `path` is stored.
 ///
-/// Since OTP 22, httpc sends a file named `..` to `/ACC/` instead of `/ACC/DOC/..`, and one named `.` to `/ACC/DOC/`. Stored as
-/// `ACC` or `ACC/DOC`, each such file would replace the previous one, and no fetch would find it by its name.
+/// Since OTP 22, httpc sends a file named `..` to `/ACC/` instead of `/ACC/DOC/..`, and one named `.` to `/ACC/DOC/`.
+/// Stored as `ACC` or `ACC/DOC`, each such file would replace the previous one, and no fetch would find it by its name.
 pub(super) fn upload_key(path: &str) -> Result<BlobKey> {
     let key = BlobKey::from_path(path)?;
     if path.ends_with('/') {

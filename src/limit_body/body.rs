@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// A body that ends with an error behind its first `max` bytes.
+/// A body that ends with an error after its first `max` bytes.
 pub(super) struct Limited {
     body: Body,
     max: u64,
@@ -29,8 +29,8 @@ impl Limited {
 
     /// Returns the part of `frame` that is within the limit.
     ///
-    /// That part may contain an error that an inner layer reports. Dropping it would make the response depend on how the
-    /// body was split into chunks.
+    /// That part may contain an error that an inner layer reports. Dropping it would make the response depend on how
+    /// the body was split into chunks.
     fn within(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>> {
         let left = self.max.saturating_sub(self.read);
         self.read += frame.data_ref().map_or(0, |data| data.len() as u64);

@@ -1,8 +1,8 @@
 //! Limits the length of request bodies.
 //!
-//! [`LimitBody`] answers a request whose declared length exceeds the limit with 413. A body without a declared length ends
-//! with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) behind the limit, and never cleanly; its handler answers with
-//! the same 413. The layer does not buffer the body.
+//! [`LimitBody`] answers a request whose declared length exceeds the limit with 413. A body without a declared length
+//! ends with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) after the limit, and never cleanly; its handler
+//! answers with the same 413. The layer does not buffer the body.
 //!
 //! The response may be ready before the client has sent the whole body: put [`DrainBody`](crate::DrainBody) in front.
 //!
@@ -22,9 +22,9 @@
 //!         })
 //!     },
 //! ));
-//! let ask = async |text| service.clone().oneshot(Request::put("/").body(Full::<Bytes>::from(text)).unwrap()).await;
-//! assert_eq!(ask("four").await.unwrap().status(), StatusCode::OK);
-//! assert_eq!(ask("fives").await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+//! let send = async |text| service.clone().oneshot(Request::put("/").body(Full::<Bytes>::from(text)).unwrap()).await;
+//! assert_eq!(send("four").await.unwrap().status(), StatusCode::OK);
+//! assert_eq!(send("fives").await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
 //! # });
 //! ```
 

@@ -7,7 +7,7 @@ use crate::exchange::ExchangeService;
 
 /// Layer that limits the number of concurrent requests.
 ///
-/// Clones, and the services of all of them, share one limit. See the [module](crate::limit_concurrency).
+/// Clones and their services share one limit. See the [module](crate::limit_concurrency).
 #[derive(Clone, Debug)]
 pub struct LimitConcurrency {
     pub(super) requests: Arc<Requests>,
@@ -24,8 +24,9 @@ impl LimitConcurrency {
 
     /// Allows `requests` concurrent requests of one client; by default, only the overall limit applies.
     ///
-    /// The client is identified by its [`ClientAddr`](crate::client_addr::ClientAddr), or else by its [`PeerAddr`](crate::PeerAddr). A
-    /// request with neither extension counts only toward the overall limit. Set this before the layer is cloned.
+    /// The client is identified by its [`ClientAddr`](crate::client_addr::ClientAddr), or else by its
+    /// [`PeerAddr`](crate::PeerAddr). A request with neither extension counts only toward the overall limit. Set this
+    /// before the layer is cloned.
     #[must_use]
     pub fn per_client(mut self, requests: usize) -> Self {
         self.requests = self.requests.per_client(requests);

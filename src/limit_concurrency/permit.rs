@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::progress::Progress;
 
-/// A slower body, in bytes per 1000 seconds, yields its permit at the limit: 4 KiB/s, half of 64 kbit/s.
+/// The rate below which a body yields its permit at the limit, in bytes per 1000 seconds: 4 KiB/s, half of 64 kbit/s.
 const SLOW: u64 = (4 << 10) * 1000;
 
-/// The minimum time that a body was waited for before its rate is meaningful.
+/// The minimum time spent waiting for a body before its rate is meaningful.
 const SLOW_AFTER: Duration = Duration::from_secs(3);
 
 /// The pause after a search that found no slow request.
@@ -21,8 +21,8 @@ const SEARCH_PAUSE: Duration = Duration::from_millis(100);
 
 /// The requests in progress, and their limits.
 ///
-/// A `tokio::sync::Semaphore` would count them, but the slowest upload has to be found and lose its permit, so the requests
-/// are listed anyway. A count beside the list would be a second truth.
+/// A `tokio::sync::Semaphore` would count them, but the slowest upload has to be found and lose its permit, so the
+/// requests are listed anyway. A separate count would duplicate the length of the list.
 pub(super) struct Requests {
     max: usize,
     per_client: usize,
@@ -50,7 +50,7 @@ struct Client {
     searched: Option<Instant>,
 }
 
-/// The right of one request to be in progress, until it is dropped.
+/// Counts one request as in progress until it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     limits: Arc<Requests>,
@@ -75,7 +75,7 @@ impl Requests {
         })
     }
 
-    /// The same overall limit with another limit per client; no permits are taken yet.
+    /// Returns the same overall limit with this limit per client. No permits are taken yet.
     pub(super) fn per_client(&self, per_client: usize) -> Arc<Self> {
         Self::new(self.max, per_client)
     }
@@ -84,7 +84,7 @@ impl Requests {
     pub(super) fn enter(self: &Arc<Self>, client: Option<IpAddr>, progress: Option<&Progress>) -> Result<Permit, Full> {
         let mut slow = Vec::new();
         let entered = self.lock().enter(self, client, progress, &mut slow);
-        // Without the lock: a waker may drop another permit.
+        // Ends them without the lock, because a waker may drop another permit.
         for progress in slow {
             progress.end();
         }
@@ -152,8 +152,8 @@ impl Taken {
         self.leave(id)
     }
 
-    /// Removes a request, if it is still listed. Its [`Progress`] must not be dropped under the lock: the waker in it may own
-    /// another permit.
+    /// Removes a request, if it is still listed. Its [`Progress`] must not be dropped under the lock: the waker in it
+    /// may own another permit.
     fn leave(&mut self, id: u64) -> Option<Progress> {
         let InProgress { client, progress } = self.requests.remove(&id)?;
         if let Some(address) = client
@@ -170,8 +170,8 @@ impl Taken {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let left = self.limits.lock().leave(self.id);
-        drop(left);
+        let progress = self.limits.lock().leave(self.id);
+        drop(progress);
     }
 }
 

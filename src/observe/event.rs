@@ -11,8 +11,8 @@ use crate::{error::Error, outcome::Outcome};
 
 /// Receives an [`Event`] for each request.
 ///
-/// Closures over [`&Event`](Event) implement it, and so do pairs of implementations. It is called on the task that serves
-/// the request, so it must not block: hand long work to another task or a channel.
+/// Closures over [`&Event`](Event) implement it, and so do pairs of implementations. It is called on the task that
+/// serves the request, so it must not block: hand long work to another task or a channel.
 pub trait Events: Send + Sync + 'static {
     /// Called when a request ends.
     fn finished(&self, event: &Event<'_>);
@@ -73,8 +73,8 @@ impl fmt::Debug for Started<'_> {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// Identifier of the request: its `x-request-id` if that consists of 1 to 64 ASCII letters, digits, `-`, `_` and `.`,
-    /// otherwise 16 generated hexadecimal digits.
+    /// Identifier of the request: its `x-request-id` if that consists of 1 to 64 ASCII letters, digits, `-`, `_` and
+    /// `.`, otherwise 16 generated hexadecimal digits.
     pub request_id: &'a str,
     /// Request method.
     pub method: &'a Method,
@@ -127,7 +127,7 @@ pub enum End {
     Disconnected,
 }
 
-/// Collects the event of a request, and reports it when dropped, because every request ends with that.
+/// Collects the event of a request, and reports it when dropped: a request that ends in any way drops its record.
 pub struct Record {
     pub(super) events: Arc<dyn Events>,
     pub(super) request_id: RequestId,

@@ -9,10 +9,10 @@ use crate::{
 
 /// Counts requests with the recorder that is installed when it is created; see the [module](crate::metrics).
 ///
-/// The `kind` of a stored file is the `source_type` in the metadata of a multipart upload. Without metadata, the name that
-/// KAZOO gives the file determines it: `call_recording_….mp3` is a recording; `received_file_….tiff`, `fax_file.tiff`,
-/// `pdf_file.pdf` and `original_file.…` belong to a fax; 32 hexadecimal digits before `.mp3` or `.wav` are voicemail. Every
-/// other file, such as a greeting or music on hold, is `other`.
+/// The `kind` of a stored file is the `source_type` in the metadata of a multipart upload. Without metadata, the name
+/// that KAZOO gives the file determines it: `call_recording_….mp3` is a recording; `received_file_….tiff`,
+/// `fax_file.tiff`, `pdf_file.pdf` and `original_file.…` belong to a fax; 32 hexadecimal digits before `.mp3` or `.wav`
+/// are voicemail. Every other file, such as a greeting or music on hold, is `other`.
 pub struct Metrics(RequestCounts);
 
 impl Metrics {

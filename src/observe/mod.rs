@@ -1,9 +1,9 @@
 //! Reports the outcome of each request to the application.
 //!
-//! [`Observe`] is the outermost layer. When the response of a request ends, for whatever reason, it passes one [`Event`] to
-//! an [`Events`] implementation: the [`Outcome`](crate::Outcome), the duration, the bytes sent, and whether the client
-//! received the complete response. An event with [`Outcome::Stored`](crate::Outcome::Stored) is sent after the file is
-//! durable, so it can start a transcription or notify a CRM.
+//! [`Observe`] is the outermost layer. When the response of a request ends, for whatever reason, it passes one
+//! [`Event`] to an [`Events`] implementation: the [`Outcome`](crate::Outcome), the duration, the bytes sent, and
+//! whether the client received the complete response. An event with [`Outcome::Stored`](crate::Outcome::Stored) is sent
+//! after the file is durable, so it can start a transcription or notify a CRM.
 //!
 //! The event contains the path of the request and not its query, where KAZOO puts callers' names and numbers.
 //!

@@ -2,7 +2,7 @@ use http::{HeaderValue, Version, header, request::Parts, uri::Authority};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Rejects a request with more than one host, or an invalid one. A proxy in front may choose another.
+/// Rejects a request with more than one host, or an invalid one: a proxy in front may choose a different one.
 ///
 /// HTTP/2 has `:authority` instead.
 pub(super) fn check(head: &Parts) -> Result<()> {

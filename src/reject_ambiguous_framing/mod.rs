@@ -1,8 +1,8 @@
 //! Rejects requests whose end or host is ambiguous.
 //!
 //! If a proxy in front and this server disagree on where a request ends, an attacker can smuggle a second one past the
-//! proxy, or an upload can be truncated unnoticed. [`RejectAmbiguousFraming`] answers with 400 and closes the connection, so
-//! that nothing after the request is interpreted as another one. Over HTTP/1 it rejects
+//! proxy, or an upload can be truncated unnoticed. [`RejectAmbiguousFraming`] answers with 400 and closes the
+//! connection, so that nothing after the request is interpreted as another one. Over HTTP/1 it rejects
 //!
 //! - a PUT or POST over HTTP/1.0 without `content-length`, whose body is indistinguishable from an empty one;
 //! - a `transfer-encoding` other than a single `chunked`;

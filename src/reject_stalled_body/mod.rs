@@ -1,18 +1,18 @@
 //! Ends bodies that arrive too slowly.
 //!
-//! A client that sends one byte per second could hold a connection and a permit forever. [`RejectStalledBody`] ends such
-//! a body with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), which its handler answers with 408.
+//! A client that sends one byte per second could hold a connection and a permit forever. [`RejectStalledBody`] ends
+//! such a body with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), which its handler answers with 408.
 //!
-//! Each timeout must bring 1 KiB, or the end of the body. The longer a body takes, the faster it must be: after `n`
+//! In each timeout, 1 KiB or the end of the body must arrive. The longer a body takes, the faster it must be: after `n`
 //! timeouts, from the second on, it must have delivered an average of `n` × 2 KiB per timeout, up to 128 KiB. With 30
-//! seconds, that is 1.4 KiB/s after ten minutes, and at most 4.3 KiB/s, after half an hour. Only the time in which the
-//! body is waited for counts: a slow store is not the client's fault.
+//! seconds, that is 1.4 KiB/s after ten minutes, and at most 4.3 KiB/s, after half an hour. Only the time
+//! spent waiting for the body counts: a slow store is not the client's fault.
 //!
-//! [`LimitConcurrency`](crate::LimitConcurrency) behind the layer may end a slow upload earlier, in favor of a new request;
-//! the upload ends with a retryable [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+//! [`LimitConcurrency`](crate::LimitConcurrency) behind the layer may end a slow upload earlier, in favor of a new
+//! request; the upload ends with a retryable [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
 //!
-//! The layer belongs in front of every layer that reads the body, [`DrainBody`](crate::DrainBody) included. It requires a
-//! tokio runtime with timers enabled.
+//! The layer belongs in front of every layer that reads the body, [`DrainBody`](crate::DrainBody) included. It requires
+//! a tokio runtime with timers enabled.
 //!
 //! ```
 //! use std::{pin::Pin, task::{Context, Poll}, time::Duration};

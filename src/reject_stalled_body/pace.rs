@@ -12,16 +12,16 @@ use crate::{
     progress::{Progress, Wait},
 };
 
-/// The minimum number of bytes per window: little for any line, and far more than a byte now and then.
+/// The minimum number of bytes per window: little for any network, but far more than an occasional byte.
 const MIN_PER_WINDOW: u64 = 1 << 10;
 
-/// The average that a body must deliver per window, for each window of waiting: the longer it takes, the faster it must
-/// be. An upload that holds a permit for minutes is expensive.
+/// The growth of the average that a body must deliver per window, in bytes for each window of waiting: an upload that
+/// holds a permit for minutes is expensive.
 const GROWTH: u64 = 2 << 10;
 
 /// The maximum average that a body must deliver per window: 35 kbit/s with the server's window of 30 seconds, reached
 /// after half an hour. A line of 64 kbit/s is never too slow.
-const MOST: u64 = 128 << 10;
+const MAX_AVERAGE: u64 = 128 << 10;
 
 /// The number of windows before the average counts.
 const GRACE: u64 = 2;
@@ -29,12 +29,12 @@ const GRACE: u64 = 2;
 /// The delay before a client retries a refused upload.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Measures how fast a body arrives while it is waited for.
+/// Measures how fast a body arrives while the server waits for it.
 pub(super) struct Pace {
     window: Duration,
-    /// The rest of this window.
+    /// The remaining time of this window.
     left: Duration,
-    /// The bytes that arrived in this window.
+    /// The number of bytes that arrived in this window.
     bytes: u64,
     progress: Progress,
     timer: Option<Pin<Box<Sleep>>>,
@@ -51,7 +51,7 @@ impl Pace {
         }
     }
 
-    /// Ends the wait: `bytes` have arrived, or the end.
+    /// Ends the wait, because `bytes` or the end of the body arrived.
     pub(super) fn arrived(&mut self, bytes: u64) {
         let waited = self.progress.arrived(bytes);
         self.left = self.left.saturating_sub(waited);
@@ -90,24 +90,25 @@ impl Pace {
         Error::new(
             ErrorKind::Timeout,
             format!(
-                "the body arrived too slowly, {bytes} bytes in {waited:.0} s: every {window} s must bring {MIN_PER_WINDOW} bytes, and \
-                 more on average the longer it takes; nothing was stored. Send it again, or raise the server's stall timeout \
+                "the body arrived too slowly, {bytes} bytes in {waited:.0} s: at least {MIN_PER_WINDOW} bytes must arrive every {window} s, \
+                 and more on average the longer it takes; nothing was stored. Send it again, or raise the server's stall timeout \
                  if the network is this slow"
             ),
         )
     }
 }
 
-/// Returns the total time that a body of `bytes` may be waited for.
+/// Returns the maximum total time to wait for a body of `bytes`.
 fn allowed(window: Duration, bytes: u64) -> Duration {
     /// One window, in the unit of the calculation below.
     const WINDOW: u64 = 1 << 10;
-    // While `GROWTH * windows * windows` is not more than the bytes; the product saturates for `u64::MAX` bytes.
+    // The largest number of windows with `GROWTH * windows * windows <= bytes`; the product saturates for `u64::MAX`
+    // bytes.
     let growing = (bytes.saturating_mul(WINDOW * WINDOW / GROWTH)).isqrt();
-    let windows = if growing <= MOST / GROWTH * WINDOW {
+    let windows = if growing <= MAX_AVERAGE / GROWTH * WINDOW {
         growing.max(GRACE * WINDOW)
     } else {
-        bytes / (MOST / WINDOW)
+        bytes / (MAX_AVERAGE / WINDOW)
     };
     window.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX)) / (1 << 10)
 }

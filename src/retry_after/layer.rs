@@ -7,7 +7,7 @@ use crate::exchange::ExchangeService;
 
 /// Layer that removes `Retry-After` where a retry does harm.
 ///
-/// A clone shares its table of failing requests. See the [module](crate::retry_after).
+/// Clones share one table of failing requests. See the [module](crate::retry_after).
 #[derive(Clone, Debug)]
 pub struct RetryAfter {
     pub(super) window: Arc<Window>,

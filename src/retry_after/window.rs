@@ -17,7 +17,7 @@ const REQUESTS_PER_GROUP: usize = 8;
 /// A request that has not failed for this long is no longer retried: KAZOO repeats a request within 99 seconds.
 const QUIET: Duration = Duration::from_secs(10 * 60);
 
-/// Tracks since when requests have been failing, and limits how long each is retried.
+/// Tracks how long requests have been failing, and limits how long each is retried.
 pub(super) struct Window {
     length: Duration,
     /// Randomly keyed, so that no client can choose requests that share a group or a hash.
@@ -49,7 +49,7 @@ impl Failing {
     /// Records a failure. Returns `true` if it is answered with `Retry-After`.
     ///
     /// A new series starts after `quiet` without a failure.
-    fn again(&mut self, now: Instant, length: Duration, quiet: Duration) -> bool {
+    fn record(&mut self, now: Instant, length: Duration, quiet: Duration) -> bool {
         if self.is_quiet(now, quiet) {
             *self = Self::since(now);
             return true;
@@ -67,7 +67,7 @@ impl Group {
     /// Records a failure of the request with this `id`. Returns `true` if it is answered with `Retry-After`.
     fn failed(&mut self, id: u64, now: Instant, length: Duration) -> bool {
         if let Some((_, failing)) = self.requests.iter_mut().find(|(known, _)| *known == id) {
-            return failing.again(now, length, length.max(QUIET));
+            return failing.record(now, length, length.max(QUIET));
         }
         if self.requests.len() >= REQUESTS_PER_GROUP {
             self.requests.retain(|(_, failing)| !failing.is_quiet(now, QUIET));
@@ -77,7 +77,7 @@ impl Group {
             return true;
         }
         if let Some(failing) = &mut self.others {
-            return failing.again(now, length, QUIET);
+            return failing.record(now, length, QUIET);
         }
         self.others = Some(Failing::since(now));
         true

@@ -69,7 +69,7 @@ impl HttpBody for Watched {
         match &frame {
             Some(Ok(frame)) => {
                 state.read += frame.data_ref().map_or(0, |data| data.len() as u64);
-                // The store need not read on once it has all of a body of known length.
+                // A store may stop reading once it has all of a body of known length.
                 if self.body.is_end_stream() {
                     state.end = Some(Ok(()));
                 }
@@ -90,7 +90,7 @@ impl HttpBody for Watched {
     }
 }
 
-/// A fetched file, which ends with an error if the store returns a length other than the one it promised.
+/// A fetched file, which ends with an error if the store returns a length other than the one it announced.
 pub(super) struct Exactly {
     body: Body,
     left: u64,
@@ -98,8 +98,8 @@ pub(super) struct Exactly {
 }
 
 impl Exactly {
-    /// Wraps `body`, which must have `len` bytes. With `chunked` the length is hidden from the server, so that the response
-    /// has no `content-length`.
+    /// Wraps `body`, which must have `len` bytes. With `chunked` the length is hidden from the server, so that the
+    /// response has no `content-length`.
     pub(super) fn new(body: Body, len: u64, chunked: bool) -> Self {
         Self {
             body,
@@ -122,7 +122,7 @@ impl HttpBody for Exactly {
                 Poll::Ready(frame.map(Ok))
             }
             _ => {
-                let message = "the store returned another number of bytes than it had promised";
+                let message = "the store returned fewer or more bytes than it announced";
                 Poll::Ready(Some(Err(Error::new(ErrorKind::Internal, message))))
             }
         }

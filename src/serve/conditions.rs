@@ -33,13 +33,14 @@ pub(super) fn any(headers: &HeaderMap) -> bool {
 
 /// Evaluates the conditions for the stored file.
 pub(super) fn of_fetch(headers: &HeaderMap, info: &BlobInfo, now: SystemTime) -> Verdict {
-    let if_match = Tags::under(headers, &header::IF_MATCH);
+    let if_match = Tags::from_headers(headers, &header::IF_MATCH);
     if !is_unchanged(if_match.as_ref(), if_unmodified_since(headers), Some(info), now) {
         return Verdict::Failed;
     }
-    let fresh = match Tags::under(headers, &header::IF_NONE_MATCH) {
-        Some(tags) => tags.have(info, Comparison::Weak),
-        None => dates::under(headers, &header::IF_MODIFIED_SINCE).is_some_and(|date| dates::is_fresh(info, date, now)),
+    let fresh = match Tags::from_headers(headers, &header::IF_NONE_MATCH) {
+        Some(tags) => tags.match_file(info, Comparison::Weak),
+        None => dates::from_headers(headers, &header::IF_MODIFIED_SINCE)
+            .is_some_and(|date| dates::is_fresh(info, date, now)),
     };
     if fresh { Verdict::NotModified } else { Verdict::Proceed }
 }
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn fetches() {
+    fn evaluates_the_conditions_of_a_fetch() {
         for (pairs, verdict) in [
             (&[("if-none-match", "\"v1\", W/\"v2\"")][..], Verdict::NotModified),
             (&[("if-none-match", "*")], Verdict::NotModified),
@@ -125,7 +126,7 @@ mod tests {
 
     /// A client's copy of an older version may have the same date until the second is over.
     #[test]
-    fn a_date_decides_nothing_in_its_own_second() {
+    fn a_date_matches_nothing_in_its_own_second() {
         for (name, verdict) in [
             ("if-modified-since", Verdict::Proceed),
             ("if-unmodified-since", Verdict::Failed),
@@ -138,7 +139,7 @@ mod tests {
     /// Checks every possible validator, for each kind of file, at each time: a partial response is sent only if the
     /// validator identifies the bytes of this version and of no other.
     #[test]
-    fn a_range_is_sent_only_of_the_file_that_is_meant() {
+    fn permits_a_range_only_of_the_identified_version() {
         let strong = Some("\"v2\"");
         let weak = Some("W/\"v2\"");
         for etag in [strong, weak, None] {

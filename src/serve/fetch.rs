@@ -48,7 +48,7 @@ pub(super) async fn fetch<S: BlobStore>(store: &S, head: &request::Parts) -> Res
     }
     Err(Error::new(
         ErrorKind::NotFound,
-        "no file is stored under this name, nor under a part of it that the path may mean",
+        "no file is stored under this name, nor under a shorter one that it may refer to",
     ))
 }
 
@@ -77,7 +77,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
         }
         let range = match wanted.filter(|_| conditions::range_holds(&head.headers, &info, now)) {
             Some(wanted) => match wanted.of(info.len) {
-                // With both ends, so that the range means the same bytes to the store.
+                // Passes both ends, so that the range denotes the same bytes to the store.
                 Ok(range) => Some(ByteRange::FromTo(range.start, range.end - 1)),
                 Err(error) => return Ok(not_satisfiable(error, info.len)),
             },
@@ -114,7 +114,7 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
         match read {
             Some(read) if read.len() as u64 == len => body = Body::from(read),
             _ => {
-                let message = "the store returned another number of bytes than it had promised";
+                let message = "the store returned fewer or more bytes than it announced";
                 return Err(Error::new(ErrorKind::Internal, message));
             }
         }
@@ -145,7 +145,7 @@ fn takes_chunks(head: &request::Parts) -> bool {
 /// Converts an error of a stored file's body. Other bodies come from the client, so their errors have another status.
 fn unreadable(error: Error) -> Error {
     if error.kind() == ErrorKind::IncompleteBody {
-        Error::new(ErrorKind::Unavailable, "the stored file cannot be read just now").with_source(error)
+        Error::new(ErrorKind::Unavailable, "the stored file cannot be read at the moment").with_source(error)
     } else {
         error
     }

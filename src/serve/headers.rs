@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_only_what_cannot_run() {
+    fn displays_only_types_that_cannot_run_scripts() {
         for shown in [
             "audio/mpeg",
             "audio/x-wav",

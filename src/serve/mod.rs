@@ -2,7 +2,7 @@
 //!
 //! | request | response |
 //! | --- | --- |
-//! | PUT, POST | 201 when the whole body is stored, also when it replaces an older file |
+//! | PUT, POST | 201 when the whole body is stored, even if it replaces an older file |
 //! | GET | 200 with the file and the media type it was stored with; 404; 302 if the store returns another location |
 //! | GET with `Range` | 206, or 416; several ranges at once are answered with the whole file |
 //! | GET, HEAD with `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Unmodified-Since` | 304 or 412 as required |
@@ -12,17 +12,19 @@
 //!
 //! KAZOO accepts only 200 for a fetch, and crashes on 206 and 304. It never sends the headers that request them.
 //!
-//! A 201 requires two things: the store reports success, and [`ServeBlobs`] itself has seen the clean end of the body. Over HTTP/2 that is the declared length or the end of the stream: a body wrapper in front that does not
-//! forward `is_end_stream` makes uploads without `content-length` a 400. A fetch that fails midway never looks
-//! complete: files up to 64 KiB are read before the response starts, and larger ones are sent in chunks to KAZOO (which
-//! sends neither `user-agent` nor `accept`), because its older HTTP clients accept a body shorter than its
-//! `content-length` as complete. A client that uses HTTP/1.0, such as nginx by default, does not support chunks: its
-//! responses have a `content-length`.
+//! A 201 requires two things: the store reports success, and [`ServeBlobs`] itself has seen the clean end of the body.
+//! Over HTTP/2 that is the declared length or the end of the stream: a body wrapper in front that does not forward
+//! `is_end_stream` makes uploads without `content-length` a 400.
+//!
+//! A fetch that fails midway never looks complete: files up to 64 KiB are read before the response starts, and larger
+//! ones are sent in chunks to KAZOO (which sends neither `user-agent` nor `accept`), because its older HTTP clients
+//! accept a body shorter than its `content-length` as complete. A client that uses HTTP/1.0, such as nginx by default,
+//! does not support chunks: its responses have a `content-length`.
 //!
 //! The conditions of an upload are evaluated twice: before the body is read, so that the client need not send a body
-//! that would be rejected, and by the store when it commits ([`Precondition`](crate::store::Precondition)). The store's result
-//! is decisive. Of several uploads with `If-None-Match: *`, or with the same entity tag in `If-Match`, exactly one is
-//! stored.
+//! that would be rejected, and by the store when it commits ([`Precondition`](crate::store::Precondition)). The store's
+//! result is decisive. Of several uploads with `If-None-Match: *`, or with the same entity tag in `If-Match`, exactly
+//! one is stored.
 //!
 //! A range is sent to a client whose `If-Range` names the strong entity tag, or exactly the date, of its copy. A date
 //! identifies one version: `Last-Modified` is omitted in the second in which the file was stored, while another upload

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_range_of_bytes_or_the_whole_file() {
+    fn parses_one_range_of_bytes_and_nothing_else() {
         for (value, expected) in [
             ("bytes=0-", Some(ByteRange::From(0))),
             ("bytes=2-5", Some(ByteRange::FromTo(2, 5))),

@@ -29,7 +29,7 @@ pub(super) async fn store<S: BlobStore>(
     ContentEncoding::refuse_any(&head.headers)?;
     let precondition = Precondition::from_headers(&head.headers)?;
     if !precondition.is_unconditional() {
-        // Spares the client a body that would be rejected. The store decides when it commits.
+        // Saves the client from sending a body that would be rejected. The store decides when it commits.
         let current = store.head(key).await.map(Some);
         let current = current.or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?;
         precondition.check(current.as_ref())?;
@@ -52,7 +52,7 @@ pub(super) async fn store<S: BlobStore>(
     }
     let stored = stored?;
     let len = watch.whole().ok_or_else(|| {
-        let message = "the store claims to have stored a body that had not ended; this is a defect of the store";
+        let message = "the store reported success before the body had ended; this is a defect of the store";
         Error::new(ErrorKind::Internal, message)
     })?;
     let mut response = Response::new(Body::empty());

@@ -10,14 +10,14 @@ use crate::error::Result;
 pub(super) struct SettingsObject(Map<String, Value>);
 
 impl SettingsObject {
-    /// Finds the settings in `value`: the object itself, or the settings of the one HTTP handler of a storage document, whose
-    /// plan is returned too.
+    /// Finds the settings in `value`: the object itself, or the settings of the one HTTP handler of a storage document,
+    /// whose plan is returned too.
     pub(super) fn find(mut value: Value) -> Result<(Self, Plan)> {
         let data = value.get_mut("data").map(Value::take);
         let is_wrapped = data.is_some();
         let value = data.unwrap_or(value);
         let Value::Object(mut document) = value else {
-            return Err(invalid("not storage settings: they are a JSON object"));
+            return Err(invalid("not storage settings: expected a JSON object"));
         };
         let handlers = document.get_mut("attachments").and_then(Value::as_object_mut);
         let Some(handlers) = handlers else {
@@ -38,7 +38,7 @@ impl SettingsObject {
         }
         match settings {
             Value::Object(settings) => Ok((Self(settings), plan)),
-            _ => Err(invalid("not storage settings: they are a JSON object")),
+            _ => Err(invalid("not storage settings: expected a JSON object")),
         }
     }
 

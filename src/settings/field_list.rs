@@ -10,8 +10,8 @@ use crate::error::Result;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Json")]
 pub enum FieldListEntry {
-    /// A value that KAZOO knows for the file: `account_id`, `id` (of the document), `attachment` or `db`. Any other name adds
-    /// nothing.
+    /// A value that KAZOO knows for the file: `account_id`, `id` (of the document), `attachment` or `db`. Any other
+    /// name adds nothing.
     Arg(String),
     /// Text that KAZOO adds unchanged.
     Const(String),
@@ -22,7 +22,8 @@ pub enum FieldListEntry {
 }
 
 impl FieldListEntry {
-    /// Returns the entries that KAZOO uses without a `field_list`: account, owner if there is one, document, attachment.
+    /// Returns the entries that KAZOO uses without a `field_list`: account, owner if there is one, document,
+    /// attachment.
     #[must_use]
     pub fn default_list() -> Vec<Self> {
         let arg = |name: &str| Self::Arg(name.to_owned());
@@ -30,7 +31,7 @@ impl FieldListEntry {
         vec![arg("account_id"), owner, arg("id"), arg("attachment")]
     }
 
-    /// Rejects constants that no URL can hold, because KAZOO does not escape them.
+    /// Rejects constants that no URL can contain, because KAZOO does not escape them.
     pub(super) fn check(&self) -> Result<()> {
         match self {
             Self::Const(text) => check_literal("field_list", text),

@@ -8,13 +8,13 @@ use crate::{
     key::BlobKey,
 };
 
-/// Rejects text that no URL can hold. `setting` names its setting in the error.
+/// Rejects text that no URL can contain. `setting` names its setting in the error.
 pub(super) fn check_literal(setting: &str, text: &str) -> Result<()> {
     let mut rest = text.as_bytes();
-    while let [byte, behind @ ..] = rest {
-        rest = match (byte, behind) {
-            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => behind,
-            (byte, behind) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?#".contains(byte) => behind,
+    while let [byte, after @ ..] = rest {
+        rest = match (byte, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
+            (byte, after) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?#".contains(byte) => after,
             _ => return Err(unfit(setting)),
         };
     }
@@ -36,7 +36,7 @@ pub(super) fn decoded(text: &str) -> String {
 
 fn unfit(setting: &str) -> Error {
     invalid(format!(
-        "`{setting}` contains text that KAZOO does not escape and no URL can hold: a character that must be percent-encoded, or a \
+        "`{setting}` contains text that KAZOO does not escape and no URL can contain: a character that must be percent-encoded, or a \
          `.` or `..` between slashes; write a space as `%20`"
     ))
 }

@@ -1,4 +1,4 @@
-//! KAZOO's storage settings: [`KazooSettings`] configures the service by them, [`RawSettings`] and [`StorageUrl`] serve
+//! KAZOO's storage settings. [`KazooSettings`] configures the service; [`RawSettings`] and [`StorageUrl`] are for
 //! programs that act as KAZOO.
 
 mod document;
@@ -56,7 +56,7 @@ const METADATA_FIELDS: [&str; 3] = ["media_id", "id", "call_id"];
 ///
 /// | setting | effect |
 /// | --- | --- |
-/// | `url` | its path is the [`mount`](Self::mount); a query that ends with `NAME=` holds the key; with a fragment the key is in the metadata |
+/// | `url` | its path is the [`mount`](Self::mount); a query that ends with `NAME=` contains the key; with a fragment the key is in the metadata |
 /// | `verb` | `put` or `post`, in lower or upper case; KAZOO crashes without one |
 /// | `send_multipart`, `base64_encode_data` | with both, the media must be base64, and is decoded; otherwise nothing is decoded |
 /// | `field_list`, `field_separator` | the [`fields`](Self::fields) of a key; with `[]` the key is in the metadata |
@@ -64,10 +64,11 @@ const METADATA_FIELDS: [&str; 3] = ["media_id", "id", "call_id"];
 /// | `file` | the same name for every file; the key is in the metadata |
 /// | `document_url_field` | nothing |
 ///
-/// `null` means that a setting is absent. A setting of any other name is an error, because KAZOO would silently ignore it.
+/// `null` means that a setting is absent. A setting of any other name is an error, because KAZOO would silently ignore
+/// it.
 ///
-/// Keys in the metadata need `send_multipart` and KAZOO 4.3.106 or later. Neither messages nor `Debug` contain the user, the
-/// path or the query of `url`, each of which may be a secret.
+/// Keys in the metadata need `send_multipart` and KAZOO 4.3.106 or later. Neither messages nor `Debug` contain the
+/// user, the path or the query of `url`, each of which may be a secret.
 #[derive(Clone)]
 pub struct KazooSettings {
     mount: String,
@@ -81,8 +82,9 @@ pub struct KazooSettings {
 impl KazooSettings {
     /// Reads the settings from a JSON object, or from a storage document with one HTTP handler, as it is PUT to KAZOO.
     ///
-    /// Returns [`ErrorKind::InvalidRequest`] for settings that KAZOO refuses, crashes on or cannot be served by. The message
-    /// says why and what to write instead. Settings that may fail result in [`warnings`](Self::warnings).
+    /// Returns [`ErrorKind::InvalidRequest`] for settings that KAZOO refuses or crashes on, or that this service cannot
+    /// support. The message says why and what to write instead. Settings that may fail result in
+    /// [`warnings`](Self::warnings).
     pub fn from_json(json: &str) -> Result<Self> {
         let (raw, plan) = RawSettings::with_plan(json)?;
         let url = StorageUrl::parse(&*raw.url)?;
@@ -155,8 +157,8 @@ impl KazooSettings {
         })
     }
 
-    /// Returns the [normalized](crate::normalize::normalize_path) path of the URL, under which to mount the service. It has no slash
-    /// at its end, unless it is `/`.
+    /// Returns the [normalized](crate::normalize::normalize_path) path of the URL, under which to mount the service. It
+    /// has no slash at its end, unless it is `/`.
     ///
     /// If one of its segments is a token, mount the service at the path before the token:
     /// [`AccessRules`](crate::AccessRules) expect it after the mount.
@@ -177,12 +179,14 @@ impl KazooSettings {
         self.base64
     }
 
-    /// Returns what may fail and how to avoid it. The reason in [`unused`](Self::unused) comes first.
+    /// Returns descriptions of possible failures and how to avoid them. The reason in [`unused`](Self::unused) comes
+    /// first.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         self.unused.iter().chain(&self.warnings).map(String::as_str)
     }
 
-    /// Returns the reason why KAZOO stores nothing with these settings, if the `plan` of their document does not use them.
+    /// Returns the reason why KAZOO stores nothing with these settings, if the `plan` of their document does not use
+    /// them.
     #[must_use]
     pub fn unused(&self) -> Option<&str> {
         self.unused.as_deref()

@@ -53,12 +53,12 @@ impl Part {
     }
 }
 
-/// A name, split wherever a part of it may end.
+/// A name, and the positions where its parts may end.
 pub(super) struct NamePieces {
     name: String,
     /// Start and end of each piece in the name.
     bounds: Vec<(usize, usize)>,
-    /// `true` if a part may contain the separator, and so consist of several pieces. Its form then identifies it.
+    /// `true` if a part may contain the separator, and so consist of several pieces. Its form then identifies the part.
     joined: bool,
 }
 
@@ -83,8 +83,8 @@ impl NamePieces {
 
     /// Matches `parts` with all pieces from `from` on.
     ///
-    /// `failed` contains pairs of a number of parts and a piece that did not match: the uploader chooses the name, so the work
-    /// must not be exponential in its length.
+    /// `failed` memoizes each number of parts and first piece that did not match: the uploader chooses the name, so the
+    /// work must not be exponential in its length.
     pub(super) fn assign(&self, parts: &[Part], from: usize, failed: &mut HashSet<(usize, usize)>) -> Option<Fields> {
         let Some((part, rest)) = parts.split_first() else {
             return (from == self.bounds.len()).then(Fields::default);
@@ -92,11 +92,11 @@ impl NamePieces {
         if failed.contains(&(parts.len(), from)) {
             return None;
         }
-        let most = if self.joined { usize::MAX } else { 1 };
+        let max_pieces = if self.joined { usize::MAX } else { 1 };
         let max_len = if self.joined { part.max_len() } else { usize::MAX };
         let fitting = |(_, text): &(usize, &str)| text.len() <= max_len;
-        for (end, text) in (from + 1..).zip(self.from(from)).take(most).take_while(fitting) {
-            if self.may_be(part, text) {
+        for (end, text) in (from + 1..).zip(self.from(from)).take(max_pieces).take_while(fitting) {
+            if self.matches(part, text) {
                 if let Some(mut fields) = self.assign(rest, end, failed) {
                     set(&mut fields, part, text);
                     return Some(fields);
@@ -124,7 +124,7 @@ impl NamePieces {
         ends.filter_map(move |end| self.name.get(start..end))
     }
 
-    fn may_be(&self, part: &Part, text: &str) -> bool {
+    fn matches(&self, part: &Part, text: &str) -> bool {
         match part {
             Part::Account => !self.joined || is_account(text),
             // The id of an owner has a fixed form, so that a key of three parts is not mistaken for one with an owner.

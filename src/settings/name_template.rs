@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_text_that_no_path_can_hold() {
+    fn refuses_text_that_no_path_can_contain() {
         for (constant, separator) in [
             ("a<b", "/"),
             ("%2", "/"),
@@ -363,7 +363,7 @@ mod tests {
             ("x", " "),
         ] {
             let list = format!(r#"[{{"arg":"id"}}, {{"arg":"attachment"}}, "{constant}"]"#);
-            assert!(refusal(&list, separator).contains("no URL can hold"), "{constant}");
+            assert!(refusal(&list, separator).contains("no URL can contain"), "{constant}");
         }
         // Not alone in its segment.
         let list = r#"[{"group":[{"arg":"id"}, ".", {"arg":"attachment"}]}]"#;

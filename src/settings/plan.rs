@@ -1,4 +1,4 @@
-//! [`Plan`]: whether KAZOO uses the settings in a storage document.
+//! [`Plan`]: checks that KAZOO uses the settings in a storage document.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use crate::kazoo_id::is_document_type;
 const DATABASES: [&str; 5] = ["modb", "account", "system", "aggregate", "yodb"];
 
 /// Names that are mistaken for document types, each with the correct type.
-const NO_TYPES: [(&str, &str); 6] = [
+const WRONG_TYPES: [(&str, &str); 6] = [
     ("voicemail", "mailbox_message"),
     ("voicemails", "mailbox_message"),
     ("recording", "call_recording"),
@@ -91,9 +91,9 @@ impl Plan {
         for (kind, of_kind) in object(database.get("types")).into_iter().flatten() {
             // The types of the system are databases.
             if name != "system" {
-                if let Some((_, meant)) = NO_TYPES.iter().find(|(wrong, _)| wrong == kind) {
+                if let Some((_, correct)) = WRONG_TYPES.iter().find(|(wrong, _)| wrong == kind) {
                     self.warn(format!(
-                        "KAZOO has no documents of the type `{kind}` in `{here}.types`: write `{meant}`"
+                        "KAZOO has no documents of the type `{kind}` in `{here}.types`: write `{correct}`"
                     ));
                 } else if !is_document_type(kind) {
                     self.warn(format!(

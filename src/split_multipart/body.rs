@@ -95,8 +95,8 @@ impl Parts {
                     blocks.push(Vec::with_capacity(capacity.max(data.len().min(BLOCK))));
                     continue;
                 };
-                let room = (block.capacity() - block.len()).min(data.len());
-                block.extend_from_slice(&data.split_to(room));
+                let available = (block.capacity() - block.len()).min(data.len());
+                block.extend_from_slice(&data.split_to(available));
             }
         }
         Ok(Some(if blocks.len() == 1 {
@@ -115,11 +115,11 @@ impl Parts {
         loop {
             match &mut self.stage {
                 Stage::Headers { end, block } => {
-                    let room = MAX_BETWEEN_PARTS - block.len();
-                    if room == 0 {
+                    let available = MAX_BETWEEN_PARTS - block.len();
+                    if available == 0 {
                         return Poll::Ready(Err(too_long("the headers of a part")));
                     }
-                    block.extend_from_slice(&self.unread.headers(end, room));
+                    block.extend_from_slice(&self.unread.headers(end, available));
                     if end.is_found() {
                         let headers = PartHeaders::parse(self.count, block, self.delimiter.dashes_and_boundary())?;
                         self.unread.begin_line();

@@ -20,7 +20,8 @@ pub(super) enum ContentType {
 
 /// Parses the value of a `content-type` header.
 ///
-/// A strict parser of media types would reject KAZOO's header: its boundary is not quoted even if it contains `/` or `+`.
+/// A strict parser of media types would reject KAZOO's header: its boundary is not quoted even if it contains `/` or
+/// `+`.
 pub(super) fn of_content_type(value: &[u8]) -> ContentType {
     let media_type = media_type(value);
     if ![&b"multipart/form-data"[..], b"multipart/mixed"]

@@ -2,7 +2,7 @@
 
 use memchr::{memmem::Finder, memrchr};
 
-/// The maximum white space between a boundary and the end of its line.
+/// The maximum length of the white space between a boundary and the end of its line, in bytes.
 pub(super) const MAX_PADDING: usize = 64;
 
 /// The line that separates parts: a line break, two dashes and the boundary.

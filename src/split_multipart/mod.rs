@@ -7,17 +7,17 @@
 //! - the request extensions contain [`Metadata`](crate::Metadata) and [`MediaPart`](crate::metadata::MediaPart).
 //!
 //! Other requests pass unchanged. Parts are identified by position, because KAZOO's releases name them differently or
-//! not at all. A first part that is not JSON is the media. The boundary comes from the `content-type`, quoted or not, or
-//! from the first line of the body: releases 4.3.17 to 4.3.20 send `multipart/mixed` without a boundary.
+//! not at all. A first part that is not JSON is the media. The boundary comes from the `content-type`, quoted or not,
+//! or from the first line of the body: releases 4.3.17 to 4.3.20 send `multipart/mixed` without a boundary.
 //!
 //! Bodies are parsed according to RFC 2046. A part may have no headers, and they may be folded. A delimiter is a whole
 //! line: at most 64 bytes of white space may follow the boundary, and a line with anything else there is content. Line
 //! breaks are CR LF. Any other format is rejected with 400, so the media is stored complete or not at all. A part with
 //! a `content-encoding`, or with an unknown `content-transfer-encoding`, is rejected with 415.
 //!
-//! The body ends cleanly only after the closing delimiter and the end of the request body. Whatever the client sends, the
-//! layer holds at most one chunk of the body, 16 KiB of the headers of a part, and the JSON (1 MiB by default). It passes
-//! the media on without copying it.
+//! The body ends cleanly only after the closing delimiter and the end of the request body. Whatever the client sends,
+//! the layer holds at most one chunk of the body, 16 KiB of the headers of a part, and the JSON (1 MiB by default). It
+//! passes the media on without copying it.
 //!
 //! ```
 //! use http::{Request, Response};

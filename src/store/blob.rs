@@ -68,9 +68,9 @@ pub struct BlobInfo {
     pub len: u64,
     /// The media type of the upload. `None` is sent as `application/octet-stream`.
     pub content_type: Option<HeaderValue>,
-    /// The entity tag with its quotes, such as `"5f3c"`. It identifies the bytes that a fetch returns: no two contents of a
-    /// key share a tag. If the same content is stored again, even with another media type or other metadata, the tag may
-    /// stay.
+    /// The entity tag with its quotes, such as `"5f3c"`. It identifies the bytes that a fetch returns: no two contents
+    /// of a key share a tag. If the same content is stored again, even with another media type or other metadata, the
+    /// tag may stay the same.
     pub etag: Option<HeaderValue>,
     /// The time at which the file was stored.
     pub modified: Option<SystemTime>,

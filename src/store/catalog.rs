@@ -34,8 +34,8 @@ use crate::{error::Result, key::BlobKey};
 pub trait BlobCatalog: BlobStore {
     /// Lists every file whose key begins with all segments of `prefix` and has more, or every file without a prefix.
     ///
-    /// The stream owns what it needs, so it can outlive the call and move to another task. The order is unspecified. A file that is stored or deleted during the listing may be missing. The stream ends
-    /// after its first error.
+    /// The stream owns what it needs, so it can outlive the call and move to another task. The order is unspecified. A
+    /// file that is stored or deleted during the listing may be missing. The stream ends after its first error.
     fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static;
 
     /// Removes the file under `key` with its metadata. Succeeds if there is none.
@@ -62,7 +62,7 @@ pub struct BlobEntry {
     pub key: BlobKey,
     /// The length of the file, in bytes.
     ///
-    /// A store that keeps long metadata behind the content, as `ObjectStoreBlobs` does, counts it too: its listing
+    /// A store that keeps long metadata after the content, as `ObjectStoreBlobs` does, counts it too: its listing
     /// cannot tell the two apart. [`BlobInfo::len`](super::BlobInfo::len) is always the content alone.
     pub len: u64,
     /// The time at which the file was stored.

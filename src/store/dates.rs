@@ -26,7 +26,7 @@ pub(crate) fn last_modified(info: &BlobInfo, now: SystemTime) -> Option<SystemTi
     })
 }
 
-/// Returns the value of `Last-Modified`, which is [`last_modified`].
+/// Returns [`last_modified`] as the value of the header.
 pub(crate) fn last_modified_header(info: &BlobInfo, now: SystemTime) -> Option<HeaderValue> {
     HeaderValue::try_from(httpdate::fmt_http_date(last_modified(info, now)?)).ok()
 }
@@ -37,7 +37,7 @@ pub(crate) fn parse(value: &HeaderValue) -> Option<SystemTime> {
 }
 
 /// Returns the date in the header `name`, or `None` if it is absent, repeated or malformed.
-pub(crate) fn under(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+pub(crate) fn from_headers(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then(|| parse(value))?

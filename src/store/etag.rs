@@ -54,7 +54,7 @@ pub(crate) enum Tags {
 
 impl Tags {
     /// Parses the header `name`, if present. Elements that are not entity tags match nothing.
-    pub(crate) fn under(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
+    pub(crate) fn from_headers(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
         Some(match values(headers, name)?.as_slice() {
             [b"*"] => Self::Any,
             values => Self::List(
@@ -68,7 +68,7 @@ impl Tags {
     }
 
     /// Parses the header `name`, if present; an element that is not an entity tag, or an empty list, is an error.
-    pub(crate) fn strictly_under(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Malformed> {
+    pub(crate) fn from_headers_strictly(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Malformed> {
         let Some(values) = values(headers, name) else {
             return Ok(None);
         };
@@ -82,7 +82,7 @@ impl Tags {
     }
 
     /// Returns `true` if the file's tag is in the list.
-    pub(crate) fn have(&self, info: &BlobInfo, comparison: Comparison) -> bool {
+    pub(crate) fn match_file(&self, info: &BlobInfo, comparison: Comparison) -> bool {
         match self {
             Self::Any => true,
             Self::List(tags) => {
@@ -144,33 +144,40 @@ mod tests {
     #[test]
     fn splits_a_list_at_its_commas() {
         let mut headers = HeaderMap::new();
-        assert_eq!(Tags::under(&headers, &IF_MATCH), None);
+        assert_eq!(Tags::from_headers(&headers, &IF_MATCH), None);
         headers.insert(IF_MATCH, "\"a,b\" ,, x, W/\"c\"".parse().unwrap());
         headers.append(IF_MATCH, "\"d e\"".parse().unwrap());
         let expected = ["\"a,b\"", "W/\"c\"", "\"d e\""].map(|text| tag(text).unwrap());
-        assert_eq!(Tags::under(&headers, &IF_MATCH), Some(Tags::List(expected.to_vec())));
+        assert_eq!(
+            Tags::from_headers(&headers, &IF_MATCH),
+            Some(Tags::List(expected.to_vec()))
+        );
         headers.insert(IF_MATCH, "*".parse().unwrap());
-        assert_eq!(Tags::under(&headers, &IF_MATCH), Some(Tags::Any));
+        assert_eq!(Tags::from_headers(&headers, &IF_MATCH), Some(Tags::Any));
     }
 
     #[test]
     fn strict_parsing_refuses_elements_that_are_not_tags() {
         let mut headers = HeaderMap::new();
-        assert_eq!(Tags::strictly_under(&headers, &IF_MATCH), Ok(None));
+        assert_eq!(Tags::from_headers_strictly(&headers, &IF_MATCH), Ok(None));
         for bad in [
             "", "v1", "\"a", "*, \"a\"", "\"a\", *", "\"a\" b", "w/\"a\"", ",", "* *",
         ] {
             headers.insert(IF_MATCH, bad.parse().unwrap());
-            assert_eq!(Tags::strictly_under(&headers, &IF_MATCH), Err(Malformed), "{bad}");
+            assert_eq!(
+                Tags::from_headers_strictly(&headers, &IF_MATCH),
+                Err(Malformed),
+                "{bad}"
+            );
         }
         headers.insert(IF_MATCH, "*".parse().unwrap());
-        assert_eq!(Tags::strictly_under(&headers, &IF_MATCH), Ok(Some(Tags::Any)));
+        assert_eq!(Tags::from_headers_strictly(&headers, &IF_MATCH), Ok(Some(Tags::Any)));
         headers.append(IF_MATCH, "*".parse().unwrap());
-        assert_eq!(Tags::strictly_under(&headers, &IF_MATCH), Err(Malformed));
+        assert_eq!(Tags::from_headers_strictly(&headers, &IF_MATCH), Err(Malformed));
         headers.insert(IF_MATCH, "\"a,b\" ,, W/\"c\"".parse().unwrap());
         let expected = ["\"a,b\"", "W/\"c\""].map(|text| tag(text).unwrap());
         assert_eq!(
-            Tags::strictly_under(&headers, &IF_MATCH),
+            Tags::from_headers_strictly(&headers, &IF_MATCH),
             Ok(Some(Tags::List(expected.to_vec())))
         );
     }

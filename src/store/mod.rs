@@ -47,12 +47,12 @@ use crate::{
 /// Methods are called from many tasks concurrently. `Arc<S>` is a store if `S` is one, and [`DynBlobStore`] is a store
 /// whose type is chosen at run time. The feature `conformance` provides the contract below as a test suite.
 pub trait BlobStore: Send + Sync + 'static {
-    /// Stores the whole of `upload`, or nothing.
+    /// Stores `upload` completely or not at all.
     ///
     /// The clean end of the body is the commit. `put` returns `Ok` only after the body has ended and its bytes are
-    /// durable. From then on every `get` returns the new content with the new metadata, never a mixture of two uploads. If
-    /// the body yields an error, `put` returns that error. If `put` fails or its future is dropped, the file that was stored
-    /// under the key before stays unchanged.
+    /// durable. From then on every `get` returns the new content with the new metadata, never a mixture of two uploads.
+    /// If the body yields an error, `put` returns that error. If `put` fails or its future is dropped, the file that
+    /// was stored under the key before stays unchanged.
     ///
     /// Clients retry uploads, even while the first attempt is still running. Concurrent uploads of one key all succeed,
     /// and the content of exactly one of them remains.
@@ -63,10 +63,10 @@ pub trait BlobStore: Send + Sync + 'static {
     /// atomically refuses every conditional upload with [`ErrorKind::InvalidRequest`].
     fn put(&self, upload: Upload) -> impl Future<Output = Result<Stored>> + Send;
 
-    /// Returns the file under `key`, or the bytes of it in `range`.
+    /// Returns the file under `key`, or its bytes in `range`.
     ///
-    /// [`ErrorKind::NotFound`] if there is no file, [`ErrorKind::RangeNotSatisfiable`] if no byte of `range` exists. If the
-    /// file is replaced during the read, the body still returns the old content.
+    /// [`ErrorKind::NotFound`] if there is no file, [`ErrorKind::RangeNotSatisfiable`] if no byte of `range` exists. If
+    /// the file is replaced during the read, the body still returns the old content.
     fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> impl Future<Output = Result<Fetched>> + Send;
 
     /// Describes the file under `key`.
@@ -84,13 +84,14 @@ pub trait BlobStore: Send + Sync + 'static {
         }
     }
 
-    /// Returns the metadata that the file under `key` was stored with, if any. [`ErrorKind::NotFound`] if there is no file.
+    /// Returns the metadata that the file under `key` was stored with, if any. [`ErrorKind::NotFound`] if there is no
+    /// file.
     fn metadata(&self, key: &BlobKey) -> impl Future<Output = Result<Option<Metadata>>> + Send;
 
     /// Checks that a file can be stored: stores a few bytes, reads them back and removes them.
     ///
-    /// Called for KAZOO's credentials probe, so that the administrator sees the error while saving the settings. The default
-    /// implementation always succeeds.
+    /// Called for KAZOO's credentials probe, so that the administrator sees the error while saving the settings. The
+    /// default implementation always succeeds.
     fn check(&self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }

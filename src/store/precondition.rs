@@ -69,7 +69,7 @@ impl Precondition {
     /// interpreted as an empty list, it could let an upload replace a file that the client wants to keep.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self> {
         let tags = |name: &HeaderName| {
-            Tags::strictly_under(headers, name).map_err(|Malformed| {
+            Tags::from_headers_strictly(headers, name).map_err(|Malformed| {
                 let message =
                     format!("`{name}` needs `*` or entity tags in quotes, such as \"5f3c\"; nothing was stored");
                 Error::new(ErrorKind::InvalidRequest, message)
@@ -91,7 +91,7 @@ impl Precondition {
     /// Returns `true` if the condition permits an upload that replaces `current`, or nothing.
     #[must_use]
     pub fn allows(&self, current: Option<&BlobInfo>) -> bool {
-        let is_listed = |tags: &Tags| current.is_some_and(|info| tags.have(info, Comparison::Weak));
+        let is_listed = |tags: &Tags| current.is_some_and(|info| tags.match_file(info, Comparison::Weak));
         is_unchanged(self.one_of.as_ref(), self.unmodified_since, current, SystemTime::now())
             && !self.none_of.as_ref().is_some_and(is_listed)
     }
@@ -109,7 +109,7 @@ impl Precondition {
 
 /// Returns the date in `If-Unmodified-Since`, or `None` if it is malformed, as RFC 9110 requires.
 pub(crate) fn if_unmodified_since(headers: &HeaderMap) -> Option<SystemTime> {
-    dates::under(headers, &header::IF_UNMODIFIED_SINCE)
+    dates::from_headers(headers, &header::IF_UNMODIFIED_SINCE)
 }
 
 /// Evaluates `If-Match`, or in its absence `If-Unmodified-Since`.
@@ -120,7 +120,7 @@ pub(crate) fn is_unchanged(
     now: SystemTime,
 ) -> bool {
     match (if_match, if_unmodified_since, current) {
-        (Some(tags), _, current) => current.is_some_and(|info| tags.have(info, Comparison::Strong)),
+        (Some(tags), _, current) => current.is_some_and(|info| tags.match_file(info, Comparison::Strong)),
         (None, Some(date), Some(info)) => dates::is_unmodified_since(info, date, now),
         (None, _, _) => true,
     }

@@ -11,7 +11,7 @@ pub enum ByteRange {
     From(u64),
     /// From the first offset to the second, inclusive.
     FromTo(u64, u64),
-    /// The last bytes, this many.
+    /// This many bytes at the end.
     Last(u64),
 }
 

@@ -81,7 +81,7 @@ impl HttpBody for Verified {
         Poll::Ready(frame.map(Ok))
     }
 
-    /// `false` until the digests were compared, because a reader may skip the last poll.
+    /// Returns `true` only after the comparison: a reader that sees `true` may skip the last poll.
     fn is_end_stream(&self) -> bool {
         self.matches
     }

@@ -81,7 +81,8 @@ fn read(value: &HeaderValue, header: &'static str, member: Member, checks: &mut 
 /// Splits a member of a field into its algorithm and the base64 of the digest; returns `None` if it is malformed.
 type Member = fn(&[u8]) -> Option<(&[u8], &[u8])>;
 
-/// Parses `sha-256=:…:`, a dictionary member (RFC 8941) with a byte sequence as its value (RFC 9530), and its parameters.
+/// Parses `sha-256=:…:`, a dictionary member (RFC 8941) with a byte sequence as its value (RFC 9530), and its
+/// parameters.
 fn structured_member(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, value) = split_once(text, b'=')?;
     let starts = matches!(key, [b'a'..=b'z' | b'*', ..]);

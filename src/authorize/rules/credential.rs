@@ -30,8 +30,8 @@ impl Credential {
         })
     }
 
-    /// Creates a token: the first segment of the path after the mount (`http://host/some_prefix/TOKEN`), the value of the
-    /// query parameter `token` (`http://host/index.php?token=TOKEN&recording=`), or a user without a password
+    /// Creates a token: the first segment of the path after the mount (`http://host/some_prefix/TOKEN`), the value of
+    /// the query parameter `token` (`http://host/index.php?token=TOKEN&recording=`), or a user without a password
     /// (`http://TOKEN@host:port/`).
     pub fn token(token: impl Into<String>) -> Self {
         Self::new(Kind::Token(token.into()))

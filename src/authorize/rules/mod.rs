@@ -1,4 +1,4 @@
-//! [`AccessRules`], the [`Authorizer`] for the credentials that KAZOO can send, and everything it is made of.
+//! [`AccessRules`], the [`Authorizer`] for the credentials that KAZOO can send, and its parts.
 
 mod credential;
 mod credential_set;
@@ -39,9 +39,9 @@ const MAX_SHOWN_SEGMENTS: usize = 16;
 
 /// Authorizes requests by their source address and by the credential in them.
 ///
-/// If there are networks, the request must come from one of them. If there are credentials, it must contain one of them,
-/// and receives the grant of that credential; several credentials at once allow replacing one without an interruption.
-/// Without any rule, every request is rejected.
+/// If the rules have networks, the request must come from one of them. If they have credentials, it must contain one of
+/// them, and receives the grant of that credential; several credentials at once allow replacing one without an
+/// interruption. Without any rule, every request is rejected.
 ///
 /// The credential is removed from the request: the `authorization` header, the first segment of the path, or the query
 /// parameter.

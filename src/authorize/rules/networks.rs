@@ -57,8 +57,8 @@ pub(super) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// Returns the address of the client: the peer or, if that is one of the `proxies`, the last forwarded address that is not
-/// one of them.
+/// Returns the address of the client: the peer or, if that is one of the `proxies`, the last forwarded address that is
+/// not one of them.
 pub(super) fn client(request: &Parts, proxies: &[IpNet]) -> Result<IpAddr> {
     let Some(PeerAddr(peer)) = request.extensions.get() else {
         return Err(Error::new(

@@ -82,18 +82,18 @@ impl Redactor {
         for secret in automaton.find_overlapping_iter(&read.bytes) {
             let kind = kinds.get(secret.pattern().as_usize()).copied();
             if kind.is_some_and(&counts) && (kind != Some(Kind::Short) || read.is_word(secret.range())) {
-                found.extend(read.place(secret.range()));
+                found.extend(read.position(secret.range()));
             }
         }
-        found.sort_unstable_by_key(|place| place.start);
+        found.sort_unstable_by_key(|position| position.start);
         let mut shown = Vec::with_capacity(text.len());
         let mut end = 0;
-        for place in &found {
-            if place.start >= end {
-                shown.extend_from_slice(text.get(end..place.start)?);
+        for position in &found {
+            if position.start >= end {
+                shown.extend_from_slice(text.get(end..position.start)?);
                 shown.extend_from_slice(REDACTED.as_bytes());
             }
-            end = end.max(place.end);
+            end = end.max(position.end);
         }
         shown.extend_from_slice(text.get(end..)?);
         (!found.is_empty()).then_some(shown)
@@ -122,20 +122,20 @@ impl fmt::Debug for Redactor {
 /// A decoded text, with the position of each byte in the original.
 struct Canonical {
     bytes: Vec<u8>,
-    places: Vec<Range<usize>>,
+    positions: Vec<Range<usize>>,
 }
 
 impl Canonical {
-    fn push(&mut self, byte: u8, place: Range<usize>) {
+    fn push(&mut self, byte: u8, position: Range<usize>) {
         self.bytes.push(byte);
-        self.places.push(place);
+        self.positions.push(position);
     }
 
     /// Returns the position of these bytes in the original text.
-    fn place(&self, range: Range<usize>) -> Option<Range<usize>> {
+    fn position(&self, range: Range<usize>) -> Option<Range<usize>> {
         let (first, last) = (
-            self.places.get(range.start)?,
-            self.places.get(range.end.checked_sub(1)?)?,
+            self.positions.get(range.start)?,
+            self.positions.get(range.end.checked_sub(1)?)?,
         );
         Some(first.start..last.end)
     }
@@ -151,7 +151,7 @@ impl Canonical {
 fn canonical(text: &[u8]) -> Canonical {
     let mut read = Canonical {
         bytes: Vec::with_capacity(text.len()),
-        places: Vec::with_capacity(text.len()),
+        positions: Vec::with_capacity(text.len()),
     };
     // The start of the next escape, including the backslashes in front of it.
     let mut start = 0;

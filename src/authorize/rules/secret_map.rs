@@ -76,7 +76,7 @@ pub(super) fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     Some(percent_decode(text).collect())
 }
 
-/// Counts the bytes of presented secrets that are decoded, hashed or compared, for the tests of this module's budget.
+/// Counts the bytes of presented secrets that are decoded, hashed or compared, for the tests that bound this work.
 pub(super) mod work {
     #[cfg(test)]
     thread_local! {

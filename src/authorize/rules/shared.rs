@@ -10,7 +10,7 @@ use crate::{authorize::Authorizer, error::Result, grant::Grant};
 pub struct SharedAccessRules(Arc<RwLock<Arc<AccessRules>>>);
 
 impl SharedAccessRules {
-    /// Creates shared rules that start as `rules`.
+    /// Creates shared rules, initially `rules`.
     #[must_use]
     pub fn new(rules: AccessRules) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(rules))))
@@ -18,8 +18,8 @@ impl SharedAccessRules {
 
     /// Replaces the rules for all later requests.
     ///
-    /// If the old rules had tokens, [`redact_path`](AccessRules::redact_path) still redacts the segment of a path that may be
-    /// one.
+    /// If the old rules had tokens, [`redact_path`](AccessRules::redact_path) still redacts the segment of a path that
+    /// may be one.
     pub fn replace(&self, rules: AccessRules) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(rules.replacing(&current));

@@ -11,24 +11,24 @@ use crate::{
 /// Hosts that KAZOO's default configuration refuses.
 const REFUSED_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "0.0.0.0"];
 
-/// Returns the error message for a URL whose user or password contains a character that ends it.
+/// Returns the error message for a URL whose user or password contains an unescaped delimiter.
 pub(super) fn userinfo_fault(url: &str) -> Option<&'static str> {
     ends_early(url).then_some(
-        "the user or the password in the URL contains a character that ends it: write `@` as `%40`, `:` as `%3A`, `/` as `%2F`, \
+        "the user or the password in the URL contains an unescaped delimiter: write `@` as `%40`, `:` as `%3A`, `/` as `%2F`, \
          `?` as `%3F`, `#` as `%23` and `%` as `%25`; KAZOO sends the escapes unchanged, and kazoo-storage decodes them",
     )
 }
 
 fn ends_early(url: &str) -> bool {
     let (_, rest) = url.split_once("://").unwrap_or_default();
-    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if let Some((userinfo, _)) = authority.rsplit_once('@') {
         return userinfo.contains('@') || userinfo.matches(':').count() > 1;
     }
     // The text in place of the port is the beginning of a password.
-    let behind_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
-    let port = behind_host.rsplit_once(':').map(|(_, port)| port);
-    behind.contains('@') && port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()))
+    let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
+    let port = after_host.rsplit_once(':').map(|(_, port)| port);
+    after.contains('@') && port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl StorageUrl {
@@ -41,7 +41,7 @@ impl StorageUrl {
         let (address, _) = super::split_off(self.as_str(), '#');
         if Uri::try_from(address).is_err() {
             return Err(invalid(
-                "`url` contains a character that no request can hold: percent-encode it, a space as `%20`",
+                "`url` contains a character that no request can contain: percent-encode it, a space as `%20`",
             ));
         }
         let path = self.path();
@@ -79,7 +79,7 @@ impl StorageUrl {
         }
     }
 
-    /// Returns what may fail because of the host or the spelling.
+    /// Returns warnings about the host and the spelling.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let host = self.host();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_kazoo_cannot_send_to_with_a_reason() {
+    fn refuses_urls_that_kazoo_cannot_send_to() {
         for (url, says) in [
             ("", "not a URL"),
             ("/some_prefix", "not a URL"),
@@ -159,7 +159,8 @@ mod tests {
             ("http://user:pa/ss@h:80/p", "`%2F`"),
             ("http://user:pa?ss@h/p", "`%3F`"),
             ("http://user:pa#ss@h/p", "`%23`"),
-            // KAZOO since 4.3.106 loses the first `:` on a fetch, and the second ends the name of another user.
+            // KAZOO since 4.3.106 loses the first `:` on a fetch, so the second separates a different user and
+            // password.
             ("http://user:pa:ss@h/p", "`%3A`"),
         ] {
             assert!(message(url).contains(says), "{url}: {}", message(url));
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_what_kazoo_can_send_to() {
+    fn accepts_urls_that_kazoo_can_send_to() {
         for (url, path) in [
             ("http://h", "/"),
             ("http://h/", "/"),
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn warns_of_what_may_fail() {
+    fn warns_of_urls_that_may_fail() {
         for (url, says) in [
             ("http://localhost/p", "refuses the host"),
             ("http://127.0.0.1:80/p", "refuses the host"),
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_needs_a_colon_behind_it() {
+    fn a_user_needs_a_colon_after_it() {
         let url = |text: &str| StorageUrl::parse(text).unwrap();
         for text in ["http://token@h/p", "http://token@h?x", "https://token@h"] {
             url(text).check_user().unwrap_err();

@@ -1,4 +1,4 @@
-//! [`StorageUrl`]: a URL as KAZOO keeps it, in its settings and with each stored file.
+//! [`StorageUrl`]: the URL that KAZOO keeps in its settings and with each stored file.
 
 mod check;
 
@@ -11,14 +11,14 @@ use crate::{
     normalize::{escapes, normalize_path},
 };
 
-/// Characters that end the host or the text in front of it.
+/// Characters that end the host or the userinfo before it.
 const SEPARATORS: [char; 5] = ['/', '?', '#', '@', ':'];
 
-/// An `http` or `https` URL of KAZOO's storage, with the credentials in it.
+/// An `http` or `https` URL of KAZOO's storage, including the credentials.
 ///
-/// KAZOO appends text to the URL in its settings and keeps the result with each stored file. This type does the same: it
-/// keeps the text unchanged, and splits it without decoding it. `Debug` shows the [`origin`](Self::origin) only, because the
-/// user, the path and the query may be secrets.
+/// KAZOO appends text to the URL in its settings and keeps the result with each stored file. This type does the same:
+/// it keeps the text unchanged, and splits it without decoding it. `Debug` shows the [`origin`](Self::origin) only,
+/// because the user, the path and the query may be secrets.
 ///
 /// ```
 /// use kazoo_storage::settings::StorageUrl;
@@ -49,7 +49,8 @@ struct Parts<'a> {
 impl StorageUrl {
     /// Parses an `http` or `https` URL with a host.
     ///
-    /// Returns [`ErrorKind::InvalidRequest`] for any other text. The message never contains the text, which may be a secret.
+    /// Returns [`ErrorKind::InvalidRequest`] for any other text. The message never contains the text, which may be a
+    /// secret.
     pub fn parse(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let port = Parts::split(&text).and_then(|parts| parts.port()).ok_or_else(|| {
@@ -160,7 +161,8 @@ impl StorageUrl {
             .collect()
     }
 
-    /// Returns this URL as KAZOO's HTTP client on Erlang since OTP 22 [normalizes](crate::normalize::normalize_path) it for a request.
+    /// Returns this URL as KAZOO's HTTP client on Erlang since OTP 22
+    /// [normalizes](crate::normalize::normalize_path) it for a request.
     ///
     /// The port stays as written, because it does not change the request.
     #[must_use]
@@ -214,15 +216,15 @@ impl StorageUrl {
 
     /// Returns this URL after KAZOO since 4.3.106 has split and reassembled it for a fetch.
     ///
-    /// KAZOO takes the text after the first `:` for a port. If no digits follow, the `:` is lost, so that the credentials
-    /// change and an IPv6 address is no longer one.
+    /// KAZOO takes the text after the first `:` for a port. If no digits follow, the `:` is lost, so the credentials
+    /// change, and an IPv6 address becomes another host.
     pub fn reassembled(&self) -> Result<Self> {
         let (scheme, rest) = self.text.split_once("://").unwrap_or_default();
-        let Some((host, behind)) = rest.split_once(':').filter(|(host, _)| !host.contains(SEPARATORS)) else {
+        let Some((host, after)) = rest.split_once(':').filter(|(host, _)| !host.contains(SEPARATORS)) else {
             return Ok(self.clone());
         };
-        let rest = behind.trim_start_matches(|letter: char| letter.is_ascii_digit());
-        let (digits, _) = behind.split_at_checked(behind.len() - rest.len()).unwrap_or_default();
+        let rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let (digits, _) = after.split_at_checked(after.len() - rest.len()).unwrap_or_default();
         Self::parse(match (digits, digits.trim_start_matches('0')) {
             ("", _) => format!("{scheme}://{host}{rest}"),
             (_, "") => format!("{scheme}://{host}:0{rest}"),
@@ -318,7 +320,7 @@ impl<'a> Parts<'a> {
 
 fn split_off(text: &str, separator: char) -> (&str, Option<&str>) {
     match text.split_once(separator) {
-        Some((front, behind)) => (front, Some(behind)),
+        Some((front, after)) => (front, Some(after)),
         None => (text, None),
     }
 }

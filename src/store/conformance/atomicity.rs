@@ -146,7 +146,7 @@ pub async fn replaces_content_type_and_metadata_with_the_content(store: impl Blo
     last.assert_under(&store, &message(), contract).await;
 }
 
-/// An entity tag, if a store returns one, has its quotes, and differs for every content of a key.
+/// An entity tag, if a store returns one, is quoted, and differs for every content of a key.
 pub async fn changes_the_etag_with_the_content(store: impl BlobStore) {
     let mut seen = Vec::new();
     for content in ["one", "two", "two", "three"] {

@@ -20,8 +20,8 @@ const LENS: [usize; 2] = [300, 300_000];
 /// The number of overlapping uploads.
 const UPLOADS: u64 = 8;
 
-/// Returns `true` if the store refuses all conditional uploads of this length, as a store must that cannot check
-/// atomically.
+/// Returns `true` if the store refuses all conditional uploads of this length, as a store must if it cannot check
+/// conditions atomically.
 async fn refuses_conditions(store: &impl BlobStore, len: usize) -> bool {
     let failing = match store.head(&message()).await {
         Ok(_) => Precondition::if_absent(),

@@ -1,8 +1,8 @@
 //! The contracts of [`BlobStore`] and [`BlobCatalog`](super::BlobCatalog) as test suites.
 //!
-//! To test a store, add `kazoo-storage` with the feature `conformance` to the dev-dependencies, and call the macros in an
-//! integration test. Each case becomes a test, so `cargo test my_store` runs the suite and
-//! `cargo test my_store::keeps_the_content_type` one case of it.
+//! To test a store, add `kazoo-storage` with the feature `conformance` to the dev-dependencies, and call the macros in
+//! an integration test. Each case becomes a test, so `cargo test my_store` runs the suite and `cargo test
+//! my_store::keeps_the_content_type` one case of it.
 //!
 //! ```
 //! use kazoo_storage::MemoryStore;
@@ -41,8 +41,8 @@ use super::BlobStore;
 
 /// Generates a module of tests of the contract of [`BlobStore`](crate::BlobStore).
 ///
-/// The first argument is the name of the module. The second is a closure, called once for each test, whose future returns
-/// an empty store and a guard that must live as long as the store, such as a temporary directory.
+/// The first argument is the name of the module. The second is a closure, called once for each test, whose future
+/// returns an empty store and a guard that must live as long as the store, such as a temporary directory.
 ///
 /// Every test is an ordinary `#[test]` with its own Tokio runtime. [`store::conformance`](crate::store::conformance)
 /// documents the cases. Attributes before the name apply to every test, for example `#[ignore = "needs a cluster"]`.

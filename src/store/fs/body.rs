@@ -57,7 +57,7 @@ impl FileRange {
             .map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => Error::new(
                     ErrorKind::Unavailable,
-                    "the file was cut short during the fetch; another program wrote to it",
+                    "the file was truncated during the fetch; another program wrote to it",
                 )
                 .with_source(error),
                 _ => failed("read a file", error),
@@ -67,7 +67,8 @@ impl FileRange {
     }
 }
 
-/// Streams a file in chunks. Reads a chunk in place if it is in memory, and on a blocking thread otherwise.
+/// Streams a file in chunks. Reads a chunk on the current thread if it is in memory, and on a blocking thread
+/// otherwise.
 #[derive(Debug)]
 pub(super) struct FileBody {
     rest: FileRange,
@@ -77,7 +78,8 @@ pub(super) struct FileBody {
 }
 
 impl FileBody {
-    /// Streams `rest`. If a digest is `expected`, a body with another digest ends with an error instead of its last chunk.
+    /// Streams `rest`. If a digest is `expected`, a body with another digest ends with an error instead of its last
+    /// chunk.
     pub(super) fn new(rest: FileRange, expected: Option<Digest>) -> Self {
         Self {
             rest,
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_a_range_chunk_by_chunk_to_its_end_and_no_further() {
+    fn reads_exactly_the_range_in_chunks() {
         let file = tempfile::tempfile().unwrap();
         let content: Vec<u8> = (0..=u8::MAX).cycle().take(2 * CHUNK + 7).collect();
         file.write_all_at(&content, 0).unwrap();
@@ -164,6 +166,6 @@ mod tests {
         rest.range = len - 1..len + 1;
         let error = rest.read().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.message().contains("cut short"), "{error}");
+        assert!(error.message().contains("truncated"), "{error}");
     }
 }

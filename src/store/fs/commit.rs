@@ -43,7 +43,7 @@ const ATTEMPTS: usize = 16;
 /// Makes `media` the content of `key`, with these `facts`. Blocks.
 ///
 /// `whole` is the complete content if it is short enough for the journal. Commits of one key run one after the other. A
-/// commit has no effect if the replaced file, or its absence, does not meet the `precondition`, or once `given_up` is
+/// commit has no effect if the replaced file, or its absence, does not meet the `precondition`, or once `cancelled` is
 /// set: the caller of a dropped upload may then store something else under the key.
 pub(super) fn commit(
     store: &Inner,
@@ -52,11 +52,11 @@ pub(super) fn commit(
     whole: Option<&Bytes>,
     facts: &Facts,
     precondition: &Precondition,
-    given_up: &AtomicBool,
+    cancelled: &AtomicBool,
 ) -> Result<Stored> {
     let path = KeyPath::of(key);
     let _turn = store.locks.lock(key);
-    let attempts = (0..ATTEMPTS).map(|_| replace(store, &path, &mut media, whole, facts, precondition, given_up));
+    let attempts = (0..ATTEMPTS).map(|_| replace(store, &path, &mut media, whole, facts, precondition, cancelled));
     let mut settled = attempts.filter(|stored| !stored.as_ref().is_err_and(tree::is_gone));
     let stored = settled.next().unwrap_or_else(|| {
         let message =
@@ -77,7 +77,7 @@ fn replace(
     whole: Option<&Bytes>,
     facts: &Facts,
     precondition: &Precondition,
-    given_up: &AtomicBool,
+    cancelled: &AtomicBool,
 ) -> Result<Stored> {
     let (dir, made) = store.tree.make(path)?;
     let current = if made { None } else { lookup::current(path, &dir)? };
@@ -88,10 +88,10 @@ fn replace(
         precondition.check(info.as_ref())?;
     }
     let stamp = Version::successor(current.as_ref().map(|(version, _)| *version), SystemTime::now());
-    let unstaged = |error| failed("write an upload", error);
-    media.file().set_modified(stamp).map_err(unstaged)?;
-    let stat = media.file().metadata().map_err(unstaged)?;
-    let version = Version::of(&stat).map_err(unstaged)?;
+    let write_failed = |error| failed("write an upload", error);
+    media.file().set_modified(stamp).map_err(write_failed)?;
+    let stat = media.file().metadata().map_err(write_failed)?;
+    let version = Version::of(&stat).map_err(write_failed)?;
 
     let previous = current.as_ref().map(|(version, facts)| (*version, facts));
     let text = Bytes::from(sidecar::write(version, facts, previous)?);
@@ -102,9 +102,9 @@ fn replace(
         None => Content::Staged(media.name().to_owned()),
     };
     if let Some(journal) = store.journal().filter(|_| whole.is_none()) {
-        journal.sync_besides(|| media.sync().and_then(|()| store.stage.sync()))?;
+        journal.sync_outside(|| media.sync().and_then(|()| store.stage.sync()))?;
     }
-    if given_up.load(Ordering::Acquire) {
+    if cancelled.load(Ordering::Acquire) {
         return Err(Error::new(ErrorKind::IncompleteBody, "the upload was cancelled"));
     }
     let change = Change {
@@ -115,8 +115,8 @@ fn replace(
     };
     // Held until the pair is in place.
     let unapplied = store.journal().map(|journal| journal.append(&change)).transpose()?;
-    let placed = put_sidecar(&dir, path, &mut sidecar).and_then(|()| put_media(&dir, path, media));
-    if let Err(error) = placed {
+    let moved = put_sidecar(&dir, path, &mut sidecar).and_then(|()| put_media(&dir, path, media));
+    if let Err(error) = moved {
         if current.is_none() {
             // The sidecar describes nothing. If it cannot be removed, the next upload replaces it.
             let _ = rustix::fs::unlinkat(&*dir, path.sidecar(), AtFlags::empty());
@@ -136,20 +136,20 @@ fn replace(
 /// Moves the sidecar to its path.
 pub(super) fn put_sidecar(dir: &File, path: &KeyPath<'_>, sidecar: &mut Staged) -> Result<()> {
     let moved = fault::at(Point::PutSidecar).and_then(|()| sidecar.move_to(dir, &path.sidecar()));
-    moved.map_err(|errno| unplaced("move a sidecar to its path", errno))
+    moved.map_err(|errno| move_failed("move a sidecar to its path", errno))
 }
 
 /// Moves the media to its path: the instant at which the key changes.
 pub(super) fn put_media(dir: &File, path: &KeyPath<'_>, media: &mut Staged) -> Result<()> {
     let moved = fault::at(Point::PutMedia).and_then(|()| media.move_to(dir, &path.file));
-    moved.map_err(|errno| unplaced("move an upload to its path", errno))
+    moved.map_err(|errno| move_failed("move an upload to its path", errno))
 }
 
-fn unplaced(do_what: &'static str, errno: Errno) -> Error {
+fn move_failed(action: &'static str, errno: Errno) -> Error {
     match errno {
         // A directory was created after the check; the next attempt reports it.
         Errno::ISDIR => tree::gone(),
-        errno => failed(do_what, errno),
+        errno => failed(action, errno),
     }
 }
 
@@ -199,9 +199,18 @@ mod tests {
     /// Checks the pair that a reader finds after each step of a commit.
     fn assert_readers_see_whole_pairs(old: Option<&'static str>, new: Option<&'static str>) {
         let root = tempfile::tempdir().unwrap();
-        let (live, still) = (store(root.path()), AtomicBool::new(false));
+        let (live, not_cancelled) = (store(root.path()), AtomicBool::new(false));
         let store = live.inner();
-        commit(store, &key(), staged(store, "old"), None, &facts(old), &ANY, &still).unwrap();
+        commit(
+            store,
+            &key(),
+            staged(store, "old"),
+            None,
+            &facts(old),
+            &ANY,
+            &not_cancelled,
+        )
+        .unwrap();
         let old_pair = ("old".to_owned(), old.map(str::to_owned));
         assert_eq!(pair(store), old_pair);
 
@@ -255,20 +264,38 @@ mod tests {
         drop(media);
         assert!(lookup::find(store, &key).unwrap_err().is_not_found());
         // The next upload has no metadata, and does not get that of the first one.
-        let still = AtomicBool::new(false);
-        commit(store, &key, staged(store, "raw"), None, &facts(None), &ANY, &still).unwrap();
+        let not_cancelled = AtomicBool::new(false);
+        commit(
+            store,
+            &key,
+            staged(store, "raw"),
+            None,
+            &facts(None),
+            &ANY,
+            &not_cancelled,
+        )
+        .unwrap();
         assert_eq!(pair(store), ("raw".to_owned(), None));
     }
 
     #[test]
     fn removes_the_sidecar_if_its_media_cannot_be_moved() {
         let root = tempfile::tempdir().unwrap();
-        let (live, still) = (store(root.path()), AtomicBool::new(false));
+        let (live, not_cancelled) = (store(root.path()), AtomicBool::new(false));
         let store = live.inner();
         let media = staged(store, "new");
-        // The media can then not be moved.
+        // Makes the move of the media fail.
         std::fs::remove_file(root.path().join(".stage").join(media.name())).unwrap();
-        commit(store, &key(), media, None, &facts(Some(r#"{"n":1}"#)), &ANY, &still).unwrap_err();
+        commit(
+            store,
+            &key(),
+            media,
+            None,
+            &facts(Some(r#"{"n":1}"#)),
+            &ANY,
+            &not_cancelled,
+        )
+        .unwrap_err();
         assert!(!root.path().join("ACC").exists(), "the directories are removed too");
     }
 

@@ -55,7 +55,7 @@ pub(super) fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
 pub(super) fn again(tree: &Tree, key: &BlobKey, stays: impl Fn(SystemTime) -> bool) -> Result<()> {
     let path = KeyPath::of(key);
     let dir = match tree.find(&path) {
-        // The path leads through a link, behind which no file of this store is.
+        // The path leads through a symbolic link, so the file is not this store's.
         Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
         found => found?,
     };

@@ -6,25 +6,25 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
 
-/// Returns the error for `error`, which occurred when the store tried to `do_what`.
+/// Returns the error for `error`, which occurred when the store tried to perform `action`.
 ///
 /// The message contains no path of the machine, because KAZOO shows it to its administrator.
-pub(super) fn failed(do_what: &'static str, error: impl Into<io::Error>) -> Error {
+pub(super) fn failed(action: &'static str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
-    explained(kind(&error), do_what, error)
+    explained(kind(&error), action, error)
 }
 
-/// Returns the error for `error` if it concerns the store's own files instead of a stored file.
-pub(super) fn broken(do_what: &'static str, error: impl Into<io::Error>) -> Error {
+/// Returns the error for `error`, which concerns the store's own files instead of a stored file.
+pub(super) fn broken(action: &'static str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
     let kind = match kind(&error) {
         ErrorKind::NotFound => ErrorKind::Unavailable,
         kind => kind,
     };
-    explained(kind, do_what, error)
+    explained(kind, action, error)
 }
 
-fn explained(kind: ErrorKind, do_what: &'static str, error: io::Error) -> Error {
+fn explained(kind: ErrorKind, action: &'static str, error: io::Error) -> Error {
     let message = match kind {
         ErrorKind::StorageFull => "the storage's file system, or a quota on it, is full; free some space".into(),
         ErrorKind::NotFound => "no file is stored under this name".into(),
@@ -33,8 +33,8 @@ fn explained(kind: ErrorKind, do_what: &'static str, error: io::Error) -> Error 
         }
         ErrorKind::TooLarge => "the file is larger than the storage's file system or a process limit allows".into(),
         _ => match remedy(&error) {
-            Some(remedy) => format!("the storage failed to {do_what}: {error}; {remedy}"),
-            None => format!("the storage failed to {do_what}: {error}"),
+            Some(remedy) => format!("the storage failed to {action}: {error}; {remedy}"),
+            None => format!("the storage failed to {action}: {error}"),
         },
     };
     Error::new(kind, message).with_source(error)
@@ -59,10 +59,10 @@ fn kind(error: &io::Error) -> ErrorKind {
 fn remedy(error: &io::Error) -> Option<&'static str> {
     Some(match Errno::from_io_error(error)? {
         Errno::IO => "see the kernel's log for errors of the disk",
-        Errno::ROFS => "unless it was mounted so, see the kernel's log for the reason",
+        Errno::ROFS => "if it was not mounted read-only, see the kernel's log for the reason",
         Errno::MFILE => "raise the process's limit of open files",
         Errno::NFILE => "raise the system's limit of open files",
-        Errno::ACCESS | Errno::PERM => "give the server's user the permission",
+        Errno::ACCESS | Errno::PERM => "grant the permission to the server's user",
         _ => return None,
     })
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The maximum length of a body that is read before the response starts, in bytes. A read error is then an error
-/// response instead of a body that breaks off.
+/// response instead of an interrupted body.
 const WHOLE: u64 = 64 * 1024;
 
 /// Answers a fetch. Blocks.
@@ -30,7 +30,7 @@ pub(super) fn fetch(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> R
     Ok(fetch.with(Body::from(bytes)))
 }
 
-/// Answers a fetch without waiting; `None` if that takes a read that may wait.
+/// Answers a fetch without waiting; `None` if a read would have to wait.
 pub(super) fn fetch_nonblocking(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> Option<Result<Fetched>> {
     if let Some(hot) = store.hot.find(store.tree.root(), key) {
         return Some(hot.fetch(range));

@@ -1,10 +1,11 @@
-//! [`HotFiles`]: caches small files that are fetched repeatedly, as a greeting is with every call.
+//! [`HotFiles`]: caches small files that are fetched repeatedly, such as greetings.
 //!
-//! A cached file is used only if the stamps of media and sidecar are unchanged, so a file that was replaced or removed, by
-//! an upload or by hand, is never served.
+//! A cached file is used only if the stamps of media and sidecar are unchanged, so a file that was replaced or removed,
+//! by an upload or by hand, is never served.
 //!
-//! Comparing the stamps costs less than opening and reading both files. Measured with 1 to 2000 files of 4 KiB and their
-//! sidecars in the kernel's memory: `get` and its body take 2.1 to 4.3 µs of CPU, and 10.2 to 12.4 µs without the cache.
+//! Comparing the stamps costs less than opening and reading both files. Measured with 1 to 2000 files of 4 KiB and
+//! their sidecars in the page cache: `get` and its body take 2.1 to 4.3 µs of CPU, and 10.2 to 12.4 µs without the
+//! cache.
 
 use std::{
     collections::HashMap,

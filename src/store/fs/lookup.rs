@@ -1,4 +1,4 @@
-//! Finds the file of a key together with the facts about exactly this content.
+//! Finds the file of a key, with the facts about its content.
 
 use std::{
     fs::File,
@@ -81,7 +81,7 @@ fn try_find(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
     Ok((Content { file, version, facts }, settled))
 }
 
-/// Finds the file under `key` without waiting; `None` if the kernel does not have all of it in memory.
+/// Finds the file under `key` without waiting; `None` if any of it is not in the page cache.
 pub(super) fn find_nonblocking(store: &Inner, key: &BlobKey) -> Option<Result<(Content, Stamps)>> {
     let path = KeyPath::of(key);
     let (file, stat) = match nonblocking::open(store.tree.root(), &path, &path.file)? {
@@ -114,7 +114,7 @@ pub(super) fn current(path: &KeyPath<'_>, dir: &File) -> Result<Option<(Version,
         found => return Err(found.blocks(path.len())),
     };
     let sidecar = match tree::open(dir, &path.sidecar())? {
-        // Everything else is replaced.
+        // The upload replaces anything but a directory.
         found @ Found::Directory(_) => return Err(found.blocks(path.len())),
         found => sidecar(found)?,
     };
@@ -157,8 +157,8 @@ pub(super) fn info(key: &BlobKey, version: Version, facts: &Facts) -> BlobInfo {
 
 /// Returns `true` if the opened media has been deleted.
 ///
-/// A deletion removes the media before the sidecar, so a reader that finds no sidecar can tell. An upload that replaces
-/// the media leaves a sidecar.
+/// Decides for a reader that finds no sidecar: a deletion removes the media before the sidecar, and an upload that
+/// replaces the media leaves a sidecar.
 pub(super) fn is_deleted(media: &File) -> Result<bool> {
     let stat = media.metadata().map_err(|error| failed("open a file", error))?;
     Ok(stat.nlink() == 0)

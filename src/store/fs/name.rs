@@ -157,7 +157,7 @@ fn encode(segment: &str, kind: Kind) -> Vec<String> {
     let mut rest = segment.chars().peekable();
     while let Some(char) = rest.next() {
         let plain = &*char.encode_utf8(&mut utf8);
-        let written = |first: bool| match char {
+        let encoded = |first: bool| match char {
             '%' => "%25",
             '/' => "%2F",
             // Names with a leading dot are the store's own.
@@ -165,13 +165,13 @@ fn encode(segment: &str, kind: Kind) -> Vec<String> {
             'l' if segment == LOST_AND_FOUND => "%6C",
             _ => plain,
         };
-        let mut next = written(name.is_empty());
+        let mut next = encoded(name.is_empty());
         // Reserve one byte for the `%` that continues the segment, unless it ends here.
-        let room = MAX_NAME_LEN - usize::from(rest.peek().is_some());
-        if name.len() + next.len() > room {
+        let limit = MAX_NAME_LEN - usize::from(rest.peek().is_some());
+        if name.len() + next.len() > limit {
             name.push('%');
             names.push(std::mem::take(&mut name));
-            next = written(true);
+            next = encoded(true);
         }
         name.push_str(next);
     }
@@ -180,19 +180,19 @@ fn encode(segment: &str, kind: Kind) -> Vec<String> {
     names
 }
 
-/// Returns the key whose file has these names from the root down, or `None` if the file is not the store's.
+/// Returns the key whose file has these names from the root down, or `None` if the store did not write the file.
 pub(super) fn key(names: &[String]) -> Option<BlobKey> {
     decode(names, Kind::File)
 }
 
-/// Returns the key with these names, the last of this `kind`. The result is exact: its `names` are these.
+/// Returns the key with these names, the last of this `kind`. Its `names` are exactly these.
 fn decode(names: &[String], kind: Kind) -> Option<BlobKey> {
     let key = BlobKey::from_segments(segments(names)?).ok()?;
     let of_key = self::names(&key, kind);
     of_key.iter().eq(names).then_some(key)
 }
 
-/// Returns the segments for these names, with any marks.
+/// Returns the segments of these names, whatever their marks.
 fn segments(names: &[String]) -> Option<Vec<String>> {
     let mut segments = Vec::with_capacity(names.len());
     let mut segment = String::new();
@@ -222,7 +222,7 @@ impl fmt::Display for Decoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match decode(self.0, Kind::File).or_else(|| decode(self.0, Kind::Directory)) {
             Some(key) => key.fmt(f),
-            // The file is not the store's.
+            // The store did not write the file.
             None => write!(f, "{:?}", self.0.join("/")),
         }
     }

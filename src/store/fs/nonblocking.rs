@@ -1,7 +1,7 @@
 //! Opens and reads files without waiting for a disk.
 //!
 //! A round trip to a blocking thread costs more than a small fetch itself. So every read is first tried on the thread
-//! that serves the request, with calls that fail instead of waiting, and moves to a blocking thread only if they do.
+//! that serves the request, with calls that fail instead of waiting, and moves to a blocking thread only if they fail.
 //! Only Linux has such calls; on other systems they always fail.
 
 use std::{

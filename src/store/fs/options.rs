@@ -41,9 +41,9 @@ impl FsOptions {
     /// Compares a fetched file with its [`Digest`](crate::digest::Digest), and returns
     /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) if they differ. Off by default.
     ///
-    /// A file over 64 KiB is verified while it is sent: its body then ends with the error instead of the last chunk, of at
-    /// most 128 KiB. A range is not verified. Media is also damaged if its sidecar describes another content or was
-    /// changed. Media without a sidecar cannot be verified and is fetched as it is.
+    /// A file over 64 KiB is verified while it is sent: its body then ends with the error instead of the last chunk, of
+    /// at most 128 KiB. A range is not verified. Media also counts as damaged if its sidecar describes another content
+    /// or was changed. Media without a sidecar cannot be verified and is fetched as it is.
     #[must_use]
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;

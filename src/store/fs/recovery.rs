@@ -64,8 +64,8 @@ fn explained(unfinished: &Unfinished) -> Error {
 }
 
 impl Inner {
-    /// Applies the changes that a crash undid, and starts a new journal; keeps the old one if that is not possible. Does
-    /// nothing if the last attempt was a moment ago. Blocks.
+    /// Applies the changes that a crash undid, and starts a new journal; keeps the old one if that is not possible.
+    /// Does nothing if the last attempt was within the last second. Blocks.
     pub(super) fn recover(&self) -> Result<()> {
         let mut tried = self.recovery.tried.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent = tried.is_some_and(|tried| tried.elapsed() < PAUSE);
@@ -83,7 +83,7 @@ impl Inner {
     fn try_recovery(&self) -> Result<Option<Unfinished>> {
         let replayed = replay::replay(&self.tree, &self.stage, &self.locks)?;
         if self.durable || replayed.any {
-            sync::file_system(self.tree.root()).map_err(|error| failed("make what it holds durable", error))?;
+            sync::file_system(self.tree.root()).map_err(|error| failed("sync its file system", error))?;
         }
         if replayed.unfinished.is_some() {
             return Ok(replayed.unfinished);
@@ -97,8 +97,8 @@ impl Inner {
         Ok(None)
     }
 
-    /// Returns an error if the recovery is unfinished, so that no upload can be accepted. Retries the recovery from time
-    /// to time. Blocks.
+    /// Returns an error if the recovery is unfinished, so that no upload can be accepted. Retries the recovery from
+    /// time to time. Blocks.
     pub(super) fn ready(&self) -> Result<()> {
         if self.recovery.is_done() {
             return Ok(());

@@ -32,7 +32,7 @@ const MAX_ABOUT: u64 = 64 << 10;
 ///
 /// Its files are in a [directory](Self::directory) of their own: `media` and `sidecar.json`, or `record` if the store
 /// could not separate the two, and `about.json`, which says where they belong and why they are not there. To
-/// restore it, move the two to the paths that `about.json` names, and remove the directory.
+/// restore it, move `media` and `sidecar.json` to the paths that `about.json` names, and remove the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SetAside {
@@ -64,7 +64,7 @@ struct About {
     deleted: bool,
 }
 
-/// The content of a record.
+/// The parts of a record that cannot be applied.
 pub(super) struct Remains<'a> {
     pub(super) key: &'a str,
     pub(super) reason: &'a Error,
@@ -75,7 +75,7 @@ pub(super) struct Remains<'a> {
     pub(super) record: Option<&'a Bytes>,
 }
 
-/// Sets `remains` aside as `id`. Repeatable. Blocks; durable only once the file system is synced.
+/// Sets `remains` aside as `id`. Idempotent. Blocks; durable only once the file system is synced.
 pub(super) fn keep(tree: &Tree, stage: &Arc<Stage>, id: &str, remains: &Remains<'_>) -> Result<()> {
     fault::at(Point::SetAside).map_err(|errno| failed("set an upload aside", errno))?;
     let dir = tree.make_dirs([DIRECTORY, id])?;
@@ -119,10 +119,10 @@ fn put_all(dir: &File, stage: &Arc<Stage>, about: &About, remains: &Remains<'_>)
             put(stage.write(text)?, name)?;
         }
     }
-    // Last, so that after a failure the staged file is still in the place that the journal names.
+    // Comes last, so that after a failure the staged file still has the name that the journal contains.
     match remains.content {
         Content::Whole(content) => put(with_time(stage.write(content)?, remains.modified)?, MEDIA),
-        Content::Staged(name) => match stage.left(name, remains.modified)? {
+        Content::Staged(name) => match stage.open_leftover(name, remains.modified)? {
             Some(media) => put(media, MEDIA),
             // It is already set aside, or applied.
             None => Ok(()),

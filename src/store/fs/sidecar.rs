@@ -12,7 +12,7 @@ use crate::{
     metadata::Metadata,
 };
 
-/// The maximum length of a sidecar, in bytes. The store writes no longer one.
+/// The maximum length of a sidecar, in bytes. The store never writes a longer one.
 pub(super) const MAX_LEN: u64 = 64 << 20;
 
 /// The facts about a content besides its bytes.

@@ -1,4 +1,5 @@
-//! `.stage/`: files of uploads before they are moved to their paths, the segments of the journal, and the lock of the root.
+//! `.stage/`: files of uploads before they are moved to their paths, the segments of the journal, and the lock of the
+//! root.
 
 use std::{
     collections::HashSet,
@@ -81,7 +82,7 @@ impl Stage {
     }
 
     /// Returns the names of the files that an earlier process left, except for those that are `needed`.
-    pub(super) fn left_names(&self, needed: &HashSet<&str>) -> Result<Vec<String>> {
+    pub(super) fn leftover_names(&self, needed: &HashSet<&str>) -> Result<Vec<String>> {
         let unreadable = |errno: Errno| broken("read its staging directory", errno);
         let own = format!("{:x}-", self.session);
         let mut names = Vec::new();
@@ -128,9 +129,9 @@ impl Stage {
         Ok(staged)
     }
 
-    /// Opens the file `name` that an earlier process left, if it exists and has this modification time. Dropping it does
-    /// not remove the file.
-    pub(super) fn left(self: &Arc<Self>, name: &str, modified: Option<SystemTime>) -> Result<Option<Staged>> {
+    /// Opens the file `name` that an earlier process left, if it exists and has this modification time. Dropping it
+    /// does not remove the file.
+    pub(super) fn open_leftover(self: &Arc<Self>, name: &str, modified: Option<SystemTime>) -> Result<Option<Staged>> {
         // The store's own names contain no slash.
         if name.contains('/') {
             return Ok(None);
@@ -172,7 +173,7 @@ impl Stage {
         } else {
             Err(Error::new(
                 ErrorKind::Unavailable,
-                "the storage reads other bytes than it wrote",
+                "the storage returned other bytes than were written to it",
             ))
         }
     }
@@ -243,8 +244,8 @@ impl Drop for Staged {
         }
         // On failure, the file is removed when the root is opened again.
         let _ = rustix::fs::unlinkat(&self.stage.dir, &*self.name, AtFlags::empty());
-        // A cancelled upload is dropped on a thread that serves requests. Freeing a large file takes a while, so the last
-        // handle is closed on a blocking thread.
+        // A cancelled upload is dropped on a thread that serves requests. Freeing a large file takes a while, so the
+        // last handle is closed on a blocking thread.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let file = Arc::clone(&self.file);
             runtime.spawn_blocking(move || drop(file));

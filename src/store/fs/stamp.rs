@@ -37,8 +37,8 @@ impl Stamp {
 
 /// Returns `true` if the file at the relative `path` has this `stamp`, or if none is expected and it does not exist.
 ///
-/// Returns `false` if that cannot be determined without waiting. Links on the path are followed, but no other file has the
-/// same stamp.
+/// Returns `false` if that cannot be determined without waiting. Links on the path are followed, but no other file has
+/// the same stamp.
 #[cfg(target_os = "linux")]
 pub(super) fn is_current(root: &File, path: &str, stamp: Option<Stamp>) -> bool {
     use rustix::{

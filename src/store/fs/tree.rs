@@ -22,7 +22,8 @@ use crate::{
     key::BlobKey,
 };
 
-/// Owner and group: the files are private, and the operator can add users to the group, for example for backups.
+/// Access for owner and group: the files are private, and the operator can add users to the group, for example for
+/// backups.
 const DIRECTORY: Mode = Mode::from_raw_mode(0o750);
 
 /// The directory that a check creates. No key has a name with a leading dot.
@@ -51,7 +52,7 @@ pub(super) enum Found {
 }
 
 impl Found {
-    /// Returns the error for this entry if it is in the place of a file or directory of the store, at this `position` in
+    /// Returns the error for this entry if it is at the path of a file or directory of the store, at this `position` in
     /// the path.
     ///
     /// The message contains no names, because it goes to a log and a response, and a name may be a caller's or a token.
@@ -110,7 +111,7 @@ impl Tree {
             dir = match open_at(&dir, name, OFlags::DIRECTORY) {
                 Ok(child) => Arc::new(child),
                 Err(Errno::NOENT) => return Ok(None),
-                Err(errno) => match in_the_way(&dir, name, errno)? {
+                Err(errno) => match blocking_entry(&dir, name, errno)? {
                     // Nothing is stored beneath a file.
                     Found::File(..) => return Ok(None),
                     found => return Err(found.blocks(at + 1)),
@@ -120,8 +121,8 @@ impl Tree {
         Ok(Some(dir))
     }
 
-    /// Opens the directory of the files beneath `prefix`, and returns its names from the root down; `None` if it does not
-    /// exist.
+    /// Opens the directory of the files beneath `prefix`, and returns its names from the root down; `None` if it does
+    /// not exist.
     pub(super) fn find_beneath(&self, prefix: &BlobKey) -> Result<Option<(Arc<File>, Vec<String>)>> {
         let names = name::directories(prefix);
         let mut dir = Arc::clone(&self.root);
@@ -135,8 +136,8 @@ impl Tree {
         Ok(Some((dir, names.into_iter().map(Cow::into_owned).collect())))
     }
 
-    /// Opens the directory of the file at `path`. Creates it and its parents if they do not exist. The flag is `true` if it
-    /// was created.
+    /// Opens the directory of the file at `path`. Creates it and its parents if they do not exist. The flag is `true`
+    /// if it was created.
     ///
     /// [`ErrorKind::NotFound`] if another process removes a directory on the path meanwhile.
     pub(super) fn make(&self, path: &KeyPath<'_>) -> Result<(Arc<File>, bool)> {
@@ -155,7 +156,7 @@ impl Tree {
             };
             dir = match child {
                 Ok(child) => Arc::new(child),
-                Err(errno) => return Err(in_the_way(&dir, name, errno)?.blocks(at + 1)),
+                Err(errno) => return Err(blocking_entry(&dir, name, errno)?.blocks(at + 1)),
             };
         }
         Ok((dir, made))
@@ -179,14 +180,14 @@ impl Tree {
     /// All checks use the same name, so that the next check removes a directory that was left by a crash. A concurrent
     /// check may remove the directory first.
     pub(super) fn check(&self) -> Result<()> {
-        let blame = |errno| broken("create a directory in its root", errno);
+        let create_failed = |errno| broken("create a directory in its root", errno);
         match rustix::fs::mkdirat(&self.root, CHECK, DIRECTORY) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(blame(errno)),
+            Err(errno) => return Err(create_failed(errno)),
         }
         match rustix::fs::unlinkat(&self.root, CHECK, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
-            Err(errno) => Err(blame(errno)),
+            Err(errno) => Err(create_failed(errno)),
         }
     }
 
@@ -224,9 +225,9 @@ fn is_link_refused(errno: Errno) -> bool {
     errno == Errno::LOOP || errno == Errno::MLINK
 }
 
-/// Returns the entry because of which opening `name` as a directory failed with `errno`, or an error if the failure has
+/// Returns the entry that caused opening `name` as a directory to fail with `errno`, or an error if the failure has
 /// another reason.
-fn in_the_way(dir: &File, name: &str, errno: Errno) -> Result<Found> {
+fn blocking_entry(dir: &File, name: &str, errno: Errno) -> Result<Found> {
     if errno != Errno::NOTDIR && !is_link_refused(errno) {
         return Err(failed("open a directory", errno));
     }
@@ -237,7 +238,7 @@ fn in_the_way(dir: &File, name: &str, errno: Errno) -> Result<Found> {
     }
 }
 
-/// Returns the error for a directory that was removed while it was in use. A retry helps.
+/// Returns the error for a directory that was removed while it was in use. The caller can retry.
 pub(super) fn gone() -> Error {
     failed("open a directory", Errno::NOENT)
 }

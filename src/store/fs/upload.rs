@@ -31,7 +31,7 @@ pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<Stored> {
     } = upload;
     KeyPath::of(&key).check()?;
     if !store.recovery.is_done() {
-        // Before the body takes the space that the recovery waits for.
+        // Retries the recovery before the body takes the disk space that it needs.
         let store = Arc::clone(store);
         blocking(move || store.ready()).await?;
     }
@@ -48,7 +48,8 @@ pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<Stored> {
             continue;
         }
         let store = Arc::clone(store);
-        // The chunk is returned, so that the thread that allocated it frees it: allocators then reuse the memory at once.
+        // The chunk is returned, so that the thread that allocated it frees it: allocators then reuse the memory at
+        // once.
         (staged, buffer, digester, _) = blocking(move || {
             digester.update(&data);
             let staged = append(&store, staged, &buffer, &data)?;
@@ -57,8 +58,8 @@ pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<Stored> {
         })
         .await?;
     }
-    let given_up = Arc::new(AtomicBool::new(false));
-    let _guard = SetOnDrop(Arc::clone(&given_up));
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let _guard = SetOnDrop(Arc::clone(&cancelled));
     let store = Arc::clone(store);
     blocking(move || {
         let rest = Bytes::from(buffer);
@@ -69,7 +70,7 @@ pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<Stored> {
             content_type,
             metadata,
         };
-        commit::commit(&store, &key, media, whole, &facts, &precondition, &given_up)
+        commit::commit(&store, &key, media, whole, &facts, &precondition, &cancelled)
     })
     .await
 }

@@ -28,10 +28,11 @@ impl Version {
         })
     }
 
-    /// Returns the modification time for content that replaces `replaced`: `now`, or a later time if the clock was set back.
+    /// Returns the modification time for content that replaces `replaced`: `now`, or a later time if the clock was set
+    /// back.
     ///
-    /// The time is in whole microseconds, which file systems preserve, and never in whole seconds: a time without a fraction
-    /// has lost it in an archive or on a file system that has none.
+    /// The time is in whole microseconds, which file systems preserve, and never in whole seconds: a time without a
+    /// fraction has therefore lost it in an archive or on a file system that has none.
     pub(super) fn successor(replaced: Option<Self>, now: SystemTime) -> SystemTime {
         let micros = |time: Duration| Duration::new(time.as_secs(), time.subsec_micros() * 1000);
         let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();

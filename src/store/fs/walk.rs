@@ -16,7 +16,7 @@ use crate::{
     key::BlobKey,
 };
 
-/// One visit of a walk. It comes with the names of a media file or directory, from the root down.
+/// The subject of one visit. The visitor also receives the names of a media file or directory, from the root down.
 pub(super) enum Visited<'a> {
     Media {
         stat: &'a Stat,

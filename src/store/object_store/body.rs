@@ -25,18 +25,18 @@ pub(super) struct ObjectBody {
     stream: Stream,
     item_deadline: ItemDeadline,
     /// The number of content bytes that are still expected.
-    left: u64,
+    content_left: u64,
     /// The number of trailer bytes that are still expected. They are read so that the connection can be reused.
-    behind: u64,
+    trailer: u64,
 }
 
 impl ObjectBody {
-    pub(super) fn new(stream: Stream, len: u64, behind: u64, deadline: Deadline) -> Self {
+    pub(super) fn new(stream: Stream, len: u64, trailer: u64, deadline: Deadline) -> Self {
         Self {
             stream,
             item_deadline: ItemDeadline::new(deadline, Task::Read),
-            left: len,
-            behind,
+            content_left: len,
+            trailer,
         }
     }
 }
@@ -51,15 +51,16 @@ impl HttpBody for ObjectBody {
             let item = this.stream.as_mut().poll_next(cx);
             let Some(item) = ready!(this.item_deadline.poll(item, cx))? else {
                 return Poll::Ready(
-                    (this.left > 0 || this.behind > 0)
+                    (this.content_left > 0 || this.trailer > 0)
                         .then(|| Err(damaged("the object store returned fewer bytes than it announced"))),
                 );
             };
             let mut data = item.map_err(|error| failed(Task::Read, &error))?;
-            let content = data.split_to(usize::try_from(this.left).map_or(data.len(), |left| left.min(data.len())));
-            this.left -= content.len() as u64;
-            match this.behind.checked_sub(data.len() as u64) {
-                Some(behind) => this.behind = behind,
+            let content =
+                data.split_to(usize::try_from(this.content_left).map_or(data.len(), |left| left.min(data.len())));
+            this.content_left -= content.len() as u64;
+            match this.trailer.checked_sub(data.len() as u64) {
+                Some(trailer) => this.trailer = trailer,
                 None => {
                     return Poll::Ready(Some(Err(damaged(
                         "the object store returned more bytes than it announced",
@@ -73,11 +74,11 @@ impl HttpBody for ObjectBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0 && self.behind == 0
+        self.content_left == 0 && self.trailer == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.content_left)
     }
 }
 
@@ -90,8 +91,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns a body of `len` bytes of content and `behind` bytes of trailer, from `chunks`.
-    fn body(chunks: &[&'static str], len: u64, behind: u64) -> ObjectBody {
+    /// Returns a body of `len` bytes of content and `trailer` bytes of trailer, from `chunks`.
+    fn body(chunks: &[&'static str], len: u64, trailer: u64) -> ObjectBody {
         let chunks: Vec<_> = chunks
             .iter()
             .map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))
@@ -99,7 +100,7 @@ mod tests {
         ObjectBody::new(
             stream::iter(chunks).boxed(),
             len,
-            behind,
+            trailer,
             Deadline(Duration::from_secs(1)),
         )
     }
@@ -119,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn reports_a_length_that_differs_from_the_announced_one() {
-        for (chunks, len, behind) in [
+        for (chunks, len, trailer) in [
             (&["ID"][..], 3, 0),
             (&[], 3, 0),
             (&["ID3", "{"], 3, 2),
@@ -127,7 +128,7 @@ mod tests {
             (&["ID3", "x"], 3, 0),
             (&["ID3{}x"], 3, 2),
         ] {
-            assert!(body(chunks, len, behind).collect().await.is_err(), "{chunks:?}");
+            assert!(body(chunks, len, trailer).collect().await.is_err(), "{chunks:?}");
         }
     }
 

@@ -23,9 +23,9 @@ use crate::{
 impl BlobCatalog for ObjectStoreBlobs {
     /// Sends one request for each page of the engine, usually a thousand objects.
     ///
-    /// The length of an entry is that of the object: of the content, and of the JSON document if it is stored behind the
-    /// content. Objects of other programs are listed if their names are keys. That includes the directory markers of some
-    /// consoles (`ACCOUNT/`). A name that `object_store` rejects (`a//b`) ends the list with an error.
+    /// The length of an entry is that of the object: of the content, and of the JSON document if it is stored after the
+    /// content. Objects of other programs are listed if their names are keys. That includes the directory markers of
+    /// some consoles (`ACCOUNT/`). A name that `object_store` rejects (`a//b`) ends the list with an error.
     fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
         let above = self.beneath(prefix.into_iter().flat_map(BlobKey::segments));
         Listing {

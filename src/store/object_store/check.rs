@@ -86,7 +86,7 @@ async fn round_trip(store: &ObjectStoreBlobs, name: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the engine reports a missing object as missing: a fetch tries several names.
+/// Checks that the engine reports a missing object as missing, because a fetch tries several names.
 async fn finds_nothing(store: &ObjectStoreBlobs, missing: &Path) -> Result<()> {
     match get::look(store, missing).await {
         Err(error) if !error.is_not_found() => {

@@ -1,5 +1,6 @@
-//! Stores an upload under a [`Precondition`]: a conditional PUT on the version for which the condition was evaluated
-//! leaves the decision to the engine.
+//! Stores an upload with a [`Precondition`].
+//!
+//! The condition is evaluated for one version of the object, and a conditional PUT replaces only that version.
 
 use std::{
     borrow::Cow,
@@ -26,7 +27,7 @@ use crate::{
 /// The attribute that identifies an upload, to find it again if its response was lost.
 pub(super) const UPLOAD: Attribute = Attribute::Metadata(Cow::Borrowed("kazooupload"));
 
-/// The maximum number of new evaluations because the object was replaced meanwhile.
+/// The maximum number of evaluations of a condition, if the object is replaced in between.
 const MAX_RESTARTS: usize = 8;
 
 /// The conditions on a PUT that the engine enforces, once they are known.
@@ -151,7 +152,7 @@ fn is_refusal(error: &EngineError) -> bool {
 }
 
 /// Returns the conditions that the engine enforces. Some engines ignore conditions that they do not support, or compare
-/// entity tags in their own way, so each store tries it once, on an object of its own.
+/// entity tags in their own way, so each store tests the engine once, on a separate object.
 async fn enforced(store: &ObjectStoreBlobs) -> Result<Enforced> {
     let known = store.conditions.0.get_or_try_init(|| async {
         let name = store.reserved_name(&format!("%check-{}", unique()));

@@ -20,7 +20,7 @@ use crate::{
     store::{Blob, BlobInfo, ByteRange, Fetched},
 };
 
-/// The maximum number of restarts because the object was replaced meanwhile.
+/// The maximum number of attempts, if the object is replaced in between.
 const MAX_RESTARTS: usize = 8;
 
 pub(super) async fn head(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<BlobInfo> {
@@ -61,7 +61,7 @@ pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<
             .collect()
             .await?;
         return Metadata::from_json(json.to_bytes()).map(Some).map_err(|error| {
-            damaged("the end of the object is not the JSON object that it should be").with_source(error)
+            damaged("the object does not end with its JSON document; another program wrote it").with_source(error)
         });
     }
     Err(Error::new(
@@ -77,7 +77,7 @@ pub(super) async fn look(store: &ObjectStoreBlobs, name: &Path) -> Result<Object
         ..GetOptions::default()
     };
     let result = match store.within(Task::Read, store.engine.get_opts(name, options)).await {
-        // The response to a HEAD has no body, so only a GET tells a missing object from a missing bucket.
+        // The response to a HEAD has no body, so only a GET distinguishes a missing object from a missing bucket.
         Err(error) if error.is_not_found() => request(store, name, Some(0..1), None).await?,
         result => result?,
     };
@@ -102,8 +102,8 @@ async fn redirect(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Uri>> 
 
 /// Returns `true` if a signed URL of `name` works with every engine.
 ///
-/// `object_store` signs the decoded name for Google's store, which may be another object, and the encoded name for Azure,
-/// which is refused. So the name must be the same decoded and encoded.
+/// `object_store` signs the decoded name for Google's store, which may be another object, and the encoded name for
+/// Azure, which is refused. So the name must be the same decoded and encoded.
 fn signs_alike(name: &Path) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/');
     name.as_ref().bytes().all(plain)

@@ -1,8 +1,8 @@
 //! [`ObjectStoreBlobs`]: objects in an S3-compatible cluster, Google Cloud Storage, Azure, or any other engine that the
 //! `object_store` crate supports.
 //!
-//! [`put`] and [`parts`] store an upload, [`conditional`] one with a condition, [`get`] and [`body`] fetch; [`name`] and
-//! [`object`] define the format, [`deadline`] and [`error`] wrap every call.
+//! [`put`] and [`parts`] store an upload, [`conditional`] one with a condition, [`get`] and [`body`] fetch; [`name`]
+//! and [`object`] define the format, [`deadline`] and [`error`] wrap every call.
 
 mod body;
 mod catalog;
@@ -45,13 +45,15 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 /// Each upload is one object. Content, media type and JSON document are written together, so they always belong to one
 /// upload, and a replacement leaves nothing to clean up.
 ///
-/// - The **name** is the prefix and the segments of the key, joined by `/`: `PREFIX/ACCOUNT_ID/DOCUMENT_ID/voice mail.mp3`.
-///   Characters that object stores advise against are percent-encoded, and so are `%`, everything that is not ASCII, and a
-///   dot at the end of a segment. A name over 1024 bytes is [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey).
+/// - The **name** is the prefix and the segments of the key, joined by `/`: `PREFIX/ACCOUNT_ID/DOCUMENT_ID/voice
+///   mail.mp3`. Characters that object stores advise against are percent-encoded, and so are `%`, everything that is
+///   not ASCII, and a dot at the end of a segment. A name over 1024 bytes is
+///   [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey).
 /// - The **content type** is that of the upload.
-/// - The **JSON document** is the user-defined attribute `kazoometadata` (on S3, the header `x-amz-meta-kazoometadata`).
-///   Everything but visible ASCII is percent-encoded. A document that exceeds 2000 bytes encoded (engines accept 2 KiB) is
-///   stored in the object behind the content, and the attribute `kazootrailer` is its length in bytes.
+/// - The **JSON document** is the user-defined attribute `kazoometadata` (on S3, the header
+///   `x-amz-meta-kazoometadata`). Everything but visible ASCII is percent-encoded. A document that exceeds 2000 bytes
+///   encoded (engines accept 2 KiB) is stored in the object after the content, and the attribute `kazootrailer` is its
+///   length in bytes.
 ///
 /// The **entity tag** is the engine's tag together with the length of the content. The engine's tag identifies the
 /// whole object, the end of which may be a document or content.
@@ -68,23 +70,23 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 /// | a longer upload | a HEAD, and a multipart upload: create, parts, complete |
 /// | a fetch | one GET, or one HEAD if it is [redirected](Self::redirect) |
 /// | a fetch with `Range` or conditions | a HEAD, and a GET of those bytes |
-/// | `head`, `metadata` | one HEAD; and a GET for a document behind the content |
-/// | a missing file | the same, and a GET after each HEAD, to tell a missing object from a missing bucket |
+/// | `head`, `metadata` | one HEAD; and a GET for a document after the content |
+/// | a missing file | the same, and a GET after each HEAD, to distinguish a missing object from a missing bucket |
 ///
 /// An upload holds at most two parts in memory, 10 MiB by default: one that the engine is storing and one that is being
-/// received. A fetch holds what the client of the engine reads at a time.
+/// received. A fetch holds one chunk, as the engine's client reads it.
 ///
 /// # Errors of the engine
 ///
-/// The engine has a [deadline](Self::deadline), 30 seconds by default, for an upload of one part, for each step of a longer
-/// one (create, each part, complete), for a read until its body begins, and for each chunk of the body.
+/// The engine has a [deadline](Self::deadline), 30 seconds by default, for an upload of one part, for each step of a
+/// longer one (create, each part, complete), for a read until its body begins, and for each chunk of the body.
 /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) means that the engine did not respond, reported a failure,
-/// refused the credentials, or has no such bucket: an operator can repair that, and KAZOO retries the upload meanwhile. An
-/// upload that timed out may still become visible, whole, when the engine recovers, even over a newer file; KAZOO only ever
-/// retries the same file.
+/// refused the credentials, or has no such bucket: an operator can repair that, and KAZOO retries the upload meanwhile.
+/// An upload that timed out may still become visible, whole, when the engine recovers, even over a newer file; KAZOO
+/// only ever retries the same file.
 ///
-/// The engine's client may retry requests (`RetryConfig`), which is always safe. This store repeats a write once, without
-/// its condition, if the engine refuses the condition or its response was lost.
+/// The engine's client may retry requests (`RetryConfig`), which is always safe. This store repeats a write once,
+/// without its condition, if the engine refuses the condition or its response was lost.
 ///
 /// The parts of an interrupted upload are aborted in the background. If the process is killed or the engine does not
 /// respond, they remain: configure the bucket to abort multipart uploads that are older than a day (a lifecycle rule in
@@ -92,9 +94,9 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 ///
 /// # Conditional uploads
 ///
-/// An upload with a [`Precondition`](crate::store::Precondition) is stored by one conditional PUT (`PutMode`), on the version
-/// for which the condition was evaluated, so the engine decides. It has at most one [part](Self::part_size): no engine
-/// completes a longer upload conditionally. A longer one is
+/// An upload with a [`Precondition`](crate::store::Precondition) is stored by one conditional PUT (`PutMode`), on the
+/// version for which the condition was evaluated, so the engine decides. It has at most one [part](Self::part_size): no
+/// engine completes a longer upload conditionally. A longer one is
 /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest), and so is every conditional upload if the engine
 /// does not support conditions. Some engines ignore conditions that they do not support, so the first conditional
 /// upload stores a separate object (`%check-…`) to find out. The attribute `kazooupload` identifies an upload whose
@@ -102,8 +104,8 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 ///
 /// # Permissions
 ///
-/// The credentials must permit to read and write objects, to abort multipart uploads, and to list the bucket; without the
-/// last, S3 does not report a missing object as missing (`s3:GetObject`, `s3:PutObject`, `s3:AbortMultipartUpload`,
+/// The credentials must permit reading and writing objects, aborting multipart uploads, and listing the bucket; without
+/// the last, S3 does not report a missing object as missing (`s3:GetObject`, `s3:PutObject`, `s3:AbortMultipartUpload`,
 /// `s3:ListBucket`). [`check`](BlobStore::check) reports missing permissions. It deletes its object (`%check-…`) if
 /// that is permitted (`s3:DeleteObject`).
 #[derive(Clone)]
@@ -151,8 +153,8 @@ impl ObjectStoreBlobs {
         self
     }
 
-    /// Sets the maximum time for the engine to store an object of one part, for each step of a longer upload, for a read
-    /// until its body begins, and for each chunk of the body. By default, 30 seconds.
+    /// Sets the maximum time for the engine to store an object of one part, for each step of a longer upload, for a
+    /// read until its body begins, and for each chunk of the body. By default, 30 seconds.
     ///
     /// Time in which the client sends or receives does not count.
     #[must_use]
@@ -173,13 +175,13 @@ impl ObjectStoreBlobs {
     /// Answers a fetch with a redirect to the engine: a URL that `signer` signs and that is `valid` for this time.
     ///
     /// KAZOO follows the redirect, so the bytes do not pass through this service. The client must be able to reach the
-    /// engine. Uploads are not redirected: KAZOO would store the URL, which expires. A file is not redirected if its JSON
-    /// document is behind its content, because the engine would return both, or if its name contains anything but ASCII
-    /// letters, digits, `-`, `.`, `_` and `/`, because signed URLs of such names do not work with every engine.
+    /// engine. Uploads are not redirected: KAZOO would store the URL, which expires. A file is not redirected if its
+    /// JSON document is after its content, because the engine would return both, or if its name contains anything but
+    /// ASCII letters, digits, `-`, `.`, `_` and `/`, because signed URLs of such names do not work with every engine.
     ///
     /// Redirects weaken two guarantees. The engine announces the length of a body, and KAZOO before OTP 23 accepts an
-    /// interrupted one as whole. If a file is replaced by one with a document behind its content while the URL is valid, the
-    /// client receives both.
+    /// interrupted one as whole. If a file is replaced by one with a document after its content while the URL is valid,
+    /// the client receives both.
     #[must_use]
     pub fn redirect(mut self, signer: Arc<dyn Signer>, valid: Duration) -> Self {
         self.redirect = Some(Redirect { signer, valid });

@@ -25,14 +25,14 @@ const TRAILER: Attribute = Attribute::Metadata(Cow::Borrowed("kazootrailer"));
 /// The maximum length of a document in an attribute, encoded. S3 accepts 2 KiB of names and values in total.
 const MAX_ATTRIBUTE: usize = 2000;
 
-/// The ASCII characters that are encoded in an attribute. Headers lose spaces at their ends, and signing merges adjacent
-/// ones.
+/// The ASCII characters that are encoded in an attribute. Headers lose spaces at their ends, and signing merges
+/// adjacent ones.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 /// The description that is stored with the content.
 pub(super) struct Description {
     pub(super) attributes: Attributes,
-    /// The document, if it is too long for an attribute and is stored behind the content.
+    /// The document, if it is too long for an attribute and is stored after the content.
     pub(super) trailer: Option<Bytes>,
 }
 
@@ -127,7 +127,7 @@ impl Object {
         })
     }
 
-    /// Returns the length of the document behind the content.
+    /// Returns the length of the document after the content.
     pub(super) fn trailer(&self) -> u64 {
         match self.document {
             Document::Trailer(len) => len,
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_a_long_document_behind_the_content() {
+    fn stores_a_long_document_after_the_content() {
         for (letter, fits) in [("x", 1_990), ("é", 331)] {
             for (count, stays) in [(fits, true), (fits + 10, false)] {
                 let json = format!(r#"{{"n":"{}"}}"#, letter.repeat(count));

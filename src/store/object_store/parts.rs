@@ -6,8 +6,8 @@ use object_store::{PutPayload, PutPayloadMut};
 
 use crate::{body::Body, error::Result};
 
-/// The size of an allocation, in bytes. Chunks are copied: each small chunk could pin the whole buffer that it is a slice
-/// of.
+/// The size of an allocation, in bytes. Chunks are copied: each small chunk could pin the whole buffer that it is a
+/// slice of.
 const BLOCK: usize = 64 << 10;
 
 /// The bytes of the body, followed by the trailer.
@@ -40,9 +40,9 @@ impl Parts {
     pub(super) async fn next(&mut self) -> Result<Part> {
         let mut payload = PutPayloadMut::new().with_block_size(BLOCK.min(self.size));
         loop {
-            let room = self.size.saturating_sub(payload.content_length());
-            if self.ahead.len() > room {
-                payload.extend_from_slice(&self.ahead.split_to(room));
+            let remaining = self.size.saturating_sub(payload.content_length());
+            if self.ahead.len() > remaining {
+                payload.extend_from_slice(&self.ahead.split_to(remaining));
                 return Ok(Part::Full(payload.freeze()));
             }
             payload.extend_from_slice(&std::mem::take(&mut self.ahead));

@@ -23,7 +23,7 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Starts the thread. The file `spare` is free from the start.
+    /// Starts the thread. The file `spare` is free at the start.
     pub(super) fn start(root: &File, spare: File, failure: Failure) -> io::Result<Self> {
         let (full, segments) = mpsc::channel();
         let (freed, free) = mpsc::channel();

@@ -7,8 +7,8 @@ use std::sync::{
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Set by the first failed sync. From then on nothing is made durable: the kernel may count pages as written that it
-/// failed to write.
+/// Set by the first failed sync. From then on nothing is made durable, because the kernel may mark pages as written
+/// although it failed to write them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failure(Arc<AtomicBool>);
 

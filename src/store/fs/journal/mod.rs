@@ -10,10 +10,10 @@
 //! Half of the loss is the write to the journal, the other half the disk's own work.
 //!
 //! A change that fails after its record was written withdraws the record: it inverts one byte of it in place and syncs,
-//! before the failure is reported. That needs neither space nor a turn at the end of the journal.
+//! before the failure is reported. This needs neither disk space nor the lock of the journal.
 //!
-//! The journal has two [segments](segment). While one is written, a [checkpoint](checkpoint) writes out the file system,
-//! which includes every change of the other segment, and frees that segment.
+//! The journal has two [segments](segment). While one is written, a [checkpoint](checkpoint) writes out the file
+//! system, which includes every change of the other segment, and frees that segment.
 //!
 //! The journal is a leaf: it does not know how its changes are made or applied.
 

@@ -87,7 +87,7 @@ impl ReadSegment {
     }
 }
 
-/// Reads a segment: its entries, if any, and an error if it could not be read to its end.
+/// Returns the entries of a segment, if any, and an error if it could not be read to its end.
 fn read_segment(mut file: &File) -> (Option<ReadSegment>, Result<()>) {
     let mut bytes = Vec::new();
     let end = fault::at(Point::ReadJournal).map_err(io::Error::from);
@@ -99,8 +99,8 @@ fn read_segment(mut file: &File) -> (Option<ReadSegment>, Result<()>) {
         let (epoch, entry, next) = match record::read(&bytes, offset, epoch) {
             Some((epoch, entry, next)) if !matches!(entry, Entry::Damaged(_)) => (epoch, entry, next),
             damaged => {
-                // The length may be damaged too, so the search for the next record goes byte by byte. Without one, the
-                // machine went down while it wrote the last records, which were therefore not acknowledged.
+                // The length may be damaged too, so the search for the next record goes byte by byte. If there is
+                // none, the machine stopped while it wrote the last records, which were therefore not acknowledged.
                 let Some(epoch) = epoch.or(damaged.map(|(epoch, ..)| epoch)) else {
                     break;
                 };

@@ -70,7 +70,7 @@ pub(in crate::store::fs) enum Entry {
     Batch,
 }
 
-/// A change as it was read.
+/// A change that was read from a journal.
 #[derive(Debug)]
 pub(in crate::store::fs) struct Logged {
     pub(in crate::store::fs) key: BlobKey,
@@ -107,13 +107,13 @@ fn prefix(epoch: u64, head: u32, rest: u32, checksum: u32) -> [u8; PREFIX] {
         &rest.to_le_bytes(),
         &checksum.to_le_bytes(),
     ];
-    for (place, byte) in prefix.iter_mut().zip(numbers.into_iter().flatten()) {
-        *place = *byte;
+    for (target, byte) in prefix.iter_mut().zip(numbers.into_iter().flatten()) {
+        *target = *byte;
     }
     prefix
 }
 
-/// The checksum of a record whose head and rest have the checksum `body`.
+/// Returns the checksum of a record whose head and rest have the checksum `body`.
 fn sealed(epoch: u64, head: u32, rest: u32, body: u32) -> u32 {
     crc32fast::hash(&prefix(epoch, head, rest, body))
 }
@@ -144,7 +144,7 @@ impl Record {
             checksum.update(part);
         }
         record.checksum = checksum.finalize();
-        // The store accepts no such upload.
+        // The store never accepts a longer upload.
         u32::try_from(record.len()).map_err(unwritable)?;
         Ok(record)
     }
@@ -194,8 +194,8 @@ pub(super) fn batch_mark(epoch: u64) -> [u8; BATCH_MARK] {
     let body = [0];
     let mut mark = [0; BATCH_MARK];
     let prefix = prefix(epoch, 0, 1, sealed(epoch, 0, 1, crc32fast::hash(&body)));
-    for (place, byte) in mark.iter_mut().zip(prefix.into_iter().chain(body)) {
-        *place = byte;
+    for (target, byte) in mark.iter_mut().zip(prefix.into_iter().chain(body)) {
+        *target = byte;
     }
     mark
 }
@@ -204,9 +204,9 @@ fn unwritable(error: impl Into<BoxError>) -> Error {
     Error::new(ErrorKind::Internal, "an upload cannot be written to the journal").with_source(error)
 }
 
-/// Reads the record at `offset` of a segment, and returns its epoch and the offset behind it.
+/// Reads the record at `offset` of a segment, and returns its epoch and the offset after it.
 ///
-/// Returns `None` behind the last record of this `epoch` (or of any epoch if it is `None`), and if the record is longer
+/// Returns `None` after the last record of this `epoch` (or of any epoch if it is `None`), and if the record is longer
 /// than the segment.
 pub(super) fn read(segment: &[u8], offset: usize, epoch: Option<u64>) -> Option<(u64, Entry, usize)> {
     let (start, rest) = segment.get(offset..)?.split_at_checked(PREFIX)?;
@@ -235,12 +235,15 @@ pub(super) fn read(segment: &[u8], offset: usize, epoch: Option<u64>) -> Option<
     Some((found, entry, offset + PREFIX + len))
 }
 
-/// Returns the offset of the first whole record of this `epoch` at `from` or behind it.
+/// Returns the offset of the first whole record of this `epoch` at `from` or after it.
 pub(super) fn next(segment: &[u8], from: usize, epoch: u64) -> Option<usize> {
     let mark = epoch.to_le_bytes();
-    let places = segment.get(from..)?.windows(mark.len()).enumerate();
-    let mut places = places.filter(|(_, window)| **window == mark).map(|(at, _)| from + at);
-    places.find(|at| read(segment, *at, Some(epoch)).is_some_and(|(_, entry, _)| !matches!(entry, Entry::Damaged(_))))
+    let positions = segment.get(from..)?.windows(mark.len()).enumerate();
+    let mut positions = positions
+        .filter(|(_, window)| **window == mark)
+        .map(|(at, _)| from + at);
+    positions
+        .find(|at| read(segment, *at, Some(epoch)).is_some_and(|(_, entry, _)| !matches!(entry, Entry::Damaged(_))))
 }
 
 /// Interprets a record with this `head`.

@@ -22,9 +22,9 @@ pub(in crate::store::fs) const SEGMENTS: [&str; 2] = ["journal.0", "journal.1"];
 
 /// The maximum length of a segment, in bytes. One batch may exceed it.
 ///
-/// The disk needs twice as much for the journal, and a recovery reads as much. Longer segments are no faster (measured as
-/// in the [module](super)), and every upload waits while much is written out at once: with 8 MiB, one upload in a hundred
-/// takes three times the median, with 64 MiB five times.
+/// The disk needs twice as much for the journal, and a recovery reads as much. Longer segments are no faster (measured
+/// as in the [module](super)), and every upload waits while much is written out at once: with 8 MiB, one upload in a
+/// hundred takes three times the median, with 64 MiB five times.
 pub(super) const MAX_LEN: u64 = 8 << 20;
 
 /// A segment that is being written, or waits for its checkpoint.

@@ -130,7 +130,7 @@ impl Journal {
     }
 
     /// Syncs files outside the journal. A failure has the same consequence as a failed sync of the journal.
-    pub(in crate::store::fs) fn sync_besides(&self, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(in crate::store::fs) fn sync_outside(&self, sync: impl FnOnce() -> Result<()>) -> Result<()> {
         measured(Target::Upload, sync).map_err(|error| self.failure.caused_by(error))
     }
 
@@ -140,7 +140,7 @@ impl Journal {
     }
 }
 
-/// Empties the journal, if possible: files that the operator removes from now on do not come back.
+/// Empties the journal, if possible: files that the operator removes from now on do not reappear after a crash.
 impl Drop for Journal {
     fn drop(&mut self) {
         let log = self.log.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -251,13 +251,13 @@ mod tests {
             content: Content::Deleted,
             sidecar: None,
         };
-        journal.sync_besides(|| Ok(())).unwrap();
+        journal.sync_outside(|| Ok(())).unwrap();
         drop(journal.append(&change).unwrap());
         journal.check().unwrap();
 
         let failure = || Err(failed("make an upload durable", io::Error::other("the disk")));
         for error in [
-            journal.sync_besides(failure).unwrap_err(),
+            journal.sync_outside(failure).unwrap_err(),
             journal.append(&change).unwrap_err(),
             journal.check().unwrap_err(),
         ] {

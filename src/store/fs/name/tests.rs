@@ -13,7 +13,7 @@ fn of_file(key: &BlobKey) -> Vec<String> {
 }
 
 #[test]
-fn encodes_only_what_a_file_name_cannot_hold() {
+fn encodes_only_text_that_a_file_name_cannot_contain() {
     for (segment, name) in [
         ("message.mp3", "message.mp3"),
         ("with space & ünïcödé;.wav", "with space & ünïcödé;.wav"),

@@ -58,11 +58,11 @@ pub(super) fn replay(tree: &Tree, stage: &Arc<Stage>, locks: &Locks) -> Result<R
     let needed: HashSet<&str> = journaled.entries().filter_map(|(_, entry)| entry.staged()).collect();
     let is_damaged = journaled.entries().any(|(_, entry)| matches!(entry, Entry::Damaged(_)));
     if is_readable && !is_damaged {
-        // Before the changes are applied: leftovers may be what fills the disk.
+        // Sweeps before the changes are applied, because leftovers may fill the disk.
         stage.sweep(&needed)?;
     } else if is_readable {
         // A damaged record may name any of the staged files.
-        for name in stage.left_names(&needed)? {
+        for name in stage.leftover_names(&needed)? {
             if let Err(error) = set_staged_aside(tree, stage, &name) {
                 unfinished.add(None, error);
             }
@@ -161,7 +161,7 @@ fn set_aside(tree: &Tree, stage: &Arc<Stage>, id: &str, entry: &Entry, reason: &
     set_aside::keep(tree, stage, id, &remains)
 }
 
-/// Sets a staged file aside that no readable record names.
+/// Sets aside a staged file that no readable record names.
 fn set_staged_aside(tree: &Tree, stage: &Arc<Stage>, name: &str) -> Result<()> {
     let remains = Remains {
         key: "",
@@ -177,7 +177,7 @@ fn set_staged_aside(tree: &Tree, stage: &Arc<Stage>, name: &str) -> Result<()> {
 fn damaged() -> Error {
     Error::new(
         ErrorKind::Damaged,
-        "the journal is damaged at this place: it may be an acknowledged upload of which a part is lost",
+        "this part of the journal is damaged: it may be an acknowledged upload of which a part is lost",
     )
 }
 
@@ -210,8 +210,8 @@ fn deleted_later(changes: &[&Logged]) -> Vec<bool> {
     later
 }
 
-/// Returns `true` if the file with the modification time `found` is newer than `change` and stays: it has the stamp of a
-/// `later` change of the key, or it has no stamp of the journal and was modified after the change.
+/// Returns `true` if the file with the modification time `found` is newer than `change` and stays: it has the stamp of
+/// a `later` change of the key, or it has no stamp of the journal and was modified after the change.
 fn is_newer(found: SystemTime, change: &Logged, earlier: &[SystemTime], later: &[SystemTime]) -> bool {
     later.contains(&found) || !earlier.contains(&found) && found > change.modified
 }
@@ -228,7 +228,7 @@ fn apply(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime
     if found.is_some_and(|found| is_newer(found, change, earlier, later)) {
         return Ok(());
     }
-    // Usually nothing is undone and nothing needs writing, so that a store opens on a full disk.
+    // Usually the change is in place and nothing is written, so a store opens even on a full disk.
     if found == Some(change.modified) && is_in_place(&dir, &path, change)? {
         return Ok(());
     }
@@ -241,7 +241,7 @@ fn apply(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime
                 .map_err(|error| failed("write an upload", error))?;
             Some(media)
         }
-        Content::Staged(name) => match stage.left(name, Some(change.modified))? {
+        Content::Staged(name) => match stage.open_leftover(name, Some(change.modified))? {
             None if found != Some(change.modified) => return Ok(()),
             // Without a staged file, it is already at its path.
             media => media,
@@ -254,7 +254,7 @@ fn apply(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime
     media.map_or(Ok(()), |mut media| commit::put_media(&dir, &path, &mut media))
 }
 
-/// Returns `true` if media and sidecar are those of `change`. The media has its stamp.
+/// Returns `true` if media and sidecar are those of `change`. The caller has compared the time of the media.
 fn is_in_place(dir: &File, path: &KeyPath<'_>, change: &Logged) -> Result<bool> {
     let media = match (&change.content, tree::open(dir, &path.file)?) {
         // It was synced before it was moved there.

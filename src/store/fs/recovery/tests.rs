@@ -25,11 +25,11 @@ fn key(path: &str) -> BlobKey {
 fn put(store: &FsStore, path: &str, content: &'static str, is_long: bool) -> Result<Stored> {
     let content = Bytes::from(content);
     let media = store.inner().stage.write(&content)?;
-    place(store, path, media, (!is_long).then_some(&content))
+    commit_staged(store, path, media, (!is_long).then_some(&content))
 }
 
-fn place(store: &FsStore, path: &str, media: Staged, whole: Option<&Bytes>) -> Result<Stored> {
-    let (facts, still) = (Facts::default(), AtomicBool::new(false));
+fn commit_staged(store: &FsStore, path: &str, media: Staged, whole: Option<&Bytes>) -> Result<Stored> {
+    let (facts, not_cancelled) = (Facts::default(), AtomicBool::new(false));
     commit::commit(
         store.inner(),
         &key(path),
@@ -37,7 +37,7 @@ fn place(store: &FsStore, path: &str, media: Staged, whole: Option<&Bytes>) -> R
         whole,
         &facts,
         &Precondition::NONE,
-        &still,
+        &not_cancelled,
     )
 }
 
@@ -45,7 +45,7 @@ fn place(store: &FsStore, path: &str, media: Staged, whole: Option<&Bytes>) -> R
 fn put_long(store: &FsStore, path: &str, content: &'static str) -> String {
     let media = store.inner().stage.write(content.as_bytes()).unwrap();
     let name = media.name().to_owned();
-    place(store, path, media, None).unwrap();
+    commit_staged(store, path, media, None).unwrap();
     name
 }
 

@@ -32,8 +32,9 @@ use crate::{
 /// Reads every file below the root of an [`FsStore`] from the disk, and compares it with the digest of its upload.
 ///
 /// A scrub can run beside the store, in this process or another, and changes nothing. With
-/// [`quarantine`](Self::quarantine), it opens the store itself. After a crash, open the store once before: a scrub reports
-/// as damaged what a recovery would repair. While an upload replaces a file, both the old and the new content are intact.
+/// [`quarantine`](Self::quarantine), it opens the store itself. After a crash, open the store before the scrub:
+/// recovery repairs files that the scrub would report as damaged. While an upload replaces a file, both the old and the
+/// new content are intact.
 ///
 /// ```
 /// use kazoo_storage::store::{FsScrub, FsStore, Verdict};
@@ -82,11 +83,11 @@ impl FsScrub {
         self
     }
 
-    /// Moves damaged files to `ROOT/.quarantine/SECONDS/`, where `SECONDS` is the Unix time at which the scrub began. Off
-    /// by default.
+    /// Moves damaged files to `ROOT/.quarantine/SECONDS/`, where `SECONDS` is the Unix time at which the scrub began.
+    /// Off by default.
     ///
-    /// Moves media whose bytes differ, with its sidecar, and sidecars that differ or have no media. The root must not be
-    /// open: [`ErrorKind::Conflict`] otherwise.
+    /// Moves media whose bytes differ, with its sidecar, and sidecars that differ or have no media. The root must not
+    /// be open: [`ErrorKind::Conflict`] otherwise.
     #[must_use]
     pub fn quarantine(mut self, quarantine: bool) -> Self {
         self.quarantine = quarantine;
@@ -95,8 +96,9 @@ impl FsScrub {
 
     /// Runs the scrub, and calls `on_file` with the result of each file. Blocks.
     ///
-    /// Damage is not an error. [`ErrorKind::NotFound`] if no store was ever opened in the root, or no directory exists for
-    /// the prefix. If a damaged file cannot be moved, the scrub continues, and returns the first such error at the end.
+    /// Damage is not an error. [`ErrorKind::NotFound`] if no store was ever opened in the root, or no directory exists
+    /// for the prefix. If a damaged file cannot be moved, the scrub continues, and returns the first such error at the
+    /// end.
     pub fn run(&self, mut on_file: impl FnMut(&Scrubbed)) -> Result<()> {
         let existing = self.existing()?;
         let store = self.quarantine.then(|| FsStore::open(&self.root)).transpose()?;
@@ -142,7 +144,7 @@ impl FsScrub {
         })?;
         report_missing(orphans.settle(tree), &mut report);
         if store.is_some() {
-            sync::file_system(tree.root()).map_err(|errno| failed("make what it moved durable", errno))?;
+            sync::file_system(tree.root()).map_err(|errno| failed("sync the quarantined files", errno))?;
         }
         match &self.prefix {
             Some(prefix) if !found => Err(Error::new(
@@ -172,7 +174,7 @@ impl FsScrub {
     }
 }
 
-/// Reads media. Returns `None` for a file that is not the store's.
+/// Verifies a media file. Returns `None` for a file that the store did not write.
 fn scrub(tree: &Tree, names: &[String], visited: Visited<'_>, throttle: &mut Throttle) -> Option<Scrubbed> {
     if let Visited::Unreadable(error) = visited {
         return Some(Scrubbed::damaged(names, Damage::Unreadable(error)));
@@ -180,7 +182,7 @@ fn scrub(tree: &Tree, names: &[String], visited: Visited<'_>, throttle: &mut Thr
     let key = name::key(names)?;
     let verdict = verify(tree, &KeyPath::of(&key), throttle)
         .unwrap_or_else(|error| Some(Verdict::Damaged(Damage::Unreadable(error))));
-    Some(Scrubbed::of(names, throttle.of_file, verdict?))
+    Some(Scrubbed::of(names, throttle.file_bytes, verdict?))
 }
 
 fn report_missing(media: Vec<Vec<String>>, report: &mut impl FnMut(&[String], &Scrubbed)) {

@@ -44,7 +44,7 @@ impl OrphanedSidecars {
         self.0.len() >= CAPACITY
     }
 
-    /// Waits until no upload or deletion can be in progress, and returns those that are still orphans. Blocks.
+    /// Waits until no upload or deletion can be in progress, and returns the media that are still missing. Blocks.
     pub(super) fn settle(&mut self, tree: &Tree) -> Vec<Vec<String>> {
         let until = Instant::now() + IN_PROGRESS;
         while !self.0.is_empty() && Instant::now() < until {
@@ -70,7 +70,7 @@ fn is_still_orphan(tree: &Tree, names: &[String]) -> Result<bool> {
 /// Returns `true` if the sidecar exists and its media does not.
 fn is_orphan(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
     let is_file = |name: &str| -> Result<bool> { Ok(matches!(tree::open(dir, name)?, Found::File(..))) };
-    // The sidecar first: a deletion removes the media before it.
+    // Checks the sidecar first, because a deletion removes the media before the sidecar.
     Ok(is_file(&path.sidecar())? && !is_file(&path.file)?)
 }
 

@@ -12,8 +12,8 @@ pub(super) struct Throttle {
     rate: Option<NonZeroU64>,
     /// The earliest time for the next read.
     due: Instant,
-    /// The number of bytes read of the current file.
-    pub(super) of_file: u64,
+    /// The number of bytes read from the current file.
+    pub(super) file_bytes: u64,
 }
 
 impl Throttle {
@@ -21,21 +21,21 @@ impl Throttle {
         Self {
             rate,
             due: Instant::now(),
-            of_file: 0,
+            file_bytes: 0,
         }
     }
 
     pub(super) fn begin_file(&mut self) {
-        self.of_file = 0;
+        self.file_bytes = 0;
     }
 
     /// Counts `bytes`, and sleeps as long as the rate requires.
     pub(super) fn read(&mut self, bytes: u64) {
-        self.of_file += bytes;
+        self.file_bytes += bytes;
         thread::sleep(self.wait(bytes, Instant::now()));
     }
 
-    /// Returns the time to sleep after a read of `bytes`. Idle time is not made up for.
+    /// Returns the time to sleep after a read of `bytes`. Idle time does not allow a burst.
     fn wait(&mut self, bytes: u64, now: Instant) -> Duration {
         let Some(rate) = self.rate else {
             return Duration::ZERO;

@@ -23,7 +23,7 @@ pub struct Scrubbed {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The content is the one that was uploaded.
+    /// The content matches the upload.
     Intact,
     /// The content is readable but has no digest: it was not uploaded.
     Unverifiable,
@@ -41,7 +41,7 @@ pub enum Damage {
     Sidecar,
     /// The bytes are intact, but the modification time has changed, so the sidecar is ignored.
     Detached,
-    /// The sidecar exists, the file does not.
+    /// The sidecar exists, but the file does not.
     Missing,
     /// A recovery after a crash could not apply the change, and it is [set aside](crate::FsStore::set_aside).
     SetAside(SetAside),

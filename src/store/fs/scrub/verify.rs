@@ -29,7 +29,7 @@ use crate::{
 /// The number of bytes that are read at once.
 const CHUNK: usize = 128 * 1024;
 
-/// Reads the file at `path`. Returns `None` if it was deleted.
+/// Verifies the file at `path`. Returns `None` if it was deleted.
 pub(super) fn verify(tree: &Tree, path: &KeyPath<'_>, throttle: &mut Throttle) -> Result<Option<Verdict>> {
     loop {
         throttle.begin_file();
@@ -45,7 +45,7 @@ pub(super) fn verify(tree: &Tree, path: &KeyPath<'_>, throttle: &mut Throttle) -
         if matches!(verdict, Verdict::Intact) {
             return Ok(Some(verdict));
         }
-        // Unless it was replaced or deleted during the comparison, or is being replaced.
+        // Compares again if the file was replaced or deleted during the comparison, or is being replaced.
         if !lookup::is_deleted(&file)? && !is_in_progress(&dir, path)? {
             return Ok(Some(verdict));
         }
@@ -85,12 +85,12 @@ fn digest(file: &File, throttle: &mut Throttle) -> io::Result<Digest> {
     let mut digester = Digester::default();
     let mut chunk = vec![0; CHUNK];
     let mut offset = 0;
-    // The kernel's copy in memory may be intact while the disk is not.
+    // The page cache may be intact while the disk is damaged.
     drop_cache(file);
     loop {
         let read = file.read_at(&mut chunk, offset)?;
         let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else {
-            // The scrub leaves the memory to files that are in use.
+            // Leaves the page cache to files that are in use.
             drop_cache(file);
             return Ok(digester.finish());
         };
@@ -100,7 +100,7 @@ fn digest(file: &File, throttle: &mut Throttle) -> io::Result<Digest> {
     }
 }
 
-/// Asks the kernel to drop its copy of `file` in memory.
+/// Asks the kernel to drop `file` from the page cache.
 #[cfg(target_os = "linux")]
 fn drop_cache(file: &File) {
     // Only a hint, so a failure is ignored.
