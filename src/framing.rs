@@ -125,7 +125,7 @@ impl HttpBody for Confirmed {
         };
         match self.left.map(|left| left.checked_sub(data)) {
             Some(None) => {
-                let message = "the body is longer than its content-length; nothing was stored";
+                let message = "the body is longer than its content-length; nothing was stored: send the correct length";
                 Poll::Ready(Some(Err(Error::new(ErrorKind::IncompleteBody, message))))
             }
             left => {

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_mark_of_an_address_through_every_restriction() {
+    fn restrictions_keep_the_address_mark() {
         assert!(!Grant::everything().by_address());
         let grant = Grant::everything().for_address();
         for grant in [

@@ -30,7 +30,7 @@ pub const ATTACHMENT_NAMES: [&str; 6] = [
     "test_credentials_file",
 ];
 
-/// Ending of the name of the file with which KAZOO tests its settings.
+/// Suffix of the name of the probe, the file with which KAZOO tests its settings.
 pub const PROBE_SUFFIX: &str = "_test_credentials_file.txt";
 
 /// Extensions of the attachments that KAZOO stores, each with its media type.
@@ -58,7 +58,7 @@ pub const EXTENSIONS: [(&str, &str); 18] = [
     ("bin", "application/octet-stream"),
 ];
 
-/// Prefix of the name of a call recording. A recording of a callflow with a URL of its own is stored under this name
+/// Prefix of the name of a call recording. A recording of a callflow with a separate URL is stored under this name
 /// alone.
 const RECORDING_PREFIX: &str = "call_recording_";
 
@@ -133,7 +133,7 @@ pub fn is_document(text: &str) -> bool {
     is_id(split_month(text).map_or(text, |(_, id)| id))
 }
 
-/// Returns `true` if `name` is that of a recording of a callflow that has a URL of its own.
+/// Returns `true` if `name` is that of a recording of a callflow that has a separate URL.
 #[must_use]
 pub fn is_direct_recording(name: &str) -> bool {
     name.starts_with(RECORDING_PREFIX)

@@ -202,7 +202,7 @@ impl Checked {
         let position = self.segments.len() + 1;
         if position > self.keys * BlobKey::MAX_SEGMENTS {
             return Err(invalid(format!(
-                "the path has more than {} segments",
+                "the path has more than {} segments; shorten it",
                 BlobKey::MAX_SEGMENTS
             )));
         }

@@ -61,7 +61,8 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// RFC 3986, 5.2.4: a `..` removes the segment before it, and a dot segment at the end leaves its slash.
+/// Removes dot segments (RFC 3986, 5.2.4): a `..` removes the segment before it, and a dot segment at the end leaves
+/// its slash.
 fn without_dot_segments(path: &str) -> String {
     let Some(rest) = path.strip_prefix('/') else {
         return path.to_owned();

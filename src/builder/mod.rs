@@ -1,4 +1,4 @@
-//! [`KazooStorage`]: the whole pipeline in one builder.
+//! Builds the complete service: [`KazooStorage`].
 
 mod mount;
 mod service;

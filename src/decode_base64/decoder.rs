@@ -38,7 +38,7 @@ pub(super) enum Fault {
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     carry: Vec<u8>,
-    /// The number of decoded bytes of the text, without those in `carry`.
+    /// The number of bytes of the text that were decoded, which excludes those in `carry`.
     decoded: u64,
     /// The number of `=` at the end of the decoded text. Nothing may follow them.
     padding: u64,

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_files_by_their_first_bytes() {
+    fn recognizes_files_by_their_first_bytes() {
         for start in [
             &b"RIFF\x24\x00\x00\x00WAVEfmt "[..],
             b"ID3\x04\x00\x00\x00\x00\x00\x21",
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_mpeg_frames() {
+    fn recognizes_mpeg_frames() {
         assert!(is_mpeg_frame(b"\xff\xfb\x90\x64\x00"));
         assert!(is_mpeg_frame(b"\xff\xf3\x48\xc4"));
         for start in [

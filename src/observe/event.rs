@@ -127,7 +127,7 @@ pub enum End {
     Disconnected,
 }
 
-/// Collects the event of a request, and reports it when dropped: a request that ends in any way drops its record.
+/// Collects the event of a request, and reports it when dropped: however a request ends, its record is dropped.
 pub struct Record {
     pub(super) events: Arc<dyn Events>,
     pub(super) request_id: RequestId,

@@ -1,4 +1,4 @@
-//! Wrappers of bodies: [`Watched`] records how an upload ends, [`Exactly`] ensures the length of a fetched file.
+//! Wrappers of bodies: [`Watched`] records how an upload ends, [`ExactLength`] ensures the length of a fetched file.
 
 use std::{
     pin::Pin,
@@ -40,7 +40,7 @@ impl Watch {
     }
 
     /// Returns the length of the body, if it ended cleanly.
-    pub(super) fn whole(&self) -> Option<u64> {
+    pub(super) fn complete_len(&self) -> Option<u64> {
         let state = self.lock();
         matches!(state.end, Some(Ok(()))).then_some(state.read)
     }
@@ -91,13 +91,13 @@ impl HttpBody for Watched {
 }
 
 /// A fetched file, which ends with an error if the store returns a length other than the one it announced.
-pub(super) struct Exactly {
+pub(super) struct ExactLength {
     body: Body,
     left: u64,
     chunked: bool,
 }
 
-impl Exactly {
+impl ExactLength {
     /// Wraps `body`, which must have `len` bytes. With `chunked` the length is hidden from the server, so that the
     /// response has no `content-length`.
     pub(super) fn new(body: Body, len: u64, chunked: bool) -> Self {
@@ -109,7 +109,7 @@ impl Exactly {
     }
 }
 
-impl HttpBody for Exactly {
+impl HttpBody for ExactLength {
     type Data = Bytes;
     type Error = Error;
 

@@ -5,7 +5,7 @@ use std::{ops::Range, time::SystemTime};
 use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header, request};
 
 use super::{
-    body::Exactly,
+    body::ExactLength,
     conditions::{self, Verdict},
     headers, range,
 };
@@ -97,7 +97,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
     }
     Err(Error::new(
         ErrorKind::Unavailable,
-        "the file is being replaced faster than it can be read",
+        "the file is being replaced faster than it can be read; fetch it again",
     ))
 }
 
@@ -119,7 +119,7 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
             }
         }
     } else {
-        body = Body::new(Exactly::new(body, len, takes_chunks(head)));
+        body = Body::new(ExactLength::new(body, len, accepts_chunks(head)));
     }
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -137,7 +137,7 @@ async fn send(key: &BlobKey, blob: Blob, head: &request::Parts, status: StatusCo
 
 /// Returns `true` if the client is KAZOO, which sends neither `user-agent` nor `accept`, and accepts chunks. A response
 /// over HTTP/1.0 has no chunks: without a length, a truncated body would be indistinguishable from a complete one.
-fn takes_chunks(head: &request::Parts) -> bool {
+fn accepts_chunks(head: &request::Parts) -> bool {
     let is_kazoo = !head.headers.contains_key(header::USER_AGENT) && !head.headers.contains_key(header::ACCEPT);
     is_kazoo && head.version >= Version::HTTP_11
 }

@@ -9,9 +9,9 @@ use crate::{
     store::{BlobInfo, dates},
 };
 
-/// The uploader chooses the media type, so a file must not run in the browser of anyone who opens it. Browsers display
-/// files of these types and save all others, including those with parameters or in other letters: a browser may
-/// interpret them differently.
+/// Media types that browsers display, besides audio. They save files of all other types, including these types with
+/// parameters or in other letters, which a browser may interpret differently: the uploader chooses the type, and a file
+/// must not run in the browser of anyone who opens it.
 const SHOWN: [&[u8]; 17] = [
     b"application/pdf",
     b"image/avif",

@@ -51,7 +51,7 @@ pub(super) async fn store<S: BlobStore>(
         return Err(error);
     }
     let stored = stored?;
-    let len = watch.whole().ok_or_else(|| {
+    let len = watch.complete_len().ok_or_else(|| {
         let message = "the store reported success before the body had ended; this is a defect of the store";
         Error::new(ErrorKind::Internal, message)
     })?;

@@ -13,7 +13,7 @@ use crate::{
 /// parameter, or, if every file has the same URL, from the metadata.
 ///
 /// An upload with fewer segments than KAZOO makes with these settings is rejected, except for a direct recording
-/// (`call_recording_ID.mp3`), which has settings of its own.
+/// (`call_recording_ID.mp3`), which has separate settings.
 #[derive(Clone)]
 pub struct SettingsKey {
     source: Source,

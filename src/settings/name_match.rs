@@ -30,7 +30,7 @@ pub(super) enum Part {
     Database,
     /// A field that the document may not have.
     Other,
-    /// Decoded.
+    /// Decoded text.
     Text(String),
     /// Several parts without a separator, which cannot be told apart.
     Mixed,
@@ -63,7 +63,7 @@ pub(super) struct NamePieces {
 }
 
 impl NamePieces {
-    /// Joins `pieces` with `separator`, if there is one, which parts may contain too.
+    /// Joins `pieces` with `separator`, if there is one. A part may contain the separator.
     pub(super) fn new<'a>(pieces: impl Iterator<Item = &'a str>, separator: Option<&str>) -> Self {
         let mut name = String::new();
         let mut bounds = Vec::new();

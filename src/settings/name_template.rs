@@ -13,7 +13,7 @@ use crate::{error::Result, key::BlobKey};
 /// The form of a name: folders, parts and a separator.
 #[derive(Clone, Debug)]
 pub(super) struct NameTemplate {
-    /// Decoded.
+    /// The decoded segments before the name.
     folders: Vec<String>,
     parts: Vec<Part>,
     separator: Separator,

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn only_documents_have_a_plan() {
+    fn checks_the_plan_of_a_whole_document_only() {
         let read = |json: &str| KazooSettings::from_json(json).unwrap();
         let message = |json: &str| {
             KazooSettings::from_json(json)

@@ -251,6 +251,6 @@ fn hidden_delimiter() -> Error {
 fn too_long(what: &str) -> Error {
     Error::new(
         ErrorKind::TooLarge,
-        format!("{what} of the multipart body is longer than {MAX_BETWEEN_PARTS} bytes"),
+        format!("{what} of the multipart body is longer than {MAX_BETWEEN_PARTS} bytes; nothing was stored"),
     )
 }

@@ -32,7 +32,8 @@ use crate::{error::Result, key::BlobKey};
 /// # }).unwrap();
 /// ```
 pub trait BlobCatalog: BlobStore {
-    /// Lists every file whose key begins with all segments of `prefix` and has more, or every file without a prefix.
+    /// Lists every file whose key begins with all segments of `prefix` and has more, or all files if there is no
+    /// prefix.
     ///
     /// The stream owns what it needs, so it can outlive the call and move to another task. The order is unspecified. A
     /// file that is stored or deleted during the listing may be missing. The stream ends after its first error.

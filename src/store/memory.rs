@@ -72,7 +72,7 @@ impl MemoryStore {
     fn full(&self) -> Error {
         Error::new(
             ErrorKind::StorageFull,
-            format!("the memory store is full at {} bytes", self.capacity),
+            format!("the memory store has reached its capacity of {} bytes", self.capacity),
         )
     }
 }

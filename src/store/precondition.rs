@@ -112,7 +112,7 @@ pub(crate) fn if_unmodified_since(headers: &HeaderMap) -> Option<SystemTime> {
     dates::from_headers(headers, &header::IF_UNMODIFIED_SINCE)
 }
 
-/// Evaluates `If-Match`, or in its absence `If-Unmodified-Since`.
+/// Evaluates `If-Match`, or `If-Unmodified-Since` if it is absent.
 pub(crate) fn is_unchanged(
     if_match: Option<&Tags>,
     if_unmodified_since: Option<SystemTime>,

@@ -56,7 +56,9 @@ pub(super) fn declared(headers: &HeaderMap) -> Result<Vec<Check>> {
         }
     }
     if checks.len() > MAX_CHECKS {
-        let message = format!("the headers contain more than {MAX_CHECKS} digests of the body; nothing was stored");
+        let message = format!(
+            "the headers contain more than {MAX_CHECKS} digests of the body; nothing was stored: send one for each algorithm"
+        );
         return Err(Error::new(ErrorKind::InvalidDigest, message));
     }
     Ok(checks)

@@ -74,7 +74,8 @@ impl CredentialSet {
         self.by_userinfo(&userinfo(headers)?, fetch)
     }
 
-    /// KAZOO's client sends the userinfo exactly as it appears in the URL, percent-encoded or not.
+    /// Returns the grant of `text`, which KAZOO's client sends exactly as it appears in the URL, percent-encoded or
+    /// not.
     fn by_userinfo(&self, text: &[u8], fetch: bool) -> Option<&Grant> {
         if !text.contains(&b':') {
             return None;
@@ -249,7 +250,7 @@ mod tests {
 
     /// The work per request is bounded and does not grow with the number of credentials.
     #[test]
-    fn costs_the_same_with_one_credential_and_with_5000() {
+    fn the_work_does_not_grow_with_the_number_of_credentials() {
         let password = |number: usize| Credential::password("kazoo", format!("secret {number}"));
         let token = |number: usize| Credential::token(format!("token-{number}"));
         let many = of((0..2500).flat_map(|number| [password(number), token(number)]));

@@ -11,7 +11,8 @@ use base64::{
 /// The replacement for a secret.
 pub(super) const REDACTED: &str = "***";
 
-/// A shorter secret, in bytes, is redacted only as a whole word: it occurs within other words by chance.
+/// Minimum length of a secret that is redacted anywhere, in bytes. A shorter one may occur within other words by
+/// chance, so it is redacted only as a whole word.
 const MIN_DISTINCTIVE: usize = 8;
 
 /// Finds secrets in text, regardless of how they are escaped.
@@ -32,7 +33,7 @@ struct Patterns {
 enum Kind {
     /// Shorter than [`MIN_DISTINCTIVE`].
     Short,
-    /// Consists of letters that the program's own words also consist of.
+    /// Consists only of characters that also form the program's own words.
     Words,
     Distinctive,
 }
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_the_words_of_a_record() {
+    fn does_not_redact_ordinary_words_in_a_record() {
         let secrets = ["kazoo_storage", "hush", "fI6n-3Qc"];
         let redactor = Redactor::new(secrets.into_iter(), std::iter::empty());
         let shown = |text: &str| redactor.record(text.as_bytes());
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_an_escape_whole() {
+    fn does_not_split_an_escape() {
         let text = serde_json::to_string(r#"\"fI6n-"3Qc"\"#).unwrap();
         let shown = value(&["fI6n-\"3Qc"], &text);
         assert!(serde_json::from_str::<String>(&shown).is_ok(), "{shown}");

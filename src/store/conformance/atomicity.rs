@@ -1,4 +1,4 @@
-//! A file is stored whole or not at all, and is read whole.
+//! Files are stored completely or not at all, and readers never see a mixture.
 
 use std::sync::{
     Arc,
@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 
 use super::{
     held::Held,
-    support::{Sample, Script, Step, assert_absent, blob, cut, get, head, key, message, metadata, noise, put, read},
+    support::{Sample, Script, Step, assert_absent, blob, body_error, get, head, key, message, metadata, noise, put, read},
 };
 use crate::{
     body::Body,
@@ -22,7 +22,7 @@ const BREAKS: [usize; 4] = [0, 1, 3_000, 600_000];
 
 fn broken(sample: &Sample) -> Body {
     let mut steps = Script::chunks(&sample.content, 10_007);
-    steps.push(Step::Fail(cut()));
+    steps.push(Step::Fail(body_error()));
     Script::body(steps)
 }
 
@@ -32,7 +32,7 @@ pub async fn stores_nothing_if_the_body_fails(store: impl BlobStore) {
         let sample = Sample::new(1, len);
         let error = store.put(sample.upload_of(&message(), broken(&sample))).await.err();
         let error = error.expect("an upload whose body ends with an error is not stored");
-        assert_eq!(error.kind(), cut().kind(), "`put` returns the error of the body");
+        assert_eq!(error.kind(), body_error().kind(), "`put` returns the error of the body");
         assert_absent(
             &store,
             &message(),
@@ -56,7 +56,7 @@ pub async fn keeps_the_old_file_if_the_body_fails(store: impl BlobStore) {
         let sample = Sample::new(2, len);
         let error = store.put(sample.upload_of(&message(), broken(&sample))).await.err();
         let error = error.expect("an upload whose body ends with an error is not stored");
-        assert_eq!(error.kind(), cut().kind(), "`put` returns the error of the body");
+        assert_eq!(error.kind(), body_error().kind(), "`put` returns the error of the body");
         let contract = "a failed upload leaves the stored file unchanged";
         old.assert_under(&store, &message(), contract).await;
         assert_eq!(head(&store, &message()).await, info, "{contract}");
@@ -239,7 +239,7 @@ pub async fn accepts_concurrent_uploads_of_different_keys(store: impl BlobStore)
     }
 }
 
-/// While a file is replaced repeatedly, every reader finds a file, and it is one of them whole.
+/// While a file is replaced repeatedly, every reader finds exactly one of the uploaded files.
 ///
 /// A body may end with an error, which is not a mixture.
 pub async fn returns_one_whole_file_while_it_is_replaced(store: impl BlobStore) {

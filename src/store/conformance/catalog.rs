@@ -85,7 +85,7 @@ pub async fn lists_every_file_beneath_its_prefixes(store: impl BlobCatalog) {
     }
 }
 
-/// An entry has the length of its file. Metadata of usual length does not count.
+/// An entry has the length of its file. Metadata of typical length is not included.
 pub async fn lists_the_length_of_a_file(store: impl BlobCatalog) {
     let long = format!(r#"{{"transcription":"{}"}}"#, "x".repeat(3_000));
     let long = Metadata::from_json(long).expect("an object");

@@ -1,8 +1,8 @@
 //! The contracts of [`BlobStore`] and [`BlobCatalog`](super::BlobCatalog) as test suites.
 //!
 //! To test a store, add `kazoo-storage` with the feature `conformance` to the dev-dependencies, and call the macros in
-//! an integration test. Each case becomes a test, so `cargo test my_store` runs the suite and `cargo test
-//! my_store::keeps_the_content_type` one case of it.
+//! an integration test. Each case becomes a test: `cargo test my_store` runs the suite, and
+//! `cargo test my_store::keeps_the_content_type` one case.
 //!
 //! ```
 //! use kazoo_storage::MemoryStore;

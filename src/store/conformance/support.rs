@@ -99,7 +99,7 @@ impl http_body::Body for Script {
 }
 
 /// The error at the end of a failing body.
-pub(super) fn cut() -> Error {
+pub(super) fn body_error() -> Error {
     Error::new(ErrorKind::InvalidBase64, "the body fails, as the test intends")
 }
 

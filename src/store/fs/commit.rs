@@ -1,4 +1,4 @@
-//! Commits an upload: a staged file becomes the content of a key, whole or not at all.
+//! Commits an upload: a staged file becomes the content of a key, completely or not at all.
 //!
 //! Two files change, the media and its sidecar, and only one rename is atomic. So the sidecar is moved first and
 //! describes both contents: its main entry the new one, its `previous` entry the one that is still in place. Each entry

@@ -30,7 +30,7 @@ pub(super) fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
         // The operator may have removed the media and left the sidecar.
         Found::Absent => return remove_pair(&dir, &path),
         Found::Directory(_) => return Ok(()),
-        found => return Err(found.blocks(path.len())),
+        found => return Err(found.conflict(path.len())),
     };
     let change = Change {
         key,
@@ -51,8 +51,9 @@ pub(super) fn delete(store: &Inner, key: &BlobKey) -> Result<()> {
     store.tree.prune(&path)
 }
 
-/// Deletes the file under `key` again after a crash, unless it `stays`. Anything else at its path stays too. Blocks.
-pub(super) fn again(tree: &Tree, key: &BlobKey, stays: impl Fn(SystemTime) -> bool) -> Result<()> {
+/// Repeats the deletion of the file under `key` after a crash, unless it `stays`. Leaves anything else at its path.
+/// Blocks.
+pub(super) fn replay(tree: &Tree, key: &BlobKey, stays: impl Fn(SystemTime) -> bool) -> Result<()> {
     let path = KeyPath::of(key);
     let dir = match tree.find(&path) {
         // The path leads through a symbolic link, so the file is not this store's.

@@ -49,7 +49,7 @@ impl Known {
     }
 }
 
-/// A small file that was read whole.
+/// A small file that was read completely.
 #[derive(Debug)]
 pub(super) struct HotFile {
     media: Known,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     /// Fetches the file until it is cached.
-    async fn heat(store: &FsStore) {
+    async fn warm_cache(store: &FsStore) {
         // The first fetch may have to read the sidecar from the disk.
         for _ in 0..2 {
             fetched(store, None).await;
@@ -265,7 +265,7 @@ mod tests {
     async fn hot(root: &Path) -> FsStore {
         let store = FsStore::options().durable(false).open(root).unwrap();
         put(&store, "first").await;
-        heat(&store).await;
+        warm_cache(&store).await;
         store
     }
 
@@ -288,7 +288,7 @@ mod tests {
         put(&store, "other").await;
         assert_eq!(fetched(&store, None).await.0, "other");
         let typed = Upload::new(key(), "other").with_content_type(http::HeaderValue::from_static("audio/ogg"));
-        heat(&store).await;
+        warm_cache(&store).await;
         store.put(typed).await.unwrap();
         assert_eq!(fetched(&store, None).await.1, "audio/ogg");
     }
@@ -305,12 +305,12 @@ mod tests {
         fs::write(dir.join(".message.mp3.json"), sidecar).unwrap();
         assert_eq!(fetched(&store, None).await.1, "audio/ogg");
 
-        heat(&store).await;
+        warm_cache(&store).await;
         fs::write(&media, "OTHER").unwrap();
         assert_eq!(fetched(&store, None).await.0, "OTHER");
 
         put(&store, "first").await;
-        heat(&store).await;
+        warm_cache(&store).await;
         fs::remove_file(&media).unwrap();
         assert!(store.get(&key(), None).await.unwrap_err().is_not_found());
     }

@@ -66,7 +66,7 @@ fn try_find(store: &Inner, path: &KeyPath<'_>) -> Result<(Content, bool)> {
     let (file, stat) = match tree::open(&dir, &path.file)? {
         Found::File(file, stat) => (file, stat),
         Found::Absent | Found::Directory(_) => return Err(not_found()),
-        found => return Err(found.blocks(path.len())),
+        found => return Err(found.conflict(path.len())),
     };
     let version = Version::of(&stat).map_err(|error| failed("open a file", error))?;
     let (facts, settled) = match sidecar(tree::open(&dir, &path.sidecar())?)? {
@@ -111,11 +111,11 @@ pub(super) fn current(path: &KeyPath<'_>, dir: &File) -> Result<Option<(Version,
     let version = match tree::open(dir, &path.file)? {
         Found::Absent => None,
         Found::File(_, stat) => Some(Version::of(&stat).map_err(|error| failed("open the stored file", error))?),
-        found => return Err(found.blocks(path.len())),
+        found => return Err(found.conflict(path.len())),
     };
     let sidecar = match tree::open(dir, &path.sidecar())? {
         // The upload replaces anything but a directory.
-        found @ Found::Directory(_) => return Err(found.blocks(path.len())),
+        found @ Found::Directory(_) => return Err(found.conflict(path.len())),
         found => sidecar(found)?,
     };
     Ok(version.map(|version| {

@@ -79,49 +79,52 @@ use crate::{
 /// ROOT/.check/                                     exists briefly during a check
 /// ```
 ///
-/// **The media** is a file in a directory for each segment of the key but the last. The segment is the file name,
-/// except for `%` → `%25`, `/` → `%2F`, a leading `.` → `%2E`, and `lost+found` → `%6Cost+found`. Names with a leading
-/// dot belong to the store, and `lost+found` to the file system. A file name contains a dot; a name without one gets
-/// the suffix `%file`, as in `ACC/DOC/message%file`. A directory name contains no dot; a name with one gets the suffix
-/// `%dir`, as in `v1.2%dir/message.mp3`. So a file `a` and files beneath `a` are stored side by side. A segment whose
-/// name exceeds 240 bytes is split into several nested names, each but the last of which ends with a bare `%`. A path
-/// below the root has at most 2560 bytes, and the path of the root at most 1024, so that every program can use them. On
-/// a file system that ignores case, names that differ only in case are one file.
+/// **The media** is a file. The last segment of the key is its name, and the others are its directories. A name is the
+/// segment itself, except for `%` → `%25`, `/` → `%2F`, a leading `.` → `%2E`, and `lost+found` → `%6Cost+found`: names
+/// with a leading dot belong to the store, and `lost+found` to the file system.
+///
+/// A file name contains a dot; a name without one gets the suffix `%file`, as in `ACC/DOC/message%file`. A directory
+/// name contains no dot; a name with one gets the suffix `%dir`, as in `v1.2%dir/message.mp3`. So a file `a` and files
+/// beneath `a` can be stored side by side. A segment whose name exceeds 240 bytes is split into several nested names,
+/// of which all but the last end with a bare `%`. A path below the root has at most 2560 bytes, and the path of the
+/// root at most 1024, so that every program can use them. On a file system that ignores case, names that differ only in
+/// case are one file.
 ///
 /// **The sidecar** of every upload is JSON: `jq .metadata .message.mp3.json` prints the metadata document as KAZOO sent
-/// it, and `.content_type` the media type. `.sha256` is the [`Digest`](crate::digest::Digest) of the upload: `sha256sum
-/// message.mp3` prints the same as long as the media is intact. `version` identifies the content by modification time
-/// and length, as `stat -c %.9Y-%s message.mp3` prints them. The entry of the replaced content stays under `previous`
-/// until the next upload. `crc32` is a checksum of the entry.
+/// it, and `.content_type` the media type. `.sha256` is the [`Digest`](crate::digest::Digest) of the upload:
+/// `sha256sum message.mp3` prints the same as long as the media is intact. `version` identifies the content by
+/// modification time and length, as `stat -c %.9Y-%s message.mp3` prints them. The entry of the replaced content stays
+/// under `previous` until the next upload. `crc32` is a checksum of the entry.
 ///
 /// The modification time of the media is the time of its upload, and ties it to its sidecar, so copies must preserve
 /// it: `cp -a`, `rsync -a` and any `tar` do. If only whole seconds survive, the sidecar still matches. A copy taken
-/// during uploads may pair a sidecar with another version of the media; it is then ignored. Media without a sidecar is
-/// a complete file: the operator can add media by hand, and remove media with its sidecar. The entity tag is the
-/// digest, so it stays the same if the same bytes are uploaded again; without a digest, it is the version. `.stage/`
-/// does not belong in a backup, and must not be touched while the store is open.
+/// during uploads may pair a sidecar with another version of the media; the sidecar is then ignored. Media without a
+/// sidecar is a complete file: the operator can add media by hand, and remove media with its sidecar. The entity tag is
+/// the digest, so it stays the same if the same bytes are uploaded again; without a digest, it is the version.
+/// `.stage/` does not belong in a backup, and must not be touched while the store is open.
 ///
 /// Directories are created with mode `0750`, files with `0640`, both subject to the umask.
 ///
 /// # Durability
 ///
-/// When [`put`](BlobStore::put) returns `Ok`, media and sidecar are at their paths and synced: up to 64 KiB of media in
-/// the journal (`.stage/journal.0` and `.1`), longer media as a file, the sidecar and the path always in the journal.
-/// Concurrent uploads share a sync. After a crash or a loss of power, and once the root is opened again, each key has
-/// the whole old pair of content and metadata or the whole new one: opening applies the journal, and removes what is
-/// left in `.stage/`. Every 8 MiB, and when it is dropped, the store writes out the file system (`syncfs`) and empties
-/// the journal.
+/// When [`put`](BlobStore::put) returns `Ok`, media and sidecar are at their paths and synced. The journal
+/// (`.stage/journal.0` and `.1`) contains the path, the sidecar, and media up to 64 KiB; longer media is synced as a
+/// file. Concurrent uploads share a sync of the journal. After a crash or a loss of power, and once the root is opened
+/// again, each key has either the complete old pair of content and metadata or the complete new one: opening applies
+/// the journal, and clears `.stage/`. Every 8 MiB, and when it is dropped, the store writes out the file system
+/// (`syncfs`) and empties the journal.
 ///
 /// This holds on Linux since 5.8. On other systems, the store relies on `sync`, which may return before the disk has
 /// finished. On a file system without a journal of its own (an option of ext4), media over 64 KiB survives a loss of
-/// power only once the file system was written out.
+/// power only after the file system is written out.
 ///
 /// To read the files without the store after a crash, for example from a copy of the disk, open the store once first.
 /// A file that was removed by hand within the last 16 MiB of uploads before a crash may reappear. A file that was
 /// [deleted](crate::BlobCatalog::delete) does not.
 ///
 /// After a failed sync, every upload is [`ErrorKind::Unavailable`] until the store is opened again, because it is
-/// unknown what the kernel still has to write. An upload that failed because of the disk may then exist, complete.
+/// unknown what the kernel still has to write. An upload that failed because of the disk may exist after that,
+/// but only as a whole.
 ///
 /// A recovery does not apply refused uploads or deletions. If it cannot apply an acknowledged one, for example because
 /// someone put something else at its path, it [sets it aside](Self::set_aside) as plain files, and the store serves
@@ -145,8 +148,8 @@ use crate::{
 /// # Memory
 ///
 /// An upload holds at most 64 KiB and one chunk of its body, a fetch one chunk of 128 KiB, and both the sidecar while
-/// it is read or written. A file of at most 64 KiB is read whole before the response starts. The store caches up to 32
-/// MiB of such files that are fetched repeatedly, and serves them from the cache while they are unchanged.
+/// it is read or written. A file of at most 64 KiB is read completely before the response starts. The store caches up
+/// to 32 MiB of such files that are fetched repeatedly, and serves them from the cache while they are unchanged.
 #[derive(Clone, Debug)]
 pub struct FsStore(Arc<Inner>);
 

@@ -66,7 +66,7 @@ impl<'a> KeyPath<'a> {
         Self { key, dirs, file }
     }
 
-    /// The number of names in the path, which is the position of the file's own name.
+    /// Returns the number of names in the path, which is the position of the file's own name.
     pub(super) fn len(&self) -> usize {
         self.dirs.len() + 1
     }

@@ -31,7 +31,7 @@ impl FsOptions {
         }
     }
 
-    /// Makes an upload durable on the disk, not only in the kernel's memory, before it is acknowledged. On by default.
+    /// Makes an upload durable on the disk, not only in the page cache, before it is acknowledged. On by default.
     #[must_use]
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;

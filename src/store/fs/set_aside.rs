@@ -38,7 +38,7 @@ const MAX_ABOUT: u64 = 64 << 10;
 pub struct SetAside {
     /// The directory below the root.
     pub directory: String,
-    /// The key it was stored under, as far as known.
+    /// The key it was stored under; empty if unknown.
     pub key: String,
     /// The reason why it could not be applied.
     pub reason: String,

@@ -173,7 +173,7 @@ impl Stage {
         } else {
             Err(Error::new(
                 ErrorKind::Unavailable,
-                "the storage returned other bytes than were written to it",
+                "the storage returned different bytes than were written to it",
             ))
         }
     }

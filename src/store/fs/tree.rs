@@ -29,7 +29,8 @@ const DIRECTORY: Mode = Mode::from_raw_mode(0o750);
 /// The directory that a check creates. No key has a name with a leading dot.
 const CHECK: &str = ".check";
 
-/// Follows no link, is closed in child processes, and does not wait for the writer of a FIFO.
+/// Flags to open a file for reading: follow no link, close it in child processes, and do not wait for the writer of a
+/// FIFO.
 pub(super) const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -56,7 +57,7 @@ impl Found {
     /// the path.
     ///
     /// The message contains no names, because it goes to a log and a response, and a name may be a caller's or a token.
-    pub(super) fn blocks(&self, position: usize) -> Error {
+    pub(super) fn conflict(&self, position: usize) -> Error {
         let what = match self {
             Self::Symlink => "a symbolic link, which is never followed; the operator has to replace it with its target",
             Self::File(..) => "a file that the store did not create; the operator has to move it away",
@@ -114,7 +115,7 @@ impl Tree {
                 Err(errno) => match blocking_entry(&dir, name, errno)? {
                     // Nothing is stored beneath a file.
                     Found::File(..) => return Ok(None),
-                    found => return Err(found.blocks(at + 1)),
+                    found => return Err(found.conflict(at + 1)),
                 },
             };
         }
@@ -130,7 +131,7 @@ impl Tree {
             dir = match open(&dir, name)? {
                 Found::Directory(child) => Arc::new(child),
                 Found::Absent | Found::File(..) => return Ok(None),
-                found => return Err(found.blocks(at + 1)),
+                found => return Err(found.conflict(at + 1)),
             };
         }
         Ok(Some((dir, names.into_iter().map(Cow::into_owned).collect())))
@@ -156,7 +157,7 @@ impl Tree {
             };
             dir = match child {
                 Ok(child) => Arc::new(child),
-                Err(errno) => return Err(blocking_entry(&dir, name, errno)?.blocks(at + 1)),
+                Err(errno) => return Err(blocking_entry(&dir, name, errno)?.conflict(at + 1)),
             };
         }
         Ok((dir, made))

@@ -75,7 +75,7 @@ pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<Stored> {
     .await
 }
 
-/// Appends `buffer` and `data` to the staged file, which is created if there is none. Blocks.
+/// Appends `buffer` and `data` to the staged file. Creates the file if there is none. Blocks.
 fn append(store: &Inner, staged: Option<Staged>, buffer: &[u8], data: &Bytes) -> Result<Staged> {
     let mut staged = staged.map_or_else(|| store.stage.create(), Ok)?;
     staged.write(buffer)?;

@@ -73,7 +73,7 @@ async fn round_trip(store: &ObjectStoreBlobs, name: &Path) -> Result<()> {
     };
     let put = store.engine.put_opts(name, PutPayload::from_static(CONTENT), options);
     store.within(Task::Store, put).await?;
-    let found = get::look(store, name).await?;
+    let found = get::head_object(store, name).await?;
     let kept = match &found.document {
         Document::Attribute(encoded) => object::decode(encoded).is_ok_and(|found| found == metadata),
         Document::None | Document::Trailer(_) => false,
@@ -88,7 +88,7 @@ async fn round_trip(store: &ObjectStoreBlobs, name: &Path) -> Result<()> {
 
 /// Checks that the engine reports a missing object as missing, because a fetch tries several names.
 async fn finds_nothing(store: &ObjectStoreBlobs, missing: &Path) -> Result<()> {
-    match get::look(store, missing).await {
+    match get::head_object(store, missing).await {
         Err(error) if !error.is_not_found() => {
             let message = format!(
                 "{error}; the object store must report a missing object as missing, for which S3 requires the permission to \

@@ -63,14 +63,14 @@ pub(super) async fn put(
 ) -> Result<Stored> {
     let enforced = enforced(store).await?;
     if matches!(enforced, Enforced::Nothing) {
-        return Err(unsupported("the object store cannot store a file under a condition"));
+        return Err(unsupported("the object store does not support conditional uploads"));
     }
     let upload = unique();
     attributes.insert(UPLOAD, upload.clone().into());
     let mut stored = Stored::Created;
     let mut is_sent = false;
     for _ in 0..MAX_RESTARTS {
-        let current = look(store, name).await?;
+        let current = find_object(store, name).await?;
         if is_sent
             && current
                 .as_ref()
@@ -94,7 +94,7 @@ pub(super) async fn put(
             Err(late) => late,
         };
         // The object may have been stored although the response was lost or late.
-        let found = look(store, name).await.ok().flatten();
+        let found = find_object(store, name).await.ok().flatten();
         return match found {
             Some(object) if object.upload.as_ref() == Some(&upload) => Ok(stored),
             _ => Err(error),
@@ -102,15 +102,14 @@ pub(super) async fn put(
     }
     Err(Error::new(
         ErrorKind::Unavailable,
-        "the file is being replaced faster than the condition of the upload can be evaluated; nothing was stored",
+        "the file is being replaced faster than the condition of the upload can be evaluated; nothing was stored: send it again",
     ))
 }
 
-/// The error for an upload that is too long for one request: no engine completes a longer one conditionally.
+/// Returns the error for an upload that is too long for one request: no engine completes a longer one conditionally.
 pub(super) fn too_long(store: &ObjectStoreBlobs) -> Error {
     unsupported(format!(
-        "the object store accepts an upload with a condition in one request only, of at most {} bytes including its \
-         metadata",
+        "the object store accepts a conditional upload of at most {} bytes, including its metadata",
         store.part_size
     ))
 }
@@ -128,8 +127,8 @@ fn info(object: &Object) -> &BlobInfo {
     &object.info
 }
 
-async fn look(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Object>> {
-    match get::look(store, name).await {
+async fn find_object(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Object>> {
+    match get::head_object(store, name).await {
         Err(error) if error.is_not_found() => Ok(None),
         found => found.map(Some),
     }
@@ -158,14 +157,14 @@ async fn enforced(store: &ObjectStoreBlobs) -> Result<Enforced> {
         let name = store.reserved_name(&format!("%check-{}", unique()));
         let name =
             name.ok_or_else(|| Error::new(ErrorKind::Internal, "the name of the check is not a valid object name"))?;
-        let enforced = try_out(store, &name).await;
+        let enforced = test_engine(store, &name).await;
         let _ = call(store, store.engine.delete(&name)).await;
         enforced
     });
     known.await.copied()
 }
 
-async fn try_out(store: &ObjectStoreBlobs, name: &Path) -> Result<Enforced> {
+async fn test_engine(store: &ObjectStoreBlobs, name: &Path) -> Result<Enforced> {
     let put = async |content: &'static str, mode| {
         let options = PutOptions::from(mode);
         let put = store

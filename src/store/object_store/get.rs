@@ -24,7 +24,7 @@ use crate::{
 const MAX_RESTARTS: usize = 8;
 
 pub(super) async fn head(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<BlobInfo> {
-    Ok(look(store, &store.name(key)?).await?.info)
+    Ok(head_object(store, &store.name(key)?).await?.info)
 }
 
 pub(super) async fn get(store: &ObjectStoreBlobs, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
@@ -44,7 +44,7 @@ pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<
     for _ in 0..MAX_RESTARTS {
         let Object {
             info, e_tag, document, ..
-        } = look(store, &name).await?;
+        } = head_object(store, &name).await?;
         let len = match document {
             Document::None => return Ok(None),
             Document::Attribute(encoded) => return object::decode(&encoded).map(Some),
@@ -54,7 +54,7 @@ pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<
         let result = match request(store, &name, Some(trailer), e_tag.clone()).await {
             Ok(result) => result,
             // The object was replaced, perhaps by a shorter one.
-            Err(_) if look(store, &name).await?.e_tag != e_tag => continue,
+            Err(_) if head_object(store, &name).await?.e_tag != e_tag => continue,
             Err(error) => return Err(error),
         };
         let json = ObjectBody::new(result.into_stream(), len, 0, store.deadline)
@@ -66,12 +66,12 @@ pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<
     }
     Err(Error::new(
         ErrorKind::Unavailable,
-        "the file is being replaced faster than it can be read",
+        "the file is being replaced faster than it can be read; fetch it again",
     ))
 }
 
 /// Describes the object.
-pub(super) async fn look(store: &ObjectStoreBlobs, name: &Path) -> Result<Object> {
+pub(super) async fn head_object(store: &ObjectStoreBlobs, name: &Path) -> Result<Object> {
     let options = GetOptions {
         head: true,
         ..GetOptions::default()
@@ -89,7 +89,7 @@ async fn redirect(store: &ObjectStoreBlobs, name: &Path) -> Result<Option<Uri>> 
     let Some(redirect) = &store.redirect else {
         return Ok(None);
     };
-    if look(store, name).await?.trailer() > 0 || !signs_alike(name) {
+    if head_object(store, name).await?.trailer() > 0 || !signs_alike(name) {
         return Ok(None);
     }
     let signed = redirect.signer.signed_url(Method::GET, name, redirect.valid);
@@ -120,7 +120,7 @@ async fn open_range(store: &ObjectStoreBlobs, name: &Path, range: ByteRange) -> 
             opened => return opened,
         }
     }
-    let len = look(store, name).await?.info.len;
+    let len = head_object(store, name).await?.info.len;
     open(store, name, Some(range.of(len)?)).await
 }
 
@@ -134,7 +134,9 @@ async fn open(store: &ObjectStoreBlobs, name: &Path, range: Option<Range<u64>>) 
         Some(Range { start, end }) => ByteRange::FromTo(start, end.saturating_sub(1)).of(len)?,
     };
     if result.range.start != wanted.start {
-        return Err(damaged("the object store returned another range than requested"));
+        return Err(damaged(
+            "the object store returned a different range than was requested",
+        ));
     }
     let behind = result.range.end.saturating_sub(wanted.end);
     let count = wanted.end - wanted.start;

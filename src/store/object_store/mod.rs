@@ -56,9 +56,9 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 ///   length in bytes.
 ///
 /// The **entity tag** is the engine's tag together with the length of the content. The engine's tag identifies the
-/// whole object, the end of which may be a document or content.
+/// whole object, but not where its content ends.
 ///
-/// An object of another program is a file if its name is that of a key. The engine must preserve attributes.
+/// An object of another program is served as a file if its name is that of a key. The engine must preserve attributes.
 /// `LocalFileSystem` of `object_store` does not, so [`check`](BlobStore::check) refuses it; use `FsStore` for files.
 ///
 /// # Requests
@@ -82,7 +82,7 @@ use crate::{error::Result, key::BlobKey, metadata::Metadata};
 /// longer one (create, each part, complete), for a read until its body begins, and for each chunk of the body.
 /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) means that the engine did not respond, reported a failure,
 /// refused the credentials, or has no such bucket: an operator can repair that, and KAZOO retries the upload meanwhile.
-/// An upload that timed out may still become visible, whole, when the engine recovers, even over a newer file; KAZOO
+/// An upload that timed out may still become visible when the engine recovers, even over a newer file; KAZOO
 /// only ever retries the same file.
 ///
 /// The engine's client may retry requests (`RetryConfig`), which is always safe. This store repeats a write once,
@@ -180,8 +180,8 @@ impl ObjectStoreBlobs {
     /// ASCII letters, digits, `-`, `.`, `_` and `/`, because signed URLs of such names do not work with every engine.
     ///
     /// Redirects weaken two guarantees. The engine announces the length of a body, and KAZOO before OTP 23 accepts an
-    /// interrupted one as whole. If a file is replaced by one with a document after its content while the URL is valid,
-    /// the client receives both.
+    /// interrupted one as complete. If a file is replaced by one with a document after its content while the URL is
+    /// valid, the client receives both.
     #[must_use]
     pub fn redirect(mut self, signer: Arc<dyn Signer>, valid: Duration) -> Self {
         self.redirect = Some(Redirect { signer, valid });

@@ -18,7 +18,7 @@ use crate::{
     store::{Stored, Upload},
 };
 
-/// Stores `upload` whole, or nothing: the engine makes an object visible when it is complete.
+/// Stores `upload` completely or not at all: the engine makes an object visible only when it is complete.
 pub(super) async fn put(store: &ObjectStoreBlobs, upload: Upload) -> Result<Stored> {
     let name = store.name(&upload.key)?;
     let Description { attributes, trailer } = Description::new(upload.content_type.as_ref(), upload.metadata.as_ref())?;

@@ -28,7 +28,7 @@ pub(in crate::store::fs) enum Content {
     Whole(Bytes),
     /// A durable file with this name in the staging directory, or already at its path.
     Staged(String),
-    /// None: the file is deleted.
+    /// No content: the file is deleted.
     Deleted,
 }
 
@@ -90,10 +90,11 @@ pub(in crate::store::fs) struct Unknown {
     pub(in crate::store::fs) reason: Error,
 }
 
-/// The offset in a record of the byte that is inverted to withdraw it: the first one of the checksum.
+/// The offset of the byte that is inverted to withdraw a record: the first byte of the checksum.
 pub(super) const MARK: u64 = 8 + 4 + 4;
 
-/// The epoch of the segment, the length of the head and that of the rest, the checksum of all.
+/// The length of the prefix: the epoch of the segment, the length of the head and that of the rest, the checksum of
+/// all.
 pub(super) const PREFIX: usize = 8 + 4 + 4 + 4;
 
 /// The length of the mark of a batch: a prefix without a head, and one byte.
@@ -235,7 +236,7 @@ pub(super) fn read(segment: &[u8], offset: usize, epoch: Option<u64>) -> Option<
     Some((found, entry, offset + PREFIX + len))
 }
 
-/// Returns the offset of the first whole record of this `epoch` at `from` or after it.
+/// Returns the offset of the first complete record of this `epoch` at `from` or after it.
 pub(super) fn next(segment: &[u8], from: usize, epoch: u64) -> Option<usize> {
     let mark = epoch.to_le_bytes();
     let positions = segment.get(from..)?.windows(mark.len()).enumerate();

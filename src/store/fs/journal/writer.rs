@@ -89,7 +89,7 @@ impl Journal {
         })
     }
 
-    /// Makes `change` durable, together with those that arrive at the same time. Blocks.
+    /// Makes `change` durable, together with changes that arrive at the same time. Blocks.
     pub(in crate::store::fs) fn append(&self, change: &Change<'_>) -> Result<Unapplied> {
         let record = Record::of(change)?;
         let (batch, index) = {

@@ -219,7 +219,7 @@ fn is_newer(found: SystemTime, change: &Logged, earlier: &[SystemTime], later: &
 /// Applies `change`, unless a newer file is at its path.
 fn apply(tree: &Tree, stage: &Arc<Stage>, change: &Logged, earlier: &[SystemTime], later: &[SystemTime]) -> Result<()> {
     if change.content == Content::Deleted {
-        return delete::again(tree, &change.key, |found| is_newer(found, change, earlier, later));
+        return delete::replay(tree, &change.key, |found| is_newer(found, change, earlier, later));
     }
     let path = KeyPath::of(&change.key);
     let (dir, _) = tree.make(&path)?;

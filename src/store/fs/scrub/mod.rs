@@ -166,7 +166,7 @@ impl FsScrub {
             _ => Err(Error::new(
                 ErrorKind::NotFound,
                 format!(
-                    "the directory {root} is not the root of a store: it has no `{}`. Is it mounted?",
+                    "the directory {root} is not the root of a store: it has no `{}`; check the path, and that its file system is mounted",
                     stage::DIRECTORY
                 ),
             )),
