@@ -1,6 +1,6 @@
-//! Authorizes requests.
+//! Authorizes requests before their bodies are read.
 //!
-//! [`Authorize`] passes the head of each request to an [`Authorizer`], before the body is read. The resulting
+//! [`Authorize`] passes the head of each request to an [`Authorizer`]. The resulting
 //! [`Grant`](crate::grant::Grant) becomes a request extension, which [`ExtractKey`](crate::ExtractKey) enforces. A
 //! rejected request is answered with 401 or 403, whether the file exists or not.
 //!

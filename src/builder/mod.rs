@@ -227,9 +227,9 @@ impl KazooStorage {
 
     /// Builds a layer that serves the requests under `prefix`, and passes all others to the inner service.
     ///
-    /// `prefix` is compared segment by segment, in the form of [`normalize_path`], because the HTTP clients of Erlang
-    /// releases spell a URL differently. A path with an empty segment or a `..` before the end of the prefix does not
-    /// match. With `/`, every request is served.
+    /// `prefix` is compared segment by segment, in the form of [`normalize_path`](crate::normalize::normalize_path),
+    /// because the HTTP clients of Erlang releases spell a URL differently. A path with an empty segment or a `..`
+    /// before the end of the prefix does not match. With `/`, every request is served.
     ///
     /// ```
     /// use http::{Request, Response, StatusCode};
