@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds the fuzz targets, runs each for a while, and prints the results.
 
-The stable compiler has what is needed, once it is told not to mind. cargo-fuzz is installed if it is missing.
-Fails if a target finds something; the input is kept in fuzz/artifacts, and the command that runs it again is printed.
+It uses the stable compiler with unstable features enabled, and installs cargo-fuzz if it is missing. It fails if a target
+finds something, keeps the input in fuzz/artifacts, and prints the command that runs it again.
 """
 
 import argparse
@@ -60,8 +60,8 @@ def summary(name, log):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", nargs="*", help="the targets to run; all without any")
-    parser.add_argument("--seconds", type=int, default=15, help="how long each of them runs (default: 15)")
+    parser.add_argument("target", nargs="*", help="the targets to run (default: all)")
+    parser.add_argument("--seconds", type=int, default=15, help="the duration of each, in seconds (default: 15)")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the mutations; 0 picks one at random (default: 0)")
     parser.add_argument("--sanitizer", choices=["address", "none"], default="address")
     options = parser.parse_args()

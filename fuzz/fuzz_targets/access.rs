@@ -45,7 +45,7 @@ fn json(text: &[u8]) {
         assert!(rules.is_err());
         return;
     };
-    // A field that stands there twice is an error to us, and to `Value` none; written out, there is one.
+    // A repeated field is an error in the rules, but not in a `Value`, which contains it once.
     let said = Said::of(&value);
     assert!(rules.is_err() || said.is_some());
     let rules = AccessRules::from_json(&value.to_string());
@@ -53,17 +53,17 @@ fn json(text: &[u8]) {
 
     let masked = AccessRules::from_json(&mask(value.clone()).to_string());
     match (&rules, &masked) {
-        (Ok(rules), Ok(masked)) => assert_eq!(format!("{rules:?}"), format!("{masked:?}"), "a secret shows"),
-        (Err(error), Err(masked)) => assert_eq!(placeless(error), placeless(masked), "a secret shows"),
+        (Ok(rules), Ok(masked)) => assert_eq!(format!("{rules:?}"), format!("{masked:?}"), "a secret is visible"),
+        (Err(error), Err(masked)) => assert_eq!(without_digits(error), without_digits(masked), "a secret is visible"),
         (rules, masked) => assert_eq!(rules.is_ok(), masked.is_ok()),
     }
     if let (Ok(rules), Some(said)) = (rules, said) {
-        let_in(&rules, &said);
+        assert_access(&rules, &said);
     }
 }
 
-/// The message of an error, without its line and column, which depend on the secrets.
-fn placeless(error: &Error) -> String {
+/// Returns the message of an error without digits: its line and column depend on the secrets.
+fn without_digits(error: &Error) -> String {
     error.message().replace(|letter: char| letter.is_ascii_digit(), "")
 }
 
@@ -196,7 +196,7 @@ fn mask(mut value: Value) -> Value {
 }
 
 /// A request with a credential is authorized with its grant, and one without a credential is refused.
-fn let_in(rules: &AccessRules, said: &Said) {
+fn assert_access(rules: &AccessRules, said: &Said) {
     let peer = said
         .networks
         .first()
@@ -212,7 +212,7 @@ fn let_in(rules: &AccessRules, said: &Said) {
         let grant = run(rules.authorize(&mut head));
         Some((grant, head))
     };
-    // An IPv4 address within IPv6 is taken for what it is, and proxies are not what is asked about here.
+    // IPv4-mapped addresses are compared as IPv4. `forwarded` tests them, and proxies.
     if peer.to_canonical() != peer {
         return;
     }
@@ -262,7 +262,7 @@ fn let_in(rules: &AccessRules, said: &Said) {
                     );
                 }
             }
-            (None, None) => unreachable!("a credential is one of the two"),
+            (None, None) => unreachable!("a credential has a user or a token"),
         }
     }
 }

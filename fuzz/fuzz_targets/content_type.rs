@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let either_way = |body: &[u8]| {
         let came = send(body, Cuts::NONE);
-        assert_eq!(send(body, cuts), came, "in pieces and whole");
+        assert_eq!(send(body, cuts), came, "the result depends on the pieces");
         came
     };
     match content_type(Some(&value)) {

@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
     let (stored, appended) = text.split_once('\n').unwrap_or((text, ""));
     let key = of_path(stored);
     of_fetch(stored, appended, key.as_ref());
-    of_target(stored);
+    check_target(stored);
     of_query(stored, appended, key.as_ref());
 });
 
@@ -65,8 +65,8 @@ fn head(target: &str) -> Option<Parts> {
     Some(Request::get(target).body(()).ok()?.into_parts().0)
 }
 
-/// Of whatever a client can ask for.
-fn of_target(target: &str) {
+/// Checks the keys of any target.
+fn check_target(target: &str) {
     let Some(head) = head(target) else { return };
     let path = head.uri.path();
     let named = BlobKey::from_path(path).ok().filter(|_| !path.ends_with('/'));

@@ -58,8 +58,8 @@ fuzz_target!(|input: &[u8]| {
     };
 
     let came = send(Cuts::NONE, End::Clean);
-    assert_eq!(send(cuts, End::Clean), came, "in pieces and whole");
-    assert!(send(cuts, End::Broken).is_err(), "a body that broke off");
+    assert_eq!(send(cuts, End::Clean), came, "the result depends on the pieces");
+    assert!(send(cuts, End::Broken).is_err(), "an interrupted body is accepted");
 
     let boundary = if named {
         Some(boundary.to_owned())

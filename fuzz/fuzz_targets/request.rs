@@ -52,7 +52,7 @@ fuzz_target!(|input: &[u8]| {
     let options = Options::of(*flags);
     let whole = connection(options, sent, Cuts::NONE);
     let pieces = connection(options, sent, cuts);
-    assert_eq!(pieces, whole, "in pieces and whole");
+    assert_eq!(pieces, whole, "the result depends on the pieces");
 });
 
 #[derive(Clone, Copy)]
@@ -197,12 +197,15 @@ fn judge(options: Options, head: &Parts, body: Option<&Bytes>, answer: &Response
     if let (Some(shown), Some((key, _))) = (&shown, &expected) {
         let may = shown.all || shown.of_account && key.account_id() == Some("ACC");
         if !may {
-            assert!(status.is_client_error(), "{status} for whom nobody knows");
+            assert!(
+                status.is_client_error(),
+                "{status} without a credential that permits it"
+            );
             return;
         }
     }
     if status == StatusCode::CREATED {
-        let (key, upload) = expected.expect("what is acknowledged is whole, and can be stored");
+        let (key, upload) = expected.expect("an acknowledged upload is whole, and can be stored");
         assert!(body.is_some_and(|body| body.len() as u64 <= options.max_body));
         match Probe::of(&key) {
             Some(probe) => assert_eq!(upload.content, probe.content()),

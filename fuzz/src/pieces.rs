@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-/// How long the pieces of a body are, over and over; taken from the first four bytes of an input.
+/// The lengths of the pieces of a body, used cyclically: the first four bytes of an input.
 #[derive(Clone, Copy, Debug)]
 pub struct Cuts([u8; 4]);
 
@@ -18,17 +18,18 @@ impl Cuts {
     /// One piece.
     pub const NONE: Self = Self([0; 4]);
 
-    /// The cuts, and the rest of the input.
+    /// Takes the cuts from `input`, and returns them with the rest.
     #[must_use]
     pub fn take(input: &[u8]) -> Option<(Self, &[u8])> {
         let (cuts, rest) = input.split_first_chunk()?;
         Some((Self(*cuts), rest))
     }
 
-    /// The most pieces there are: more make a fuzzer slow, and not wiser.
+    /// Maximum number of pieces. More slow the fuzzer down and find nothing new.
     const MAX_PIECES: usize = 64;
 
-    /// `bytes` in pieces: of 0 to 199 bytes as each cut says, or of 64 to 3584; in one if all cuts are 0.
+    /// Splits `bytes` into pieces. A cut below 200 is the length of a piece, and a larger one a length of 64 to 3584 bytes. If all
+    /// cuts are 0, there is one piece.
     #[must_use]
     pub fn of(self, bytes: &[u8]) -> Vec<Bytes> {
         let mut rest = bytes;
@@ -54,15 +55,15 @@ impl Cuts {
     }
 }
 
-/// How a body ends.
+/// The end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Clean,
-    /// With an error, behind its last byte.
+    /// With an error after the last byte.
     Broken,
 }
 
-/// A body that is not ready before each of its pieces, unless there is only one.
+/// A body that returns `Pending` once before each of its pieces, unless there is only one.
 #[derive(Debug)]
 pub struct Pieces {
     pieces: vec::IntoIter<Bytes>,

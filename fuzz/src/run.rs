@@ -1,4 +1,4 @@
-//! An executor that notices what hangs.
+//! An executor that detects futures that hang.
 
 use std::{
     pin::pin,
@@ -17,7 +17,11 @@ impl Wake for Woken {
     }
 }
 
-/// Runs `future` to its end; panics if it waits and nothing has been told to wake it.
+/// Runs `future` to its end.
+///
+/// # Panics
+///
+/// If the future is pending and its waker was not called.
 pub fn run<F: Future>(future: F) -> F::Output {
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&woken));
@@ -26,7 +30,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
     loop {
         assert!(
             woken.0.swap(false, Ordering::Relaxed),
-            "it waits, and nothing will wake it"
+            "the future is pending, and nothing wakes it"
         );
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;

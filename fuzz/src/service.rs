@@ -1,4 +1,4 @@
-//! A service behind a layer, and what reached it.
+//! A service behind a layer, which records the request that it receives.
 
 use std::{
     convert::Infallible,
@@ -15,16 +15,16 @@ use tower::{Service, ServiceExt as _};
 
 use crate::{pieces::Pieces, run::run};
 
-/// A whole request that reached the service.
+/// A whole request that the service received.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Forwarded {
     pub headers: HeaderMap,
-    /// The JSON among the extensions.
+    /// The metadata in the extensions.
     pub json: Option<Bytes>,
     pub body: Bytes,
 }
 
-/// Keeps the request if its body ends cleanly.
+/// Records the request if its body ends cleanly.
 #[derive(Clone, Debug, Default)]
 pub struct Inner(Arc<Mutex<Option<Forwarded>>>);
 
@@ -70,7 +70,7 @@ where
     assert_eq!(
         answer.status().is_success(),
         came.is_some(),
-        "a success is a whole request, and a whole request a success"
+        "the response is a success exactly if the service received a whole request"
     );
     came.ok_or_else(|| {
         assert_refusal(&answer);
@@ -78,7 +78,7 @@ where
     })
 }
 
-/// An error is one that KAZOO's client survives and shows.
+/// Asserts that KAZOO's client knows the status of an error response, and shows its body.
 pub fn assert_refusal<B>(answer: &Response<B>) {
     let status = answer.status().as_u16();
     assert!(

@@ -89,7 +89,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
                 let partial = range.map_or(StatusCode::OK, |_| StatusCode::PARTIAL_CONTENT);
                 return send(key, blob, head, partial).await;
             }
-            // The file was replaced in between.
+            // The file was replaced between `head` and `get`.
             Ok(Fetched::Blob(_)) => {}
             Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {}
             Err(error) => return Err(error),

@@ -78,7 +78,8 @@ fn settings_of_handler(handlers: &mut Map<String, Value>) -> Result<(String, Val
         },
         (None, _) => Err(invalid("no entry of `attachments` has `\"handler\": \"http\"`")),
         (Some(_), Some(_)) => Err(invalid(
-            "several entries of `attachments` have `\"handler\": \"http\"`; use the `settings` object of one of them instead of the whole document",
+            "several entries of `attachments` have `\"handler\": \"http\"`; pass the `settings` object of one of them instead of \
+             the whole document",
         )),
     }
 }

@@ -80,7 +80,8 @@ pub struct KazooSettings {
 }
 
 impl KazooSettings {
-    /// Reads the settings from a JSON object, or from a storage document with one HTTP handler, as it is PUT to KAZOO.
+    /// Reads the settings from a JSON object, or from a storage document with one HTTP handler, as an administrator sends it to
+    /// KAZOO.
     ///
     /// Returns [`ErrorKind::InvalidRequest`] for settings that KAZOO refuses or crashes on, or that this service cannot
     /// support. The message says why and what to write instead. Settings that may fail result in

@@ -125,7 +125,7 @@ impl Folders {
             check_literal(name, text)?;
             if text.contains(ends) {
                 return Err(invalid(format!(
-                    "`{name}` contains a character that ends the name of a file, so that all files would have the same name; remove it"
+                    "`{name}` contains a character that ends the name of a file, so all files would have the same name; remove it"
                 )));
             }
             // `path` replaces both folders, and an absolute `folder_path` replaces the base.

@@ -41,7 +41,7 @@ pub trait BlobCatalog: BlobStore {
 
     /// Removes the file under `key` with its metadata. Succeeds if there is none.
     ///
-    /// A fetch that began before reads the file to its end, or its body ends with an error.
+    /// A fetch that began earlier reads the file to its end, or its body ends with an error.
     fn delete(&self, key: &BlobKey) -> impl Future<Output = Result<()>> + Send;
 }
 

@@ -1,6 +1,6 @@
 //! [`Dialect`]: the differences between KAZOO's releases on the wire.
 
-/// What a range of KAZOO releases sends.
+/// The requests of a range of KAZOO releases.
 ///
 /// The captures of a dialect are in `tests/fixtures/kazoo`, with the prefix in the second row.
 ///
@@ -84,7 +84,7 @@ pub enum Escaping {
 pub enum FetchTarget {
     /// The URL at which the file was stored.
     Stored,
-    /// That URL, the name by the current settings appended again, and the metadata as a query.
+    /// The URL at which the file was stored, the name by the current settings appended again, and the metadata as a query.
     StoredAndName,
     /// The URL of the settings, the name, and the metadata as a query.
     SettingsAndName,

@@ -1,4 +1,4 @@
-//! [`Failure`]: why KAZOO could not store or fetch a file.
+//! [`Failure`]: the reason why KAZOO could not store or fetch a file.
 
 use std::{error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 

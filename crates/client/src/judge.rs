@@ -1,4 +1,4 @@
-//! How KAZOO and its HTTP client treat a response. No I/O.
+//! Treats responses as KAZOO and its HTTP client do. No I/O.
 
 use std::time::Duration;
 

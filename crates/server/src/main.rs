@@ -1,4 +1,4 @@
-//! `kazoo-storage`: the storage server as one command.
+//! The program `kazoo-storage`: the storage server, and the commands to plan, check and scrub a storage.
 
 mod admin;
 mod check;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // As the allocator does, on systems that give huge pages to every process.
+    // Disables huge pages for the process too, on systems that enable them for every process.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli::Cli { command } = cli::Cli::read();

@@ -1,17 +1,17 @@
-//! The address that a request comes from, read in the plainest way: marks quotes, then cuts, then checks each piece.
+//! Determines the address that a request comes from in the simplest way: marks quotes, then splits, then checks each piece.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, Request};
 use kazoo_storage::{AccessRules, ErrorKind, PeerAddr, authorize::Authorizer as _};
 
-/// The proxies that are trusted here.
+/// The trusted proxies.
 const PROXIES: [&str; 2] = ["10.0.0.0/24", "2001:db8::/64"];
 
 /// The proxy that connects.
 const PEER: [u8; 4] = [10, 0, 0, 9];
 
-/// The client's address, or none if the headers do not say it.
+/// Returns the client's address, or `None` if the headers are invalid.
 #[must_use]
 pub fn client(headers: &HeaderMap) -> Option<IpAddr> {
     let lines = |name: &str| headers.get_all(name).iter().collect::<Vec<_>>();
@@ -48,7 +48,7 @@ pub fn client(headers: &HeaderMap) -> Option<IpAddr> {
     Some(hops.into_iter().rev().find(|hop| !is_proxy(hop)).unwrap_or(first))
 }
 
-/// A letter of a quoted string is marked; quotes and escapes are not letters, and the quotes stay.
+/// Characters, each with `true` if it is inside a quoted string. Quotes stay and are not marked; escapes are removed.
 type Marked = Vec<(char, bool)>;
 
 fn marked(line: &HeaderValue) -> Option<Marked> {
@@ -82,7 +82,7 @@ fn cut(letters: &[(char, bool)], at: char) -> Vec<Marked> {
         .collect()
 }
 
-/// Name and value of a pair; nothing if the pair is empty.
+/// Returns the name and the value of a pair. The inner option is `None` for an empty pair.
 fn pair(letters: &[(char, bool)]) -> Option<Vec<(String, String)>> {
     let is_blank = |letter: &(char, bool)| matches!(letter, (' ' | '\t', false));
     let (Some(start), Some(end)) = (
@@ -134,12 +134,12 @@ fn address(text: &str, bare: bool) -> Option<IpAddr> {
     plain(text).or_else(with_port).map(|address| address.to_canonical())
 }
 
-/// Holds the crate to what [`client`] makes of `headers`: it lets in the client's own address and no other, and nobody if
-/// the headers do not say it.
+/// Asserts that the crate agrees with [`client`] about `headers`: rules for the client's address permit the request, and no
+/// rules permit it if the headers are invalid.
 ///
 /// # Panics
 ///
-/// If it does not.
+/// If they differ.
 pub fn check(headers: &HeaderMap) {
     let kind = |networks: &[String]| {
         let rules = AccessRules::new().networks(networks).unwrap();

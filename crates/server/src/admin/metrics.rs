@@ -66,7 +66,7 @@ impl Exporter {
     }
 }
 
-/// Records the metrics of the process; one that the system does not provide keeps its value.
+/// Records the metrics of the process. A metric that the system does not provide keeps its value.
 // Neither memory nor a number of files exceeds 2^53.
 #[allow(
     clippy::cast_precision_loss,

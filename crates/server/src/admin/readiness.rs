@@ -31,7 +31,7 @@ pub(crate) struct Readiness {
 #[derive(Default)]
 struct Checks {
     last: Option<(Instant, Result<(), NotReady>)>,
-    /// The check in progress, perhaps past its deadline. No other is started meanwhile, since each hanging one holds a thread.
+    /// The check in progress, which may be past its deadline. No other is started meanwhile: each hanging one holds a thread.
     running: Option<JoinHandle<Result<(), Error>>>,
 }
 

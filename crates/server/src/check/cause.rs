@@ -1,4 +1,4 @@
-//! [`Cause`]: what may be wrong with a storage and how to fix it, as a table.
+//! [`Cause`]: the problems that a check can find, as a table with descriptions and fixes.
 
 /// A cause of a failure or a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -182,7 +182,7 @@ impl Runner<'_> {
         let judged = self.judge(scenario, context, &file, &stored, fetched.as_ref()).await;
         let problem = judged.map(|(cause, response)| Problem {
             cause,
-            step: sample.what,
+            step: sample.description,
             response,
             save_result: None,
         });

@@ -6,8 +6,8 @@ use kazoo_storage_client::{Attachment, Document};
 /// A file that is stored and fetched in every scenario.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    /// A description in words.
-    pub(crate) what: &'static str,
+    /// In words.
+    pub(crate) description: &'static str,
     name: &'static str,
     len: Len,
     /// `true` if the document has an owner, whose id becomes a segment of the path.
@@ -36,7 +36,7 @@ pub(crate) enum Quirk {
 }
 
 const PLAIN: Sample = Sample {
-    what: "a small file",
+    description: "a small file",
     name: "message.mp3",
     len: Len::Bytes(4321),
     owned: false,
@@ -48,15 +48,15 @@ const PLAIN: Sample = Sample {
 #[rustfmt::skip]
 pub(crate) const SAMPLES: &[Sample] = &[
     PLAIN,
-    Sample { what: "an empty file", name: "empty.mp3", len: Len::Bytes(0), quirk: Quirk::Empty, ..PLAIN },
-    Sample { what: "64 KiB minus one byte", name: "below.mp3", len: Len::Bytes(0xffff), quirk: Quirk::Large, ..PLAIN },
-    Sample { what: "64 KiB", name: "even.mp3", len: Len::Bytes(0x1_0000), quirk: Quirk::Large, ..PLAIN },
-    Sample { what: "64 KiB plus one byte", name: "above.mp3", len: Len::Bytes(0x1_0001), quirk: Quirk::Large, ..PLAIN },
-    Sample { what: "a file with an owner", name: "owned.mp3", owned: true, ..PLAIN },
-    Sample { what: "a name with `/`, `%` and spaces", name: "fax 1/2 + 50%.tiff", quirk: Quirk::Escaped, ..PLAIN },
-    Sample { what: "a name outside ASCII", name: "größe-声.mp3", quirk: Quirk::NonAscii, ..PLAIN },
-    Sample { what: "the same file stored twice", name: "twice.mp3", stored_twice: true, ..PLAIN },
-    Sample { what: "a large file", name: "long.wav", len: Len::Large, quirk: Quirk::Large, ..PLAIN },
+    Sample { description: "an empty file", name: "empty.mp3", len: Len::Bytes(0), quirk: Quirk::Empty, ..PLAIN },
+    Sample { description: "64 KiB minus one byte", name: "below.mp3", len: Len::Bytes(0xffff), quirk: Quirk::Large, ..PLAIN },
+    Sample { description: "64 KiB", name: "even.mp3", len: Len::Bytes(0x1_0000), quirk: Quirk::Large, ..PLAIN },
+    Sample { description: "64 KiB plus one byte", name: "above.mp3", len: Len::Bytes(0x1_0001), quirk: Quirk::Large, ..PLAIN },
+    Sample { description: "a file with an owner", name: "owned.mp3", owned: true, ..PLAIN },
+    Sample { description: "a name with `/`, `%` and spaces", name: "fax 1/2 + 50%.tiff", quirk: Quirk::Escaped, ..PLAIN },
+    Sample { description: "a name outside ASCII", name: "größe-声.mp3", quirk: Quirk::NonAscii, ..PLAIN },
+    Sample { description: "the same file stored twice", name: "twice.mp3", stored_twice: true, ..PLAIN },
+    Sample { description: "a large file", name: "long.wav", len: Len::Large, quirk: Quirk::Large, ..PLAIN },
 ];
 
 /// Creates the file. Its name is the same in every check, so that repeated checks leave no more files behind.

@@ -41,7 +41,7 @@ pub(crate) struct Scenario {
 #[derive(Clone, Debug)]
 pub(crate) struct Scenarios {
     pub(crate) all: Vec<Scenario>,
-    /// Releases that cannot be served with these settings, and why.
+    /// Releases that cannot be served with these settings, each with the reason.
     pub(crate) skipped: Vec<(&'static Dialect, &'static str)>,
     /// `true` if the query contains the name of a file.
     pub(crate) by_query: bool,

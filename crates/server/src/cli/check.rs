@@ -53,7 +53,7 @@ pub(crate) struct CheckOptions {
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
 
-    /// Instead of the check, store and fetch over this many connections at once, and measure the times
+    /// Instead of the check, store and fetch over this many concurrent connections, and measure latencies
     #[arg(long, value_name = "CONNECTIONS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) load: Option<u16>,
 

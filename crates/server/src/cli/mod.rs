@@ -21,7 +21,7 @@ pub(crate) use self::{
     values::{KeySource, Size},
 };
 
-/// The grammar of values, after the flags of a command.
+/// The grammar of values, printed after the flags of a command.
 const VALUES: &str = "A SIZE is a number with a unit, such as 64MiB or 1GB; a plain number is bytes.\n\
                       A DURATION is a number with a unit, such as 30s, 2m or 1h; a plain number is seconds.";
 
@@ -34,7 +34,7 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Parses the command line; ends the process if it is wrong.
+    /// Parses the command line. Ends the process if it is invalid.
     pub(crate) fn read() -> Self {
         let matches = Self::grammar().try_get_matches();
         let parsed = matches.and_then(|mut matches| Self::from_arg_matches_mut(&mut matches));
@@ -87,15 +87,15 @@ pub(crate) enum Command {
     /// 0 if all files are intact, 2 if a file is damaged, and 1 after any other failure.
     #[command(after_help = VALUES)]
     Scrub(ScrubOptions),
-    /// Test a storage as KAZOO uses it, and report failures with their cause and remedy
+    /// Test a storage server as KAZOO uses it, and report failures with their cause and remedy
     ///
     /// With a URL, it stores and fetches as every release since 4.0, with PUT and POST, raw, as multipart and in base64:
     /// empty, small and large files, unusual names, the same file twice, and a missing file. With `--settings`, it sends only
     /// requests that KAZOO would send with these settings. It works with any server.
     ///
     /// KAZOO deletes nothing, so the files of the check remain: about ten, as long as `--large` together, of the account
-    /// `--account`, under its id below the URL unless the settings name files differently; a server that stores KAZOO's
-    /// credentials tests keeps those too (`…_test_credentials_file.txt`). Each check replaces the files of the last one.
+    /// `--account`, under its id below the URL unless the settings name files differently. A server that stores KAZOO's
+    /// credentials probes keeps those too (`…_test_credentials_file.txt`). Each check replaces the files of the last one.
     /// `--load` leaves at most 64 files for each connection.
     ///
     /// The status is 0 if everything works, 1 if something that KAZOO needs fails, and 2 if nothing could be tested: wrong

@@ -111,7 +111,7 @@ pub(crate) struct LimitOptions {
     pub(crate) max_requests_per_address: usize,
 
     /// Time for which a file that cannot be stored or fetched, because of the store or of a limit, is answered with
-    /// Retry-After; after that the answer is 503 alone, and KAZOO gives up
+    /// Retry-After; after that the response is 503 alone, and KAZOO gives up
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub(crate) retry_window: Duration,
 
@@ -120,7 +120,7 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = nonzero_duration)]
     pub(crate) head_timeout: Duration,
 
-    /// Time limit for each KiB of a request body, and for a client to read any part of its answer; a slower body is
+    /// Time limit for each KiB of a request body, and for a client to read any part of its response; a slower body is
     /// answered with 408, and the connection of a client that does not read is closed
     ///
     /// The required average rate grows with the age of the upload, up to 128 KiB in that time (35 kbit/s with 30
@@ -167,7 +167,7 @@ pub(crate) struct StoreOptions {
     #[arg(long, value_name = "REGION")]
     pub(crate) s3_region: Option<String>,
 
-    /// Time limit for the answer of an object store, after which the request is answered with 503
+    /// Time limit for the response of an object store, after which the request is answered with 503
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(crate) store_deadline: Duration,
 
@@ -180,7 +180,7 @@ pub(crate) struct StoreOptions {
     pub(crate) no_fsync: bool,
 
     /// Compare each file that is fetched whole with the digest made at its upload: a damaged one is answered with 500, or
-    /// breaks off before its last chunk if it is longer than 64 KiB; for a directory
+    /// interrupted before its last chunk if it is longer than 64 KiB; for a directory
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) verify_on_read: bool,
 }

@@ -1,7 +1,7 @@
 //! The log: structured lines on stderr.
 //!
 //! It never contains a request's query: KAZOO's fetches carry callers' names and numbers there. Names from a request
-//! are logged only as far as [`redact`] permits.
+//! are logged only in the form that [`redact`] returns.
 
 pub(crate) mod redact;
 mod requests;

@@ -1,8 +1,8 @@
 //! Redaction: the parts of requests, and of messages about them, that the log may show.
 //!
-//! `field_list` can put any field of a document into a file's name, including callers' names and numbers, and a person's
-//! name may name an upload. So names are shown by their parts, in every position: ids and the words that KAZOO builds file
-//! names of are shown, all else is hidden. Secrets of the access rules and of the mount are hidden everywhere.
+//! `field_list` can put any field of a document into a file's name, including callers' names and numbers, and users choose
+//! the names of uploads. The log therefore shows only some parts of a name, wherever it appears: ids, and the words that
+//! KAZOO builds file names from. Secrets of the access rules and of the mount are hidden everywhere.
 
 use std::{
     borrow::Cow,
@@ -93,7 +93,7 @@ pub(crate) fn path(path: &str) -> String {
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
-/// Returns `path` without names, and with `mount` as it is if `path` begins with it.
+/// Returns `path` without names. If it begins with `mount`, that part stays unchanged.
 fn below(mount: &str, whole: &str) -> String {
     let mount = mount.trim_end_matches('/');
     match whole.strip_prefix(mount) {
@@ -120,7 +120,7 @@ fn spelled(path: &str) -> Cow<'_, str> {
     normalize_path(path)
 }
 
-/// Returns `true` if `segment`, of a path, looks like a token: letters and digits alternate in it, as in no word.
+/// Returns `true` if `segment`, of a path, looks like a token: letters and digits alternate in it, which they do in no word.
 pub(crate) fn looks_secret(segment: &str) -> bool {
     let letters = segment.as_bytes();
     let turns = letters.iter().zip(letters.iter().skip(1)).filter(|(one, next)| {
@@ -130,8 +130,8 @@ pub(crate) fn looks_secret(segment: &str) -> bool {
     segment.len() >= 8 && turns.count() >= 3
 }
 
-/// Returns `message` without the names that it quotes. Quoted headers, settings and flags stay, unless all quotes are of
-/// names (`about_names`).
+/// Returns `message` without the names that it quotes. Quoted headers, settings and flags stay, unless `about_names`
+/// says that every quote is a name.
 pub(crate) fn message(message: &str, about_names: bool) -> String {
     let plain = |quoted: &str| {
         let word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b',' | b' ');

@@ -53,7 +53,7 @@ impl Events for Requests {
             _ => ("none", None, None),
         };
         let error = error.or(event.error);
-        // Clients are not told the causes of the server's own failures; the log has them.
+        // The response omits the causes of the server's own failures; the log contains them.
         let ours = error.is_some_and(|error| error.status().is_server_error());
         let error = error.map(|error| {
             let text = if ours { chain(error) } else { error.message().to_owned() };

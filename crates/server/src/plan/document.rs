@@ -93,7 +93,7 @@ impl PlannedDocument {
         !self.listen().is_loopback() || self.has_user() || self.path_before_token().is_some()
     }
 
-    /// Returns the address to listen on: all addresses, or the only one that the URL can mean.
+    /// Returns the address to listen on: every address, or the loopback address in the URL.
     fn listen(&self) -> IpAddr {
         match self.url.host().parse() {
             Ok(address) if IpAddr::is_loopback(&address) => address,

@@ -1,4 +1,4 @@
-//! The `plan` command: prints the storage document for KAZOO, and warns of what KAZOO refuses.
+//! The `plan` command: prints the storage document for KAZOO, and warns about settings that KAZOO refuses.
 
 mod document;
 

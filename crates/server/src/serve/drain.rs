@@ -9,7 +9,7 @@ use tower::{Service, ServiceExt as _};
 
 use crate::shutdown::Phase;
 
-/// Answers `request` by `service`, as far as `phase` allows.
+/// Passes `request` to `service`, as far as `phase` allows.
 pub(crate) async fn answer<S, B>(
     service: S,
     request: Request<B>,
@@ -19,7 +19,7 @@ where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
 {
     let mut response = tokio::select! {
-        // What is done at once is answered even at the very end.
+        // A request that completes at once is answered even at the end of the last phase.
         biased;
         response = service.oneshot(request) => response?,
         _ = phase.wait_for(|phase| *phase == Phase::Ending) => {

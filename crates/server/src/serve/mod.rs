@@ -1,4 +1,4 @@
-//! The `serve` command: opens what the configuration names, and runs the server.
+//! The `serve` command: opens the files, sockets and store of the configuration, and runs the server.
 
 mod access;
 mod drain;
@@ -96,8 +96,8 @@ async fn start(config: Config) -> Fallible<End> {
         );
     }
     let tls = config.tls.clone().map(Tls::open).transpose()?;
-    // The port before the store: clients can connect while a slow store is being opened, and a second server on the same
-    // port does not touch the files.
+    // Binds the port before it opens the store: clients can connect while a slow store is being opened, and a second server
+    // on the same port does not touch the files.
     let listener = listen(config.listen, "--listen")?;
     let (phases, phase) = watch::channel(Phase::Serving);
     let readiness = Arc::new(Readiness::new(phase.clone()));
@@ -129,7 +129,7 @@ async fn start(config: Config) -> Fallible<End> {
         },
     };
     let address = listener.local_addr()?;
-    // Before anyone can know that the server runs: from now on signals stop it gracefully.
+    // Installed before the address is printed: from now on signals stop the server gracefully.
     let signals = Signals::new()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     tracing::info!(%address, scheme, mount = mount.shown(), store = %config.store, "started");

@@ -10,8 +10,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Maximum length of a client's id, in bytes; a UUID has 36.
 const MAX_LEN: usize = 64;
 
-/// Removes an id that must not be logged or sent back: one with other characters than those of a UUID and the like, or
-/// with a secret.
+/// Removes an id that must not be logged or returned, because it contains a secret or a character that ids do not
+/// need.
 pub(super) fn sanitize<B>(mut request: Request<B>, redactor: &Redactor) -> Request<B> {
     let mut ids = request.headers().get_all(X_REQUEST_ID).iter();
     let is_kept = match (ids.next().map(HeaderValue::to_str), ids.next()) {

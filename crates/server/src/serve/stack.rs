@@ -69,7 +69,7 @@ where
     let Parts { phase, mount, .. } = &parts;
     let (phase, mount) = (phase.clone(), mount.path());
     ServiceBuilder::new()
-        // A proxy's request id joins its log to ours. One that is not safe to log is replaced.
+        // Keeps the request id of a proxy, which then identifies the request in both logs. Replaces one that is not safe to log.
         .map_request(move |request| request_id::sanitize(request, &redactor))
         .layer(SetRequestIdLayer::x_request_id(RandomId))
         .layer(PropagateRequestIdLayer::x_request_id())
@@ -77,7 +77,7 @@ where
         .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]))
         // Logs and counts every response below, including those to panics.
         .layer(Observe::new((requests, Metrics::new())))
-        // Decides which responses ask the client to retry, those to refusals below included.
+        // Decides which responses ask the client to retry, including the refusals below.
         .layer(RetryAfter::new(config.limits.retry_window))
         // A defect costs one request, not the other requests of its connection.
         .layer(CatchPanicLayer::custom(panicked))
@@ -87,7 +87,7 @@ where
         .layer(layer_fn(refusing))
         // Serves the files.
         .layer(storage(config, parts).mount(mount))
-        // All else is outside the mount: it is read within the same limits, and told where the mount is.
+        // Answers requests outside the mount with its path, within the same limits.
         .layer(RejectStalledBody::new(config.timeouts.stall))
         .layer(DrainBody::new())
         .layer(RejectAmbiguousFraming::new())
@@ -122,7 +122,7 @@ fn storage(config: &Config, parts: Parts<'_>) -> KazooStorage {
     }
 }
 
-/// Answers requests by `inner`, as far as the `phase` of the server allows.
+/// Passes requests to `inner`, as far as the `phase` of the server allows.
 fn draining<S>(
     inner: S,
     phase: watch::Receiver<Phase>,
@@ -133,7 +133,7 @@ where
     service_fn(move |request| drain::answer(inner.clone(), request, phase.clone()))
 }
 
-/// Answers requests by `inner`, except those with a faulty head or on a connection over a limit.
+/// Passes requests to `inner`, except those with a faulty head or on a connection over a limit.
 fn refusing<S>(
     inner: S,
 ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send

@@ -72,7 +72,7 @@ struct Log {
 }
 
 impl Journal {
-    /// Creates an empty journal in `dir`, on the file system of `root`. Discards an existing one: read it before.
+    /// Creates an empty journal in `dir`, on the file system of `root`. Discards an existing one, which must be read first.
     pub(in crate::store::fs) fn create(root: &File, dir: &File) -> Result<Self> {
         let [current, spare] = SEGMENTS.map(|name| segment::create(dir, name));
         let failure = Failure::default();
