@@ -77,14 +77,14 @@ async fn compare(probe: &Probe, mut body: Body) -> Result<()> {
         return Ok(());
     }
     let hint = match received.as_deref() {
-        Some(b"") => "the body is empty: something between KAZOO and this service drops it",
+        Some(b"") => "the body is empty: a proxy or other intermediary between KAZOO and this service drops it",
         Some(text) if text.starts_with(b"c29tZSByYW5kb20g") => {
             "the body is base64: set this service to decode it (base64 declared or detect), or base64_encode_data to false"
         }
         Some(text) if text.starts_with(b"--") || text.starts_with(b"\r\n--") => {
-            "the body is multipart, but its content-type is not: something between KAZOO and this service changes it"
+            "the body is multipart, but its content-type is not: a proxy or other intermediary between KAZOO and this service changes it"
         }
-        _ => "the body is something else: something between KAZOO and this service changes it",
+        _ => "the body has other content: a proxy or other intermediary between KAZOO and this service changes it",
     };
     Err(Error::new(
         ErrorKind::InvalidProbe,

@@ -264,8 +264,8 @@ impl Client {
             match judge::next(outgoing.request.method(), &outgoing.url, &answer) {
                 Next::Done => return Ok((answer, history)),
                 Next::Wait(delay) => {
-                    let gone = asked_to_wait.map(|first| first.elapsed()).unwrap_or_default();
-                    if gone + delay > self.timeouts.retry {
+                    let elapsed = asked_to_wait.map(|first| first.elapsed()).unwrap_or_default();
+                    if elapsed + delay > self.timeouts.retry {
                         return fail(FailureKind::Waiting, answer, history);
                     }
                     asked_to_wait.get_or_insert_with(Instant::now);

@@ -100,7 +100,7 @@ impl Failure {
             }
             (FailureKind::Crash | FailureKind::NotSent, _) => return SaveResult::Crashed,
             (FailureKind::TooLong | FailureKind::TimedOut | FailureKind::Waiting, _) => return SaveResult::Waiting,
-            // KAZOO reports all failures without a response alike.
+            // KAZOO reports all failures without a response in the same way.
             _ => json!({"error_code": 500, "error_body": "", "message": "request_error"}),
         };
         SaveResult::Refused {

@@ -116,7 +116,7 @@ impl AccessRules {
 
     /// Returns `path` for a log: without secrets and, if the rules have tokens, without segments that may be one.
     ///
-    /// The first segment after `mount` is always redacted, because a mistyped secret is almost a secret. The next 16
+    /// The first segment after `mount` is always redacted, because a mistyped secret reveals most of the real one. The next 16
     /// segments are shown [without secrets](Self::redact). Outside `mount`, where a token may be anywhere, everything
     /// is redacted.
     #[must_use]

@@ -33,7 +33,7 @@ pub async fn returns_the_content_byte_for_byte(store: impl BlobStore) {
     assert_eq!(
         head(&store, &message()).await,
         info,
-        "`head` and `get` describe the file alike"
+        "`head` and `get` return the same description of the file"
     );
     assert_eq!(
         metadata(&store, &message()).await,

@@ -259,7 +259,8 @@ where
 
 fn joined<T>(result: Result<Result<T>, JoinError>) -> Result<T> {
     result.unwrap_or_else(|error| {
-        let message = "the storage did not finish its work: the runtime is shutting down, or the store has a defect";
+        let message =
+            "the storage did not finish its work: the runtime is shutting down, or a thread of the store panicked";
         Err(Error::new(ErrorKind::Internal, message).with_source(error))
     })
 }

@@ -57,8 +57,8 @@ impl Recovery {
 fn explained(unfinished: &Unfinished) -> Error {
     let error = &unfinished.error;
     let message = format!(
-        "the storage has not finished its recovery after a crash: {error}; it accepts uploads again once it has, and \
-         nothing is lost until then"
+        "the storage has not finished its recovery after a crash: {error}; it refuses uploads until then, and \
+         nothing is lost"
     );
     Error::new(error.kind(), message).with_source(error.clone())
 }

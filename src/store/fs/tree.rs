@@ -60,14 +60,14 @@ impl Found {
     pub(super) fn conflict(&self, position: usize) -> Error {
         let what = match self {
             Self::Symlink => "a symbolic link, which is never followed; the operator has to replace it with its target",
-            Self::File(..) => "a file that the store did not create; the operator has to move it away",
-            Self::Directory(_) => "a directory that the store did not create; the operator has to move it away",
+            Self::File(..) => "a file that the store did not create; the operator has to move it",
+            Self::Directory(_) => "a directory that the store did not create; the operator has to move it",
             Self::Absent | Self::Other => {
-                "neither a file nor a directory, and the store did not create it; the operator has to move it away"
+                "neither a file nor a directory, and the store did not create it; the operator has to move it"
             }
         };
         let message = format!(
-            "the file cannot be used: name {position} of its path in the storage root, or of its sidecar's, is {what}"
+            "the file cannot be used: name {position} of its path in the storage root, or of its sidecar's path, is {what}"
         );
         Error::new(ErrorKind::Conflict, message)
     }
@@ -234,7 +234,7 @@ fn blocking_entry(dir: &File, name: &str, errno: Errno) -> Result<Found> {
     }
     match open(dir, name)? {
         // The entry changed meanwhile.
-        Found::Absent | Found::Directory(_) => Err(gone()),
+        Found::Absent | Found::Directory(_) => Err(directory_removed()),
         found => Ok(found),
     }
 }

@@ -1,4 +1,4 @@
-//! The `check` command: tests whether a storage works with KAZOO, and explains failures.
+//! The `check` command: tests a storage server as KAZOO uses it, and explains failures.
 
 mod cause;
 mod diagnose;

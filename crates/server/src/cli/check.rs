@@ -9,7 +9,7 @@ use super::{
     values::{duration, nonzero_duration, size},
 };
 
-/// A recognizable id of the form of every account id.
+/// A recognizable id in the form of an account id.
 const ACCOUNT: &str = "c4ecc4ecc4ecc4ecc4ecc4ecc4ecc4ec";
 
 #[derive(Args, Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct CheckOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 
-    /// Time limit for each answer; KAZOO itself has none
+    /// Time limit for each response; KAZOO itself has none
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
     pub(crate) timeout: Duration,
 

@@ -10,7 +10,7 @@ pub(crate) struct ScrubOptions {
     #[arg(long, value_name = "DIR", default_value = "./data")]
     pub(crate) store: Location,
 
-    /// Maximum number of bytes to read per second, so that fetches are not delayed; 0 is no limit
+    /// Maximum number of bytes to read per second, so that fetches are not delayed; 0 means no limit
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size)]
     pub(crate) rate: Size,
 

@@ -4,10 +4,10 @@ use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 pub(crate) use bytesize::ByteSize as Size;
 
-/// The maximum length of any duration.
+/// The maximum of any duration.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The minimum of `--idle-timeout`: five seconds more than KAZOO keeps an idle connection.
+/// The minimum of `--idle-timeout`: five seconds longer than KAZOO keeps an idle connection.
 const MIN_IDLE: Duration = Duration::from_secs(125);
 
 /// Parses a number of bytes, with or without a unit: `64MiB`, `1GB`, `4096`.

@@ -195,7 +195,7 @@ fn segment(text: &str) -> String {
     shown + extension
 }
 
-/// Moves `hidden` to `shown`: separators as they are, all else as an ellipsis.
+/// Appends `hidden` to `shown`, unchanged if it consists of separators and as an ellipsis otherwise, and clears it.
 fn hide(shown: &mut String, hidden: &mut String) {
     if hidden.bytes().all(|byte| matches!(byte, b'-' | b'_')) {
         shown.push_str(hidden);

@@ -27,19 +27,19 @@ pub(crate) fn run(options: &PlanOptions) -> Fallible<ExitCode> {
         None => return Err("--url is missing: pass the URL at which KAZOO reaches the server".into()),
     };
     writeln!(io::stdout(), "{}", planned.json)?;
-    let mut told = String::new();
+    let mut instructions = String::new();
     for warning in planned.settings.warnings() {
-        writeln!(told, "warning: {warning}")?;
+        writeln!(instructions, "warning: {warning}")?;
     }
     for kind in options.types.iter().filter(|kind| !TYPES.contains(&&***kind)) {
         writeln!(
-            told,
+            instructions,
             "warning: KAZOO before 5 stores no files of documents of the type `{kind}`"
         )?;
     }
     if planned.normalized {
         writeln!(
-            told,
+            instructions,
             "note: the URL in the document is normalized, because KAZOO on Erlang since OTP 22 would send a different spelling than \
              older releases"
         )?;
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &PlanOptions) -> Fallible<ExitCode> {
     };
     let serve = planned.serve_command();
     write!(
-        told,
+        instructions,
         "\n{save} the server:\n\n\
          \x20 {serve}\n\n\
          {}\
@@ -62,7 +62,7 @@ pub(crate) fn run(options: &PlanOptions) -> Fallible<ExitCode> {
          \x20      \"http://$KAZOO:8000/v2/accounts/$ACCOUNT_ID/storage\" -d @storage.json\n",
         planned.access_hint()
     )?;
-    write!(io::stderr(), "{told}")?;
+    write!(io::stderr(), "{instructions}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,17 +91,20 @@ mod tests {
 
     #[test]
     fn prompts_again_after_a_typo() {
-        let mut told = Vec::new();
+        let mut prompts = Vec::new();
         let input = &b"10.0.0.7/p\nhttp://u:a@b@h/p\n http://10.0.0.7/p \nhttp://h/q\n"[..];
-        let document = ask(input, &mut told, planned).unwrap();
+        let document = ask(input, &mut prompts, planned).unwrap();
         assert_eq!(document.url.as_str(), "http://10.0.0.7/p");
-        let told = String::from_utf8(told).unwrap();
+        let prompts = String::from_utf8(prompts).unwrap();
         assert_eq!(
-            told.matches("such as http://10.0.0.7:8080/some_prefix: ").count(),
+            prompts.matches("such as http://10.0.0.7:8080/some_prefix: ").count(),
             3,
-            "{told}"
+            "{prompts}"
         );
-        assert!(told.contains("begins with `http://`") && told.contains("%40"), "{told}");
+        assert!(
+            prompts.contains("begins with `http://`") && prompts.contains("%40"),
+            "{prompts}"
+        );
         let error = ask(&b"x\n"[..], Vec::new(), planned).map(|_| ()).unwrap_err();
         assert_eq!(error.to_string(), "no URL was entered");
     }

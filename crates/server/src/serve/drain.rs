@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_cut_off_is_asked_for_again() {
+    async fn asks_the_client_to_retry_a_request_that_it_cuts_off() {
         for (path, retry_after) in [
             ("/ACC/DOC/message.mp3", Some("5")),
             (
