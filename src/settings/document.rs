@@ -53,7 +53,11 @@ impl SettingsObject {
 
     pub(super) fn required<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Result<T> {
         let value = self.take(name, expected)?;
-        value.ok_or_else(|| invalid(format!("not storage settings: `{name}` is missing; it is {expected}")))
+        value.ok_or_else(|| {
+            invalid(format!(
+                "`{name}` is missing from the storage settings; it is {expected}"
+            ))
+        })
     }
 
     /// Rejects settings that KAZOO does not have.

@@ -72,7 +72,7 @@ impl RawSettings {
             // serde's message may quote the text.
             let (line, column) = (error.line(), error.column());
             invalid(format!(
-                "not storage settings: invalid JSON at line {line}, column {column}"
+                "the storage settings are invalid JSON at line {line}, column {column}"
             ))
         })?;
         let (mut object, plan) = SettingsObject::find(value)?;

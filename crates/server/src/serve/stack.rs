@@ -87,7 +87,7 @@ where
         .layer(layer_fn(refusing))
         // Serves the files.
         .layer(storage(config, parts).mount(mount))
-        // Answers requests outside the mount with its path, within the same limits.
+        // Answers requests outside the mount with a 404 that names it, within the same limits.
         .layer(RejectStalledBody::new(config.timeouts.stall))
         .layer(DrainBody::new())
         .layer(RejectAmbiguousFraming::new())
