@@ -148,7 +148,7 @@ pub(super) fn put_media(dir: &File, path: &KeyPath<'_>, media: &mut Staged) -> R
 fn move_failed(action: &'static str, errno: Errno) -> Error {
     match errno {
         // A directory was created after the check; the next attempt reports it.
-        Errno::ISDIR => tree::gone(),
+        Errno::ISDIR => tree::directory_removed(),
         errno => failed(action, errno),
     }
 }

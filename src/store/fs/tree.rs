@@ -240,7 +240,7 @@ fn blocking_entry(dir: &File, name: &str, errno: Errno) -> Result<Found> {
 }
 
 /// Returns the error for a directory that was removed while it was in use. The caller can retry.
-pub(super) fn gone() -> Error {
+pub(super) fn directory_removed() -> Error {
     failed("open a directory", Errno::NOENT)
 }
 
