@@ -107,7 +107,7 @@ fn debug_names_every_layer_and_shows_no_secret() {
     ] {
         assert!(shown.contains(&format!("{layer} {{")), "{layer}: {shown}");
         let services = [
-            format!("{layer}Service {{ inner: "),
+            format!("ExchangeService {{ layer: {layer} {{"),
             format!("RewriteService {{ layer: {layer} {{"),
         ];
         assert!(
