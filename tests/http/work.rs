@@ -1,7 +1,7 @@
 //! Extracting a key takes time linear in the length of the target.
 //!
-//! The longest target that hyper accepts takes each extractor milliseconds. With quadratic time, it would take
-//! minutes.
+//! Each test compares the longest input with an eighth of it: linear work takes 8 times as long, quadratic work 64
+//! times.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,12 @@ use kazoo_storage::{
 
 /// Maximum length of a target in hyper.
 const LONGEST: usize = 65_534;
-/// A hundred times the slowest target, and a tenth of what slashes took with a former implementation.
-const BOUND: Duration = Duration::from_millis(1500);
+/// Length of the short inputs in relation to the long ones.
+const FRACTION: usize = 8;
+/// Maximum ratio of the durations: between that of linear and that of quadratic work.
+const MAX_RATIO: u32 = 24;
+/// A duration that is too short to compare.
+const NEGLIGIBLE: Duration = Duration::from_millis(10);
 
 const ACCOUNT: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
 
@@ -42,36 +46,49 @@ const PATTERNS: [&str; 18] = [
     "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/",
 ];
 
-fn targets() -> Vec<String> {
+/// Targets of at most `len` bytes.
+fn targets(len: usize) -> Vec<String> {
     let mut targets = Vec::new();
     for front in ["/", "/?recording=", "/?recording=A/", "/?recording=A/B.mp3", "/a?id="] {
         for pattern in PATTERNS {
-            let repeated = pattern.repeat((LONGEST - front.len()) / pattern.len());
+            let repeated = pattern.repeat((len - front.len()) / pattern.len());
             targets.push(format!("{front}{repeated}"));
         }
-        // As long as a key can be, and valid.
-        let segment = ".mp3".repeat(255);
+        // At the maximum length, as long as a key can be, and valid.
+        let segment = ".mp3".repeat(255 * len / LONGEST);
         let segments = vec![&*segment; 32].join("/");
         targets.push(format!("{front}{segments}{segments}"));
         targets.push(format!("{front}{ACCOUNT}/{segments}/{segment}"));
     }
-    targets.retain(|target| target.len() <= LONGEST);
-    assert!(targets.len() > 90);
+    assert!(targets.len() > 90 && targets.iter().all(|target| target.len() <= len));
     targets
 }
 
-/// The shortest of a few durations of `work`. Other load on the machine only makes it longer.
-fn time(mut work: impl FnMut()) -> Duration {
-    let mut shortest = Duration::MAX;
-    for _ in 0..3 {
+/// Metadata in proportion to a target of `len` bytes.
+fn metadata(len: usize) -> Metadata {
+    Metadata::from_json(format!(r#"{{"x":"{}","id":"a"}}"#, "y".repeat(16 * len))).unwrap()
+}
+
+/// Asserts that the duration of `work` is linear in the length of its input.
+///
+/// The shortest of several durations counts, because other load on the machine only makes them longer.
+fn assert_linear<T>(name: &str, short: &T, long: &T, mut work: impl FnMut(&T)) {
+    let mut time = |input: &T| {
         let start = Instant::now();
-        work();
-        shortest = shortest.min(start.elapsed());
-        if shortest < BOUND / 10 {
-            break;
+        work(input);
+        start.elapsed()
+    };
+    let mut shortest = [Duration::MAX; 2];
+    for _ in 0..10 {
+        for (shortest, input) in shortest.iter_mut().zip([short, long]) {
+            *shortest = time(input).min(*shortest);
+        }
+        let [short, long] = shortest;
+        if long < NEGLIGIBLE || long < MAX_RATIO * short {
+            return;
         }
     }
-    shortest
+    panic!("{name}: {shortest:?} for the short and the long input");
 }
 
 fn parts(target: &str, metadata: Option<&Metadata>) -> Parts {
@@ -114,17 +131,19 @@ fn extracts_keys_in_linear_time() {
             Box::new(|request: &Parts| BlobKey::from_path(request.uri.path())),
         ),
     ];
-    let metadata = Metadata::from_json(format!(r#"{{"x":"{}","id":"a"}}"#, "y".repeat(1 << 20))).unwrap();
-    for target in targets() {
+    let lengths = [LONGEST / FRACTION, LONGEST];
+    let metadata = lengths.map(metadata);
+    let [short, long] = lengths.map(targets);
+    for (short, long) in short.iter().zip(&long) {
+        let requests = [parts(short, Some(&metadata[0])), parts(long, Some(&metadata[1]))];
         for (name, extractor) in &extractors {
-            let request = parts(&target, Some(&metadata));
-            let took = time(|| {
-                let _ = extractor.key(&request);
-                if let Ok(candidates) = extractor.candidates(&request) {
+            let name = format!("{name}, {}…", &long[..40]);
+            assert_linear(&name, &requests[0], &requests[1], |request| {
+                let _ = extractor.key(request);
+                if let Ok(candidates) = extractor.candidates(request) {
                     assert!(candidates.iter().count() <= Candidates::MAX);
                 }
             });
-            assert!(took < BOUND, "{name} took {took:?} for {}…", &target[..40]);
         }
     }
 }
@@ -143,11 +162,14 @@ fn parses_names_in_linear_time() {
         ] {
             let json = format!(r#"{{"url":"http://h/p","verb":"put","field_separator":"{separator}"{list}}}"#);
             let settings = KazooSettings::from_json(&json).unwrap();
-            let names = [separator, "a", "a~", "a-", "a.", ACCOUNT].map(|pattern| pattern.repeat(1024 / pattern.len()));
-            for name in names {
-                let key = BlobKey::from_segments([&name]).unwrap();
-                let took = time(|| drop(settings.fields(&key)));
-                assert!(took < BOUND / 5, "{took:?} for {json} and {}…", &name[..20]);
+            for pattern in [separator, "a", "a~", "a-", "a.", ACCOUNT] {
+                let [short, long] = [1024 / FRACTION, 1024].map(|len| {
+                    let name = pattern.repeat(len / pattern.len());
+                    BlobKey::from_segments([&name]).unwrap()
+                });
+                assert_linear(&format!("{pattern}… with {json}"), &short, &long, |key| {
+                    drop(settings.fields(key))
+                });
             }
         }
     }
