@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-/// The lengths of the pieces of a body, used cyclically: the first four bytes of an input.
+/// Lengths of the pieces of a body, used in a cycle. They are the first four bytes of an input.
 #[derive(Clone, Copy, Debug)]
 pub struct Cuts([u8; 4]);
 
@@ -18,18 +18,17 @@ impl Cuts {
     /// One piece.
     pub const NONE: Self = Self([0; 4]);
 
-    /// Takes the cuts from `input`, and returns them with the rest.
+    /// Returns the cuts and the rest of the input.
     #[must_use]
     pub fn take(input: &[u8]) -> Option<(Self, &[u8])> {
         let (cuts, rest) = input.split_first_chunk()?;
         Some((Self(*cuts), rest))
     }
 
-    /// Maximum number of pieces. More slow the fuzzer down and find nothing new.
+    /// Maximum number of pieces. More make a fuzzer slow and find nothing.
     const MAX_PIECES: usize = 64;
 
-    /// Splits `bytes` into pieces. A cut below 200 is the length of a piece, and a larger one a length of 64 to 3584 bytes. If all
-    /// cuts are 0, there is one piece.
+    /// Splits `bytes`. A cut below 200 is a length; a larger one is a length of 64 to 3584 bytes. If all cuts are 0, there is one piece.
     #[must_use]
     pub fn of(self, bytes: &[u8]) -> Vec<Bytes> {
         let mut rest = bytes;
@@ -59,7 +58,7 @@ impl Cuts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Clean,
-    /// With an error after the last byte.
+    /// With an error after its last byte.
     Broken,
 }
 

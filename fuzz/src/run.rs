@@ -1,4 +1,4 @@
-//! An executor that detects futures that hang.
+//! An executor that detects a future that hangs.
 
 use std::{
     pin::pin,
@@ -17,11 +17,7 @@ impl Wake for Woken {
     }
 }
 
-/// Runs `future` to its end.
-///
-/// # Panics
-///
-/// If the future is pending and its waker was not called.
+/// Runs `future` to its end. Panics if it is pending and its waker was not called.
 pub fn run<F: Future>(future: F) -> F::Output {
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&woken));
@@ -30,7 +26,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
     loop {
         assert!(
             woken.0.swap(false, Ordering::Relaxed),
-            "the future is pending, and nothing wakes it"
+            "the future is pending, and its waker was not called"
         );
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;

@@ -1,4 +1,4 @@
-//! A service behind a layer, which records the request that it receives.
+//! A service behind a layer that records the forwarded request.
 
 use std::{
     convert::Infallible,
@@ -57,7 +57,7 @@ impl Service<Request<Body>> for Inner {
     }
 }
 
-/// Sends `request` through `layer`: what reached the service behind it, or the status that it was refused with.
+/// Sends `request` through `layer`. Returns the forwarded request, or the status of the refusal.
 pub fn through<L>(layer: &L, request: Request<Pieces>) -> Result<Forwarded, StatusCode>
 where
     L: tower::Layer<Inner>,
@@ -66,19 +66,19 @@ where
     let inner = Inner::default();
     let kept = Arc::clone(&inner.0);
     let Ok(answer) = run(layer.layer(inner).oneshot(request));
-    let came = kept.lock().unwrap().take();
+    let forwarded = kept.lock().unwrap().take();
     assert_eq!(
         answer.status().is_success(),
-        came.is_some(),
-        "the response is a success exactly if the service received a whole request"
+        forwarded.is_some(),
+        "a success is a whole request, and a whole request a success"
     );
-    came.ok_or_else(|| {
+    forwarded.ok_or_else(|| {
         assert_refusal(&answer);
         answer.status()
     })
 }
 
-/// Asserts that KAZOO's client knows the status of an error response, and shows its body.
+/// Asserts that `answer` is an error that KAZOO's client survives and shows.
 pub fn assert_refusal<B>(answer: &Response<B>) {
     let status = answer.status().as_u16();
     assert!(

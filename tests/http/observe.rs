@@ -21,7 +21,7 @@ use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 
 /// An event that outlives its request.
 #[derive(Debug)]
-struct Told {
+struct RecordedEvent {
     method: Method,
     path: String,
     status: Option<StatusCode>,
@@ -31,10 +31,10 @@ struct Told {
     error: Option<ErrorKind>,
 }
 
-fn events() -> (impl Events, Receiver<Told>) {
-    let (tell, told) = mpsc::channel();
+fn events() -> (impl Events, Receiver<RecordedEvent>) {
+    let (tell, recorded) = mpsc::channel();
     let events = move |event: &Event<'_>| {
-        tell.send(Told {
+        tell.send(RecordedEvent {
             method: event.method.clone(),
             path: event.path.to_owned(),
             status: event.status,
@@ -45,20 +45,20 @@ fn events() -> (impl Events, Receiver<Told>) {
         })
         .unwrap();
     };
-    (events, told)
+    (events, recorded)
 }
 
-fn storage() -> (StorageService, Receiver<Told>) {
-    let (events, told) = events();
+fn storage() -> (StorageService, Receiver<RecordedEvent>) {
+    let (events, recorded) = events();
     let storage = KazooStorage::new(MemoryStore::new()).max_body(200_000).observe(events);
-    (storage.into_service(), told)
+    (storage.into_service(), recorded)
 }
 
 /// The only event.
 #[track_caller]
-fn only(told: &Receiver<Told>) -> Told {
-    let event = told.try_recv().expect("an event");
-    assert!(told.try_recv().is_err(), "a request is told of once");
+fn only(recorded: &Receiver<RecordedEvent>) -> RecordedEvent {
+    let event = recorded.try_recv().expect("an event");
+    assert!(recorded.try_recv().is_err(), "a request is reported once");
     event
 }
 
@@ -66,7 +66,7 @@ fn put(path: &str, body: impl Into<Body>) -> Request<Body> {
     Request::put(path).body(body.into()).unwrap()
 }
 
-fn failure(event: &Told) -> Option<ErrorKind> {
+fn failure(event: &RecordedEvent) -> Option<ErrorKind> {
     match &event.outcome {
         Some(Outcome::Failed { error, .. }) => Some(error.kind()),
         _ => None,
@@ -75,16 +75,16 @@ fn failure(event: &Told) -> Option<ErrorKind> {
 
 #[tokio::test]
 async fn reports_an_upload_and_a_fetch_after_the_answer() {
-    let (service, told) = storage();
+    let (service, recorded) = storage();
     for replaces in [false, true] {
         let answer = service
             .clone()
             .oneshot(put("/ACC/DOC/ATT.mp3?token=secret", "ID3"))
             .await
             .unwrap();
-        assert!(told.try_recv().is_err(), "the answer is not out yet");
+        assert!(recorded.try_recv().is_err(), "the answer is not out yet");
         drop(answer);
-        let event = only(&told);
+        let event = only(&recorded);
         let Some(Outcome::Stored { key, len, replaced, .. }) = &event.outcome else {
             panic!("{event:?}");
         };
@@ -103,9 +103,9 @@ async fn reports_an_upload_and_a_fetch_after_the_answer() {
         .body(Body::empty())
         .unwrap();
     let answer = service.oneshot(get).await.unwrap();
-    assert!(told.try_recv().is_err());
+    assert!(recorded.try_recv().is_err());
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ID3");
-    let event = only(&told);
+    let event = only(&recorded);
     let Some(Outcome::Fetched { key, len, .. }) = &event.outcome else {
         panic!("{event:?}");
     };
@@ -122,7 +122,7 @@ async fn reports_an_upload_and_a_fetch_after_the_answer() {
 
 #[tokio::test]
 async fn reports_a_refusal_with_its_kind() {
-    let (service, told) = storage();
+    let (service, recorded) = storage();
     let delete = Request::delete("/ACC/DOC/ATT").body(Body::empty()).unwrap();
     let get = Request::get("/ACC/DOC/ATT").body(Body::empty()).unwrap();
     let multipart = Request::put("/ACC/DOC/ATT").header("content-type", "multipart/mixed; boundary=B");
@@ -138,7 +138,7 @@ async fn reports_a_refusal_with_its_kind() {
     ] {
         let answer = service.clone().oneshot(request).await.unwrap();
         let text = answer.into_body().collect().await.unwrap().to_bytes();
-        let event = only(&told);
+        let event = only(&recorded);
         assert_eq!(failure(&event), Some(kind), "{event:?}");
         assert_eq!(event.status, Some(kind.status()));
         assert_eq!((event.bytes_out, event.end), (text.len() as u64, End::Complete));
@@ -147,7 +147,7 @@ async fn reports_a_refusal_with_its_kind() {
 
 #[tokio::test]
 async fn reports_an_upload_with_a_broken_connection_as_a_failure() {
-    let (service, told) = storage();
+    let (service, recorded) = storage();
     let frames = [
         Ok(Frame::data(Bytes::from_static(b"ID3"))),
         Err(io::Error::from(io::ErrorKind::ConnectionReset)),
@@ -159,7 +159,7 @@ async fn reports_an_upload_with_a_broken_connection_as_a_failure() {
             .await
             .unwrap(),
     );
-    let event = only(&told);
+    let event = only(&recorded);
     assert_eq!(failure(&event), Some(ErrorKind::IncompleteBody));
     assert_eq!(event.status, Some(StatusCode::BAD_REQUEST));
 }
@@ -177,7 +177,7 @@ impl<I: Iterator + Unpin> futures_core::Stream for Frames<I> {
 
 #[test]
 fn reports_a_client_that_disconnects_before_the_answer() {
-    let (events, told) = events();
+    let (events, recorded) = events();
     let never = service_fn(async |_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>().await);
     let mut service = Observe::new(events).layer(never);
     let mut future = Box::pin(service.call(put("/ACC/DOC/ATT", "ID3")));
@@ -187,29 +187,29 @@ fn reports_a_client_that_disconnects_before_the_answer() {
             .poll(&mut Context::from_waker(Waker::noop()))
             .is_pending()
     );
-    assert!(told.try_recv().is_err());
+    assert!(recorded.try_recv().is_err());
     drop(future);
-    let event = only(&told);
+    let event = only(&recorded);
     assert_eq!((event.status, event.end), (None, End::Disconnected));
     assert!(event.outcome.is_none());
     // Even if it was never polled.
     drop(service.call(put("/ACC/DOC/ATT", "ID3")));
-    assert_eq!(only(&told).end, End::Disconnected);
+    assert_eq!(only(&recorded).end, End::Disconnected);
 }
 
 #[tokio::test]
 async fn reports_a_client_that_disconnects_within_the_answer() {
-    let (service, told) = storage();
+    let (service, recorded) = storage();
     let stored = service
         .clone()
         .oneshot(put("/ACC/DOC/ATT", Bytes::from(vec![7; 100_000])))
         .await;
     drop(stored);
-    only(&told);
+    only(&recorded);
     let get = || Request::get("/ACC/DOC/ATT").body(Body::empty()).unwrap();
 
     drop(service.clone().oneshot(get()).await.unwrap());
-    let event = only(&told);
+    let event = only(&recorded);
     assert_eq!(
         (event.status, event.bytes_out, event.end),
         (Some(StatusCode::OK), 0, End::Disconnected)
@@ -222,14 +222,14 @@ async fn reports_a_client_that_disconnects_within_the_answer() {
         taken += frame.unwrap().into_data().unwrap().len() as u64;
     }
     drop(body);
-    let event = only(&told);
+    let event = only(&recorded);
     assert_eq!((event.bytes_out, event.end, event.error), (taken, End::Complete, None));
     assert_eq!(taken, 100_000);
 }
 
 #[tokio::test]
 async fn reports_an_answer_that_fails_midway() {
-    let (events, told) = events();
+    let (events, recorded) = events();
     let broken = service_fn(async |_: Request<Body>| {
         let frames = [
             Ok(Frame::data(Bytes::from_static(b"half"))),
@@ -239,7 +239,7 @@ async fn reports_an_answer_that_fails_midway() {
     });
     let answer = Observe::new(events).layer(broken).oneshot(put("/", "")).await.unwrap();
     assert!(answer.into_body().collect().await.is_err());
-    let event = only(&told);
+    let event = only(&recorded);
     assert_eq!(
         (event.status, event.bytes_out, event.end, event.error),
         (Some(StatusCode::OK), 4, End::Failed, Some(ErrorKind::Damaged))
@@ -248,7 +248,7 @@ async fn reports_an_answer_that_fails_midway() {
 
 #[tokio::test]
 async fn reports_a_service_that_fails() {
-    let (events, told) = events();
+    let (events, recorded) = events();
     let failing = service_fn(async |_: Request<Body>| Err::<Response<Body>, _>("broken"));
     let error = Observe::new(events)
         .layer(failing)
@@ -256,7 +256,7 @@ async fn reports_a_service_that_fails() {
         .await
         .unwrap_err();
     assert_eq!(error, "broken");
-    let event = only(&told);
+    let event = only(&recorded);
     assert_eq!((event.status, event.end), (None, End::Failed));
 }
 
@@ -279,12 +279,12 @@ async fn reports_the_answer_to_head_as_complete_without_its_body() {
 /// A server drops a body that reports its end without polling it. This is not a client that disconnected.
 #[tokio::test]
 async fn reports_an_answer_without_a_body_as_complete() {
-    let (events, told) = events();
+    let (events, recorded) = events();
     let empty = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
     let answer = Observe::new(events).layer(empty).oneshot(put("/", "")).await.unwrap();
     assert!(answer.body().is_end_stream());
     drop(answer);
-    assert_eq!(only(&told).end, End::Complete);
+    assert_eq!(only(&recorded).end, End::Complete);
 }
 
 /// Records the order of its calls.
@@ -318,7 +318,7 @@ impl Events for Diary {
 
 #[tokio::test]
 async fn reports_to_both_of_a_pair_under_one_id() {
-    let (tell, told) = mpsc::channel();
+    let (tell, recorded) = mpsc::channel();
     let pair = (Diary(tell.clone(), "one"), Diary(tell, "two"));
     let service = KazooStorage::new(MemoryStore::new()).observe(pair).into_service();
     let name = "7f3c2a90b1d4e6f8a0c2e4f618293a4b_test_credentials_file.txt";
@@ -338,20 +338,20 @@ async fn reports_to_both_of_a_pair_under_one_id() {
             format!("one ends 0f6a-1 {sees}"),
             format!("two ends 0f6a-1 {sees}"),
         ] {
-            assert_eq!(told.try_recv().unwrap(), expected);
+            assert_eq!(recorded.try_recv().unwrap(), expected);
         }
     }
-    assert!(told.try_recv().is_err());
+    assert!(recorded.try_recv().is_err());
 }
 
 /// Bytes that were sent but not read are not counted.
 #[tokio::test]
 async fn counts_only_bytes_that_were_read() {
-    let (tell, told) = mpsc::channel();
+    let (tell, recorded) = mpsc::channel();
     let events = move |event: &Event<'_>| tell.send(event.bytes_in).unwrap();
     let refuse = service_fn(async |_: Request<Body>| {
         Ok::<_, Infallible>(Error::new(ErrorKind::Forbidden, "no").into_response())
     });
     drop(Observe::new(events).layer(refuse).oneshot(put("/A", "12345")).await);
-    assert_eq!(told.try_recv(), Ok(0));
+    assert_eq!(recorded.try_recv(), Ok(0));
 }

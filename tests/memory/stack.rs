@@ -4,6 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     sync::atomic::Ordering,
+    time::Duration,
 };
 
 use http::{Request, StatusCode};
@@ -70,7 +71,8 @@ fn stores_objects_in_parts() {
         ])
     {
         let engine = Sink::default();
-        let store = kazoo_storage::ObjectStoreBlobs::new(engine.clone());
+        // A debug build on a busy machine may need longer than the default deadline.
+        let store = kazoo_storage::ObjectStoreBlobs::new(engine.clone()).deadline(Duration::from_secs(600));
         let service = KazooStorage::new(store).max_body(u64::MAX).into_service();
         let (answer, held) = block_on(async { measured(service.oneshot(request)).await });
         assert_eq!(answer.unwrap().status(), StatusCode::CREATED, "{name}");

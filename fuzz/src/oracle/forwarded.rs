@@ -1,4 +1,4 @@
-//! Determines the address that a request comes from in the simplest way: marks quotes, then splits, then checks each piece.
+//! The address of the client, parsed in the simplest way: marks quotes, then cuts, then checks each piece.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ const PROXIES: [&str; 2] = ["10.0.0.0/24", "2001:db8::/64"];
 /// The proxy that connects.
 const PEER: [u8; 4] = [10, 0, 0, 9];
 
-/// Returns the client's address, or `None` if the headers are invalid.
+/// The client's address, or `None` if the headers do not contain it.
 #[must_use]
 pub fn client(headers: &HeaderMap) -> Option<IpAddr> {
     let lines = |name: &str| headers.get_all(name).iter().collect::<Vec<_>>();
@@ -134,8 +134,8 @@ fn address(text: &str, bare: bool) -> Option<IpAddr> {
     plain(text).or_else(with_port).map(|address| address.to_canonical())
 }
 
-/// Asserts that the crate agrees with [`client`] about `headers`: rules for the client's address permit the request, and no
-/// rules permit it if the headers are invalid.
+/// Compares the crate with [`client`]: it authorizes the client's address and no other, and none if the headers do not
+/// contain one.
 ///
 /// # Panics
 ///

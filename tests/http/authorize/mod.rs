@@ -68,7 +68,7 @@ async fn accepts_captured_userinfo() {
     for front in FRONTS {
         for fixture in &fixtures {
             let case = &fixture.case;
-            for (credential, lets_in) in [
+            for (credential, is_accepted) in [
                 (credential(fixture), true),
                 (Credential::password("user", "another"), false),
             ] {
@@ -79,7 +79,7 @@ async fn accepts_captured_userinfo() {
                 let mut connection = Connection::open(server.address).await;
                 let stored = connection.exchange(&fixture.request, Pace::Pieces(7)).await;
                 let fetched = connection.exchange(fixture.fetch.as_ref().unwrap(), Pace::Whole).await;
-                if lets_in {
+                if is_accepted {
                     assert_eq!(stored.status, 201, "{case}: {stored:?}");
                     assert_eq!(fetched.status, 200, "{case}: {fetched:?}");
                     assert!(fetched.body == *fixture.content, "{case}");

@@ -347,7 +347,7 @@ pub(super) async fn answer(response: Response<Body>) -> Answer {
 pub(super) fn refusal(spelling: &str, answer: &Answer) {
     assert!((400..500).contains(&answer.status), "{spelling}: {answer:?}");
     let message = answer.refusal(answer.status);
-    for told in ["secret beside", "voicemail of", "os error", "/tmp"] {
-        assert!(!message.contains(told), "{spelling}: {message}");
+    for secret in ["secret beside", "voicemail of", "os error", "/tmp"] {
+        assert!(!message.contains(secret), "{spelling}: {message}");
     }
 }

@@ -55,13 +55,13 @@ fn judge(subject: &Subject, sample: &Sample, run: &Run, failed: bool) -> Verdict
     for seen in &run.seen {
         hold!(
             !seen.body.recants,
-            "what came out ended with {:?} and then went on",
+            "the emitted body ended with {:?} and then went on",
             seen.body.end
         );
     }
     let mut all_there = false;
     for seen in run.emitted() {
-        hold!(!failed, "a clean end came out: {}", seen.fingerprint());
+        hold!(!failed, "a clean end was emitted: {}", seen.fingerprint());
         let whole = matches!(&sample.expect, Expect::Emitted(body, _) if *body == seen.body.data);
         // The reader can tell by itself if the declared length is still there.
         let declared = seen
@@ -69,7 +69,7 @@ fn judge(subject: &Subject, sample: &Sample, run: &Run, failed: bool) -> Verdict
             .get(header::CONTENT_LENGTH)
             .and_then(|len| len.to_str().ok()?.parse().ok());
         let tells = !subject.stores && declared.is_some_and(|len: usize| len > seen.body.data.len());
-        hold!(whole || tells, "a clean end came out: {}", seen.fingerprint());
+        hold!(whole || tells, "a clean end was emitted: {}", seen.fingerprint());
         all_there |= whole;
     }
     let answers_itself = subject.stores || run.seen.is_empty();
@@ -120,7 +120,7 @@ pub(crate) fn confirmed_end(subject: &Subject) -> Verdict {
                 for seen in run.emitted() {
                     // A service sees the version and can check; a store cannot.
                     passed_on = seen.version == Version::HTTP_2 && !seen.body.confirmed;
-                    hold!(passed_on, "{what}: a whole body came out");
+                    hold!(passed_on, "{what}: a whole body was emitted");
                 }
                 hold!(passed_on || !run.status.is_success(), "{what}: answered {}", run.status);
             }

@@ -104,7 +104,7 @@ pub(crate) fn samples_are_as_expected(subject: &Subject) -> Verdict {
                 Expect::Emitted(expected, content_type) => {
                     hold!(
                         emitted.len() == 1,
-                        "{name}: {} came out, answered {}",
+                        "{name}: {} were emitted, answered {}",
                         emitted.len(),
                         run.fingerprint()
                     );
@@ -113,16 +113,13 @@ pub(crate) fn samples_are_as_expected(subject: &Subject) -> Verdict {
                         .headers
                         .get(header::CONTENT_TYPE)
                         .map(|value| value.to_str().unwrap());
-                    hold!(
-                        found == *content_type,
-                        "{name}: the content-type that came out is {found:?}"
-                    );
-                    hold!(emitted[0].body.data == *expected, "{name}: other bytes came out");
+                    hold!(found == *content_type, "{name}: the emitted content-type is {found:?}");
+                    hold!(emitted[0].body.data == *expected, "{name}: other bytes were emitted");
                 }
                 Expect::Answered(status) => {
                     hold!(
                         emitted.is_empty(),
-                        "{name}: a whole body came out: {}",
+                        "{name}: a whole body was emitted: {}",
                         run.fingerprint()
                     );
                     hold!(run.status == *status, "{name}: answered {}", run.fingerprint());
@@ -165,7 +162,7 @@ pub(crate) fn pass_through(subject: &Subject) -> Verdict {
                 let sent_as = format!("{} {} with {} bytes", head.method(), head.uri(), body.len());
                 hold!(
                     run.seen.len() == 1,
-                    "{sent_as}: {} came out, answered {}",
+                    "{sent_as}: {} were emitted, answered {}",
                     run.seen.len(),
                     run.fingerprint()
                 );
@@ -199,7 +196,7 @@ pub(crate) fn pass_through(subject: &Subject) -> Verdict {
                     "{sent_as}: the mark of the media part changed"
                 );
                 hold!(seen.body.end.is_ok(), "{sent_as}: {:?}", seen.body.end);
-                hold!(seen.body.data == body[..], "{sent_as}: other bytes came out");
+                hold!(seen.body.data == body[..], "{sent_as}: other bytes were emitted");
                 let expected = trailed.then_some(&trailers);
                 hold!(
                     seen.body.trailers.as_ref() == expected,
@@ -231,7 +228,7 @@ pub(crate) fn plain_out(subject: &Subject) -> Verdict {
                 let emitted: Vec<_> = second.emitted().map(Seen::fingerprint).collect();
                 hold!(
                     emitted == [seen.fingerprint()],
-                    "{name}: the second time {emitted:?} came out, and the first time {}",
+                    "{name}: the second pass emitted {emitted:?}, and the first {}",
                     seen.fingerprint()
                 );
             }

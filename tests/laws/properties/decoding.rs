@@ -28,9 +28,9 @@ proptest! {
     #[test]
     fn decodes_base64_in_pieces(media in vec(any::<u8>(), 1..4000), cuts in vec(any::<usize>(), 0..8)) {
         let text = STANDARD.encode(&media);
-        let (status, came) = decode(Base64::Declared, true, "audio/mpeg", text.as_bytes(), &cuts);
+        let (status, forwarded) = decode(Base64::Declared, true, "audio/mpeg", text.as_bytes(), &cuts);
         prop_assert_eq!(status, StatusCode::OK);
-        prop_assert_eq!(came.map(|(_, _, media)| media), Some(media.into()));
+        prop_assert_eq!(forwarded.map(|(_, _, media)| media), Some(media.into()));
     }
 
     /// Text close to base64 is decoded if it is valid as a whole, and refused otherwise.
@@ -47,12 +47,12 @@ proptest! {
             let at = at % text.len();
             text[at] = byte;
         }
-        let (status, came) = decode(Base64::Declared, true, "audio/mpeg", &text, &cuts);
+        let (status, forwarded) = decode(Base64::Declared, true, "audio/mpeg", &text, &cuts);
         if let Ok(media) = STANDARD.decode(&text) {
-            prop_assert_eq!(came.map(|(_, _, media)| media), Some(media.into()));
+            prop_assert_eq!(forwarded.map(|(_, _, media)| media), Some(media.into()));
         } else {
             prop_assert_eq!(status, StatusCode::BAD_REQUEST);
-            prop_assert_eq!(came, None);
+            prop_assert_eq!(forwarded, None);
         }
     }
 
@@ -84,8 +84,8 @@ proptest! {
         }
         let value = HeaderValue::from_static(content_type);
         let expected = oracle::decode(mode, media_part, None, Some(&value), &text.clone().into());
-        let (status, came) = decode(mode, media_part, content_type, &text, &cuts);
+        let (status, forwarded) = decode(mode, media_part, content_type, &text, &cuts);
         prop_assert_eq!(status.is_success(), expected.is_some());
-        prop_assert_eq!(came.map(|(_, _, media)| media), expected);
+        prop_assert_eq!(forwarded.map(|(_, _, media)| media), expected);
     }
 }

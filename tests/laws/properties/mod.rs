@@ -64,11 +64,11 @@ where
     S: Service<Request<Pieces>, Response = Response<Body>, Error = Infallible>,
 {
     let inner = Inner::default();
-    let came = Arc::clone(&inner.0);
+    let forwarded = Arc::clone(&inner.0);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let answer = runtime.block_on(layer(inner).oneshot(request)).unwrap();
-    let came = came.lock().unwrap().take();
-    (answer.status(), came)
+    let forwarded = forwarded.lock().unwrap().take();
+    (answer.status(), forwarded)
 }
 
 #[derive(Clone, Default)]
@@ -84,7 +84,7 @@ impl Service<Request<Body>> for Inner {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let came = Arc::clone(&self.0);
+        let forwarded = Arc::clone(&self.0);
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let json = head
@@ -97,7 +97,7 @@ impl Service<Request<Body>> for Inner {
                 .map(|value| value.as_bytes().iter().copied().map(char::from).collect());
             Ok(match body.collect().await {
                 Ok(media) => {
-                    *came.lock().unwrap() = Some((json, content_type, media.to_bytes()));
+                    *forwarded.lock().unwrap() = Some((json, content_type, media.to_bytes()));
                     Response::new(Body::empty())
                 }
                 Err(error) => Error::from_body(error).into_response(),

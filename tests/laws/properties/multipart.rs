@@ -114,9 +114,9 @@ proptest! {
         if !media.windows(boundary.len()).any(|window| window == boundary.as_bytes()) {
             prop_assert_eq!(multer(&body, &boundary), Some(vec![json.into(), media.into()]));
         }
-        let (status, came) = split(named.then_some(&*boundary), &body, &cuts);
+        let (status, forwarded) = split(named.then_some(&*boundary), &body, &cuts);
         prop_assert_eq!(status, StatusCode::OK);
-        prop_assert_eq!(came, expected);
+        prop_assert_eq!(forwarded, expected);
     }
 
     /// Every layout that RFC 2046 allows keeps every byte of the media.
@@ -143,9 +143,9 @@ proptest! {
         let content_type = headers.to_ascii_lowercase().contains("content-type").then(|| "a/b".to_owned());
         let expected = Some((json.map(|_| "{}".into()), content_type, Bytes::from(media)));
         prop_assert_eq!(&upload_of(&body, &boundary), &expected);
-        let (status, came) = split(Some(&boundary), &body, &cuts);
+        let (status, forwarded) = split(Some(&boundary), &body, &cuts);
         prop_assert_eq!(status, StatusCode::OK);
-        prop_assert_eq!(came, expected);
+        prop_assert_eq!(forwarded, expected);
     }
 
     /// A damaged body results in what the oracle finds in it, or is refused.
@@ -163,9 +163,9 @@ proptest! {
                 None => body.truncate(at.max(1)),
             }
         }
-        let (status, came) = split(Some(&boundary), &body, &cuts);
-        prop_assert_eq!(status.is_success(), came.is_some());
-        prop_assert_eq!(came, upload_of(&body, &boundary));
+        let (status, forwarded) = split(Some(&boundary), &body, &cuts);
+        prop_assert_eq!(status.is_success(), forwarded.is_some());
+        prop_assert_eq!(forwarded, upload_of(&body, &boundary));
     }
 
     /// Any sequence of pieces is split as the oracle splits it, or refused.
@@ -184,8 +184,8 @@ proptest! {
     ) {
         let body = pieces.concat().into_bytes();
         let expected = upload_of(&body, "B");
-        let (status, came) = split(Some("B"), &body, &cuts);
-        prop_assert_eq!(&came, &expected, "{:?}", String::from_utf8_lossy(&body));
+        let (status, forwarded) = split(Some("B"), &body, &cuts);
+        prop_assert_eq!(&forwarded, &expected, "{:?}", String::from_utf8_lossy(&body));
         prop_assert_eq!(status.is_success(), expected.is_some());
     }
 }
@@ -236,9 +236,9 @@ fn the_metadata_part_is_optional() {
         ("content-type: Application/JSON; charset=utf-8\r\n", false),
     ] {
         let body = format!("--B\r\n{content_type}\r\n{{}}\r\n--B--");
-        let (status, came) = split(Some("B"), body.as_bytes(), &[]);
+        let (status, forwarded) = split(Some("B"), body.as_bytes(), &[]);
         assert_eq!(status.is_success(), alone, "{content_type}");
-        let media = came.map(|(json, _, media)| (json, media));
+        let media = forwarded.map(|(json, _, media)| (json, media));
         assert_eq!(media, alone.then_some((None, "{}".into())), "{content_type}");
     }
 }

@@ -92,7 +92,7 @@ async fn recognizes_its_own_upload_after_a_lost_response() {
         let engine = Faulty::new(fault);
         let store = ObjectStoreBlobs::new(engine.clone());
         let store = match fault {
-            Fault::StoresAndHangs => store.deadline(Duration::from_millis(50)),
+            Fault::StoresAndHangs => store.deadline(Duration::from_millis(500)),
             _ => store,
         };
         assert_eq!(

@@ -17,8 +17,10 @@ async fn aborts_an_interrupted_multipart_upload() {
     let long = "x".repeat(5_000);
     for fault in [Fault::None, Fault::PartFails(2), Fault::PartHangs(2)] {
         let engine = Faulty::new(fault);
-        let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
-        let store = store.deadline(Duration::from_millis(50));
+        let mut store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
+        if fault == Fault::PartHangs(2) {
+            store = store.deadline(Duration::from_millis(500));
+        }
         let body = if fault == Fault::None {
             Body::new(super::faulty::breaks_after(5_000))
         } else {
@@ -49,8 +51,10 @@ async fn aborts_an_interrupted_multipart_upload() {
 async fn does_not_abort_an_upload_that_may_be_complete() {
     for fault in [Fault::CompleteFails, Fault::CompleteHangs] {
         let engine = Faulty::new(fault);
-        let store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
-        let store = store.deadline(Duration::from_millis(50));
+        let mut store = ObjectStoreBlobs::new(engine.clone()).part_size(1000);
+        if fault == Fault::CompleteHangs {
+            store = store.deadline(Duration::from_millis(500));
+        }
         let error = store.put(upload("x".repeat(5_000))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{fault:?}: {error}");
         // Runs the background tasks.

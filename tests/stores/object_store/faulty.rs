@@ -114,8 +114,8 @@ impl Faulty {
 
     /// Waits until a multipart upload is aborted.
     pub(crate) async fn aborted(&self) {
-        let patience = Duration::from_secs(10);
-        let aborted = tokio::time::timeout(patience, self.seen.aborted.notified());
+        let timeout = Duration::from_secs(60);
+        let aborted = tokio::time::timeout(timeout, self.seen.aborted.notified());
         aborted.await.expect("an upload in parts that ends early is aborted");
     }
 

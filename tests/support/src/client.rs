@@ -1,5 +1,5 @@
-//! A client that sends exact bytes and parses HTTP/1.1 answers itself, because an HTTP library would repair both.
-//! repaired on either way.
+//! A client that sends exact bytes and parses HTTP/1.1 answers itself, because an HTTP
+//! library would repair both.
 
 use std::{
     fmt::{self, Write as _},
@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a test waits for an answer before it fails.
+/// Time limit for an answer.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The way in which the bytes of a request are written to the socket.

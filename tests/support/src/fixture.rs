@@ -23,7 +23,7 @@ pub struct Fixture {
     pub case: String,
     /// The store, byte for byte.
     pub request: Vec<u8>,
-    /// Whether `request` was kept as it was captured, and neither constructed nor rebuilt from its description.
+    /// `true` if `request` is stored as captured, and not constructed or rebuilt from its description.
     pub captured: bool,
     /// The fetch, byte for byte, if one was sent.
     pub fetch: Option<Vec<u8>>,
@@ -35,15 +35,15 @@ pub struct Fixture {
     pub content: Arc<[u8]>,
     /// The media type that a fetch must answer with.
     pub content_type: String,
-    /// Whether the body is multipart.
+    /// `true` if the body is multipart.
     pub multipart: bool,
-    /// What `base64_encode_data` made of it.
+    /// Encoding of the body by `base64_encode_data`.
     pub encoding: Encoding,
     /// The JSON part of a multipart body, to the byte.
     pub metadata: Option<String>,
 }
 
-/// What the setting `base64_encode_data` makes of a store.
+/// Encoding of an upload by the setting `base64_encode_data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// It is not set.
@@ -54,7 +54,7 @@ pub enum Encoding {
     Base64,
 }
 
-/// Where in the request the settings put the key.
+/// Part of the request that contains the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPlace {
     /// In the path.
@@ -76,12 +76,12 @@ impl Fixture {
         self.case.split_once('-').expect("a case begins with DIALECT-").0
     }
 
-    /// Whether it is the file that KAZOO stores and fetches to try its settings.
+    /// Returns `true` if it is the file that KAZOO stores and fetches to test its settings.
     pub fn is_probe(&self) -> bool {
         self.what().ends_with("probe")
     }
 
-    /// Where in the request the key is.
+    /// The part of the request that contains the key.
     pub fn key_place(&self) -> KeyPlace {
         if self.what() == "fieldlist-empty" || self.what() == "url-fragment" {
             KeyPlace::Metadata
@@ -145,7 +145,7 @@ pub fn target(request: &[u8]) -> &[u8] {
     &line[start..end]
 }
 
-/// What follows the head of a request.
+/// The body of a request.
 pub fn body(request: &[u8]) -> &[u8] {
     &request[find(request, b"\r\n\r\n").expect("a whole head") + 4..]
 }

@@ -20,7 +20,7 @@ use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use kazoo_storage::{Body, KazooStorage};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::watch,
     task::{AbortHandle, JoinSet},
     time::timeout,
@@ -133,6 +133,15 @@ impl Server {
             task: task.abort_handle(),
         }
     }
+}
+
+/// Returns an address of this machine that refuses connections, as long as the socket is not dropped.
+pub fn refusing_address() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    // It is bound, so that no other socket gets the port, and does not listen.
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 /// Number of bytes read from bodies.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// How long to wait for an answer.
+/// Time limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The answer to a request: head and body.

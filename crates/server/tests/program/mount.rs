@@ -134,9 +134,9 @@ fn refuses_settings_by_which_every_file_has_the_same_url() {
         let server = Server::start(&data, options);
         for content in [b"one", b"two"] {
             let refused = server.connect().put("/some_prefix/", content);
-            let said = String::from_utf8(refused.body).unwrap();
-            assert_eq!(refused.status, 400, "{said}");
-            assert!(said.contains("send_multipart") && said.contains("field_list"), "{said}");
+            let text = String::from_utf8(refused.body).unwrap();
+            assert_eq!(refused.status, 400, "{text}");
+            assert!(text.contains("send_multipart") && text.contains("field_list"), "{text}");
         }
         let kept = fs::read_dir(&data).unwrap().flatten();
         let kept: Vec<_> = kept

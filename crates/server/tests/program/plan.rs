@@ -41,7 +41,7 @@ fn put(server: &Server, target: &str, body: &str) -> String {
 #[test]
 fn prints_a_document_for_kazoo_and_for_the_server() {
     let url = "http://storage.example.com:8080/by/plan";
-    let (planned, document, told) = plan(&[
+    let (planned, document, stderr) = plan(&[
         "--url",
         url,
         "--types",
@@ -49,10 +49,10 @@ fn prints_a_document_for_kazoo_and_for_the_server() {
         "--multipart",
         "--base64-encode-data",
     ]);
-    assert!(planned, "{told}");
-    assert_eq!(told.matches("warning").count(), 1, "{told}");
-    assert!(told.contains("warning: KAZOO 4.3.17 to 4.3.20"), "{told}");
-    assert!(told.contains("/v2/accounts/$ACCOUNT_ID/storage"), "{told}");
+    assert!(planned, "{stderr}");
+    assert_eq!(stderr.matches("warning").count(), 1, "{stderr}");
+    assert!(stderr.contains("warning: KAZOO 4.3.17 to 4.3.20"), "{stderr}");
+    assert!(stderr.contains("/v2/accounts/$ACCOUNT_ID/storage"), "{stderr}");
 
     let parsed: Value = serde_json::from_str(&document).unwrap();
     let (uuid, handler) = parsed["data"]["attachments"]
@@ -70,9 +70,9 @@ fn prints_a_document_for_kazoo_and_for_the_server() {
     let types = parsed["data"]["plan"]["modb"]["types"].as_object().unwrap();
     assert_eq!(types.keys().collect::<Vec<_>>(), ["fax", "mailbox_message"]);
     assert!(types.values().all(|kind| kind["attachments"]["handler"] == **uuid));
-    let (_, another, told) = plan(&["--url", url]);
+    let (_, another, stderr) = plan(&["--url", url]);
     assert!(!another.contains(uuid));
-    assert!(!told.contains("warning"), "{told}");
+    assert!(!stderr.contains("warning"), "{stderr}");
 
     let scratch = tempfile::tempdir().unwrap();
     let settings = scratch.path().join("storage.json");
@@ -117,17 +117,17 @@ fn prints_a_document_for_kazoo_and_for_the_server() {
 fn prints_a_command_that_serves_kazoo() {
     const TOKEN: &str = "1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
     let url = format!("http://storage.example.com:8080/some_prefix/{TOKEN}");
-    let (_, document, told) = plan(&["--url", &url]);
+    let (_, document, stderr) = plan(&["--url", &url]);
     // stdout is not a terminal.
-    assert!(!told.contains("above") && !told.contains(TOKEN), "{told}");
-    let lines: Vec<&str> = told.lines().map(str::trim).collect();
+    assert!(!stderr.contains("above") && !stderr.contains(TOKEN), "{stderr}");
+    let lines: Vec<&str> = stderr.lines().map(str::trim).collect();
     let at = |begin: &str| lines.iter().position(|line| line.starts_with(begin)).unwrap();
     let (serve, check, curl) = (
         at("kazoo-storage serve "),
         at("kazoo-storage check --settings"),
         at("curl -X PUT"),
     );
-    assert!(serve < check && check < curl, "{told}");
+    assert!(serve < check && check < curl, "{stderr}");
 
     let scratch = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
@@ -176,9 +176,9 @@ fn checks_a_token_in_the_settings_against_the_access_rules() {
             .args(mount)
             .output()
             .unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && told.contains(says), "{told}");
-        assert!(!told.contains(TOKEN), "{told}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && stderr.contains(says), "{stderr}");
+        assert!(!stderr.contains(TOKEN), "{stderr}");
     }
 
     let mut server = Server::start(
@@ -224,27 +224,27 @@ fn reports_what_kazoo_would_refuse() {
         ("http://user:pa@ss@storage.example.com:8080/p", "`@` as `%40`", false),
         ("http://user:pa/ss@storage.example.com:8080/p", "`/` as `%2F`", false),
     ] {
-        let (done, document, told) = plan(&["--url", url]);
-        assert!(told.contains(says), "{url}: {told}");
-        assert_eq!((done, document.is_empty()), (planned, !planned), "{url}: {told}");
+        let (done, document, stderr) = plan(&["--url", url]);
+        assert!(stderr.contains(says), "{url}: {stderr}");
+        assert_eq!((done, document.is_empty()), (planned, !planned), "{url}: {stderr}");
     }
     // The document contains the normalized URL.
-    let (done, document, told) = plan(&["--url", "http://storage.example.com/pre%2Dfix/./x"]);
+    let (done, document, stderr) = plan(&["--url", "http://storage.example.com/pre%2Dfix/./x"]);
     assert!(
         done && document.contains("\"http://storage.example.com/pre-fix/x\""),
         "{document}"
     );
     assert!(
-        told.contains("note: the URL in the document is normalized") && !told.contains("warning"),
-        "{told}"
+        stderr.contains("note: the URL in the document is normalized") && !stderr.contains("warning"),
+        "{stderr}"
     );
-    let (done, document, told) = plan(&["--url", "http://storage.example.com/p", "--types", "fax,recordings"]);
-    assert!(done && document.contains("\"recordings\""), "{told}");
-    assert!(told.contains("write `call_recording`"), "{told}");
-    let (done, _, told) = plan(&["--url", "http://storage.example.com/p", "--types", "Fax"]);
-    assert!(!done && told.contains("`a` to `z`"), "{told}");
-    let (done, _, told) = plan(&[]);
-    assert!(!done && told.contains("--url is missing"), "{told}");
+    let (done, document, stderr) = plan(&["--url", "http://storage.example.com/p", "--types", "fax,recordings"]);
+    assert!(done && document.contains("\"recordings\""), "{stderr}");
+    assert!(stderr.contains("write `call_recording`"), "{stderr}");
+    let (done, _, stderr) = plan(&["--url", "http://storage.example.com/p", "--types", "Fax"]);
+    assert!(!done && stderr.contains("`a` to `z`"), "{stderr}");
+    let (done, _, stderr) = plan(&[]);
+    assert!(!done && stderr.contains("--url is missing"), "{stderr}");
 }
 
 /// The server accepts such a document and logs a warning.

@@ -28,11 +28,11 @@ async fn prints_damaged_files_and_exits_with_2() {
     assert_eq!(scrub(root.path(), &[]), (0, well, String::new()));
 
     fs::write(root.path().join("TWO/DOC/message.mp3"), "sEcond").unwrap();
-    let told = "TWO/DOC/message.mp3: the bytes differ from the upload\n\
+    let expected = "TWO/DOC/message.mp3: the bytes differ from the upload\n\
                 2 files, 0 MiB: 1 damaged, 0 without a digest\n";
     assert_eq!(
         scrub(root.path(), &["--rate", "0"]),
-        (2, told.to_owned(), String::new())
+        (2, expected.to_owned(), String::new())
     );
     let (status, told_of_one, _) = scrub(root.path(), &["ONE"]);
     assert_eq!(
@@ -46,7 +46,7 @@ async fn prints_damaged_files_and_exits_with_2() {
     drop(store);
     assert_eq!(
         scrub(root.path(), &["--quarantine"]),
-        (2, told.to_owned(), String::new())
+        (2, expected.to_owned(), String::new())
     );
     let mended = "1 files, 0 MiB: 0 damaged, 0 without a digest\n".to_owned();
     assert_eq!(scrub(root.path(), &[]), (0, mended, String::new()));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kazoo_storage_client::{
     Attachment, Client, Dialect, Document, Failure, FailureKind, Fetched, Handler, StorageUrl, Stored,
 };
-use kazoo_storage_test_support::fixture::target;
+use kazoo_storage_test_support::{fixture::target, server::refusing_address};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -200,9 +200,7 @@ fn does_not_reuse_a_connection_closed_meanwhile() {
 
 #[tokio::test]
 async fn reports_refused_connections_and_tls_errors() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let (_socket, address) = refusing_address();
     let url = StorageUrl::parse(format!("http://{address}/p")).unwrap();
     let failure = store(&Handler::new(url.as_str()).unwrap()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Connect);

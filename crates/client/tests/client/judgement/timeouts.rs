@@ -126,7 +126,7 @@ async fn every_step_has_a_timeout() {
     ] {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{scheme}://{}", server.local_addr().unwrap());
-        let does_nothing_else = tokio::spawn(async move {
+        let silent = tokio::spawn(async move {
             let mut stream = asked_for_something(&server).await;
             while stream.write_all(sends.as_bytes()).await.is_ok() && repeats {}
             pending::<()>().await;
@@ -135,7 +135,7 @@ async fn every_step_has_a_timeout() {
         let mut client = Client::new().timeouts(timeouts);
         let stored = timeout(LONG, client.store(&Dialect::KAZOO_4_3_106, &handler, &attachment)).await;
         assert_eq!(stored.unwrap().unwrap_err().kind(), kind, "{scheme} {sends:?}");
-        does_nothing_else.abort();
+        silent.abort();
     }
 }
 
@@ -150,7 +150,7 @@ async fn times_out_on_a_reused_connection_with_an_unread_body() {
         pending::<()>().await;
     });
     let timeouts = Timeouts {
-        response: Duration::from_secs(1),
+        response: Duration::from_secs(3),
         ..Timeouts::default()
     };
     let mut client = Client::new().timeouts(timeouts);

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::{
     Report, SECRET, check,
     front::{Front, Running, Turn::Pass, page, start},
-    green::{told, written},
+    green::{text_report, written},
 };
 
 fn left(report: &Report) -> Vec<&str> {
@@ -102,21 +102,21 @@ async fn lists_files_that_a_server_does_not_remove() {
             "{left:?}"
         );
     }
-    let (_, said) = told(&[&url]).await;
+    let (_, text) = text_report(&[&url]).await;
     assert!(
-        said.contains("11 files that the check stored remain on the server:\n  c4ecc4ec"),
-        "{said}"
+        text.contains("11 files that the check stored remain on the server:\n  c4ecc4ec"),
+        "{text}"
     );
     assert!(
-        said.contains("run `check --clean`") && said.contains("find DIRECTORY"),
-        "{said}"
+        text.contains("run `check --clean`") && text.contains("find DIRECTORY"),
+        "{text}"
     );
-    let (_, said) = told(&[&url, "--clean"]).await;
+    let (_, text) = text_report(&[&url, "--clean"]).await;
     assert!(
-        said.contains("refuses to remove them with DELETE (405 Method Not Allowed"),
-        "{said}"
+        text.contains("refuses to remove them with DELETE (405 Method Not Allowed"),
+        "{text}"
     );
-    assert!(!said.contains(SECRET), "{said}");
+    assert!(!text.contains(SECRET), "{text}");
 }
 
 #[tokio::test]

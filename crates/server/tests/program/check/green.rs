@@ -132,7 +132,7 @@ async fn passes_by_settings() {
 }
 
 /// Returns the exit status and the text report.
-pub(crate) async fn told(options: &[&str]) -> (Option<i32>, String) {
+pub(crate) async fn text_report(options: &[&str]) -> (Option<i32>, String) {
     let output = program().arg("check").args(options).output().await.unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
@@ -142,49 +142,49 @@ async fn prints_a_short_text_report() {
     let directory = TempDir::new().unwrap();
     let server = serve(directory.path(), &[]);
     let url = format!("http://localhost:{}/some_prefix/{SECRET}", server.address.port());
-    let (status, said) = told(&["--large", "1KiB", &url]).await;
-    assert_eq!(status, Some(0), "{said}");
-    assert!(!said.contains(SECRET) && !said.contains('\x1b'), "{said}");
-    let ticks = said.lines().filter(|line| line.starts_with('✓')).count();
-    assert_eq!(ticks, Dialect::ALL.len(), "{said}");
+    let (status, text) = text_report(&["--large", "1KiB", &url]).await;
+    assert_eq!(status, Some(0), "{text}");
+    assert!(!text.contains(SECRET) && !text.contains('\x1b'), "{text}");
+    let ticks = text.lines().filter(|line| line.starts_with('✓')).count();
+    assert_eq!(ticks, Dialect::ALL.len(), "{text}");
     assert!(
-        said.contains("warning: ") && said.contains("refuses the host `localhost`"),
-        "{said}"
+        text.contains("warning: ") && text.contains("refuses the host `localhost`"),
+        "{text}"
     );
     assert!(
-        said.contains("\n11 files that the check stored remain on the server:\n"),
-        "{said}"
+        text.contains("\n11 files that the check stored remain on the server:\n"),
+        "{text}"
     );
-    assert!(said.lines().count() < 26, "{said}");
+    assert!(text.lines().count() < 26, "{text}");
     // A warning about the settings has no redundant cause id.
-    assert!(!said.contains("[settings_warning]"), "{said}");
+    assert!(!text.contains("[settings_warning]"), "{text}");
 
     let wrong = url.replace("some_prefix", "wrong");
-    let (status, said) = told(&[&wrong]).await;
-    assert_eq!(status, Some(1), "{said}");
+    let (status, text) = text_report(&[&wrong]).await;
+    assert_eq!(status, Some(1), "{text}");
     // Each cause is reported once, with its response once.
-    assert_eq!(said.matches("[wrong_path]").count(), 1, "{said}");
+    assert_eq!(text.matches("[wrong_path]").count(), 1, "{text}");
     assert_eq!(
-        said.matches("check the URL in the storage settings").count(),
+        text.matches("check the URL in the storage settings").count(),
         1,
-        "{said}"
+        "{text}"
     );
-    let finding = said.lines().skip_while(|line| !line.contains("[wrong_path]"));
+    let finding = text.lines().skip_while(|line| !line.contains("[wrong_path]"));
     let names: Vec<&str> = finding
         .skip(1)
         .map_while(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(names, ["fix", "where", "response", "KAZOO"], "{said}");
-    assert!(said.contains("where     everywhere | "), "{said}");
+    assert_eq!(names, ["fix", "where", "response", "KAZOO"], "{text}");
+    assert!(text.contains("where     everywhere | "), "{text}");
     assert!(
-        said.contains(&format!("{} scenarios, stopped at the credentials probe)", scenarios())),
-        "{said}"
+        text.contains(&format!("{} scenarios, stopped at the credentials probe)", scenarios())),
+        "{text}"
     );
     assert!(
-        said.contains(r#"400 {"attachments":{"HANDLER_ID":{"invalid":{"#),
-        "{said}"
+        text.contains(r#"400 {"attachments":{"HANDLER_ID":{"invalid":{"#),
+        "{text}"
     );
-    assert!(said.contains("--mount") && !said.contains("remain on"), "{said}");
+    assert!(text.contains("--mount") && !text.contains("remain on"), "{text}");
 }
 
 /// A failure that only some settings cause is a warning if the settings are unknown.
@@ -195,28 +195,28 @@ async fn warns_of_failures_that_depend_on_unknown_settings() {
     let settings = written(&directory, "storage.json", settings);
     let server = serve(directory.path(), &["--settings", &settings]);
     let url = format!("http://127.0.0.1:{}/some_prefix", server.address.port());
-    let (status, said) = told(&["--large", "1KiB", &url]).await;
-    assert_eq!(status, Some(0), "{said}");
+    let (status, text) = text_report(&["--large", "1KiB", &url]).await;
+    assert_eq!(status, Some(0), "{text}");
     assert!(
-        said.contains("warning: fails only with `base64_encode_data`: ")
-            && said.contains("`check --settings FILE` tests only your settings"),
-        "{said}"
+        text.contains("warning: fails only with `base64_encode_data`: ")
+            && text.contains("`check --settings FILE` tests only your settings"),
+        "{text}"
     );
-    assert!(said.contains("✓ 4.3.106") && said.contains("base64 ✗"), "{said}");
-    assert!(said.contains("works with KAZOO"), "{said}");
+    assert!(text.contains("✓ 4.3.106") && text.contains("base64 ✗"), "{text}");
+    assert!(text.contains("works with KAZOO"), "{text}");
 
-    let (status, said) = told(&[&url, "--load", "2", "--for", "1s", "--size", "1KiB"]).await;
-    assert_eq!(status, Some(0), "{said}");
+    let (status, text) = text_report(&[&url, "--load", "2", "--for", "1s", "--size", "1KiB"]).await;
+    assert_eq!(status, Some(0), "{text}");
     // Only the measurements, and warnings about the settings.
     assert!(
-        said.starts_with("warning: KAZOO refuses the host")
-            && !said.contains('✓')
-            && said.contains("p99")
-            && said.contains("\n0 of "),
-        "{said}"
+        text.starts_with("warning: KAZOO refuses the host")
+            && !text.contains('✓')
+            && text.contains("p99")
+            && text.contains("\n0 of "),
+        "{text}"
     );
-    assert!(!said.contains("works with") && said.contains("remain on"), "{said}");
-    assert!(said.lines().count() < 24, "{said}");
+    assert!(!text.contains("works with") && text.contains("remain on"), "{text}");
+    assert!(text.lines().count() < 24, "{text}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Servers that cannot be reached, and settings that KAZOO cannot use.
 
+use kazoo_storage_test_support::server::refusing_address;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,13 +17,8 @@ use super::{
 
 #[tokio::test]
 async fn reports_unreachable_hosts() {
-    // No server listens on a port that was just released.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let (_socket, address) = refusing_address();
+    let port = address.port();
     for (url, cause) in [
         (format!("http://127.0.0.1:{port}/{SECRET}"), "connection_refused"),
         (format!("https://127.0.0.1:{port}/{SECRET}"), "connection_refused"),
@@ -193,17 +189,16 @@ async fn reports_settings_that_kazoo_cannot_use() {
 async fn explains_invalid_usage() {
     let directory = TempDir::new().unwrap();
     let nothing = written(&directory, "nothing.pem", "");
-    // No server listens here.
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_socket, address) = refusing_address();
     let output = program()
-        .args(["check", &format!("http://{nobody}/p")])
+        .args(["check", &format!("http://{address}/p")])
         .output()
         .await
         .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(
-        said.contains("could not be reached (") && !said.contains("stopped at"),
-        "{said}"
+        stdout.contains("could not be reached (") && !stdout.contains("stopped at"),
+        "{stdout}"
     );
     for options in [
         vec![],
@@ -232,8 +227,8 @@ async fn explains_invalid_usage() {
         (vec!["--settings", &typo], "typo.json: KAZOO has no setting `multipart`"),
     ] {
         let output = program().arg("check").args(&options).output().await.unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains(says), "{told}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(says), "{stderr}");
         let output = program()
             .args(["check", "--json"])
             .args(&options)

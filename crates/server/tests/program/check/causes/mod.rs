@@ -149,11 +149,11 @@ async fn reports_a_full_disk() {
 
 #[tokio::test]
 async fn reports_endless_retries_and_closed_idle_connections() {
-    let comes_again = Front::answering(|_| {
+    let retries = Front::answering(|_| {
         let answer = Response::builder().status(503).header(header::RETRY_AFTER, "9");
         answer.body(Bytes::new()).unwrap()
     });
-    let running = start(comes_again, storage(), "/some_prefix").await;
+    let running = start(retries, storage(), "/some_prefix").await;
     let report = check(&[&running.url(), "--timeout", "1"]).await;
     assert_causes(&report, 1, &["endless_retry"]);
     assert_eq!(report.json["complete"], false);
@@ -161,7 +161,7 @@ async fn reports_endless_retries_and_closed_idle_connections() {
     // A `keep-alive` header does not announce that the connection closes now; `close` does, so no upload is lost.
     for (connection, causes) in [("keep-alive", &["idle_timeout_too_short"][..]), ("close", &[])] {
         let idle = Front {
-            idle: Some(Duration::from_millis(300)),
+            idle: Some(Duration::from_millis(600)),
             after: Box::new(move |_, _, mut answer| {
                 let headers = answer.headers_mut();
                 headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
@@ -171,19 +171,19 @@ async fn reports_endless_retries_and_closed_idle_connections() {
             ..Front::default()
         };
         let running = start(idle, storage(), "/some_prefix").await;
-        let report = check(&[&running.url(), "--idle", "1"]).await;
+        let report = check(&[&running.url(), "--idle", "2"]).await;
         assert_causes(&report, i32::from(!causes.is_empty()), causes);
     }
     let silent = Front {
-        idle: Some(Duration::from_millis(300)),
+        idle: Some(Duration::from_millis(600)),
         ..Front::default()
     };
     let running = start(silent, storage(), "/some_prefix").await;
     assert_causes(
-        &check(&[&running.url(), "--idle", "1"]).await,
+        &check(&[&running.url(), "--idle", "2"]).await,
         1,
         &["idle_timeout_too_short"],
     );
     let stays = start(Front::default(), storage(), "/some_prefix").await;
-    assert_causes(&check(&[&stays.url(), "--idle", "1"]).await, 0, &[]);
+    assert_causes(&check(&[&stays.url(), "--idle", "2"]).await, 0, &[]);
 }
