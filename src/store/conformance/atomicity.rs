@@ -10,7 +10,9 @@ use http_body_util::BodyExt as _;
 
 use super::{
     held::Held,
-    support::{Sample, Script, Step, assert_absent, blob, body_error, get, head, key, message, metadata, noise, put, read},
+    support::{
+        Sample, Script, Step, assert_absent, blob, body_error, get, head, key, message, metadata, noise, put, read,
+    },
 };
 use crate::{
     body::Body,
