@@ -12,7 +12,7 @@ use std::{
 
 use kazoo_storage_client::Dialect;
 
-/// How long to wait for a program.
+/// Time limit for a program.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running example, killed when it is dropped.
