@@ -101,12 +101,12 @@ async fn refuses_a_probe_with_other_content() {
     let mut site = Site::with(Front::Hyper, |storage| storage.base64(Base64::Off)).await;
     for (body, hint) in [
         ("", "empty"),
-        (&format!("some random content: {}", "0".repeat(32)), "something else"),
+        (&format!("some random content: {}", "0".repeat(32)), "other content"),
         (&*encoded, "base64"),
         (&format!("--B\r\n\r\n{text}\r\n--B--"), "multipart"),
         (&format!("\r\n--B\r\n\r\n{text}\r\n--B--"), "multipart"),
-        (&format!("{text}\n"), "something else"),
-        (&"x".repeat(100_000), "something else"),
+        (&format!("{text}\n"), "other content"),
+        (&"x".repeat(100_000), "other content"),
     ] {
         let bad = request("PUT", &target, &[("content-type", "text/plain")], body);
         let message = site.refused(&bad, 400).await;
