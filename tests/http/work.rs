@@ -169,7 +169,7 @@ fn parses_names_in_linear_time() {
                     BlobKey::from_segments([&name]).unwrap()
                 });
                 assert_linear(&format!("{pattern}… with {json}"), &short, &long, |key| {
-                    drop(settings.fields(key))
+                    drop(settings.fields(key));
                 });
             }
         }
