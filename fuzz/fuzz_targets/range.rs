@@ -235,7 +235,7 @@ impl BlobStore for Dated {
         let fetched = self.0.get(key, range).await?;
         Ok(match fetched {
             Fetched::Blob(blob) => Fetched::Blob(Blob::partial(self.info(blob.info), blob.range, blob.body)),
-            redirect @ Fetched::Redirect(_) => redirect,
+            other => other,
         })
     }
 
