@@ -39,4 +39,5 @@ pub use self::metrics::Metrics;
 pub use self::{
     event::{End, Event, Events, Started},
     layer::Observe,
+    request_id::RequestId,
 };

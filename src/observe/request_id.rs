@@ -16,23 +16,41 @@ const HEADER: &str = "x-request-id";
 const MAX_LEN: usize = 64;
 
 /// The identifier of a request: its `x-request-id`, which a proxy or an outer layer sets, or a generated one.
-pub(super) enum RequestId {
+///
+/// An identifier has 1 to 64 ASCII letters, digits, `-`, `_` and `.`, so it can be logged without escaping. A generated
+/// one has 16 hexadecimal digits.
+#[derive(Clone, Debug)]
+pub struct RequestId(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
     Received(HeaderValue),
     Generated(String),
 }
 
 impl RequestId {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        match headers.get(HEADER) {
-            Some(value) if is_valid(value.as_bytes()) => Self::Received(value.clone()),
-            _ => Self::Generated(generate()),
-        }
+    /// Returns the first `x-request-id` in `headers`, if it is valid.
+    #[must_use]
+    pub fn received(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(HEADER).filter(|value| is_valid(value.as_bytes()))?;
+        Some(Self(Kind::Received(value.clone())))
     }
 
-    pub(super) fn as_str(&self) -> &str {
-        match self {
-            Self::Received(value) => value.to_str().unwrap_or_default(),
-            Self::Generated(text) => text,
+    /// Generates an identifier.
+    #[must_use]
+    pub fn generate() -> Self {
+        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let hash = SEED.hash_one(COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(Kind::Generated(format!("{hash:016x}")))
+    }
+
+    /// Returns the identifier as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Kind::Received(value) => value.to_str().unwrap_or_default(),
+            Kind::Generated(text) => text,
         }
     }
 }
@@ -43,12 +61,6 @@ fn is_valid(value: &[u8]) -> bool {
     (1..=MAX_LEN).contains(&value.len()) && value.iter().all(letter)
 }
 
-fn generate() -> String {
-    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!("{:016x}", SEED.hash_one(COUNT.fetch_add(1, Ordering::Relaxed)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,7 +68,8 @@ mod tests {
     fn id(value: &[u8]) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, HeaderValue::from_bytes(value).unwrap());
-        RequestId::of(&headers).as_str().to_owned()
+        let id = RequestId::received(&headers).unwrap_or_else(RequestId::generate);
+        id.as_str().to_owned()
     }
 
     #[test]

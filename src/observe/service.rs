@@ -21,7 +21,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Exchange
         let bytes_in = BytesIn::default();
         let record = Record {
             events: Arc::clone(&self.events),
-            request_id: RequestId::of(request.headers()),
+            request_id: RequestId::received(request.headers()).unwrap_or_else(RequestId::generate),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             probe: Probe::is_named_by(request.uri()),

@@ -1,42 +1,32 @@
 //! Request ids: a client's own id, or a new one.
 
 use http::{HeaderName, HeaderValue, Request};
-use tower_http::request_id::{MakeRequestId, RequestId};
+use kazoo_storage::observe::RequestId;
+use tower_http::request_id::{self, MakeRequestId};
 
 use crate::log::redact::Redactor;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Maximum length of a client's id, in bytes; a UUID has 36.
-const MAX_LEN: usize = 64;
-
-/// Removes an id that must not be logged or returned, because it contains a secret or a character that ids do not
-/// need.
+/// Removes ids that must not be logged or returned: an invalid one, one that contains a secret, or several.
 pub(super) fn sanitize<B>(mut request: Request<B>, redactor: &Redactor) -> Request<B> {
-    let mut ids = request.headers().get_all(X_REQUEST_ID).iter();
-    let is_kept = match (ids.next().map(HeaderValue::to_str), ids.next()) {
-        (Some(Ok(id)), None) => is_safe(id) && redactor.value(id) == id,
-        _ => false,
-    };
+    let is_single = request.headers().get_all(X_REQUEST_ID).iter().nth(1).is_none();
+    let is_kept = RequestId::received(request.headers())
+        .is_some_and(|id| is_single && redactor.value(id.as_str()) == id.as_str());
     if !is_kept {
         request.headers_mut().remove(X_REQUEST_ID);
     }
     request
 }
 
-fn is_safe(id: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (1..=MAX_LEN).contains(&id.len()) && id.bytes().all(allowed)
-}
-
-/// Makes random ids of 16 hexadecimal digits.
+/// Generates an id for each request without one.
 #[derive(Clone, Copy)]
-pub(super) struct RandomId;
+pub(super) struct GenerateId;
 
-impl MakeRequestId for RandomId {
-    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        let id = format!("{:016x}", getrandom::u64().ok()?);
-        Some(RequestId::new(HeaderValue::try_from(id).ok()?))
+impl MakeRequestId for GenerateId {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<request_id::RequestId> {
+        let id = HeaderValue::from_str(RequestId::generate().as_str()).ok()?;
+        Some(request_id::RequestId::new(id))
     }
 }
 
@@ -51,12 +41,12 @@ mod tests {
             ("7", true),
             ("hush", false),
             ("c0ffee-1_2.X", true),
-            (&*"a".repeat(MAX_LEN), true),
+            (&*"a".repeat(64), true),
             ("", false),
             ("two words", false),
             ("+49301", false),
             ("a=\"b\"", false),
-            (&*"a".repeat(MAX_LEN + 1), false),
+            (&*"a".repeat(65), false),
         ] {
             let request = Request::get("/").header(X_REQUEST_ID, id).body(()).unwrap();
             assert_eq!(
@@ -65,11 +55,14 @@ mod tests {
                 "{id}"
             );
         }
+        let several = Request::get("/").header(X_REQUEST_ID, "1").header(X_REQUEST_ID, "2");
+        let several = sanitize(several.body(()).unwrap(), &redactor);
+        assert!(!several.headers().contains_key(X_REQUEST_ID));
     }
 
     #[test]
     fn makes_different_ids() {
-        let make = || RandomId.make_request_id(&Request::new(())).unwrap();
+        let make = || GenerateId.make_request_id(&Request::new(())).unwrap();
         let (one, other) = (make(), make());
         assert_eq!(one.header_value().len(), 16);
         assert_ne!(one.header_value(), other.header_value());

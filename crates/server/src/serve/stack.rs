@@ -25,7 +25,7 @@ use tower_http::{
 use super::{
     drain,
     mount::Mount,
-    request_id::{self, RandomId},
+    request_id::{self, GenerateId},
 };
 use crate::{
     config::{Config, KeySource},
@@ -71,7 +71,7 @@ where
     ServiceBuilder::new()
         // Keeps the request id of a proxy, which then identifies the request in both logs. Replaces one that is not safe to log.
         .map_request(move |request| request_id::sanitize(request, &redactor))
-        .layer(SetRequestIdLayer::x_request_id(RandomId))
+        .layer(SetRequestIdLayer::x_request_id(GenerateId))
         .layer(PropagateRequestIdLayer::x_request_id())
         // `Debug` of a request never shows a password.
         .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]))
