@@ -25,11 +25,11 @@ use crate::{
 /// The layers of this crate that leave responses alone implement it. [`RewriteService`] does the rest.
 ///
 /// ```
-/// use http::{Request, Response};
+/// use http::{Method, Request, Response};
 /// use kazoo_storage::{Body, Error, ErrorKind, rewrite::{Rewrite, RewriteService, Rewritten}};
 /// use tower::{ServiceExt, service_fn};
 ///
-/// /// Rejects uploads of zero bytes.
+/// /// Rejects uploads without a body.
 /// #[derive(Clone, Debug)]
 /// struct RejectEmpty;
 ///
@@ -37,7 +37,7 @@ use crate::{
 ///     type Body = B;
 ///
 ///     fn rewrite(&self, request: Request<B>) -> Rewritten<B> {
-///         if request.body().is_end_stream() {
+///         if request.method() == Method::PUT && request.body().is_end_stream() {
 ///             return Error::new(ErrorKind::InvalidRequest, "the body is empty; nothing was stored").into();
 ///         }
 ///         Rewritten::Request(request)
@@ -48,9 +48,9 @@ use crate::{
 /// let service = RewriteService::new(RejectEmpty, service_fn(async |_: Request<Body>| {
 ///     Ok::<_, std::convert::Infallible>(Response::new(Body::empty()))
 /// }));
-/// for (body, status) in [("ID3", 200), ("", 400)] {
-///     let response = service.clone().oneshot(Request::put("/").body(Body::from(body)).unwrap()).await.unwrap();
-///     assert_eq!(response.status(), status);
+/// for (method, body, status) in [("PUT", "ID3", 200), ("PUT", "", 400), ("GET", "", 200)] {
+///     let request = Request::builder().method(method).body(Body::from(body)).unwrap();
+///     assert_eq!(service.clone().oneshot(request).await.unwrap().status(), status);
 /// }
 /// # });
 /// ```

@@ -49,7 +49,7 @@ pub const CONNECTIONS: &str = "kazoo_storage.connections";
 /// Readiness of the server.
 pub const READY: &str = "kazoo_storage.ready";
 
-/// Processor time of the process; Linux only, as are the next three.
+/// Processor time of the process.
 pub const PROCESS_CPU: &str = "process.cpu";
 /// Resident memory of the process.
 pub const PROCESS_MEMORY: &str = "process.resident_memory";
@@ -218,27 +218,27 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Counter,
         unit: Unit::Seconds,
         labels: &[],
-        description: "Processor time of the server, in whole seconds; Linux only",
+        description: "Processor time of the server, in whole seconds",
     },
     Metric {
         name: PROCESS_MEMORY,
         kind: Kind::Gauge,
         unit: Unit::Bytes,
         labels: &[],
-        description: "Resident memory of the server; Linux only",
+        description: "Resident memory of the server",
     },
     Metric {
         name: PROCESS_OPEN_FDS,
         kind: Kind::Gauge,
         unit: Unit::Count,
         labels: &[],
-        description: "Open file descriptors of the server; Linux only",
+        description: "Open file descriptors of the server",
     },
     Metric {
         name: PROCESS_MAX_FDS,
         kind: Kind::Gauge,
         unit: Unit::Count,
         labels: &[],
-        description: "Maximum number of open file descriptors; Linux only",
+        description: "Maximum number of open file descriptors",
     },
 ];

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     io::{self},
     pin::Pin,
     sync::{
@@ -21,7 +20,7 @@ use kazoo_storage::{
     AnswerProbe, Base64, BlobKey, Body, DecodeBase64, DrainBody, Event, ExtractKey, LimitBody, Observe, PathKey,
     RejectStalledBody, SplitMultipart, VerifyDigest, metadata::MediaPart,
 };
-use tower::{Layer, Service, ServiceExt as _, service_fn};
+use tower::{Layer, Service, ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
 use super::{
     BOUND, CHUNK, Discard, ENDLESS, LONG, MIB, alone, assert_held, block_on,
@@ -38,34 +37,25 @@ where
 {
     block_on(async {
         let discard = Discard::default();
-        let service = layer.layer(Sink(discard.clone()));
+        let service = layer.layer(sink(discard.clone()));
         let (answer, held) = measured(service.oneshot(request.map(Body::new))).await;
         (answer.unwrap().status(), discard.bytes(), held)
     })
 }
 
 /// The innermost service behind a measured layer.
-#[derive(Clone)]
-struct Sink(Discard);
+type Sink = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
-impl Service<Request<Body>> for Sink {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let discard = self.0.clone();
-        Box::pin(async move {
+fn sink(discard: Discard) -> Sink {
+    Sink::new(service_fn(move |request: Request<Body>| {
+        let discard = discard.clone();
+        async move {
             Ok(match discard.drain(request.into_body()).await {
                 Ok(()) => Response::new(Body::empty()),
                 Err(error) => error.into_response(),
             })
-        })
-    }
+        }
+    }))
 }
 
 #[test]
@@ -204,7 +194,7 @@ fn refuses_hostile_bodies_early() {
         let counted = request.map(|body| Counted(body, Arc::clone(&read)));
         let layer = SplitMultipart::new().max_metadata(MAX_METADATA);
         let (status, held) = block_on(async {
-            let service = layer.layer(Sink(Discard::default()));
+            let service = layer.layer(sink(Discard::default()));
             let (answer, held) = measured(service.oneshot(counted)).await;
             (answer.unwrap().status(), held)
         });

@@ -2,14 +2,11 @@
 //!
 //! The condition is evaluated for one version of the object, and a conditional PUT replaces only that version.
 
-use std::{
-    borrow::Cow,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use object_store::{
-    Attribute, Attributes, Error as EngineError, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, PutResult,
-    UpdateVersion, path::Path,
+    Attributes, Error as EngineError, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, PutResult, UpdateVersion,
+    path::Path,
 };
 use tokio::sync::OnceCell;
 
@@ -17,15 +14,12 @@ use super::{
     ObjectStoreBlobs,
     error::{Task, failed},
     get,
-    object::Object,
+    object::{Object, UPLOAD},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     store::{BlobInfo, Precondition, Stored},
 };
-
-/// The attribute that identifies an upload, to find it again if its response was lost.
-pub(super) const UPLOAD: Attribute = Attribute::Metadata(Cow::Borrowed("kazooupload"));
 
 /// The maximum number of evaluations of a condition, if the object is replaced in between.
 const MAX_RESTARTS: usize = 8;

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use object_store::{Attribute, Attributes, ObjectMeta, UpdateVersion};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{conditional::UPLOAD, error::damaged};
+use super::error::damaged;
 use crate::{
     error::{Error, ErrorKind, Result},
     metadata::Metadata,
@@ -21,6 +21,9 @@ const METADATA: Attribute = Attribute::Metadata(Cow::Borrowed("kazoometadata"));
 
 /// The attribute with the length of the document at the end of the object.
 const TRAILER: Attribute = Attribute::Metadata(Cow::Borrowed("kazootrailer"));
+
+/// The attribute that identifies an upload, to find it again if its response was lost.
+pub(super) const UPLOAD: Attribute = Attribute::Metadata(Cow::Borrowed("kazooupload"));
 
 /// The maximum length of a document in an attribute, encoded. S3 accepts 2 KiB of names and values in total.
 const MAX_ATTRIBUTE: usize = 2000;

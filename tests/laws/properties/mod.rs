@@ -19,7 +19,7 @@ use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{Body, Error, Metadata};
 use proptest::{prelude::ProptestConfig, test_runner::RngSeed};
-use tower::{Service, ServiceExt as _};
+use tower::{Service, ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
 /// The same cases in every run.
 fn config() -> ProptestConfig {
@@ -63,45 +63,33 @@ where
     L: FnOnce(Inner) -> S,
     S: Service<Request<Pieces>, Response = Response<Body>, Error = Infallible>,
 {
-    let inner = Inner::default();
-    let forwarded = Arc::clone(&inner.0);
+    let forwarded = Arc::default();
+    let kept = Arc::clone(&forwarded);
+    let inner = Inner::new(service_fn(move |request| receive(request, Arc::clone(&kept))));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let answer = runtime.block_on(layer(inner).oneshot(request)).unwrap();
     let forwarded = forwarded.lock().unwrap().take();
     (answer.status(), forwarded)
 }
 
-#[derive(Clone, Default)]
-struct Inner(Arc<Mutex<Forwarded>>);
+type Inner = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
-impl Service<Request<Body>> for Inner {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let forwarded = Arc::clone(&self.0);
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let json = head
-                .extensions
-                .get()
-                .map(|metadata: &Metadata| metadata.as_json().clone());
-            let content_type = head
-                .headers
-                .get("content-type")
-                .map(|value| value.as_bytes().iter().copied().map(char::from).collect());
-            Ok(match body.collect().await {
-                Ok(media) => {
-                    *forwarded.lock().unwrap() = Some((json, content_type, media.to_bytes()));
-                    Response::new(Body::empty())
-                }
-                Err(error) => Error::from_body(error).into_response(),
-            })
-        })
-    }
+/// Keeps the request if its body ends cleanly.
+async fn receive(request: Request<Body>, forwarded: Arc<Mutex<Forwarded>>) -> Result<Response<Body>, Infallible> {
+    let (head, body) = request.into_parts();
+    let json = head
+        .extensions
+        .get()
+        .map(|metadata: &Metadata| metadata.as_json().clone());
+    let content_type = head
+        .headers
+        .get("content-type")
+        .map(|value| value.as_bytes().iter().copied().map(char::from).collect());
+    Ok(match body.collect().await {
+        Ok(media) => {
+            *forwarded.lock().unwrap() = Some((json, content_type, media.to_bytes()));
+            Response::new(Body::empty())
+        }
+        Err(error) => Error::from_body(error).into_response(),
+    })
 }

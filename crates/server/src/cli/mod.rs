@@ -118,7 +118,7 @@ mod tests {
         let command = Cli::grammar();
         let flags = command.get_subcommands().flat_map(clap::Command::get_arguments);
         for flag in flags.filter(|arg| arg.get_id() != "help" && !arg.is_positional()) {
-            let name = flag.get_id().as_str().to_uppercase();
+            let name = flag.get_long().unwrap().to_uppercase().replace('-', "_");
             let expected = format!("KAZOO_STORAGE_{name}");
             assert_eq!(flag.get_env().unwrap(), expected.as_str());
         }
