@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use kazoo_storage::{
-    BlobKey, BlobStore, ByteRange, Error, ErrorKind, Fetched, KazooStorage, Metadata, Result, Stored, Upload,
+    BlobKey, BlobStore, ByteRange, Error, ErrorKind, GetResult, KazooStorage, Metadata, PutResult, Result, Upload,
 };
 
 use support::{
@@ -74,14 +74,14 @@ fn forms() -> [Form; 3] {
 struct Discard;
 
 impl BlobStore for Discard {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         match length(upload.body).await {
-            MEDIA => Ok(Stored::Created),
+            MEDIA => Ok(PutResult::Created),
             other => Err(Error::new(ErrorKind::Internal, format!("{other} bytes of media"))),
         }
     }
 
-    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<GetResult> {
         Err(Error::new(ErrorKind::NotFound, "nothing is kept"))
     }
 

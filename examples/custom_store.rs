@@ -27,8 +27,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, ByteRange, Error, ErrorKind, Fetched, KazooStorage, Metadata, Result, Stored,
-    Upload,
+    Blob, BlobInfo, BlobKey, BlobStore, ByteRange, Error, ErrorKind, GetResult, KazooStorage, Metadata, PutResult,
+    Result, Upload,
 };
 use tokio::net::TcpListener;
 
@@ -55,15 +55,15 @@ impl MyStore {
 }
 
 impl BlobStore for MyStore {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         // An interrupted upload fails here, before anything has changed.
         let content = upload.body.collect().await?.to_bytes();
-        let mut info = BlobInfo::new(content.len() as u64);
-        info.content_type = upload.content_type;
         // No two contents of a key share a tag, so a player that requests ranges never joins parts of two contents.
         let version = self.uploads.fetch_add(1, Ordering::Relaxed);
-        info.etag = HeaderValue::try_from(format!("\"{version}\"")).ok();
-        info.modified = Some(SystemTime::now());
+        let info = BlobInfo::new(content.len() as u64)
+            .with_content_type(upload.content_type)
+            .with_etag(HeaderValue::try_from(format!("\"{version}\"")).ok())
+            .with_modified(SystemTime::now());
         let metadata = upload.metadata;
         // Content and metadata become visible together. An existing file is not a conflict: KAZOO retries uploads.
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,15 +76,19 @@ impl BlobStore for MyStore {
             metadata,
         };
         let replaced = files.insert(upload.key, file).is_some();
-        Ok(if replaced { Stored::Replaced } else { Stored::Created })
+        Ok(if replaced {
+            PutResult::Replaced
+        } else {
+            PutResult::Created
+        })
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         let File { info, content, .. } = self.file(key)?;
         let range = range.map_or(Ok(0..info.len), |range| range.of(info.len))?;
         #[allow(clippy::cast_possible_truncation)] // It lies within the length of a slice.
         let bytes = content.slice(range.start as usize..range.end as usize);
-        Ok(Fetched::Blob(Blob::partial(info, range, bytes)))
+        Ok(GetResult::Blob(Blob::partial(info, range, bytes)))
     }
 
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {

@@ -6,8 +6,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty, Full, combinators::UnsyncBoxBody};
+use pin_project::pin_project;
 
 use crate::error::{BoxError, Error, Result};
 
@@ -43,6 +45,37 @@ impl Body {
             },
             None => Self::empty(),
         }
+    }
+
+    /// Streams the items of `stream`, each a chunk of bytes. The end of the stream is the end of the body.
+    ///
+    /// Errors are converted with [`Error::from_body`]: an error that is no [`Error`] is
+    /// [`IncompleteBody`](crate::ErrorKind::IncompleteBody), as it should be for an upload. A fetch that is interrupted
+    /// by one is a failure of the store, whatever its kind. The stream is not polled after an error.
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use futures_util::stream;
+    /// use http_body_util::BodyExt as _;
+    /// use kazoo_storage::{Body, ErrorKind};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let body = Body::from_stream(stream::iter([Ok::<_, io::Error>("ID"), Ok("3")]));
+    /// assert_eq!(body.collect().await?.to_bytes(), "ID3");
+    ///
+    /// let body = Body::from_stream(stream::iter([Ok("ID"), Err(io::Error::from(io::ErrorKind::ConnectionReset))]));
+    /// assert_eq!(body.collect().await.unwrap_err().kind(), ErrorKind::IncompleteBody);
+    /// # Ok::<(), kazoo_storage::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn from_stream<S, D, E>(stream: S) -> Self
+    where
+        S: Stream<Item = Result<D, E>> + Send + 'static,
+        D: Into<Bytes>,
+        E: Into<BoxError>,
+    {
+        Self::new(Chunks(stream))
     }
 
     /// Creates an empty body.
@@ -91,6 +124,12 @@ impl From<Bytes> for Body {
     }
 }
 
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
 impl From<String> for Body {
     fn from(text: String) -> Self {
         Bytes::from(text).into()
@@ -134,6 +173,30 @@ impl HttpBody for Body {
             return SizeHint::default();
         }
         self.inner.size_hint()
+    }
+}
+
+/// Body of [`Body::from_stream`].
+#[pin_project]
+struct Chunks<S>(#[pin] S);
+
+impl<S, D, E> HttpBody for Chunks<S>
+where
+    S: Stream<Item = Result<D, E>>,
+    D: Into<Bytes>,
+    E: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let item = self.project().0.poll_next(cx);
+        item.map(|item| {
+            item.map(|chunk| {
+                let chunk = chunk.map_err(Error::from_body)?;
+                Ok(Frame::data(chunk.into()))
+            })
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use md5::Md5;
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// The SHA-256 of a file's content, as `sha256sum` prints it.
+/// The SHA-256 of a file's content. `to_string` formats it as `sha256sum` does.
 ///
 /// ```
 /// use kazoo_storage::digest::Digest;
@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 /// let digest = Digest::of(b"abc");
 /// assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 /// assert_eq!(Digest::from_hex(&digest.to_string()), Some(digest));
+/// assert_eq!(Digest::from_bytes(*digest.as_bytes()), digest);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
@@ -23,9 +24,21 @@ impl Digest {
     /// Computes the digest of `content`.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
-        let mut digester = Digester::default();
+        let mut digester = Digester::new();
         digester.update(content);
         digester.finish()
+    }
+
+    /// Wraps the 32 bytes of a SHA-256.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the 32 bytes of the SHA-256.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// Parses 64 hexadecimal digits; returns `None` for any other text.
@@ -65,10 +78,25 @@ impl fmt::Debug for Digest {
 }
 
 /// Computes the [`Digest`] of content in chunks.
+///
+/// ```
+/// use kazoo_storage::digest::{Digest, Digester};
+///
+/// let mut digester = Digester::new();
+/// digester.update(b"ID");
+/// digester.update(b"3");
+/// assert_eq!(digester.finish(), Digest::of(b"ID3"));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Digester(Sha256);
 
 impl Digester {
+    /// Creates a digester without content.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Adds the next chunk.
     pub fn update(&mut self, chunk: &[u8]) {
         self.0.update(chunk);
@@ -174,7 +202,7 @@ mod tests {
     #[test]
     fn agrees_with_the_standard_for_any_chunks() {
         assert_eq!(Digest::of(b"abc").to_string(), ABC);
-        let mut digester = Digester::default();
+        let mut digester = Digester::new();
         for chunk in ["a", "", "bc"] {
             digester.update(chunk.as_bytes());
         }

@@ -1,5 +1,7 @@
 //! [`Error`], the error type of this crate, and [`ErrorKind`], which determines the status of the response.
 
+mod from_io;
+
 use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 use http::StatusCode;

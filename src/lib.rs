@@ -68,7 +68,7 @@
 //! | `fs` (default) | `FsStore`, on Unix |
 //! | `object-store` | `ObjectStoreBlobs`; the features of the `object_store` crate select the engines |
 //! | `metrics` | the module `metrics`, `observe::Metrics` and `store::MeasuredStore`: measurements through the `metrics` crate |
-//! | `conformance` | `conformance_tests!` and `catalog_conformance_tests!`: the contracts of [`BlobStore`] and [`BlobCatalog`] as test suites |
+//! | `conformance` | `conformance_tests!`, `catalog_conformance_tests!` and `reopen_conformance_tests!`: the contracts of [`BlobStore`] and [`BlobCatalog`] as test suites |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod answer_probe;
@@ -136,7 +136,7 @@ pub use self::{
     retry_after::RetryAfter,
     serve::ServeBlobs,
     split_multipart::SplitMultipart,
-    store::{Blob, BlobCatalog, BlobInfo, BlobStore, ByteRange, Fetched, MemoryStore, Stored, Upload},
+    store::{Blob, BlobCatalog, BlobInfo, BlobStore, ByteRange, GetResult, MemoryStore, PutResult, Upload},
     verify_digest::VerifyDigest,
 };
 
@@ -150,5 +150,6 @@ struct Readme;
 #[doc = include_str!("../docs/axum.md")]
 #[doc = include_str!("../docs/hyper.md")]
 #[doc = include_str!("../docs/layers.md")]
+#[doc = include_str!("../docs/wrap-a-store.md")]
 #[cfg_attr(feature = "conformance", doc = include_str!("../docs/write-a-store.md"))]
 struct Pages;

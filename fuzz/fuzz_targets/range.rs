@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Fetched, MemoryStore, Metadata, Result, ServeBlobs, Stored,
+    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, GetResult, MemoryStore, Metadata, Result, ServeBlobs, PutResult,
     Upload,
 };
 use kazoo_storage_fuzz::{run::run, service::assert_refusal};
@@ -224,17 +224,17 @@ impl Dated {
 }
 
 impl BlobStore for Dated {
-    async fn put(&self, mut upload: Upload) -> Result<Stored> {
+    async fn put(&self, mut upload: Upload) -> Result<PutResult> {
         // The inner store has a different tag and date.
         let current = self.head(&upload.key).await.ok();
         std::mem::take(&mut upload.precondition).check(current.as_ref())?;
         self.0.put(upload).await
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         let fetched = self.0.get(key, range).await?;
         Ok(match fetched {
-            Fetched::Blob(blob) => Fetched::Blob(Blob::partial(self.info(blob.info), blob.range, blob.body)),
+            GetResult::Blob(blob) => GetResult::Blob(Blob::partial(self.info(blob.info), blob.range, blob.body)),
             other => other,
         })
     }

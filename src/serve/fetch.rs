@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     key::{BlobKey, Candidates},
     outcome::Outcome,
-    store::{Blob, BlobInfo, BlobStore, ByteRange, Fetched},
+    store::{Blob, BlobInfo, BlobStore, ByteRange, GetResult},
 };
 
 /// Maximum length of a file that is read before the response starts, in bytes.
@@ -57,8 +57,8 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
     let wanted = if is_head { None } else { range::requested(&head.headers) };
     if wanted.is_none() && !is_head && !conditions::any(&head.headers) {
         return match store.get(key, None).await? {
-            Fetched::Blob(blob) => send(key, blob, head, StatusCode::OK).await,
-            Fetched::Redirect(location) => redirect(key, &location),
+            GetResult::Blob(blob) => send(key, blob, head, StatusCode::OK).await,
+            GetResult::Redirect(location) => redirect(key, &location),
         };
     }
     for _ in 0..MAX_ATTEMPTS {
@@ -84,13 +84,13 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
             None => None,
         };
         match store.get(key, range).await {
-            Ok(Fetched::Redirect(location)) => return redirect(key, &location),
-            Ok(Fetched::Blob(blob)) if blob.info == info => {
+            Ok(GetResult::Redirect(location)) => return redirect(key, &location),
+            Ok(GetResult::Blob(blob)) if blob.info == info => {
                 let partial = range.map_or(StatusCode::OK, |_| StatusCode::PARTIAL_CONTENT);
                 return send(key, blob, head, partial).await;
             }
             // The file was replaced between `head` and `get`.
-            Ok(Fetched::Blob(_)) => {}
+            Ok(GetResult::Blob(_)) => {}
             Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {}
             Err(error) => return Err(error),
         }

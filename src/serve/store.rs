@@ -12,7 +12,7 @@ use crate::{
     key::BlobKey,
     metadata::Metadata,
     outcome::Outcome,
-    store::{BlobStore, Precondition, Stored, Upload},
+    store::{BlobStore, Precondition, PutResult, Upload},
 };
 
 /// Stores `body` under `key`.
@@ -60,7 +60,7 @@ pub(super) async fn store<S: BlobStore>(
     response.extensions_mut().insert(Outcome::Stored {
         key: key.clone(),
         len,
-        replaced: stored == Stored::Replaced,
+        replaced: stored == PutResult::Replaced,
         metadata,
     });
     Ok(response)

@@ -1,4 +1,4 @@
-//! [`Fetched`], [`Blob`] and [`BlobInfo`]: the output of [`get`](super::BlobStore::get) and
+//! [`GetResult`], [`Blob`] and [`BlobInfo`]: the output of [`get`](super::BlobStore::get) and
 //! [`head`](super::BlobStore::head).
 
 use std::{ops::Range, time::SystemTime};
@@ -10,14 +10,14 @@ use crate::{body::Body, digest::Digest};
 /// The result of a successful [`get`](super::BlobStore::get).
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Fetched {
+pub enum GetResult {
     /// The file.
     Blob(Blob),
     /// The absolute URI where the client can fetch the file. The response is a 302, which KAZOO follows.
     Redirect(Uri),
 }
 
-impl Fetched {
+impl GetResult {
     /// Returns the file, or `None` for a redirect.
     #[must_use]
     pub fn into_blob(self) -> Option<Blob> {
@@ -41,7 +41,7 @@ pub struct Blob {
 }
 
 impl Blob {
-    /// Creates a blob of the whole file.
+    /// Creates a blob of the whole file. `body` is exactly `info.len` bytes.
     pub fn new(info: BlobInfo, body: impl Into<Body>) -> Self {
         Self {
             range: 0..info.len,
@@ -50,7 +50,8 @@ impl Blob {
         }
     }
 
-    /// Creates a blob of the bytes in `range`.
+    /// Creates a blob of the bytes in `range`, which lies within the file: see [`ByteRange::of`](super::ByteRange::of).
+    /// `body` is exactly these bytes.
     pub fn partial(info: BlobInfo, range: Range<u64>, body: impl Into<Body>) -> Self {
         Self {
             info,
@@ -61,6 +62,20 @@ impl Blob {
 }
 
 /// The description of a stored file.
+///
+/// ```
+/// use std::time::SystemTime;
+///
+/// use http::HeaderValue;
+/// use kazoo_storage::{BlobInfo, digest::Digest};
+///
+/// let info = BlobInfo::new(3)
+///     .with_content_type(HeaderValue::from_static("audio/mpeg"))
+///     .with_etag(HeaderValue::from_static("\"5f3c\""))
+///     .with_modified(SystemTime::now())
+///     .with_digest(Digest::of(b"ID3"));
+/// assert_eq!(info.etag.unwrap(), "\"5f3c\"");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlobInfo {
@@ -89,5 +104,33 @@ impl BlobInfo {
             modified: None,
             digest: None,
         }
+    }
+
+    /// Sets or clears the media type.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: impl Into<Option<HeaderValue>>) -> Self {
+        self.content_type = content_type.into();
+        self
+    }
+
+    /// Sets or clears the entity tag, which includes its quotes.
+    #[must_use]
+    pub fn with_etag(mut self, etag: impl Into<Option<HeaderValue>>) -> Self {
+        self.etag = etag.into();
+        self
+    }
+
+    /// Sets or clears the time at which the file was stored.
+    #[must_use]
+    pub fn with_modified(mut self, modified: impl Into<Option<SystemTime>>) -> Self {
+        self.modified = modified.into();
+        self
+    }
+
+    /// Sets or clears the digest of the uploaded content.
+    #[must_use]
+    pub fn with_digest(mut self, digest: impl Into<Option<Digest>>) -> Self {
+        self.digest = digest.into();
+        self
     }
 }

@@ -41,7 +41,7 @@ pub trait BlobCatalog: BlobStore {
 
     /// Removes the file under `key` with its metadata. Succeeds if there is none.
     ///
-    /// A fetch that began earlier reads the file to its end, or its body ends with an error.
+    /// The body of a fetch that began earlier returns the file to its end, or ends with an error.
     fn delete(&self, key: &BlobKey) -> impl Future<Output = Result<()>> + Send;
 }
 
@@ -79,6 +79,13 @@ impl BlobEntry {
             len,
             modified: None,
         }
+    }
+
+    /// Sets or clears the time at which the file was stored.
+    #[must_use]
+    pub fn with_modified(mut self, modified: impl Into<Option<SystemTime>>) -> Self {
+        self.modified = modified.into();
+        self
     }
 }
 

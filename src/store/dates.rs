@@ -64,9 +64,7 @@ mod tests {
     }
 
     fn info(modified: SystemTime) -> BlobInfo {
-        let mut info = BlobInfo::new(10);
-        info.modified = Some(modified);
-        info
+        BlobInfo::new(10).with_modified(modified)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc};
 
 use futures_core::Stream;
 
-use super::{BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
+use super::{BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, GetResult, PutResult, Upload};
 use crate::{error::Result, key::BlobKey, metadata::Metadata};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -65,8 +65,8 @@ impl DynBlobCatalog {
 
 /// The dyn-compatible form of [`BlobStore`].
 trait ErasedStore: Send + Sync {
-    fn put(&self, upload: Upload) -> BoxFuture<'_, Result<Stored>>;
-    fn get<'a>(&'a self, key: &'a BlobKey, range: Option<ByteRange>) -> BoxFuture<'a, Result<Fetched>>;
+    fn put(&self, upload: Upload) -> BoxFuture<'_, Result<PutResult>>;
+    fn get<'a>(&'a self, key: &'a BlobKey, range: Option<ByteRange>) -> BoxFuture<'a, Result<GetResult>>;
     fn head<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<BlobInfo>>;
     fn metadata<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<Option<Metadata>>>;
     fn check(&self) -> BoxFuture<'_, Result<()>>;
@@ -79,11 +79,11 @@ trait ErasedCatalog: ErasedStore {
 }
 
 impl<S: BlobStore> ErasedStore for S {
-    fn put(&self, upload: Upload) -> BoxFuture<'_, Result<Stored>> {
+    fn put(&self, upload: Upload) -> BoxFuture<'_, Result<PutResult>> {
         Box::pin(BlobStore::put(self, upload))
     }
 
-    fn get<'a>(&'a self, key: &'a BlobKey, range: Option<ByteRange>) -> BoxFuture<'a, Result<Fetched>> {
+    fn get<'a>(&'a self, key: &'a BlobKey, range: Option<ByteRange>) -> BoxFuture<'a, Result<GetResult>> {
         Box::pin(BlobStore::get(self, key, range))
     }
 
@@ -113,11 +113,11 @@ impl<S: BlobCatalog> ErasedCatalog for S {
 macro_rules! impl_blob_store {
     ($($erased:ident)*) => { $(
         impl BlobStore for $erased {
-            async fn put(&self, upload: Upload) -> Result<Stored> {
+            async fn put(&self, upload: Upload) -> Result<PutResult> {
                 self.0.put(upload).await
             }
 
-            async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+            async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
                 self.0.get(key, range).await
             }
 

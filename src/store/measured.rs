@@ -8,7 +8,7 @@ use std::{
 use futures_core::Stream;
 use pin_project::pin_project;
 
-use super::{BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
+use super::{BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, GetResult, PutResult, Upload};
 use crate::{error::Result, key::BlobKey, metadata::Metadata, metrics::store_failed};
 
 /// Counts the errors of a store that are the store's own fault: those that are answered with a 5xx.
@@ -25,11 +25,11 @@ impl<S: BlobStore> MeasuredStore<S> {
 }
 
 impl<S: BlobStore> BlobStore for MeasuredStore<S> {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         counted("put", self.0.put(upload).await)
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         counted("get", self.0.get(key, range).await)
     }
 

@@ -17,7 +17,7 @@ use http::HeaderValue;
 use http_body_util::BodyExt as _;
 
 use super::{
-    Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload, catalog::is_beneath,
+    Blob, BlobCatalog, BlobEntry, BlobInfo, BlobStore, ByteRange, GetResult, PutResult, Upload, catalog::is_beneath,
 };
 use crate::{
     body::Body,
@@ -88,7 +88,7 @@ fn poisoned() -> Error {
 }
 
 impl BlobStore for MemoryStore {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         let Upload {
             key,
             mut body,
@@ -107,13 +107,11 @@ impl BlobStore for MemoryStore {
             }
         }
         let version = self.versions.fetch_add(1, Ordering::Relaxed);
-        let info = BlobInfo {
-            len: content.len() as u64,
-            content_type,
-            etag: HeaderValue::try_from(format!("\"{version:x}\"")).ok(),
-            modified: Some(SystemTime::now()),
-            digest: Some(Digest::of(&content)),
-        };
+        let info = BlobInfo::new(content.len() as u64)
+            .with_content_type(content_type)
+            .with_etag(HeaderValue::try_from(format!("\"{version:x}\"")).ok())
+            .with_modified(SystemTime::now())
+            .with_digest(Digest::of(&content));
         let mut files = self.files.write().map_err(|_| poisoned())?;
         precondition.check(files.get(&key).map(|file| &file.info))?;
         let others: usize = files
@@ -130,19 +128,19 @@ impl BlobStore for MemoryStore {
             metadata,
         };
         Ok(if files.insert(key.detached(), file).is_some() {
-            Stored::Replaced
+            PutResult::Replaced
         } else {
-            Stored::Created
+            PutResult::Created
         })
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         let File { info, content, .. } = self.file(key)?;
         let range = range.map_or(Ok(0..info.len), |range| range.of(info.len))?;
         // A range within the length of a slice fits a `usize`.
         #[allow(clippy::cast_possible_truncation)]
         let part = content.slice(range.start as usize..range.end as usize);
-        Ok(Fetched::Blob(Blob::partial(info, range, Body::from(part))))
+        Ok(GetResult::Blob(Blob::partial(info, range, Body::from(part))))
     }
 
     async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
@@ -160,11 +158,8 @@ impl BlobCatalog for MemoryStore {
             let beneath = files
                 .iter()
                 .filter(|(key, _)| prefix.is_none_or(|prefix| is_beneath(key, prefix)));
-            let entries = beneath.map(|(key, file)| BlobEntry {
-                key: key.clone(),
-                len: file.info.len,
-                modified: file.info.modified,
-            });
+            let entries =
+                beneath.map(|(key, file)| BlobEntry::new(key.clone(), file.info.len).with_modified(file.info.modified));
             entries.collect::<Vec<_>>()
         });
         Entries(match entries {

@@ -5,6 +5,7 @@ mod catalog;
 pub(crate) mod dates;
 mod erased;
 pub(crate) mod etag;
+mod faulty;
 #[cfg(feature = "metrics")]
 mod measured;
 mod memory;
@@ -28,13 +29,14 @@ pub use self::measured::MeasuredStore;
 #[cfg(feature = "object-store")]
 pub use self::object_store::ObjectStoreBlobs;
 pub use self::{
-    blob::{Blob, BlobInfo, Fetched},
+    blob::{Blob, BlobInfo, GetResult},
     catalog::{BlobCatalog, BlobEntry},
     erased::{DynBlobCatalog, DynBlobStore},
+    faulty::{Fault, FaultyStore, Operation},
     memory::MemoryStore,
     precondition::Precondition,
     range::ByteRange,
-    upload::{Stored, Upload},
+    upload::{PutResult, Upload},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -61,22 +63,24 @@ pub trait BlobStore: Send + Sync + 'static {
     /// key in the same atomic step that makes the upload visible. A check before the end of the body is not sufficient:
     /// another upload may be stored meanwhile. If the condition fails, nothing is stored. A store that cannot check it
     /// atomically refuses every conditional upload with [`ErrorKind::InvalidRequest`].
-    fn put(&self, upload: Upload) -> impl Future<Output = Result<Stored>> + Send;
+    fn put(&self, upload: Upload) -> impl Future<Output = Result<PutResult>> + Send;
 
     /// Returns the file under `key`, or its bytes in `range`.
     ///
-    /// [`ErrorKind::NotFound`] if there is no file, [`ErrorKind::RangeNotSatisfiable`] if no byte of `range` exists. If
-    /// the file is replaced during the read, the body still returns the old content.
-    fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> impl Future<Output = Result<Fetched>> + Send;
-
-    /// Describes the file under `key`.
+    /// [`ErrorKind::NotFound`] if there is no file, [`ErrorKind::RangeNotSatisfiable`] if no byte of `range` exists.
     ///
-    /// The default implementation calls `get` and drops the body.
+    /// If the file is replaced or deleted during the read, the body returns the old content to its end, or ends with an
+    /// error. It never contains bytes of the new content, and never ends early without an error.
+    fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> impl Future<Output = Result<GetResult>> + Send;
+
+    /// Describes the file under `key`, as `get` does. [`ErrorKind::NotFound`] if there is no file.
+    ///
+    /// The default implementation calls `get` and drops the body. It fails if `get` redirects.
     fn head(&self, key: &BlobKey) -> impl Future<Output = Result<BlobInfo>> + Send {
         async {
             match self.get(key, None).await? {
-                Fetched::Blob(blob) => Ok(blob.info),
-                Fetched::Redirect(_) => Err(Error::new(
+                GetResult::Blob(blob) => Ok(blob.info),
+                GetResult::Redirect(_) => Err(Error::new(
                     ErrorKind::Internal,
                     "a store whose `get` redirects must implement `head`",
                 )),
@@ -88,21 +92,22 @@ pub trait BlobStore: Send + Sync + 'static {
     /// file.
     fn metadata(&self, key: &BlobKey) -> impl Future<Output = Result<Option<Metadata>>> + Send;
 
-    /// Checks that a file can be stored: stores a few bytes, reads them back and removes them.
+    /// Checks that a file can be stored: stores a few bytes, reads them back and removes them. Stored files stay
+    /// unchanged.
     ///
     /// Called for KAZOO's credentials probe, so that the administrator sees the error while saving the settings. The
-    /// default implementation always succeeds.
+    /// default implementation does nothing and succeeds.
     fn check(&self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
 }
 
 impl<S: BlobStore + ?Sized> BlobStore for Arc<S> {
-    fn put(&self, upload: Upload) -> impl Future<Output = Result<Stored>> + Send {
+    fn put(&self, upload: Upload) -> impl Future<Output = Result<PutResult>> + Send {
         S::put(self, upload)
     }
 
-    fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> impl Future<Output = Result<Fetched>> + Send {
+    fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> impl Future<Output = Result<GetResult>> + Send {
         S::get(self, key, range)
     }
 

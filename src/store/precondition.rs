@@ -20,8 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// use http::HeaderValue;
 /// use kazoo_storage::{BlobInfo, store::Precondition};
 ///
-/// let mut current = BlobInfo::new(3);
-/// current.etag = Some(HeaderValue::from_static("\"v1\""));
+/// let current = BlobInfo::new(3).with_etag(HeaderValue::from_static("\"v1\""));
 ///
 /// assert!(Precondition::if_absent().allows(None));
 /// assert!(!Precondition::if_absent().allows(Some(&current)));
@@ -141,9 +140,9 @@ mod tests {
 
     #[test]
     fn evaluates_headers_in_the_order_of_the_standard() {
-        let mut info = BlobInfo::new(10);
-        info.etag = Some(HeaderValue::from_static("\"v2\""));
-        info.modified = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
+        let info = BlobInfo::new(10)
+            .with_etag(HeaderValue::from_static("\"v2\""))
+            .with_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
         let (at, before) = ("Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:19 GMT");
         for (pairs, present, absent) in [
             (&[][..], true, true),

@@ -1,4 +1,4 @@
-//! [`Upload`] and [`Stored`]: the input and the output of [`put`](super::BlobStore::put).
+//! [`Upload`] and [`PutResult`]: the input and the output of [`put`](super::BlobStore::put).
 
 use http::HeaderValue;
 
@@ -36,17 +36,24 @@ impl Upload {
         }
     }
 
-    /// Sets the media type.
+    /// Sets or clears the media type.
     #[must_use]
-    pub fn with_content_type(mut self, content_type: HeaderValue) -> Self {
-        self.content_type = Some(content_type);
+    pub fn with_content_type(mut self, content_type: impl Into<Option<HeaderValue>>) -> Self {
+        self.content_type = content_type.into();
         self
     }
 
-    /// Sets the JSON document.
+    /// Sets or clears the JSON document.
     #[must_use]
-    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
-        self.metadata = Some(metadata);
+    pub fn with_metadata(mut self, metadata: impl Into<Option<Metadata>>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+
+    /// Sets the length of the body, in bytes. It must be exact: a store may reserve space for it.
+    #[must_use]
+    pub fn with_len(mut self, len: u64) -> Self {
+        self.len = Some(len);
         self
     }
 
@@ -58,10 +65,10 @@ impl Upload {
     }
 }
 
-/// The effect of a successful [`put`](super::BlobStore::put).
+/// The result of a successful [`put`](super::BlobStore::put).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Stored {
+pub enum PutResult {
     /// No file was stored under the key before.
     Created,
     /// The upload replaced an older file.

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, KazooStorage, MemoryStore,
-    Metadata, Result, Stored, Upload, builder::StorageService, metrics as measured, observe::Metrics,
-    store::MeasuredStore,
+    BlobKey, BlobStore as _, Body, Error, ErrorKind, KazooStorage, MemoryStore, Upload,
+    builder::StorageService,
+    metrics as measured,
+    observe::Metrics,
+    store::{Fault, FaultyStore, MeasuredStore, Operation},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tower::ServiceExt as _;
@@ -162,44 +163,26 @@ async fn counts_requests_that_are_shed_and_never_sheds_the_probe() {
     );
 }
 
-/// Fails every operation, and a fetch midway.
-struct Broken;
-
-impl BlobStore for Broken {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
-        upload.body.collect().await?;
-        Err(Error::new(ErrorKind::StorageFull, "full"))
-    }
-
-    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
-        let frames = [
-            Ok(Frame::data(Bytes::from_static(b"half"))),
-            Err(Error::new(ErrorKind::Damaged, "lost")),
-        ];
-        let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
-        Ok(Fetched::Blob(Blob::new(BlobInfo::new(100_000), body)))
-    }
-
-    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
-        Ok(None)
-    }
-
-    async fn check(&self) -> Result<()> {
-        Err(Error::new(ErrorKind::Unavailable, "down"))
-    }
-}
-
 /// A client's error is not a failure of the store, even if the store returns it.
 #[tokio::test]
 async fn counts_only_failures_of_the_store() {
     let (_guard, handle) = recorder();
-    let service = KazooStorage::new(MeasuredStore::new(Broken))
+    let store = FaultyStore::new(MemoryStore::new());
+    let key = BlobKey::from_path("A/D/F").unwrap();
+    store.put(Upload::new(key, vec![0; 100_000])).await.unwrap();
+    let fail_at = |offset, kind| Fault::FailAt {
+        offset,
+        error: Error::new(kind, "broken"),
+    };
+    store.inject([Operation::Put], fail_at(u64::MAX, ErrorKind::StorageFull));
+    store.inject([Operation::Get], fail_at(4, ErrorKind::Damaged));
+    store.inject([Operation::Check], fail_at(0, ErrorKind::Unavailable));
+    let service = KazooStorage::new(MeasuredStore::new(store))
         .observe(Metrics::new())
         .into_service();
     ask(&service, Method::PUT, "/A/D/F", "x").await;
-    let cut = Body::new(StreamBody::new(futures_util::stream::iter([Err::<Frame<Bytes>, _>(
-        std::io::Error::other("cut"),
-    )])));
+    let cut = Err::<Bytes, _>(std::io::Error::other("cut"));
+    let cut = Body::from_stream(futures_util::stream::iter([cut]));
     assert_eq!(ask(&service, Method::PUT, "/A/D/F", cut).await, StatusCode::BAD_REQUEST);
     assert_eq!(ask(&service, Method::GET, "/A/D/F", "").await, StatusCode::OK);
     let token = "7f3c2a90b1d4e6f8a0c2e4f618293a4b";

@@ -2,11 +2,9 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Response, StatusCode, Version, header};
-use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::BodyExt as _;
 use kazoo_storage::{
     BlobKey, Body, DrainBody, ErrorKind, LimitConcurrency, PeerAddr, RejectStalledBody, client_addr::ClientAddr,
 };
@@ -25,11 +23,11 @@ fn timed() -> (RejectStalledBody, DrainBody) {
 
 /// Yields `chunk` after each of `waits`, in seconds.
 fn slow(chunk: &'static [u8], waits: impl IntoIterator<Item = u64, IntoIter: Send + 'static>) -> Body {
-    let frames = stream::unfold(waits.into_iter(), move |mut waits| async move {
+    let chunks = stream::unfold(waits.into_iter(), move |mut waits| async move {
         sleep(Duration::from_secs(waits.next()?)).await;
-        Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(chunk))), waits))
+        Some((Ok::<_, Infallible>(chunk), waits))
     });
-    Body::new(StreamBody::new(Box::pin(frames)))
+    Body::from_stream(chunks)
 }
 
 /// Reads the whole body, with a pause of `pause` seconds between two chunks.

@@ -14,8 +14,8 @@ use http::{Extensions, HeaderMap, Method, Request, Response, Uri, Version, heade
 use http_body::{Body as HttpBody, SizeHint};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, MemoryStore, Metadata, Stored, Upload,
-    error::BoxError, key::Candidates, metadata::MediaPart,
+    BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, GetResult, MemoryStore, Metadata, PutResult,
+    Upload, error::BoxError, key::Candidates, metadata::MediaPart,
 };
 use tower::Service;
 
@@ -230,7 +230,7 @@ pub(crate) struct RecordingStore {
 }
 
 impl BlobStore for RecordingStore {
-    async fn put(&self, upload: Upload) -> Result<Stored, Error> {
+    async fn put(&self, upload: Upload) -> Result<PutResult, Error> {
         let hint = upload.len.map_or_else(SizeHint::default, SizeHint::with_exact);
         let mut headers = HeaderMap::new();
         if let Some(content_type) = &upload.content_type {
@@ -261,7 +261,7 @@ impl BlobStore for RecordingStore {
         self.memory.put(whole).await
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched, Error> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult, Error> {
         self.memory.get(key, range).await
     }
 

@@ -24,7 +24,7 @@ use std::{
 
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, Metadata, Stored, Upload,
+    BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, GetResult, Metadata, PutResult, Upload,
 };
 use peak_alloc::PeakAlloc;
 
@@ -70,15 +70,15 @@ impl Discard {
 }
 
 impl BlobStore for Discard {
-    async fn put(&self, upload: Upload) -> Result<Stored, Error> {
+    async fn put(&self, upload: Upload) -> Result<PutResult, Error> {
         let now = self.uploads.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(now, Ordering::Relaxed);
         let drained = self.drain(upload.body).await;
         self.uploads.fetch_sub(1, Ordering::Relaxed);
-        drained.map(|()| Stored::Created)
+        drained.map(|()| PutResult::Created)
     }
 
-    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched, Error> {
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<GetResult, Error> {
         Err(Error::new(ErrorKind::NotFound, "nothing is kept"))
     }
 

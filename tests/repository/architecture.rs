@@ -316,7 +316,7 @@ fn detects_violations_with_their_line() {
 use crate::error::Error;
 use crate::{
     body::{Body, poll_data},
-    store::{BlobStore, Stored}, serve::ServeBlobs,
+    store::{BlobStore, PutResult}, serve::ServeBlobs,
     observe,
 };
 use crate::{key::BlobKey, limit_body::LimitBody};

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use futures_util::stream;
-use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobKey, BlobStore as _, Body, ByteRange, Error, ErrorKind, Metadata, ObjectStoreBlobs, Stored, Upload,
+    BlobKey, BlobStore as _, Body, ByteRange, Error, ErrorKind, Metadata, ObjectStoreBlobs, PutResult, Upload,
     catalog_conformance_tests, conformance_tests,
 };
 use kazoo_storage_test_support::engine;
@@ -45,8 +44,7 @@ async fn stores_a_long_upload_on_an_engine_whole_or_not_at_all() {
     let long = Bytes::from((0..LONG).map(|at| u8::try_from(at % 251).unwrap()).collect::<Vec<u8>>());
     let broken = || {
         let cut = Error::new(ErrorKind::IncompleteBody, "the client hung up");
-        let chunks = [Ok(Frame::data(long.clone())), Err(cut)];
-        Body::new(StreamBody::new(stream::iter(chunks)))
+        Body::from_stream(stream::iter([Ok(long.clone()), Err(cut)]))
     };
     let error = store.put(Upload::new(key(), broken())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IncompleteBody);
@@ -55,7 +53,7 @@ async fn stores_a_long_upload_on_an_engine_whole_or_not_at_all() {
     // With a document that takes a place of its own, behind the content.
     let json = format!(r#"{{"transcription":"{}"}}"#, "word ".repeat(1_000));
     let upload = Upload::new(key(), long.clone()).with_metadata(Metadata::from_json(json.clone()).unwrap());
-    assert_eq!(store.put(upload).await.unwrap(), Stored::Created);
+    assert_eq!(store.put(upload).await.unwrap(), PutResult::Created);
     store.put(Upload::new(key(), broken())).await.unwrap_err();
     assert!(content(&store).await.unwrap() == long, "what was stored is as it was");
     assert_eq!(store.metadata(&key()).await.unwrap().unwrap().as_json(), &json);

@@ -9,6 +9,7 @@ mod engine;
 mod fs;
 mod fs_crash;
 mod fs_scrub;
+mod masked;
 mod object_store;
 
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 #[cfg(feature = "metrics")]
 use kazoo_storage::store::MeasuredStore;
 use kazoo_storage::{
-    MemoryStore, catalog_conformance_tests, conformance_tests,
-    store::{DynBlobCatalog, DynBlobStore, FsOptions, FsStore},
+    MemoryStore, catalog_conformance_tests, conformance_tests, reopen_conformance_tests,
+    store::{DynBlobCatalog, DynBlobStore, FaultyStore, FsOptions, FsStore},
 };
 use tempfile::TempDir;
 
@@ -29,6 +30,17 @@ conformance_tests!(files_not_durable, || async { open(&FsStore::options().durabl
 catalog_conformance_tests!(file_catalog_not_durable, || async {
     open(&FsStore::options().durable(false))
 });
+
+reopen_conformance_tests!(
+    files_reopened,
+    || tempfile::tempdir().unwrap(),
+    async |root: &TempDir| FsStore::open(root.path()).unwrap(),
+);
+reopen_conformance_tests!(
+    files_not_durable_reopened,
+    || tempfile::tempdir().unwrap(),
+    async |root: &TempDir| FsStore::options().durable(false).open(root.path()).unwrap(),
+);
 
 conformance_tests!(shared, || async { (Arc::new(MemoryStore::new()), ()) });
 catalog_conformance_tests!(shared_catalog, || async { (Arc::new(MemoryStore::new()), ()) });
@@ -42,6 +54,10 @@ conformance_tests!(erased_with_catalog, || async {
 });
 catalog_conformance_tests!(erased_catalog, || async {
     (DynBlobCatalog::new(MemoryStore::new()), ())
+});
+conformance_tests!(without_faults, || async { (FaultyStore::new(MemoryStore::new()), ()) });
+catalog_conformance_tests!(catalog_without_faults, || async {
+    (FaultyStore::new(MemoryStore::new()), ())
 });
 #[cfg(feature = "metrics")]
 conformance_tests!(measured, || async { (MeasuredStore::new(MemoryStore::new()), ()) });
@@ -62,21 +78,26 @@ fn open(options: &FsOptions) -> (FsStore, TempDir) {
     (options.open(root.path()).unwrap(), root)
 }
 
-#[test]
-fn runs_every_case_in_the_macro() {
-    let macro_text = include_str!("../../src/store/conformance/mod.rs");
-    let cases = [
+/// Returns the names of all cases.
+fn cases() -> Vec<&'static str> {
+    let files = [
         include_str!("../../src/store/conformance/atomicity.rs"),
         include_str!("../../src/store/conformance/catalog.rs"),
         include_str!("../../src/store/conformance/conditions.rs"),
         include_str!("../../src/store/conformance/keys.rs"),
+        include_str!("../../src/store/conformance/reopen.rs"),
         include_str!("../../src/store/conformance/round_trip.rs"),
     ];
-    let mut count = 0;
-    for case in cases.iter().flat_map(|text| text.split("\npub async fn ").skip(1)) {
-        let name = case.split('(').next().unwrap();
+    let cases = files.iter().flat_map(|text| text.split("\npub async fn ").skip(1));
+    cases.map(|case| case.split(['(', '<']).next().unwrap()).collect()
+}
+
+#[test]
+fn runs_every_case_in_the_macro() {
+    let macro_text = include_str!("../../src/store/conformance/mod.rs");
+    let cases = cases();
+    for name in &cases {
         assert!(macro_text.contains(&format!(" {name}\n")), "{name} is not in the list");
-        count += 1;
     }
-    assert!(count > 20, "{count} cases");
+    assert!(cases.len() > 20, "{cases:?}");
 }

@@ -48,7 +48,7 @@ impl Default for Timeouts {
 /// A file that KAZOO regards as stored.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Stored {
+pub struct StoredFile {
     /// The URL that KAZOO keeps to fetch the file: the last one if a PUT was redirected.
     pub url: StorageUrl,
     /// The final response.
@@ -57,7 +57,7 @@ pub struct Stored {
     pub history: History,
 }
 
-impl Stored {
+impl StoredFile {
     /// Returns `true` if the file was lost: a POST was redirected and became a GET without a body, and KAZOO regards its
     /// success as the success of the store.
     #[must_use]
@@ -69,9 +69,9 @@ impl Stored {
     }
 }
 
-impl fmt::Debug for Stored {
+impl fmt::Debug for StoredFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored")
+        f.debug_struct("StoredFile")
             .field("url", &self.url)
             .field("status", &self.answer.status())
             .field("history", &self.history)
@@ -82,7 +82,7 @@ impl fmt::Debug for Stored {
 /// A file that KAZOO has fetched.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Fetched {
+pub struct FetchedFile {
     /// The content as received. A `content-encoding` is not decoded.
     pub content: Bytes,
     /// The response.
@@ -91,9 +91,9 @@ pub struct Fetched {
     pub history: History,
 }
 
-impl fmt::Debug for Fetched {
+impl fmt::Debug for FetchedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fetched")
+        f.debug_struct("FetchedFile")
             .field("len", &self.content.len())
             .field("history", &self.history)
             .finish_non_exhaustive()
@@ -170,7 +170,7 @@ impl Client {
         dialect: &Dialect,
         handler: &Handler,
         attachment: &Attachment,
-    ) -> Result<Stored, Failure> {
+    ) -> Result<StoredFile, Failure> {
         let outgoing = handler.store(dialect, attachment, &Boundary::random()?)?;
         let mut url = outgoing.url.clone();
         let (answer, history) = self.exchange(dialect, outgoing).await?;
@@ -181,7 +181,7 @@ impl Client {
         if let Some(last) = history.redirects.last().filter(|last| last.method == Method::PUT) {
             url = last.to.clone();
         }
-        Ok(Stored { url, answer, history })
+        Ok(StoredFile { url, answer, history })
     }
 
     /// Fetches `attachment`, stored at the URL `stored`, as KAZOO would.
@@ -191,11 +191,11 @@ impl Client {
         handler: &Handler,
         stored: &StorageUrl,
         attachment: &Attachment,
-    ) -> Result<Fetched, Failure> {
+    ) -> Result<FetchedFile, Failure> {
         let outgoing = handler.fetch(dialect, stored, attachment)?;
         let (answer, history) = self.exchange(dialect, outgoing).await?;
         match judge::fetch(answer.status()) {
-            Ok(()) => Ok(Fetched {
+            Ok(()) => Ok(FetchedFile {
                 content: answer.body().clone(),
                 answer,
                 history,

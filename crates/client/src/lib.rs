@@ -22,8 +22,8 @@
 //! ```
 //!
 //! A [`Dialect`] describes a range of releases, a [`Handler`] holds the settings, an [`Attachment`] is a file. Together they
-//! build requests, [`Outgoing`], without any I/O. [`Client`] sends them and returns what KAZOO would regard as [`Stored`],
-//! [`Fetched`] or a [`Failure`]. [`Client::probe`] does what KAZOO does when an administrator saves the settings; the
+//! build requests, [`Outgoing`], without any I/O. [`Client`] sends them and returns what KAZOO would regard as [`StoredFile`],
+//! [`FetchedFile`] or a [`Failure`]. [`Client::probe`] does what KAZOO does when an administrator saves the settings; the
 //! [`SaveResult`] is what KAZOO shows the administrator.
 //!
 //! The dialects of the KAZOO releases send what was captured on Erlang up to OTP 21, which puts names outside ASCII and
@@ -50,7 +50,7 @@ mod status;
 
 pub use self::{
     attachment::Attachment,
-    client::{Client, Fetched, Stored, Timeouts},
+    client::{Client, FetchedFile, StoredFile, Timeouts},
     connect::Tls,
     dialect::{Dialect, Escaping, FetchTarget, Multipart},
     document::Document,

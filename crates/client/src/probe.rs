@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     attachment::Attachment,
-    client::{Client, Fetched, Stored},
+    client::{Client, FetchedFile, StoredFile},
     dialect::Dialect,
     failure::{Failure, FailureKind},
     handler::Handler,
@@ -41,9 +41,9 @@ pub struct ProbeReport {
     /// The file.
     pub attachment: Attachment,
     /// The result of the store.
-    pub stored: Result<Stored, Failure>,
+    pub stored: Result<StoredFile, Failure>,
     /// The result of the fetch, or `None` if the store failed.
-    pub fetched: Option<Result<Fetched, Failure>>,
+    pub fetched: Option<Result<FetchedFile, Failure>>,
     /// The response that KAZOO shows the administrator.
     pub result: SaveResult,
 }

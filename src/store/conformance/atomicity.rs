@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    store::{BlobStore, Stored, Upload},
+    store::{BlobStore, PutResult, Upload},
 };
 
 /// The number of bytes before a body fails: none, few, and more than a store buffers.
@@ -100,7 +100,7 @@ pub async fn stores_nothing_if_an_upload_is_dropped(store: impl BlobStore) {
     }
     let sample = Sample::new(2, 10);
     let stored = sample.put(&store, &message()).await;
-    assert_eq!(stored, Stored::Created, "a dropped upload stores nothing");
+    assert_eq!(stored, PutResult::Created, "a dropped upload stores nothing");
     sample
         .assert_under(&store, &message(), "a store accepts uploads after a dropped one")
         .await;
@@ -124,13 +124,17 @@ pub async fn replaces_content_type_and_metadata_with_the_content(store: impl Blo
     for (number, len) in [(1, 300_000), (2, 10), (3, 300_000), (4, 300_000)] {
         let sample = Sample::new(number, len);
         let stored = sample.put(&store, &message()).await;
-        let expected = if number == 1 { Stored::Created } else { Stored::Replaced };
+        let expected = if number == 1 {
+            PutResult::Created
+        } else {
+            PutResult::Replaced
+        };
         assert_eq!(stored, expected, "`put` returns whether it replaced a file");
         sample.assert_under(&store, &message(), contract).await;
     }
     // An upload without metadata and content type removes the old ones.
     let stored = put(&store, Upload::new(message(), "new")).await;
-    assert_eq!(stored, Stored::Replaced, "`put` returns whether it replaced a file");
+    assert_eq!(stored, PutResult::Replaced, "`put` returns whether it replaced a file");
     let blob = get(&store, &message()).await;
     assert_ne!(
         blob.info.content_type,

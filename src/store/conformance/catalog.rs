@@ -19,7 +19,7 @@ use super::{
 use crate::{
     key::BlobKey,
     metadata::Metadata,
-    store::{BlobCatalog, BlobEntry, Stored, Upload},
+    store::{BlobCatalog, BlobEntry, PutResult, Upload},
 };
 
 async fn entries(store: &impl BlobCatalog, prefix: Option<&str>) -> Vec<BlobEntry> {
@@ -145,6 +145,12 @@ pub async fn does_not_list_an_upload_until_its_body_ends(store: impl BlobCatalog
     assert_eq!(keys(&store, None).await, [message().to_string()], "{contract}");
 }
 
+/// A check adds no entry.
+pub async fn does_not_list_files_of_a_check(store: impl BlobCatalog) {
+    store.check().await.expect("a working store passes its check");
+    assert_eq!(keys(&store, None).await, [""; 0], "a check leaves nothing behind");
+}
+
 /// Deletion removes the file and its metadata, and nothing else. It succeeds if the file does not exist.
 pub async fn deletes_a_file_with_its_metadata(store: impl BlobCatalog) {
     let neighbour: BlobKey = key("ACCOUNT/202401-DOCUMENT/other.mp3");
@@ -164,7 +170,7 @@ pub async fn deletes_a_file_with_its_metadata(store: impl BlobCatalog) {
     }
     let contract = "an upload after a deletion creates a new file";
     let stored = put(&store, Upload::new(message(), "new")).await;
-    assert_eq!(stored, Stored::Created, "{contract}");
+    assert_eq!(stored, PutResult::Created, "{contract}");
     let found = store.metadata(&message()).await.expect("the file is there");
     assert_eq!(found, None, "{contract}: the old metadata remains");
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::ErrorKind,
     metadata::Metadata,
-    store::{BlobStore, Precondition, Stored, Upload},
+    store::{BlobStore, Precondition, PutResult, Upload},
 };
 
 /// The lengths of the contents: small, and more than a store buffers before it writes.
@@ -38,7 +38,7 @@ async fn refuses_conditions(store: &impl BlobStore, len: usize) -> bool {
 }
 
 /// Runs overlapping uploads of `samples`, and asserts that exactly one is stored and is the content afterwards.
-async fn one_wins<S: BlobStore>(store: &Arc<S>, samples: &[Sample], precondition: &Precondition, stored: Stored) {
+async fn one_wins<S: BlobStore>(store: &Arc<S>, samples: &[Sample], precondition: &Precondition, stored: PutResult) {
     let contract = "of several uploads that must not replace each other, exactly one is stored";
     let mut held = Vec::new();
     for sample in samples {
@@ -79,7 +79,7 @@ pub async fn stores_one_of_several_concurrent_creations(store: impl BlobStore) {
         return;
     }
     assert_absent(&store, &message(), "an upload whose condition fails stores nothing").await;
-    one_wins(&store, &samples, &Precondition::if_absent(), Stored::Created).await;
+    one_wins(&store, &samples, &Precondition::if_absent(), PutResult::Created).await;
 }
 
 /// Of several concurrent uploads that replace the same content, identified by its entity tag, exactly one is stored.
@@ -96,7 +96,7 @@ pub async fn stores_one_of_several_concurrent_updates(store: impl BlobStore) {
         let samples: Vec<_> = (1..=UPLOADS)
             .map(|number| Sample::new(100 * round + number, len))
             .collect();
-        one_wins(&store, &samples, &Precondition::if_match(&etag), Stored::Replaced).await;
+        one_wins(&store, &samples, &Precondition::if_match(&etag), PutResult::Replaced).await;
     }
 }
 
@@ -192,7 +192,7 @@ pub async fn changes_nothing_if_a_condition_fails(store: impl BlobStore) {
             let stored = attempt(number, precondition.clone()).await;
             assert_eq!(
                 stored,
-                Ok(Stored::Replaced),
+                Ok(PutResult::Replaced),
                 "an upload whose condition holds is stored: {precondition:?}"
             );
             let sample = Sample::new(100 * round + number, len);

@@ -12,13 +12,13 @@ use super::support::{Script, Step};
 use crate::{
     body::Body,
     error::Result,
-    store::{BlobStore, Stored, Upload},
+    store::{BlobStore, PutResult, Upload},
 };
 
 /// An upload whose body was read except for its end.
 pub(super) struct Held {
     open: oneshot::Sender<()>,
-    task: JoinHandle<Result<Stored>>,
+    task: JoinHandle<Result<PutResult>>,
 }
 
 impl Held {
@@ -47,7 +47,7 @@ impl Held {
     }
 
     /// Ends the body.
-    pub(super) fn release(self) -> JoinHandle<Result<Stored>> {
+    pub(super) fn release(self) -> JoinHandle<Result<PutResult>> {
         // A store that has refused the upload no longer reads.
         let _ = self.open.send(());
         self.task

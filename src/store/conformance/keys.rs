@@ -4,7 +4,7 @@ use super::support::{Sample, key};
 use crate::{
     error::ErrorKind,
     key::BlobKey,
-    store::{BlobStore, Stored},
+    store::{BlobStore, PutResult},
 };
 
 /// Any name is stored and returned unchanged, or refused as `InvalidKey` with nothing stored.
@@ -97,7 +97,7 @@ pub async fn stores_different_keys_as_different_files(store: impl BlobStore) {
             Ok(outcome) => {
                 assert_eq!(
                     outcome,
-                    Stored::Created,
+                    PutResult::Created,
                     "different keys are different files, but `{key}` replaced another"
                 );
                 stored.push((key, sample));
@@ -140,7 +140,7 @@ pub async fn stores_a_key_beneath_another_one(store: impl BlobStore) {
         let (key, sample) = (key(path), Sample::new(number, 80));
         let outcome = store.put(sample.upload(&key)).await;
         let outcome = outcome.unwrap_or_else(|error| panic!("{contract}, `{key}`: {error:?}"));
-        assert_eq!(outcome, Stored::Created, "{contract}: `{key}` replaced another");
+        assert_eq!(outcome, PutResult::Created, "{contract}: `{key}` replaced another");
         stored.push((key, sample));
     }
     for (key, sample) in &stored {

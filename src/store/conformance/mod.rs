@@ -13,6 +13,8 @@
 //! kazoo_storage::catalog_conformance_tests!(my_catalog, || async { (MemoryStore::new(), ()) });
 //! ```
 //!
+//! [`reopen_conformance_tests!`](crate::reopen_conformance_tests) tests that a store is durable.
+//!
 //! Every case is a function of this module. Its documentation is the sentence of the contract that it demands, and it
 //! panics with that sentence if the store violates it. The suite itself is tested with stores that each violate one
 //! sentence.
@@ -31,12 +33,13 @@ mod catalog;
 mod conditions;
 mod held;
 mod keys;
+mod reopen;
 mod round_trip;
 mod support;
 
 use std::{future::Future, time::Duration};
 
-pub use self::{atomicity::*, catalog::*, conditions::*, keys::*, round_trip::*};
+pub use self::{atomicity::*, catalog::*, conditions::*, keys::*, reopen::*, round_trip::*};
 use super::BlobStore;
 
 /// Generates a module of tests of the contract of [`BlobStore`](crate::BlobStore).
@@ -70,6 +73,7 @@ macro_rules! conformance_tests {
                 keeps_metadata_byte_for_byte
                 returns_the_bytes_of_a_range
                 refuses_an_unsatisfiable_range
+                dates_a_file_by_its_upload
                 passes_a_check_and_leaves_nothing_behind
                 stores_nothing_if_the_body_fails
                 keeps_the_old_file_if_the_body_fails
@@ -125,10 +129,59 @@ macro_rules! catalog_conformance_tests {
                 lists_the_length_of_a_file
                 lists_the_modification_time_of_a_file
                 does_not_list_an_upload_until_its_body_ends
+                does_not_list_files_of_a_check
                 lists_and_deletes_a_file_and_files_beneath_it_separately
                 deletes_a_file_with_its_metadata
                 lets_a_reader_finish_a_deleted_file_or_fail
             }
+        }
+    };
+}
+
+/// Generates a module of tests of the durability of a [`BlobStore`](crate::BlobStore): stored files are there when the
+/// store is dropped and opened again, and failed uploads are not.
+///
+/// The first argument is the name of the module. The second is a closure, called once for each test, that returns an
+/// empty place for a store, such as a temporary directory. The third is an async closure that opens a store in a place.
+///
+#[cfg_attr(all(feature = "fs", unix), doc = "```")]
+#[cfg_attr(not(all(feature = "fs", unix)), doc = "```ignore")]
+/// use kazoo_storage::FsStore;
+/// use tempfile::{TempDir, tempdir};
+///
+/// kazoo_storage::reopen_conformance_tests!(
+///     files_reopened,
+///     || tempdir().unwrap(),
+///     async |root: &TempDir| FsStore::open(root.path()).unwrap(),
+/// );
+/// ```
+///
+/// The tests do not simulate a crash: what is only in the cache of the operating system passes them.
+#[macro_export]
+macro_rules! reopen_conformance_tests {
+    ($(#[$attribute:meta])* $name:ident, $place:expr, $open:expr $(,)?) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $crate::reopen_conformance_tests! { @cases [$(#[$attribute])*] $place, $open;
+                keeps_files_when_it_is_opened_again
+                keeps_replacements_when_it_is_opened_again
+                keeps_nothing_of_a_failed_upload_when_it_is_opened_again
+            }
+        }
+    };
+    (@cases $attributes:tt $place:expr, $open:expr; $($case:ident)*) => {
+        $( $crate::reopen_conformance_tests! { @case $attributes $place, $open; $case } )*
+    };
+    (@case [$($attribute:tt)*] $place:expr, $open:expr; $case:ident) => {
+        $($attribute)*
+        #[test]
+        fn $case() {
+            let (place, open) = ($place(), $open);
+            $crate::store::conformance::run_reopening(async || {
+                $crate::store::conformance::$case(async || open(&place).await).await;
+            });
         }
     };
 }
@@ -144,14 +197,22 @@ where
     Made: Future<Output = (S, G)>,
     Case: Future<Output = ()>,
 {
+    run_reopening(async || {
+        let (store, _guard) = make().await;
+        case(store).await;
+    });
+}
+
+/// Runs one case in a new runtime.
+#[doc(hidden)]
+pub fn run_reopening(case: impl AsyncFnOnce()) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a Tokio runtime");
     runtime.block_on(async {
-        let (store, _guard) = make().await;
-        tokio::time::timeout(TIMEOUT, case(store))
+        tokio::time::timeout(TIMEOUT, case())
             .await
             .expect("no call on a store hangs: the case has taken two minutes");
     });

@@ -1,6 +1,9 @@
 //! Fetches return what was uploaded.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
+use http::HeaderValue;
 
 use super::support::{Sample, Script, assert_absent, get, head, key, message, metadata, noise, part, put, read};
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
     digest::Digest,
     error::ErrorKind,
     metadata::Metadata,
-    store::{BlobStore, ByteRange, Stored, Upload},
+    store::{BlobStore, ByteRange, PutResult, Upload},
 };
 
 /// A fetch returns the content byte for byte, and the first `put` returns `Created`.
@@ -16,7 +19,7 @@ pub async fn returns_the_content_byte_for_byte(store: impl BlobStore) {
     let content = Bytes::from_static(b"\0some\r\ncontent\xff");
     let upload = Upload::new(message(), Body::from(content.clone()));
     let stored = put(&store, upload).await;
-    assert_eq!(stored, Stored::Created, "the first upload under a key is `Created`");
+    assert_eq!(stored, PutResult::Created, "the first upload under a key is `Created`");
     let blob = get(&store, &message()).await;
     assert_eq!(
         blob.info.len,
@@ -97,9 +100,8 @@ pub async fn stores_a_body_that_arrives_byte_by_byte(store: impl BlobStore) {
 pub async fn treats_a_declared_length_as_a_hint(store: impl BlobStore) {
     for len in [0, 1, 100_000, 300_000] {
         let content = noise(3, len);
-        let mut upload = Upload::new(message(), Script::body(Script::chunks(&content, 5_000)));
-        upload.len = Some(len as u64);
-        put(&store, upload).await;
+        let upload = Upload::new(message(), Script::body(Script::chunks(&content, 5_000)));
+        put(&store, upload.with_len(len as u64)).await;
         let read = read(get(&store, &message()).await).await;
         assert!(read == content, "{len} bytes of declared length are returned");
     }
@@ -130,11 +132,10 @@ pub async fn keeps_the_content_type(store: impl BlobStore) {
         "text/plain; charset=\"utf-8\"",
         "application/octet-stream",
     ] {
-        let mut upload = Upload::new(message(), "content");
-        upload.content_type = Some(content_type.parse().expect("a header value"));
+        let upload = Upload::new(message(), "content").with_content_type(HeaderValue::from_static(content_type));
         put(&store, upload).await;
         for info in [get(&store, &message()).await.info, head(&store, &message()).await] {
-            let kept = info.content_type.as_ref().map(http::HeaderValue::as_bytes);
+            let kept = info.content_type.as_ref().map(HeaderValue::as_bytes);
             assert_eq!(
                 kept,
                 Some(content_type.as_bytes()),
@@ -225,6 +226,27 @@ pub async fn refuses_an_unsatisfiable_range(store: impl BlobStore) {
         Err(ErrorKind::NotFound),
         "a range of a missing file is `NotFound`"
     );
+}
+
+/// The modification time of a file, if a store returns one, is the time of its upload.
+pub async fn dates_a_file_by_its_upload(store: impl BlobStore) {
+    let contract = "`BlobInfo::modified` is the time at which the file was stored";
+    // The clock of the store may differ from that of the test.
+    let tolerance = Duration::from_secs(60);
+    let mut last = None;
+    for content in ["first", "second"] {
+        let begun = SystemTime::now();
+        put(&store, Upload::new(message(), content)).await;
+        let Some(modified) = head(&store, &message()).await.modified else {
+            return;
+        };
+        assert!(
+            modified + tolerance >= begun && modified <= SystemTime::now() + tolerance,
+            "{contract}: {modified:?}"
+        );
+        assert!(last <= Some(modified), "{contract}: a replacement is not older");
+        last = Some(modified);
+    }
 }
 
 /// A working store passes its check, which leaves nothing behind.

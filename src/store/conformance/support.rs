@@ -19,7 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     key::BlobKey,
     metadata::Metadata,
-    store::{Blob, BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload},
+    store::{Blob, BlobInfo, BlobStore, ByteRange, GetResult, PutResult, Upload},
 };
 
 pub(super) fn key(path: &str) -> BlobKey {
@@ -136,7 +136,7 @@ impl Sample {
     }
 
     /// Stores the sample under `key`.
-    pub(super) async fn put(&self, store: &impl BlobStore, key: &BlobKey) -> Stored {
+    pub(super) async fn put(&self, store: &impl BlobStore, key: &BlobKey) -> PutResult {
         put(store, self.upload(key)).await
     }
 
@@ -158,13 +158,13 @@ impl Sample {
     }
 }
 
-pub(super) async fn put(store: &impl BlobStore, upload: Upload) -> Stored {
+pub(super) async fn put(store: &impl BlobStore, upload: Upload) -> PutResult {
     let key = upload.key.clone();
     let stored = store.put(upload).await;
     stored.unwrap_or_else(|error| panic!("a whole upload under `{key}` is stored: {error:?}"))
 }
 
-pub(super) fn blob(fetched: Fetched) -> Blob {
+pub(super) fn blob(fetched: GetResult) -> Blob {
     fetched
         .into_blob()
         .expect("the suite reads content: test a store without redirects")

@@ -84,7 +84,7 @@ impl FileBody {
         Self {
             rest,
             reading: None,
-            verifying: expected.map(|digest| (Digester::default(), digest)),
+            verifying: expected.map(|digest| (Digester::new(), digest)),
         }
     }
 

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     key::BlobKey,
-    store::{Precondition, Stored},
+    store::{Precondition, PutResult},
 };
 
 /// The number of attempts of a commit whose directories are removed by another process.
@@ -53,7 +53,7 @@ pub(super) fn commit(
     facts: &Facts,
     precondition: &Precondition,
     cancelled: &AtomicBool,
-) -> Result<Stored> {
+) -> Result<PutResult> {
     let path = KeyPath::of(key);
     let _turn = store.locks.lock(key);
     let attempts = (0..ATTEMPTS).map(|_| replace(store, &path, &mut media, whole, facts, precondition, cancelled));
@@ -78,7 +78,7 @@ fn replace(
     facts: &Facts,
     precondition: &Precondition,
     cancelled: &AtomicBool,
-) -> Result<Stored> {
+) -> Result<PutResult> {
     let (dir, made) = store.tree.make(path)?;
     let current = if made { None } else { lookup::current(path, &dir)? };
     if !precondition.is_unconditional() {
@@ -127,9 +127,9 @@ fn replace(
         });
     }
     Ok(if current.is_some() {
-        Stored::Replaced
+        PutResult::Replaced
     } else {
-        Stored::Created
+        PutResult::Created
     })
 }
 

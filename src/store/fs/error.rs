@@ -11,17 +11,17 @@ use crate::error::{Error, ErrorKind};
 /// The message contains no path of the machine, because KAZOO shows it to its administrator.
 pub(super) fn failed(action: &'static str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
-    explained(kind(&error), action, error)
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::of_io(&error),
+    };
+    explained(kind, action, error)
 }
 
 /// Returns the error for `error`, which concerns the store's own files instead of a stored file.
 pub(super) fn broken(action: &'static str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
-    let kind = match kind(&error) {
-        ErrorKind::NotFound => ErrorKind::Unavailable,
-        kind => kind,
-    };
-    explained(kind, action, error)
+    explained(ErrorKind::of_io(&error), action, error)
 }
 
 fn explained(kind: ErrorKind, action: &'static str, error: io::Error) -> Error {
@@ -38,21 +38,6 @@ fn explained(kind: ErrorKind, action: &'static str, error: io::Error) -> Error {
         },
     };
     Error::new(kind, message).with_source(error)
-}
-
-fn kind(error: &io::Error) -> ErrorKind {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::StorageFull,
-        io::ErrorKind::NotFound => ErrorKind::NotFound,
-        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
-            ErrorKind::Conflict
-        }
-        io::ErrorKind::InvalidFilename => ErrorKind::InvalidKey,
-        io::ErrorKind::FileTooLarge => ErrorKind::TooLarge,
-        // A failing device, a read-only file system, missing permissions, too many open files: the operator can repair
-        // it, and KAZOO retries the upload meanwhile.
-        _ => ErrorKind::Unavailable,
-    }
 }
 
 /// Returns advice for the operator.

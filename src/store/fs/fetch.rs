@@ -12,7 +12,7 @@ use crate::{
     digest::Digest,
     error::Result,
     key::BlobKey,
-    store::{Blob, BlobInfo, ByteRange, Fetched},
+    store::{Blob, BlobInfo, ByteRange, GetResult},
 };
 
 /// The maximum length of a body that is read before the response starts, in bytes. A read error is then an error
@@ -20,7 +20,7 @@ use crate::{
 const WHOLE: u64 = 64 * 1024;
 
 /// Answers a fetch. Blocks.
-pub(super) fn fetch(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+pub(super) fn fetch(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
     let mut fetch = Fetch::new(lookup::find(store, key)?, key, range)?;
     if !fetch.is_small() {
         return Ok(fetch.streamed(store.verify));
@@ -31,7 +31,7 @@ pub(super) fn fetch(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> R
 }
 
 /// Answers a fetch without waiting; `None` if a read would have to wait.
-pub(super) fn fetch_nonblocking(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> Option<Result<Fetched>> {
+pub(super) fn fetch_nonblocking(store: &Inner, key: &BlobKey, range: Option<ByteRange>) -> Option<Result<GetResult>> {
     if let Some(hot) = store.hot.find(store.tree.root(), key) {
         return Some(hot.fetch(range));
     }
@@ -86,12 +86,12 @@ impl Fetch {
         }
     }
 
-    fn streamed(self, verify: bool) -> Fetched {
+    fn streamed(self, verify: bool) -> GetResult {
         let body = FileBody::new(self.rest.clone(), self.expected(verify));
         self.with(Body::new(body))
     }
 
-    fn with(self, body: Body) -> Fetched {
-        Fetched::Blob(Blob::partial(self.info, self.range, body))
+    fn with(self, body: Body) -> GetResult {
+        GetResult::Blob(Blob::partial(self.info, self.range, body))
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     body::Body,
     error::Result,
     key::BlobKey,
-    store::{Blob, BlobInfo, ByteRange, Fetched},
+    store::{Blob, BlobInfo, ByteRange, GetResult},
 };
 
 /// The maximum weight of all cached files, in bytes.
@@ -60,12 +60,12 @@ pub(super) struct HotFile {
 
 impl HotFile {
     /// Answers a fetch of `range`.
-    pub(super) fn fetch(&self, range: Option<ByteRange>) -> Result<Fetched> {
+    pub(super) fn fetch(&self, range: Option<ByteRange>) -> Result<GetResult> {
         let range = range.map_or(Ok(0..self.info.len), |range| range.of(self.info.len))?;
         let mut content = self.content.clone();
         content.truncate(usize::try_from(range.end).unwrap_or(usize::MAX));
         content.advance(usize::try_from(range.start).unwrap_or(usize::MAX).min(content.len()));
-        Ok(Fetched::Blob(Blob::partial(
+        Ok(GetResult::Blob(Blob::partial(
             self.info.clone(),
             range,
             Body::from(content),
@@ -181,7 +181,7 @@ mod tests {
     use crate::{
         key::{BlobKey, Candidates},
         store::fs::version::Version,
-        store::{BlobInfo, BlobStore as _, ByteRange, Fetched, FsStore, Upload},
+        store::{BlobInfo, BlobStore as _, ByteRange, FsStore, GetResult, Upload},
     };
 
     fn key() -> BlobKey {
@@ -241,7 +241,7 @@ mod tests {
 
     /// Fetches the content and the media type of the file.
     async fn fetched(store: &FsStore, range: Option<ByteRange>) -> (String, String) {
-        let Fetched::Blob(mut blob) = store.get(&key(), range).await.unwrap() else {
+        let GetResult::Blob(mut blob) = store.get(&key(), range).await.unwrap() else {
             panic!("a redirect")
         };
         let content = blob.body.collect_up_to(100).await.unwrap().unwrap();

@@ -143,16 +143,15 @@ pub(super) fn sidecar(found: Found) -> Result<Option<Vec<u8>>> {
 /// Describes the content with this `version` and these `facts`.
 pub(super) fn info(key: &BlobKey, version: Version, facts: &Facts) -> BlobInfo {
     let implied = || HeaderValue::from_static(kazoo_id::media_type(key.attachment()));
-    let mut info = BlobInfo::new(version.len);
-    info.content_type = Some(facts.content_type.clone().unwrap_or_else(implied));
     // The digest, or another value that is unique to the content.
     let tag = facts
         .digest
         .map_or_else(|| version.to_string(), |digest| digest.to_string());
-    info.etag = HeaderValue::try_from(format!("\"{tag}\"")).ok();
-    info.modified = Some(version.modified);
-    info.digest = facts.digest;
-    info
+    BlobInfo::new(version.len)
+        .with_content_type(facts.content_type.clone().unwrap_or_else(implied))
+        .with_etag(HeaderValue::try_from(format!("\"{tag}\"")).ok())
+        .with_modified(version.modified)
+        .with_digest(facts.digest)
 }
 
 /// Returns `true` if the opened media has been deleted.

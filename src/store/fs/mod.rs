@@ -50,7 +50,7 @@ pub use self::{
     scrub::{Damage, FsScrub, Scrubbed, Verdict},
     set_aside::SetAside,
 };
-use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
+use super::{BlobInfo, BlobStore, ByteRange, GetResult, PutResult, Upload};
 use crate::{
     error::{Error, ErrorKind, Result},
     key::BlobKey,
@@ -203,11 +203,11 @@ impl FsStore {
 }
 
 impl BlobStore for FsStore {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         upload::put(&self.0, upload).await
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         self.0.recovery.settled(key)?;
         if let Some(fetched) = fetch::fetch_nonblocking(&self.0, key, range) {
             return fetched;

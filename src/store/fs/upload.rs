@@ -12,7 +12,7 @@ use super::{Inner, blocking, commit, name::KeyPath, sidecar::Facts, stage::Stage
 use crate::{
     digest::Digester,
     error::Result,
-    store::{Stored, Upload},
+    store::{PutResult, Upload},
 };
 
 /// The size of the buffer in which a body is collected before it is written, in bytes. A shorter body is stored in one
@@ -20,7 +20,7 @@ use crate::{
 const BUFFER: usize = 64 << 10;
 
 /// Stores an upload.
-pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<Stored> {
+pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<PutResult> {
     let Upload {
         key,
         mut body,
@@ -39,7 +39,7 @@ pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<Stored> {
     // Small chunks are copied: each of them could pin the whole buffer that it is a slice of.
     let mut buffer = Vec::with_capacity(expected.min(BUFFER));
     let mut staged = None;
-    let mut digester = Digester::default();
+    let mut digester = Digester::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         if buffer.len() + data.len() <= BUFFER {

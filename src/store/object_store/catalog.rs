@@ -63,11 +63,8 @@ impl Stream for Listing {
                 None => return Poll::Ready(None),
             };
             if let Some(key) = this.store.key(&object.location) {
-                return Poll::Ready(Some(Ok(BlobEntry {
-                    key,
-                    len: object.size,
-                    modified: Some(SystemTime::from(object.last_modified)),
-                })));
+                let modified = SystemTime::from(object.last_modified);
+                return Poll::Ready(Some(Ok(BlobEntry::new(key, object.size).with_modified(modified))));
             }
         }
     }

@@ -5,8 +5,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use object_store::{
-    Attributes, Error as EngineError, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, PutResult, UpdateVersion,
-    path::Path,
+    Attributes, Error as EngineError, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion, path::Path,
 };
 use tokio::sync::OnceCell;
 
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    store::{BlobInfo, Precondition, Stored},
+    store::{BlobInfo, Precondition, PutResult},
 };
 
 /// The maximum number of evaluations of a condition, if the object is replaced in between.
@@ -54,14 +53,14 @@ pub(super) async fn put(
     payload: PutPayload,
     mut attributes: Attributes,
     precondition: &Precondition,
-) -> Result<Stored> {
+) -> Result<PutResult> {
     let enforced = enforced(store).await?;
     if matches!(enforced, Enforced::Nothing) {
         return Err(unsupported("the object store does not support conditional uploads"));
     }
     let upload = unique();
     attributes.insert(UPLOAD, upload.clone().into());
-    let mut stored = Stored::Created;
+    let mut stored = PutResult::Created;
     let mut is_sent = false;
     for _ in 0..MAX_RESTARTS {
         let current = find_object(store, name).await?;
@@ -73,7 +72,7 @@ pub(super) async fn put(
             return Ok(stored);
         }
         precondition.check(current.as_ref().map(info))?;
-        stored = current.as_ref().map_or(Stored::Created, |_| Stored::Replaced);
+        stored = current.as_ref().map_or(PutResult::Created, |_| PutResult::Replaced);
         let mode = current.map_or(PutMode::Create, |object| enforced.update(object.version));
         let options = PutOptions {
             mode,
@@ -198,7 +197,7 @@ async fn test_engine(store: &ObjectStoreBlobs, name: &Path) -> Result<Enforced> 
 }
 
 enum Answer {
-    Stored(PutResult),
+    Stored(object_store::PutResult),
     Refused,
     /// The engine does not support such a condition.
     Unknown,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use http::{Method, Uri};
 use http_body_util::BodyExt as _;
-use object_store::{GetOptions, GetRange, GetResult, path::Path};
+use object_store::{GetOptions, GetRange, path::Path};
 
 use super::{
     ObjectStoreBlobs,
@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     key::BlobKey,
     metadata::Metadata,
-    store::{Blob, BlobInfo, ByteRange, Fetched},
+    store::{Blob, BlobInfo, ByteRange, GetResult},
 };
 
 /// The maximum number of attempts, if the object is replaced in between.
@@ -27,16 +27,16 @@ pub(super) async fn head(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<Blob
     Ok(head_object(store, &store.name(key)?).await?.info)
 }
 
-pub(super) async fn get(store: &ObjectStoreBlobs, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+pub(super) async fn get(store: &ObjectStoreBlobs, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
     let name = store.name(key)?;
     if let Some(location) = redirect(store, &name).await? {
-        return Ok(Fetched::Redirect(location));
+        return Ok(GetResult::Redirect(location));
     }
     let blob = match range {
         None => open(store, &name, None).await?,
         Some(range) => open_range(store, &name, range).await?,
     };
-    Ok(Fetched::Blob(blob))
+    Ok(GetResult::Blob(blob))
 }
 
 pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<Option<Metadata>> {
@@ -149,7 +149,7 @@ async fn request(
     name: &Path,
     range: Option<Range<u64>>,
     if_match: Option<String>,
-) -> Result<GetResult> {
+) -> Result<object_store::GetResult> {
     let options = GetOptions {
         range: range.map(GetRange::Bounded),
         if_match,

@@ -21,7 +21,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use object_store::{ObjectStore, path::Path, signer::Signer};
 
 use self::{check::Checks, conditional::Conditions, deadline::Deadline, error::Task};
-use super::{BlobInfo, BlobStore, ByteRange, Fetched, Stored, Upload};
+use super::{BlobInfo, BlobStore, ByteRange, GetResult, PutResult, Upload};
 use crate::{error::Result, key::BlobKey, metadata::Metadata};
 
 /// Stores files as objects of any [`ObjectStore`], with the guarantees of a [`BlobStore`].
@@ -207,11 +207,11 @@ impl fmt::Debug for ObjectStoreBlobs {
 }
 
 impl BlobStore for ObjectStoreBlobs {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         put::put(self, upload).await
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         self.deadline.over(Task::Read, get::get(self, key, range)).await
     }
 

@@ -110,14 +110,11 @@ impl Object {
         };
         let content_type = attributes.get(&Attribute::ContentType);
         let len = meta.size.saturating_sub(trailer);
-        let info = BlobInfo {
-            len,
-            content_type: content_type.and_then(|text| HeaderValue::from_str(text.as_ref()).ok()),
-            etag: meta.e_tag.as_deref().and_then(|e_tag| etag(e_tag, len)),
-            modified: Some(SystemTime::from(meta.last_modified)),
-            // Engines verify their data themselves, and attributes are sent before the content.
-            digest: None,
-        };
+        // Without a digest: engines verify their data themselves, and attributes are sent before the content.
+        let info = BlobInfo::new(len)
+            .with_content_type(content_type.and_then(|text| HeaderValue::from_str(text.as_ref()).ok()))
+            .with_etag(meta.e_tag.as_deref().and_then(|e_tag| etag(e_tag, len)))
+            .with_modified(SystemTime::from(meta.last_modified));
         Ok(Self {
             info,
             e_tag: meta.e_tag.clone(),

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    store::{Stored, Upload},
+    store::{PutResult, Upload},
 };
 
 /// Stores `upload` completely or not at all: the engine makes an object visible only when it is complete.
-pub(super) async fn put(store: &ObjectStoreBlobs, upload: Upload) -> Result<Stored> {
+pub(super) async fn put(store: &ObjectStoreBlobs, upload: Upload) -> Result<PutResult> {
     let name = store.name(&upload.key)?;
     let Description { attributes, trailer } = Description::new(upload.content_type.as_ref(), upload.metadata.as_ref())?;
     let precondition = upload.precondition;
@@ -48,7 +48,7 @@ async fn put_whole(
     name: &Path,
     payload: PutPayload,
     attributes: Attributes,
-) -> object_store::Result<Stored> {
+) -> object_store::Result<PutResult> {
     let options = |mode| PutOptions {
         mode,
         attributes: attributes.clone(),
@@ -57,8 +57,8 @@ async fn put_whole(
     let engine = &store.engine;
     let created = engine.put_opts(name, payload.clone(), options(PutMode::Create)).await;
     let stored = match created {
-        Ok(_) => return Ok(Stored::Created),
-        Err(EngineError::AlreadyExists { .. }) => Stored::Replaced,
+        Ok(_) => return Ok(PutResult::Created),
+        Err(EngineError::AlreadyExists { .. }) => PutResult::Replaced,
         // The engine does not support conditions, or its response was lost. Without a condition, the request is
         // idempotent.
         Err(EngineError::NotImplemented { .. } | EngineError::NotSupported { .. } | EngineError::Generic { .. }) => {
@@ -77,7 +77,7 @@ async fn put_parts(
     first: PutPayload,
     mut parts: Parts,
     attributes: Attributes,
-) -> Result<Stored> {
+) -> Result<PutResult> {
     let options = PutMultipartOptions {
         attributes,
         ..PutMultipartOptions::default()
@@ -112,8 +112,8 @@ async fn put_parts(
 }
 
 /// Interprets a HEAD before an upload. A failed HEAD does not fail the upload.
-fn found(head: object_store::Result<ObjectMeta>) -> Stored {
-    head.map_or(Stored::Created, |_| Stored::Replaced)
+fn found(head: object_store::Result<ObjectMeta>) -> PutResult {
+    head.map_or(PutResult::Created, |_| PutResult::Replaced)
 }
 
 /// A multipart upload. It is aborted in the background if it is dropped before all parts are stored.

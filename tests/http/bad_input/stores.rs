@@ -1,15 +1,27 @@
 //! Stores that fail, and probes with the wrong content.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kazoo_storage::{Base64, ErrorKind, KazooStorage, MemoryStore};
+use kazoo_storage::{
+    Base64, Error, ErrorKind, KazooStorage, MemoryStore,
+    store::{Fault, FaultyStore, Operation},
+};
 use kazoo_storage_test_support::{
     client::{Connection, Pace, request},
     fixture::kazoo_fetch,
     server::{Front, Server},
-    stores::{Failing, Spy, When},
+    stores::Spy,
 };
 
 use super::{FRONTS, JSON, NEW, OLD, OLD_CONTENT, Site, multipart, put, put_multipart};
+
+/// Returns a store whose operations fail at this byte of a file.
+fn failing(kind: ErrorKind, offset: u64) -> FaultyStore<MemoryStore> {
+    let error = Error::new(kind, "the disk behind the store has a problem");
+    let store = FaultyStore::new(MemoryStore::new());
+    store.inject(Operation::ALL, Fault::Fail(error.clone()));
+    store.inject([Operation::Put], Fault::FailAt { offset, error });
+    store
+}
 
 #[tokio::test]
 async fn answers_507_for_a_full_store() {
@@ -40,11 +52,8 @@ async fn answers_507_for_a_full_store() {
 #[tokio::test]
 async fn answers_503_for_an_unavailable_store() {
     for front in FRONTS {
-        for when in [When::AtOnce, When::AtTheEnd] {
-            let store = Failing {
-                kind: ErrorKind::Unavailable,
-                when,
-            };
+        for offset in [0, u64::MAX] {
+            let store = failing(ErrorKind::Unavailable, offset);
             let server = Server::start(front, "/prefix", KazooStorage::new(store)).await;
             for bad in [
                 put(NEW, vec![b'x'; 1 << 20]),
@@ -71,12 +80,9 @@ async fn fails_a_probe_of_a_failing_store_without_retry_after() {
         (ErrorKind::StorageFull, 507),
         (ErrorKind::Internal, 500),
     ] {
-        let store = Failing {
-            kind,
-            when: When::AtOnce,
-        };
+        let store = failing(kind, 0);
         for front in FRONTS {
-            let server = Server::start(front, "/prefix", KazooStorage::new(store)).await;
+            let server = Server::start(front, "/prefix", KazooStorage::new(store.clone())).await;
             let mut connection = Connection::open(server.address).await;
             for bad in [
                 request("PUT", &target, &[("content-type", "text/plain")], &content),
@@ -117,10 +123,7 @@ async fn refuses_a_probe_with_other_content() {
 /// The answer to an internal error of a store reveals no internals.
 #[tokio::test]
 async fn answers_500_for_an_internal_error() {
-    let store = Failing {
-        kind: ErrorKind::Internal,
-        when: When::AtTheEnd,
-    };
+    let store = failing(ErrorKind::Internal, u64::MAX);
     let server = Server::start(Front::Hyper, "/prefix", KazooStorage::new(store)).await;
     let mut connection = Connection::open(server.address).await;
     let answer = connection.exchange(&put(NEW, "ID3"), Pace::Whole).await;

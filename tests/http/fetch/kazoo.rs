@@ -1,11 +1,14 @@
 //! Responses to KAZOO: the framing, and responses that are cut off.
 
-use kazoo_storage::{KazooStorage, MemoryStore};
+use kazoo_storage::{
+    BlobKey, BlobStore as _, Error, ErrorKind, KazooStorage, MemoryStore, Upload,
+    store::{Fault, FaultyStore, Operation},
+};
 use kazoo_storage_test_support::{
     client::{Connection, Framing, Pace, request},
     fixture::kazoo_fetch,
     server::{Front, Server},
-    stores::{Redirecting, Truncated},
+    stores::Redirecting,
 };
 
 use super::{ANNOUNCED, FILE, Site, media};
@@ -92,6 +95,16 @@ async fn sends_a_length_to_http_1_0_clients() {
     }
 }
 
+/// Returns a store with a file of `len` bytes, of which only the first `intact` ones can be read.
+async fn truncated(len: usize, intact: u64) -> FaultyStore<MemoryStore> {
+    let store = FaultyStore::new(MemoryStore::new());
+    let key = BlobKey::from_path("ACC/DOC/message.mp3").unwrap();
+    store.put(Upload::new(key, vec![0; len])).await.unwrap();
+    let error = Error::new(ErrorKind::Unavailable, "the disk went away");
+    store.inject([Operation::Get], Fault::FailAt { offset: intact, error });
+    store
+}
+
 /// A response whose read fails midway never looks complete.
 #[tokio::test]
 async fn never_completes_a_truncated_response() {
@@ -101,7 +114,7 @@ async fn never_completes_a_truncated_response() {
         (1 << 20, (1 << 20) - 1),
     ] {
         for front in [Front::Hyper, Front::Axum] {
-            let server = Server::start(front, "/prefix", KazooStorage::new(Truncated { len, intact })).await;
+            let server = Server::start(front, "/prefix", KazooStorage::new(truncated(len, intact).await)).await;
             for fetch in [
                 kazoo_fetch(FILE.as_bytes()),
                 request("GET", FILE, &[], ""),
@@ -129,7 +142,7 @@ async fn never_completes_a_truncated_response() {
         let server = Server::start(
             Front::Hyper,
             "/prefix",
-            KazooStorage::new(Truncated { len: 1000, intact }),
+            KazooStorage::new(truncated(1000, intact).await),
         )
         .await;
         let mut connection = Connection::open(server.address).await;

@@ -8,7 +8,7 @@ mod ranges;
 use std::time::{Duration, SystemTime};
 
 use kazoo_storage::{
-    BlobInfo, BlobKey, BlobStore, ByteRange, Fetched, KazooStorage, MemoryStore, Metadata, Result, Stored, Upload,
+    BlobInfo, BlobKey, BlobStore, ByteRange, GetResult, KazooStorage, MemoryStore, Metadata, PutResult, Result, Upload,
 };
 use kazoo_storage_test_support::{
     client::{Answer, Connection, Pace, request},
@@ -77,13 +77,13 @@ impl Dated {
 }
 
 impl BlobStore for Dated {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         self.inner.put(upload).await
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         let mut fetched = self.inner.get(key, range).await?;
-        if let Fetched::Blob(blob) = &mut fetched {
+        if let GetResult::Blob(blob) = &mut fetched {
             blob.info.modified = Some(self.modified);
         }
         Ok(fetched)

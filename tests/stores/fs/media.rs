@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use kazoo_storage::{BlobStore, ByteRange, ErrorKind, Stored, Upload, store::FsStore};
+use kazoo_storage::{BlobStore, ByteRange, ErrorKind, PutResult, Upload, store::FsStore};
 
 use super::{blob, fresh, key, metadata, read, upload};
 
@@ -41,7 +41,7 @@ async fn serves_and_replaces_media_that_was_not_uploaded() {
     assert_eq!(found.info.content_type.unwrap(), "audio/x-wav");
     assert_eq!(store.metadata(&key("ACC/by%20hand.wav")).await.unwrap(), None);
     let stored = store.put(upload("ACC/by%20hand.wav", "new")).await.unwrap();
-    assert_eq!(stored, Stored::Replaced);
+    assert_eq!(stored, PutResult::Replaced);
     assert_eq!(read(&store, "ACC/by%20hand.wav").await, "new");
 }
 
@@ -110,7 +110,7 @@ async fn does_not_serve_damaged_media_if_it_verifies() {
         for (which, damage) in damages.into_iter().enumerate() {
             let verifying = FsStore::options().verify(true).open(root.path()).unwrap();
             let upload = Upload::new(key("ACC/DOC/message.mp3"), Bytes::from(content.clone()));
-            let upload = upload.with_content_type("audio/mpeg".parse().unwrap());
+            let upload = upload.with_content_type(http::HeaderValue::from_static("audio/mpeg"));
             verifying.put(upload).await.unwrap();
             // The second fetch may use the cache.
             for _ in 0..2 {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use kazoo_storage::{BlobKey, BlobStore as _, Fetched, FsStore, Metadata, Upload};
+use kazoo_storage::{BlobKey, BlobStore as _, FsStore, GetResult, Metadata, Upload};
 use tempfile::TempDir;
 
 const SEGMENTS: [&str; 2] = [".stage/journal.0", ".stage/journal.1"];
@@ -27,7 +27,7 @@ async fn put(store: &FsStore, path: &str, content: Vec<u8>, json: Option<&'stati
 }
 
 async fn get(store: &FsStore, path: &str) -> (Vec<u8>, Option<String>) {
-    let Fetched::Blob(blob) = store.get(&key(path), None).await.unwrap() else {
+    let GetResult::Blob(blob) = store.get(&key(path), None).await.unwrap() else {
         panic!("a redirect")
     };
     let content = http_body_util::BodyExt::collect(blob.body).await.unwrap().to_bytes();

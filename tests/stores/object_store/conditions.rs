@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kazoo_storage::{
-    BlobStore, Body, ErrorKind, Stored, Upload,
+    BlobStore, Body, ErrorKind, PutResult, Upload,
     store::{ObjectStoreBlobs, Precondition},
 };
 
@@ -20,7 +20,7 @@ fn creation(content: impl Into<Body>) -> Upload {
 async fn stores_a_conditional_upload_with_one_conditional_put() {
     let engine = Faulty::new(Fault::None);
     let store = ObjectStoreBlobs::new(engine.clone());
-    assert_eq!(store.put(creation("first")).await.unwrap(), Stored::Created);
+    assert_eq!(store.put(creation("first")).await.unwrap(), PutResult::Created);
     // Only the first one tests the engine.
     assert_eq!(
         engine.calls(),
@@ -30,7 +30,7 @@ async fn stores_a_conditional_upload_with_one_conditional_put() {
     let etag = store.head(&key()).await.unwrap().etag.unwrap();
     engine.calls();
     let update = upload("second").with_precondition(Precondition::if_match(&etag));
-    assert_eq!(store.put(update).await.unwrap(), Stored::Replaced);
+    assert_eq!(store.put(update).await.unwrap(), PutResult::Replaced);
     assert_eq!(engine.calls(), ["head", "put"]);
     let error = store.put(creation("third")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
@@ -97,7 +97,7 @@ async fn recognizes_its_own_upload_after_a_lost_response() {
         };
         assert_eq!(
             store.put(creation("content")).await.unwrap(),
-            Stored::Created,
+            PutResult::Created,
             "{fault:?}"
         );
         assert_eq!(read(&store).await.unwrap(), "content");

@@ -22,7 +22,7 @@ async fn aborts_an_interrupted_multipart_upload() {
             store = store.deadline(Duration::from_millis(500));
         }
         let body = if fault == Fault::None {
-            Body::new(super::faulty::breaks_after(5_000))
+            super::faulty::breaks_after(5_000)
         } else {
             Body::from(long.clone())
         };
@@ -150,7 +150,7 @@ async fn does_not_count_the_time_of_the_client() {
     let store = ObjectStoreBlobs::new(InMemory::new()).part_size(100);
     let pause = ObjectStoreBlobs::DEFAULT_DEADLINE * 2;
     store
-        .put(upload(Body::new(super::faulty::slow(vec![50; 10], pause))))
+        .put(upload(super::faulty::slow(vec![50; 10], pause)))
         .await
         .unwrap();
     let mut body = store.get(&key(), None).await.unwrap().into_blob().unwrap().body;

@@ -17,9 +17,7 @@ use futures_util::{
     stream::{self, BoxStream, StreamExt as _},
 };
 use http::Method;
-use http_body::Frame;
-use http_body_util::StreamBody;
-use kazoo_storage::{Error as StorageError, ErrorKind, digest::Digest};
+use kazoo_storage::{Body, Error as StorageError, ErrorKind, digest::Digest};
 use object_store::{
     Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
@@ -372,22 +370,16 @@ impl Signer for Signs {
     }
 }
 
-type Chunk = std::result::Result<Frame<Bytes>, StorageError>;
-
 /// Returns a body that fails after `len` bytes.
-pub(crate) fn breaks_after(len: usize) -> impl http_body::Body<Data = Bytes, Error = StorageError> + Send {
+pub(crate) fn breaks_after(len: usize) -> Body {
     let broken = StorageError::new(ErrorKind::IncompleteBody, "the client hung up");
-    let chunks: [Chunk; 2] = [Ok(Frame::data(Bytes::from(vec![0; len]))), Err(broken)];
-    StreamBody::new(stream::iter(chunks))
+    Body::from_stream(stream::iter([Ok(vec![0; len]), Err(broken)]))
 }
 
 /// Returns a body of chunks of these lengths, with a pause before each.
-pub(crate) fn slow(
-    lens: Vec<usize>,
-    pause: Duration,
-) -> impl http_body::Body<Data = Bytes, Error = StorageError> + Send {
-    StreamBody::new(stream::iter(lens).then(move |len| async move {
+pub(crate) fn slow(lens: Vec<usize>, pause: Duration) -> Body {
+    Body::from_stream(stream::iter(lens).then(move |len| async move {
         tokio::time::sleep(pause).await;
-        Chunk::Ok(Frame::data(Bytes::from(vec![0; len])))
+        Ok::<_, StorageError>(vec![0; len])
     }))
 }

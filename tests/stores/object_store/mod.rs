@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobKey, BlobStore, Body, ByteRange, ErrorKind, Fetched, Metadata, Result, Stored, Upload,
+    BlobKey, BlobStore, Body, ByteRange, ErrorKind, GetResult, Metadata, PutResult, Result, Upload,
     catalog_conformance_tests, conformance_tests, store::ObjectStoreBlobs,
 };
 use object_store::{Attribute, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload, memory::InMemory, path::Path};
@@ -59,7 +59,7 @@ fn upload(content: impl Into<Body>) -> Upload {
 }
 
 async fn read(store: &ObjectStoreBlobs) -> Result<Bytes> {
-    let Fetched::Blob(blob) = store.get(&key(), None).await? else {
+    let GetResult::Blob(blob) = store.get(&key(), None).await? else {
         panic!("no redirect was asked for");
     };
     Ok(blob.body.collect().await?.to_bytes())
@@ -138,9 +138,9 @@ async fn serves_objects_of_other_programs() {
 async fn creates_a_file_with_one_request() {
     let engine = Faulty::new(Fault::None);
     let store = ObjectStoreBlobs::new(engine.clone());
-    assert_eq!(store.put(upload("new")).await.unwrap(), Stored::Created);
+    assert_eq!(store.put(upload("new")).await.unwrap(), PutResult::Created);
     assert_eq!(engine.calls(), ["put"]);
-    assert_eq!(store.put(upload("newer")).await.unwrap(), Stored::Replaced);
+    assert_eq!(store.put(upload("newer")).await.unwrap(), PutResult::Replaced);
     assert_eq!(engine.calls(), ["put", "put"]);
     read(&store).await.unwrap();
     assert_eq!(engine.calls(), ["get"]);
@@ -177,7 +177,7 @@ async fn redirects_a_fetch_to_a_signed_url() {
     let store = ObjectStoreBlobs::new(InMemory::new());
     let store = store.redirect(Arc::new(Signs), Duration::from_secs(60));
     store.put(upload("content")).await.unwrap();
-    let Fetched::Redirect(location) = store.get(&key(), None).await.unwrap() else {
+    let GetResult::Redirect(location) = store.get(&key(), None).await.unwrap() else {
         panic!("a fetch is redirected");
     };
     assert_eq!(

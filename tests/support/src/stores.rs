@@ -1,19 +1,16 @@
-//! Stores that record their calls, and stores that fail.
+//! Stores that record their calls, and stores that violate their contract.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use kazoo_storage::FsStore;
 use kazoo_storage::{
-    Blob, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, MemoryStore, Metadata, Result,
-    Stored, Upload, store::DynBlobStore,
+    BlobInfo, BlobKey, BlobStore, ByteRange, Error, ErrorKind, GetResult, MemoryStore, Metadata, PutResult, Result,
+    Upload, store::DynBlobStore,
 };
 
 /// A store of the crate.
@@ -123,14 +120,14 @@ impl Spy {
 }
 
 impl BlobStore for Spy {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         let key = upload.key.clone();
         let stored = self.inner.put(upload).await?;
         self.stored.lock().unwrap().push(key);
         Ok(stored)
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         self.inner.get(key, range).await
     }
 
@@ -147,51 +144,6 @@ impl BlobStore for Spy {
     }
 }
 
-/// The time at which a [`Failing`] store reports its error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    /// Before it reads a byte of the upload.
-    AtOnce,
-    /// After it has read all of it.
-    AtTheEnd,
-}
-
-/// A store that fails every operation.
-#[derive(Clone, Copy, Debug)]
-pub struct Failing {
-    pub kind: ErrorKind,
-    pub when: When,
-}
-
-impl Failing {
-    fn error(self) -> Error {
-        Error::new(self.kind, "the disk behind the store has a problem")
-    }
-}
-
-impl BlobStore for Failing {
-    async fn put(&self, mut upload: Upload) -> Result<Stored> {
-        if self.when == When::AtTheEnd {
-            while let Some(frame) = upload.body.frame().await {
-                frame?;
-            }
-        }
-        Err(self.error())
-    }
-
-    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
-        Err(self.error())
-    }
-
-    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
-        Err(self.error())
-    }
-
-    async fn check(&self) -> Result<()> {
-        Err(self.error())
-    }
-}
-
 /// A store that breaks its contract: it reports success for every upload, even for a truncated body.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptsEverything {
@@ -200,12 +152,12 @@ pub struct AcceptsEverything {
 }
 
 impl BlobStore for AcceptsEverything {
-    async fn put(&self, mut upload: Upload) -> Result<Stored> {
+    async fn put(&self, mut upload: Upload) -> Result<PutResult> {
         while self.reads && matches!(upload.body.frame().await, Some(Ok(_))) {}
-        Ok(Stored::Created)
+        Ok(PutResult::Created)
     }
 
-    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<GetResult> {
         Err(Error::new(ErrorKind::NotFound, "never stored"))
     }
 
@@ -221,15 +173,15 @@ pub struct Redirecting {
 }
 
 impl BlobStore for Redirecting {
-    async fn put(&self, mut upload: Upload) -> Result<Stored> {
+    async fn put(&self, mut upload: Upload) -> Result<PutResult> {
         while let Some(frame) = upload.body.frame().await {
             frame?;
         }
-        Ok(Stored::Replaced)
+        Ok(PutResult::Replaced)
     }
 
-    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
-        Ok(Fetched::Redirect(self.location.clone()))
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<GetResult> {
+        Ok(GetResult::Redirect(self.location.clone()))
     }
 
     async fn head(&self, _: &BlobKey) -> Result<BlobInfo> {
@@ -238,51 +190,5 @@ impl BlobStore for Redirecting {
 
     async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
         Ok(None)
-    }
-}
-
-/// A store with a file of `len` zeros at every key. Reading fails after `intact` of them.
-#[derive(Clone, Copy, Debug)]
-pub struct Truncated {
-    pub len: u64,
-    pub intact: u64,
-}
-
-impl BlobStore for Truncated {
-    async fn put(&self, _: Upload) -> Result<Stored> {
-        Err(Error::new(ErrorKind::StorageFull, "read only"))
-    }
-
-    async fn get(&self, _: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
-        let info = BlobInfo::new(self.len);
-        let range = range.map_or(Ok(0..self.len), |range| range.of(self.len))?;
-        let body = TruncatedBody {
-            left: self.intact.min(range.end).saturating_sub(range.start),
-        };
-        Ok(Fetched::Blob(Blob::partial(info, range, Body::new(body))))
-    }
-
-    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
-        Ok(None)
-    }
-}
-
-struct TruncatedBody {
-    left: u64,
-}
-
-impl http_body::Body for TruncatedBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>>>> {
-        const CHUNK: u64 = 8 * 1024;
-        if self.left == 0 {
-            return Poll::Ready(Some(Err(Error::new(ErrorKind::Unavailable, "the disk went away"))));
-        }
-        let len = self.left.min(CHUNK);
-        self.left -= len;
-        let zeros = Bytes::from(vec![0; usize::try_from(len).unwrap()]);
-        Poll::Ready(Some(Ok(http_body::Frame::data(zeros))))
     }
 }

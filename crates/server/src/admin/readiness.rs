@@ -116,7 +116,7 @@ mod tests {
         },
     };
 
-    use kazoo_storage::{BlobKey, BlobStore, ByteRange, ErrorKind, Fetched, Metadata, Stored, Upload};
+    use kazoo_storage::{BlobKey, BlobStore, ByteRange, ErrorKind, GetResult, Metadata, PutResult, Upload};
 
     use super::*;
 
@@ -125,11 +125,11 @@ mod tests {
     struct Checked(Arc<AtomicUsize>, Option<Result<(), ErrorKind>>);
 
     impl BlobStore for Checked {
-        async fn put(&self, _: Upload) -> Result<Stored, Error> {
+        async fn put(&self, _: Upload) -> Result<PutResult, Error> {
             pending().await
         }
 
-        async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched, Error> {
+        async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<GetResult, Error> {
             pending().await
         }
 

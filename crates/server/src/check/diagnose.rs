@@ -5,7 +5,7 @@ use std::{error::Error as StdError, io};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Response, header};
-use kazoo_storage_client::{Failure, FailureKind, Fetched};
+use kazoo_storage_client::{Failure, FailureKind, FetchedFile};
 use rustls::CertificateError;
 use serde_json::Value;
 
@@ -121,7 +121,7 @@ pub(crate) fn fetch(failure: &Failure, context: Context, at_stored_url: StoredUr
 /// name.
 pub(crate) fn content(
     sent: &[u8],
-    fetched: &Fetched,
+    fetched: &FetchedFile,
     is_older: bool,
     context: Context,
     at_stored_url: StoredUrlFetch,

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use kazoo_storage::Result;
-use kazoo_storage_client::{Attachment, Client, Dialect, Failure, FailureKind, Fetched, SaveResult, Stored};
+use kazoo_storage_client::{Attachment, Client, Dialect, Failure, FailureKind, FetchedFile, SaveResult, StoredFile};
 use tokio::time::sleep;
 
 use super::{
@@ -257,8 +257,8 @@ impl Runner<'_> {
         scenario: &Scenario,
         context: Context,
         file: &Attachment,
-        stored: &Result<Stored, Failure>,
-        fetched: Option<&Result<Fetched, Failure>>,
+        stored: &Result<StoredFile, Failure>,
+        fetched: Option<&Result<FetchedFile, Failure>>,
     ) -> Option<(Cause, Option<String>)> {
         let secrets = self.secrets;
         let stored = match stored {
@@ -289,7 +289,12 @@ impl Runner<'_> {
     }
 
     /// Fetches `file` at the URL at which it was stored.
-    async fn fetch_at_stored_url(&mut self, scenario: &Scenario, stored: &Stored, file: &Attachment) -> StoredUrlFetch {
+    async fn fetch_at_stored_url(
+        &mut self,
+        scenario: &Scenario,
+        stored: &StoredFile,
+        file: &Attachment,
+    ) -> StoredUrlFetch {
         if scenario.dialect.fetch == Dialect::KAZOO_4_0.fetch {
             return StoredUrlFetch::Failed;
         }

@@ -8,7 +8,7 @@ use kazoo_storage::{
     settings::{KazooSettings, StorageUrl},
 };
 use kazoo_storage_client::{
-    Attachment, Client, Dialect, Failure, FetchTarget, Fetched, Handler, Multipart, Stored, Verb,
+    Attachment, Client, Dialect, Failure, FetchTarget, FetchedFile, Handler, Multipart, StoredFile, Verb,
 };
 use serde_json::json;
 
@@ -118,7 +118,7 @@ impl Scenario {
         self.handler.url_of(self.dialect, file)
     }
 
-    pub(crate) async fn store(&self, client: &mut Client, file: &Attachment) -> Result<Stored, Failure> {
+    pub(crate) async fn store(&self, client: &mut Client, file: &Attachment) -> Result<StoredFile, Failure> {
         client.store(self.dialect, &self.handler, file).await
     }
 
@@ -128,7 +128,7 @@ impl Scenario {
         client: &mut Client,
         url: &StorageUrl,
         file: &Attachment,
-    ) -> Result<Fetched, Failure> {
+    ) -> Result<FetchedFile, Failure> {
         client.fetch(self.dialect, &self.handler, url, file).await
     }
 

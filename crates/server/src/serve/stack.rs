@@ -168,7 +168,7 @@ mod tests {
     use clap::Parser as _;
     use http::StatusCode;
     use http_body_util::BodyExt as _;
-    use kazoo_storage::{BlobKey, BlobStore, ByteRange, Fetched, Metadata, Stored, Upload};
+    use kazoo_storage::{BlobKey, BlobStore, ByteRange, GetResult, Metadata, PutResult, Upload};
     use serde_json::Value;
     use tracing_subscriber::fmt::MakeWriter;
 
@@ -179,11 +179,11 @@ mod tests {
     struct Panicking;
 
     impl BlobStore for Panicking {
-        async fn put(&self, _: Upload) -> kazoo_storage::Result<Stored> {
+        async fn put(&self, _: Upload) -> kazoo_storage::Result<PutResult> {
             panic!("a defect")
         }
 
-        async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> kazoo_storage::Result<Fetched> {
+        async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> kazoo_storage::Result<GetResult> {
             panic!("a defect")
         }
 

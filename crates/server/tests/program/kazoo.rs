@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use bytes::Bytes;
 use kazoo_storage_client::{
-    Attachment, Client, Dialect, Document, Failure, FailureKind, Handler, SaveResult, Stored, Tls, Verb,
+    Attachment, Client, Dialect, Document, Failure, FailureKind, Handler, SaveResult, StoredFile, Tls, Verb,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ impl Kazoo {
         self
     }
 
-    pub(crate) fn store(&mut self, dialect: &Dialect, content: &[u8]) -> Result<Stored, Failure> {
+    pub(crate) fn store(&mut self, dialect: &Dialect, content: &[u8]) -> Result<StoredFile, Failure> {
         let attachment = attachment("DOC", content);
         self.runtime
             .block_on(self.client.store(dialect, &self.handler, &attachment))

@@ -14,7 +14,7 @@ use crate::store::fs::{
 use crate::{
     error::{ErrorKind, Result},
     key::BlobKey,
-    store::{BlobStore as _, Precondition, Stored, Upload},
+    store::{BlobStore as _, Precondition, PutResult, Upload},
 };
 
 fn key(path: &str) -> BlobKey {
@@ -22,13 +22,13 @@ fn key(path: &str) -> BlobKey {
 }
 
 /// Stores `content` on this thread.
-fn put(store: &FsStore, path: &str, content: &'static str, is_long: bool) -> Result<Stored> {
+fn put(store: &FsStore, path: &str, content: &'static str, is_long: bool) -> Result<PutResult> {
     let content = Bytes::from(content);
     let media = store.inner().stage.write(&content)?;
     commit_staged(store, path, media, (!is_long).then_some(&content))
 }
 
-fn commit_staged(store: &FsStore, path: &str, media: Staged, whole: Option<&Bytes>) -> Result<Stored> {
+fn commit_staged(store: &FsStore, path: &str, media: Staged, whole: Option<&Bytes>) -> Result<PutResult> {
     let (facts, not_cancelled) = (Facts::default(), AtomicBool::new(false));
     commit::commit(
         store.inner(),

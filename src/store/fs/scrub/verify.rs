@@ -82,7 +82,7 @@ fn compare(file: &File, version: Version, sidecar: Option<&[u8]>, throttle: &mut
 }
 
 fn digest(file: &File, throttle: &mut Throttle) -> io::Result<Digest> {
-    let mut digester = Digester::default();
+    let mut digester = Digester::new();
     let mut chunk = vec![0; CHUNK];
     let mut offset = 0;
     // The page cache may be intact while the disk is damaged.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kazoo_storage_client::{
-    Attachment, Client, Dialect, Document, Failure, FailureKind, Fetched, Handler, StorageUrl, Stored,
+    Attachment, Client, Dialect, Document, Failure, FailureKind, FetchedFile, Handler, StorageUrl, StoredFile,
 };
 use kazoo_storage_test_support::{fixture::target, server::refusing_address};
 use tokio::{
@@ -32,13 +32,13 @@ fn handler(recorder: &Recorder) -> Handler {
     Handler::new(format!("http://{}/p", recorder.address)).unwrap()
 }
 
-async fn store(handler: &Handler) -> Result<Stored, Failure> {
+async fn store(handler: &Handler) -> Result<StoredFile, Failure> {
     Client::new()
         .store(&Dialect::KAZOO_4_3_106, handler, &attachment())
         .await
 }
 
-async fn fetch(handler: &Handler) -> Result<Fetched, Failure> {
+async fn fetch(handler: &Handler) -> Result<FetchedFile, Failure> {
     let stored = handler.url_of(&Dialect::KAZOO_4_3_106, &attachment());
     Client::new()
         .fetch(&Dialect::KAZOO_4_3_106, handler, &stored, &attachment())

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
-use kazoo_storage_client::{Attachment, Client, Failure, FailureKind, Fetched, StorageUrl};
+use kazoo_storage_client::{Attachment, Client, Failure, FailureKind, FetchedFile, StorageUrl};
 use tokio::{
     task::JoinSet,
     time::{interval, sleep},
@@ -173,7 +173,7 @@ impl Connection {
     }
 
     /// Returns `true` if the fetched file is the acknowledged `file`.
-    fn compare(&mut self, scenario: &Scenario, file: &Attachment, fetched: &Result<Fetched, Failure>) -> bool {
+    fn compare(&mut self, scenario: &Scenario, file: &Attachment, fetched: &Result<FetchedFile, Failure>) -> bool {
         let cause = match fetched {
             Ok(fetched) if fetched.content == file.content() => return true,
             Ok(fetched) => diagnose::content(

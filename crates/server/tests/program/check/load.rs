@@ -11,7 +11,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use kazoo_storage::{
-    BlobKey, BlobStore, ByteRange, Fetched, KazooStorage, MemoryStore, Metadata, Result, Stored, Upload,
+    BlobKey, BlobStore, ByteRange, GetResult, KazooStorage, MemoryStore, Metadata, PutResult, Result, Upload,
 };
 use serde_json::Value;
 
@@ -125,11 +125,11 @@ async fn does_not_load_a_server_that_fails_the_probe() {
 struct Hangs(MemoryStore, AtomicU64);
 
 impl BlobStore for Hangs {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         self.0.put(upload).await
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         if self.1.fetch_add(1, Ordering::Relaxed) > 60 {
             return pending().await;
         }

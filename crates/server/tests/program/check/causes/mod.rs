@@ -9,8 +9,9 @@ use std::{io, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use kazoo_storage::{
-    AccessRules, BlobKey, BlobStore, ByteRange, Error, ErrorKind, Fetched, KazooStorage, MemoryStore, Metadata, Result,
-    Stored, Upload, authorize::Credential,
+    AccessRules, KazooStorage, MemoryStore,
+    authorize::Credential,
+    store::{Fault, FaultyStore, Operation},
 };
 
 use super::{
@@ -118,28 +119,12 @@ async fn reports_refused_credentials() {
     assert!(places.starts_with("4.3.106 and later; OpenKazoo | "), "{places}");
 }
 
-/// A store on a full disk.
-#[derive(Debug)]
-struct Full;
-
-impl BlobStore for Full {
-    async fn put(&self, _: Upload) -> Result<Stored> {
-        let full = io::Error::from(io::ErrorKind::StorageFull);
-        Err(Error::new(ErrorKind::StorageFull, "no space is left").with_source(full))
-    }
-
-    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<Fetched> {
-        Err(Error::new(ErrorKind::NotFound, "nothing is here"))
-    }
-
-    async fn metadata(&self, _: &BlobKey) -> Result<Option<Metadata>> {
-        Err(Error::new(ErrorKind::NotFound, "nothing is here"))
-    }
-}
-
 #[tokio::test]
 async fn reports_a_full_disk() {
-    let running = start(Front::default(), KazooStorage::new(Full), "/some_prefix").await;
+    let store = FaultyStore::new(MemoryStore::new());
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    store.inject([Operation::Put], Fault::Fail(full.into()));
+    let running = start(Front::default(), KazooStorage::new(store), "/some_prefix").await;
     let report = check(&[&running.url()]).await;
     assert_causes(&report, 1, &["storage_full"]);
     let finding = report.finding("storage_full");

@@ -1,36 +1,37 @@
-//! Stores that each violate one sentence of the contract, which the suite must report.
+//! [`Broken`]: a store with one fault.
 
 use std::{
-    any::Any,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicUsize, Ordering},
+    io,
+    ops::Range,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::SystemTime,
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{
+    TryStreamExt as _,
+    stream::{self, Stream},
+};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Blob, BlobCatalog, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, Fetched, MemoryStore, Metadata,
-    Result, Stored, Upload,
+    Blob, BlobCatalog, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, GetResult, MemoryStore,
+    Metadata, PutResult, Result, Upload,
     digest::Digest,
-    store::{
-        BlobEntry, Precondition,
-        conformance::{self, run},
-    },
+    store::{BlobEntry, Precondition},
 };
 
 /// A `MemoryStore` with one fault.
-struct Broken {
+pub(super) struct Broken {
     inner: MemoryStore,
     fault: Fault,
     /// The number of calls of `metadata`.
     asked: AtomicUsize,
+    /// `true` while an upload is running.
+    busy: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Fault {
+pub(super) enum Fault {
     CommitsOnError,
     CommitsWhenDropped,
     EmptiesFirst,
@@ -53,9 +54,29 @@ enum Fault {
     Hides(&'static str),
     ListsNoLengths,
     ListsOldTimes,
+    RefusesEmptyFiles,
+    PadsDeclaredLengths,
+    FailsOnLongNames,
+    RefusesKeysBeneath,
+    StoresOneAtATime,
+    ReadsLazily,
+    DatesFrom1970,
+    LeavesTheFileOfItsCheck,
+    ComparesPrefixesAsText,
+    DeletesAllBeneath,
+    FailsToDeleteTwice,
 }
 
 impl Broken {
+    pub(super) fn new(fault: Fault) -> Self {
+        Self {
+            inner: MemoryStore::new(),
+            fault,
+            asked: AtomicUsize::default(),
+            busy: AtomicBool::default(),
+        }
+    }
+
     fn key(&self, key: &BlobKey) -> BlobKey {
         if self.fault == Fault::FlattensKeys {
             let flat = key.segments().collect::<Vec<_>>().join("/");
@@ -63,10 +84,33 @@ impl Broken {
         }
         key.clone()
     }
+
+    /// Refuses an upload that the contract demands to store.
+    async fn refuse(&self, key: &BlobKey) -> Result<()> {
+        match self.fault {
+            Fault::RefusesASecondUpload if self.inner.head(key).await.is_ok() => {
+                return Err(Error::new(ErrorKind::Conflict, "the file exists"));
+            }
+            Fault::FailsOnLongNames if key.segments().any(|segment| segment.len() > 255) => {
+                return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+            }
+            Fault::RefusesKeysBeneath => {
+                let segments: Vec<_> = key.segments().collect();
+                for len in 1..segments.len() {
+                    let above = BlobKey::from_segments(&segments[..len])?;
+                    if self.inner.head(&above).await.is_ok() {
+                        return Err(Error::new(ErrorKind::Conflict, "the file exists"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// Reads the body, and returns its bytes and its error.
-async fn drain(mut body: Body) -> (Bytes, Option<Error>) {
+pub(super) async fn drain(mut body: Body) -> (Bytes, Option<Error>) {
     let mut content = BytesMut::new();
     loop {
         match body.frame().await {
@@ -78,9 +122,10 @@ async fn drain(mut body: Body) -> (Bytes, Option<Error>) {
 }
 
 impl BlobStore for Broken {
-    async fn put(&self, mut upload: Upload) -> Result<Stored> {
+    async fn put(&self, mut upload: Upload) -> Result<PutResult> {
         upload.key = self.key(&upload.key);
         let key = upload.key.clone();
+        self.refuse(&key).await?;
         match self.fault {
             Fault::CommitsOnError => {
                 let (content, error) = drain(upload.body).await;
@@ -106,10 +151,7 @@ impl BlobStore for Broken {
             }
             Fault::ForgetsTheType => upload.content_type = None,
             Fault::StoresInTwoSteps => {
-                let (content, error) = drain(upload.body).await;
-                if let Some(error) = error {
-                    return Err(error);
-                }
+                let content = upload.body.collect().await?.to_bytes();
                 let mut first = Upload::new(key, content.clone());
                 first.content_type = upload.content_type.clone();
                 if let Ok(old) = self.inner.metadata(&first.key).await {
@@ -144,36 +186,60 @@ impl BlobStore for Broken {
                 upload.precondition = Precondition::default();
                 return self.inner.put(upload).await.and_then(|stored| checked.map(|()| stored));
             }
-            Fault::RefusesASecondUpload if self.inner.head(&key).await.is_ok() => {
-                return Err(Error::new(ErrorKind::Conflict, "the file exists"));
-            }
             Fault::LosesTheLastByte => {
-                let (content, error) = drain(upload.body).await;
-                if let Some(error) = error {
-                    return Err(error);
-                }
+                let content = upload.body.collect().await?.to_bytes();
                 upload.body = content.slice(..content.len().saturating_sub(1)).into();
+            }
+            Fault::RefusesEmptyFiles => {
+                let content = upload.body.collect().await?.to_bytes();
+                if content.is_empty() {
+                    return Err(Error::new(ErrorKind::InvalidRequest, "the file is empty"));
+                }
+                upload.body = content.into();
+            }
+            Fault::PadsDeclaredLengths if upload.len.is_some() => {
+                // As if blocks were reserved, and not released.
+                let mut content = upload.body.collect().await?.to_bytes().to_vec();
+                content.resize(content.len().next_multiple_of(4096), 0);
+                upload.body = content.into();
+            }
+            Fault::StoresOneAtATime => {
+                if self.busy.swap(true, Ordering::SeqCst) {
+                    return Err(Error::new(ErrorKind::Unavailable, "another upload is running"));
+                }
+                let stored = self.inner.put(upload).await;
+                self.busy.store(false, Ordering::SeqCst);
+                return stored;
             }
             _ => {}
         }
         let stored = self.inner.put(upload).await?;
         Ok(if self.fault == Fault::AlwaysCreated {
-            Stored::Created
+            PutResult::Created
         } else {
             stored
         })
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         let range = range.filter(|_| self.fault != Fault::IgnoresRanges);
         let fetched = self.inner.get(&self.key(key), range).await;
         match fetched {
             Err(error) if self.fault == Fault::NotFoundIsInternal && error.is_not_found() => {
                 Err(Error::new(ErrorKind::Internal, "an unexpected error"))
             }
-            Ok(Fetched::Blob(Blob {
-                mut info, range, body, ..
+            Ok(GetResult::Blob(Blob {
+                mut info,
+                range,
+                mut body,
+                ..
             })) => {
+                if self.fault == Fault::ReadsLazily {
+                    body = lazy(self.inner.clone(), key.clone(), range.clone());
+                }
+                if self.fault == Fault::DatesFrom1970 {
+                    info.modified = Some(SystemTime::UNIX_EPOCH);
+                }
                 if self.fault == Fault::OneEtagForAll {
                     info.etag = Some(http::HeaderValue::from_static("\"1\""));
                 }
@@ -188,7 +254,7 @@ impl BlobStore for Broken {
                     let tag = Digest::of(&[&content[..], &json.unwrap_or_default()].concat());
                     info.etag = http::HeaderValue::try_from(format!("\"{tag}\"")).ok();
                 }
-                Ok(Fetched::Blob(Blob::partial(info, range, body)))
+                Ok(GetResult::Blob(Blob::partial(info, range, body)))
             }
             fetched => fetched,
         }
@@ -213,6 +279,10 @@ impl BlobStore for Broken {
         if self.fault == Fault::FailsItsCheck {
             return Err(Error::new(ErrorKind::Unavailable, "never ready"));
         }
+        if self.fault == Fault::LeavesTheFileOfItsCheck {
+            let key = BlobKey::from_path("check")?;
+            self.inner.put(Upload::new(key, "check")).await?;
+        }
         self.inner.check().await
     }
 }
@@ -220,7 +290,17 @@ impl BlobStore for Broken {
 impl BlobCatalog for Broken {
     fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
         let fault = self.fault;
-        self.inner.list(prefix).map_ok(move |mut entry| {
+        let text = prefix
+            .filter(|_| fault == Fault::ComparesPrefixesAsText)
+            .map(ToString::to_string);
+        let entries = self.inner.list(prefix.filter(|_| text.is_none()));
+        let entries = entries.try_filter(move |entry| {
+            let listed = text
+                .as_ref()
+                .is_none_or(|text| entry.key.to_string().starts_with(text.as_str()));
+            std::future::ready(listed)
+        });
+        entries.map_ok(move |mut entry| {
             if fault == Fault::ListsNoLengths {
                 entry.len = 0;
             }
@@ -232,65 +312,30 @@ impl BlobCatalog for Broken {
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<()> {
+        if self.fault == Fault::FailsToDeleteTwice {
+            self.inner.head(key).await?;
+        }
+        if self.fault == Fault::DeletesAllBeneath {
+            for entry in self.inner.list(Some(key)).try_collect::<Vec<_>>().await? {
+                self.inner.delete(&entry.key).await?;
+            }
+        }
         self.inner.delete(key).await
     }
 }
 
-/// Returns the panic message of `case` on a store with this fault, or `passed`.
-fn verdict<Case: Future<Output = ()>>(fault: Fault, case: impl FnOnce(Broken) -> Case) -> String {
-    let inner = MemoryStore::new();
-    let asked = AtomicUsize::new(0);
-    let make = || async { (Broken { inner, fault, asked }, ()) };
-    let result = catch_unwind(AssertUnwindSafe(|| run(make, case)));
-    let text = |panic: Box<dyn Any + Send>| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_default()
-    };
-    result.map_or_else(text, |()| "passed".to_owned())
-}
-
-macro_rules! caught {
-    ($($test:ident: $fault:expr, $case:ident, $sentence:literal;)*) => {
-        $(
-            #[test]
-            fn $test() {
-                let verdict = verdict($fault, conformance::$case);
-                assert!(verdict.contains($sentence), "{verdict}");
-            }
-        )*
-    };
-}
-
-caught! {
-    commits_on_error: Fault::CommitsOnError, stores_nothing_if_the_body_fails, "stores nothing";
-    replaces_on_error: Fault::CommitsOnError, keeps_the_old_file_if_the_body_fails, "unchanged: the content differs";
-    empties_first: Fault::EmptiesFirst, keeps_the_old_file_if_the_body_fails, "leaves the stored file unchanged";
-    commits_when_dropped: Fault::CommitsWhenDropped, stores_nothing_if_an_upload_is_dropped, "a dropped upload stores nothing";
-    replaces_when_dropped: Fault::CommitsWhenDropped, keeps_the_old_file_if_an_upload_is_dropped, "a dropped upload leaves the stored file";
-    keeps_old_metadata: Fault::KeepsOldMetadata, replaces_content_type_and_metadata_with_the_content, "the old metadata remains";
-    forgets_the_type: Fault::ForgetsTheType, keeps_the_content_type, "a file keeps the content type";
-    stores_in_two_steps: Fault::StoresInTwoSteps, returns_one_whole_file_while_it_is_replaced, "a reader never sees";
-    writes_in_place: Fault::CommitsWhenDropped, hides_an_upload_until_its_body_ends, "is invisible";
-    reformats_metadata: Fault::ReformatsMetadata, keeps_metadata_byte_for_byte, "metadata is kept byte for byte";
-    flattens_keys: Fault::FlattensKeys, stores_different_keys_as_different_files, "different keys are different files";
-    ignores_ranges: Fault::IgnoresRanges, returns_the_bytes_of_a_range, "which bytes";
-    ignores_bad_ranges: Fault::IgnoresRanges, refuses_an_unsatisfiable_range, "no byte in";
-    one_etag_for_all: Fault::OneEtagForAll, changes_the_etag_with_the_content, "an entity tag differs";
-    refuses_a_second_upload: Fault::RefusesASecondUpload, accepts_concurrent_uploads_of_one_key_and_keeps_one_whole, "all succeed";
-    always_created: Fault::AlwaysCreated, replaces_content_type_and_metadata_with_the_content, "whether it replaced a file";
-    loses_the_last_byte: Fault::LosesTheLastByte, stores_a_body_that_arrives_byte_by_byte, "is returned";
-    fails_its_check: Fault::FailsItsCheck, passes_a_check_and_leaves_nothing_behind, "passes its check";
-    not_found_is_internal: Fault::NotFoundIsInternal, reports_a_missing_key_as_not_found, "`get` failed with another error";
-    ignores_a_condition: Fault::IgnoresConditions, changes_nothing_if_a_condition_fails, "whose condition fails is refused";
-    ignores_the_condition_of_creations: Fault::IgnoresConditions, stores_one_of_several_concurrent_creations, "whose condition fails is refused";
-    checks_creations_before_the_body: Fault::ChecksBeforeTheBody, stores_one_of_several_concurrent_creations, "exactly one is stored: there are two";
-    checks_updates_before_the_body: Fault::ChecksBeforeTheBody, stores_one_of_several_concurrent_updates, "exactly one is stored: there are two";
-    checks_before_the_body: Fault::ChecksBeforeTheBody, checks_a_condition_at_the_commit, "a condition is checked when the upload is committed";
-    stores_what_it_refuses: Fault::StoresWhatItRefuses, changes_nothing_if_a_condition_fails, "changes nothing";
-    tags_content_with_metadata: Fault::TagsContentWithMetadata, never_gives_two_contents_one_etag, "two contents never share an entity tag";
-    lists_no_lengths: Fault::ListsNoLengths, lists_the_length_of_a_file, "has the length of its file";
-    lists_old_times: Fault::ListsOldTimes, lists_the_modification_time_of_a_file, "has the modification time of its file";
-    hides_from_head: Fault::Hides("head"), returns_the_content_byte_for_byte, "`head` finds a stored file";
-    finds_metadata_of_nothing: Fault::Hides("missing metadata"), reports_a_missing_key_as_not_found, "`metadata` found something";
+/// Returns a body that looks up the file again for each chunk.
+fn lazy(store: MemoryStore, key: BlobKey, range: Range<u64>) -> Body {
+    const CHUNK: u64 = 64 << 10;
+    let chunks = stream::unfold(range.start, move |start| {
+        let (store, key) = (store.clone(), key.clone());
+        let last = range.end.min(start + CHUNK).saturating_sub(1);
+        async move {
+            let part = ByteRange::FromTo(start, last);
+            let blob = store.get(&key, Some(part)).await.ok()?.into_blob()?;
+            let chunk = blob.body.collect().await.ok()?.to_bytes();
+            Some((Ok::<_, Error>(chunk), last + 1))
+        }
+    });
+    Body::from_stream(chunks)
 }
