@@ -14,15 +14,16 @@
 //! curl -i http://127.0.0.1:8080/health
 //! ```
 //!
-//! `RUST_LOG=tower_http=debug` logs each request.
+//! `RUST_LOG=debug` logs each request.
 
-use std::{env, error::Error};
+use std::{env, error::Error, time::Duration};
 
 use axum::{Router, routing::get};
-use http::Request;
-use kazoo_storage::{FsStore, KazooStorage};
+use http::{Request, Response};
+use kazoo_storage::{FsStore, KazooStorage, Outcome};
 use tokio::net::TcpListener;
 use tower_http::trace::TraceLayer;
+use tracing::{Span, field};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -36,10 +37,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .init();
 
     let storage = KazooStorage::new(FsStore::open(root)?).into_service();
-    // Logs only the path, because KAZOO's queries contain callers' names and numbers.
-    let trace = TraceLayer::new_for_http().make_span_with(
-        |request: &Request<_>| tracing::debug_span!("request", method = %request.method(), path = request.uri().path()),
-    );
+    // Logs the key of the file instead of the URI, which contains callers' names and numbers, and perhaps a token.
+    let trace = TraceLayer::new_for_http()
+        .make_span_with(
+            |request: &Request<_>| tracing::debug_span!("request", method = %request.method(), key = field::Empty),
+        )
+        .on_response(|response: &Response<_>, latency: Duration, span: &Span| {
+            if let Some(key) = response.extensions().get().and_then(Outcome::key) {
+                span.record("key", field::display(key));
+            }
+            tracing::debug!(status = response.status().as_u16(), ?latency, "finished");
+        });
     let app = Router::new()
         .route("/health", get(|| async { "the rest of the application" }))
         .nest_service("/some_prefix", storage)

@@ -34,8 +34,7 @@ impl TransferEncoding {
         if ["7bit", "8bit", "binary"].into_iter().any(is) {
             return Ok(Self::Identity);
         }
-        let message = "the content-transfer-encoding is not supported; nothing was stored: send the media as 7bit, 8bit, \
-                       binary or base64";
+        let message = "the content-transfer-encoding is not supported: send the media as 7bit, 8bit, binary or base64";
         Err(Error::new(ErrorKind::UnsupportedEncoding, message))
     }
 }
@@ -64,8 +63,8 @@ impl ContentEncoding {
         {
             return Ok(());
         }
-        let message = "the upload has a content-encoding, which is not decoded when the file is fetched; nothing was stored: \
-                       send the file without content-encoding";
+        let message = "the upload has a content-encoding, which is not decoded when the file is fetched: send the file \
+                       without content-encoding";
         Err(Error::new(ErrorKind::UnsupportedEncoding, message))
     }
 }

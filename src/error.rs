@@ -253,7 +253,7 @@ impl Error {
         }
         Self::new(
             ErrorKind::IncompleteBody,
-            "the request body ended early, or its framing is broken; nothing was stored",
+            "the request body ended early, or its framing is broken: send it again",
         )
         .with_source(error)
     }

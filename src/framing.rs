@@ -71,9 +71,9 @@ fn ambiguity(head: &Parts) -> Option<&'static str> {
     if head.version > Version::HTTP_11 {
         None
     } else if lacks_length(head) {
-        Some("an upload over HTTP/1.0 requires a content-length; nothing was stored")
+        Some("an upload over HTTP/1.0 requires a content-length: send one, or use HTTP/1.1")
     } else if !is_at_most_chunked(&head.headers) {
-        Some("the only supported transfer-encoding is `chunked`, once; nothing was stored")
+        Some("the only supported transfer-encoding is `chunked`, once: send the body unencoded")
     } else {
         None
     }
@@ -125,7 +125,7 @@ impl HttpBody for Confirmed {
         };
         match self.left.map(|left| left.checked_sub(data)) {
             Some(None) => {
-                let message = "the body is longer than its content-length; nothing was stored: send the correct length";
+                let message = "the body is longer than its content-length: send the correct length";
                 Poll::Ready(Some(Err(Error::new(ErrorKind::IncompleteBody, message))))
             }
             left => {
@@ -148,10 +148,10 @@ fn incomplete(left: Option<u64>) -> Error {
     let message = left.map_or_else(
         || {
             "the HTTP/2 stream ended without END_STREAM: the upload was cancelled, or a middleware in front hides the end \
-             of the body; nothing was stored. Send it again, with its content-length if this repeats"
+             of the body. Send it again, with its content-length if this repeats"
                 .to_owned()
         },
-        |left| format!("the body ended {left} bytes before its content-length; nothing was stored. Send it again"),
+        |left| format!("the body ended {left} bytes before its content-length: send it again"),
     );
     Error::new(ErrorKind::IncompleteBody, message)
 }

@@ -67,15 +67,19 @@
 //! | --- | --- |
 //! | `fs` (default) | `FsStore`, on Unix |
 //! | `object-store` | `ObjectStoreBlobs`; the features of the `object_store` crate select the engines |
+//! | `axum` | the module `axum`: extractors for handlers behind the layers, and [`Error`] as a response |
 //! | `metrics` | the module `metrics`, `observe::Metrics` and `store::MeasuredStore`: measurements through the `metrics` crate |
 //! | `conformance` | `conformance_tests!`, `catalog_conformance_tests!` and `reopen_conformance_tests!`: the contracts of [`BlobStore`] and [`BlobCatalog`] as test suites |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod answer_probe;
 pub mod authorize;
+#[cfg(feature = "axum")]
+pub mod axum;
 mod body;
 pub mod builder;
 pub mod client_addr;
+pub mod confirm_body;
 pub mod decode_base64;
 pub mod digest;
 pub mod drain_body;
@@ -83,6 +87,7 @@ pub mod encoding;
 pub mod error;
 pub mod exchange;
 pub mod extract_key;
+pub mod format_errors;
 mod framing;
 pub mod grant;
 pub mod kazoo_id;
@@ -121,10 +126,12 @@ pub use self::{
     body::Body,
     builder::KazooStorage,
     client_addr::PeerAddr,
+    confirm_body::ConfirmBody,
     decode_base64::{Base64, DecodeBase64},
     drain_body::DrainBody,
     error::{Error, ErrorKind, Result},
     extract_key::{ExtractKey, PathKey},
+    format_errors::FormatErrors,
     key::BlobKey,
     limit_body::LimitBody,
     limit_concurrency::LimitConcurrency,
@@ -147,9 +154,10 @@ struct Readme;
 
 /// Compiles the examples in the pages.
 #[cfg(all(doctest, feature = "fs"))]
-#[doc = include_str!("../docs/axum.md")]
+#[cfg_attr(feature = "axum", doc = include_str!("../docs/axum.md"))]
 #[doc = include_str!("../docs/hyper.md")]
 #[doc = include_str!("../docs/layers.md")]
 #[doc = include_str!("../docs/wrap-a-store.md")]
+#[doc = include_str!("../docs/tower-http.md")]
 #[cfg_attr(feature = "conformance", doc = include_str!("../docs/write-a-store.md"))]
 struct Pages;

@@ -22,12 +22,13 @@ impl Error {
         .to_string()
     }
 
-    /// Converts this error to a response with its status and [a JSON body](Self::to_json).
+    /// Returns the response for this error, with its status and [a JSON body](Self::to_json).
     ///
     /// KAZOO decodes the object and shows it to the administrator only if the `content-type` is exactly
-    /// `application/json`. The response carries the error itself as [`Outcome::Failed`].
+    /// `application/json`. The response carries the error itself as [`Outcome::Failed`], from which
+    /// [`FormatErrors`](crate::FormatErrors) makes a response in another format.
     #[must_use]
-    pub fn into_response(self) -> Response<Body> {
+    pub fn to_response(&self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.to_json()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
@@ -41,7 +42,9 @@ impl Error {
         if let Some(delay) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, delay.as_secs().into());
         }
-        response.extensions_mut().insert(Outcome::Failed { error: self });
+        response
+            .extensions_mut()
+            .insert(Outcome::Failed { error: self.clone() });
         response
     }
 }

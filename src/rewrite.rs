@@ -38,7 +38,7 @@ use crate::{
 ///
 ///     fn rewrite(&self, request: Request<B>) -> Rewritten<B> {
 ///         if request.method() == Method::PUT && request.body().is_end_stream() {
-///             return Error::new(ErrorKind::InvalidRequest, "the body is empty; nothing was stored").into();
+///             return Error::new(ErrorKind::InvalidRequest, "the body is empty: send the file").into();
 ///         }
 ///         Rewritten::Request(request)
 ///     }
@@ -81,7 +81,7 @@ impl<B> Rewritten<B> {
 
 impl<B> From<Error> for Rewritten<B> {
     fn from(error: Error) -> Self {
-        Self::Response(error.into_response())
+        Self::Response(error.to_response())
     }
 }
 

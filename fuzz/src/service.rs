@@ -51,7 +51,7 @@ impl Service<Request<Body>> for Inner {
                     });
                     Response::new(Body::empty())
                 }
-                Err(error) => Error::from_body(error).into_response(),
+                Err(error) => Error::from_body(error).to_response(),
             })
         })
     }

@@ -47,7 +47,7 @@ async fn store(probe: Probe, body: Result<Body>, check: Check) -> Response<Body>
     match stored.await {
         Ok(()) => answer(StatusCode::CREATED, Body::empty()),
         Err(error) => {
-            let mut response = error.into_response();
+            let mut response = error.to_response();
             response.extensions_mut().insert(probe);
             response
         }

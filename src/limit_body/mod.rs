@@ -18,7 +18,7 @@
 //!     async |request: Request<Body>| {
 //!         Ok::<_, std::convert::Infallible>(match request.into_body().collect().await {
 //!             Ok(body) => Response::new(Body::from(body.to_bytes())),
-//!             Err(error) => error.into_response(),
+//!             Err(error) => error.to_response(),
 //!         })
 //!     },
 //! ));

@@ -29,7 +29,7 @@ impl<B> Exchange<B> for LimitConcurrency {
         let permit = match self.requests.enter(client, extensions.get()) {
             Ok(permit) => Some(permit),
             Err(_) if extensions.get().is_some_and(|key: &BlobKey| Probe::of(key).is_some()) => None,
-            Err(full) => return Begun::Response(refusal(full).into_response()),
+            Err(full) => return Begun::Response(refusal(full).to_response()),
         };
         Begun::Request(request, permit)
     }
@@ -57,10 +57,8 @@ fn refusal(full: Full) -> Error {
     #[cfg(feature = "metrics")]
     crate::metrics::shed();
     let message = match full {
-        Full::All => "the storage server is at its limit of concurrent requests; nothing was stored, send it again",
-        Full::Client => {
-            "the storage server is at its limit of concurrent requests from this address; nothing was stored, send it again"
-        }
+        Full::All => "the storage server is at its limit of concurrent requests; send it again",
+        Full::Client => "the storage server is at its limit of concurrent requests from this address; send it again",
     };
     Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER))
 }

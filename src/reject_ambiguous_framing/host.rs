@@ -11,9 +11,9 @@ pub(super) fn check(head: &Parts) -> Result<()> {
     }
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let message = match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => "the request has more than one host header; nothing was stored: send exactly one",
+        (Some(_), Some(_)) => "the request has more than one host header: send exactly one",
         (Some(host), None) if !is_host(host) => {
-            "the host header is not a host with an optional port; nothing was stored: send `HOST` or `HOST:PORT`"
+            "the host header is not a host with an optional port: send `HOST` or `HOST:PORT`"
         }
         _ => return Ok(()),
     };

@@ -16,7 +16,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Rewrite<
     fn rewrite(&self, request: Request<B>) -> Rewritten<Body> {
         check(request.map(Body::new)).map_or_else(
             |error| {
-                let mut response = error.into_response();
+                let mut response = error.to_response();
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
                 Rewritten::Response(response)

@@ -40,7 +40,7 @@
 //! let service = ServiceBuilder::new().layer(layer).service(service_fn(async |request: Request<Body>| {
 //!     Ok::<_, std::convert::Infallible>(match request.into_body().collect().await {
 //!         Ok(_) => Response::new(Body::empty()),
-//!         Err(error) => error.into_response(),
+//!         Err(error) => error.to_response(),
 //!     })
 //! }));
 //! assert_eq!(service.oneshot(Request::put("/").body(Stalled).unwrap()).await.unwrap().status(), 408);

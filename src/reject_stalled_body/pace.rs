@@ -91,7 +91,7 @@ impl Pace {
             ErrorKind::Timeout,
             format!(
                 "the body arrived too slowly, {bytes} bytes in {waited:.0} s: at least {MIN_PER_WINDOW} bytes must arrive every {window} s, \
-                 and more on average the longer it takes; nothing was stored. Send it again, or raise the server's stall timeout \
+                 and more on average the longer it takes. Send it again, or raise the server's stall timeout \
                  if the network is this slow"
             ),
         )

@@ -31,7 +31,7 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let service = ServiceBuilder::new().layer(RetryAfter::new(Duration::ZERO)).service(service_fn(
 //!     async |_: Request<Body>| {
-//!         Ok::<_, std::convert::Infallible>(Error::new(ErrorKind::Unavailable, "the disk is offline").into_response())
+//!         Ok::<_, std::convert::Infallible>(Error::new(ErrorKind::Unavailable, "the disk is offline").to_response())
 //!     },
 //! ));
 //! let retries = async |target: &str| {

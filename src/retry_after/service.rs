@@ -83,9 +83,9 @@ mod tests {
         Ok(if has("x-up") {
             Response::new(Body::empty())
         } else if has("x-denied") {
-            Error::new(ErrorKind::Unauthorized, "no credential").into_response()
+            Error::new(ErrorKind::Unauthorized, "no credential").to_response()
         } else {
-            Error::new(ErrorKind::Unavailable, "down").into_response()
+            Error::new(ErrorKind::Unavailable, "down").to_response()
         })
     }
 

@@ -79,7 +79,7 @@ async fn fetch_one<S: BlobStore>(store: &S, key: &BlobKey, head: &request::Parts
             Some(wanted) => match wanted.of(info.len) {
                 // Passes both ends, so that the range denotes the same bytes to the store.
                 Ok(range) => Some(ByteRange::FromTo(range.start, range.end - 1)),
-                Err(error) => return Ok(not_satisfiable(error, info.len)),
+                Err(error) => return Ok(not_satisfiable(&error, info.len)),
             },
             None => None,
         };
@@ -171,8 +171,8 @@ fn not_modified(key: &BlobKey, info: &BlobInfo, head: &request::Parts) -> Respon
     response
 }
 
-fn not_satisfiable(error: Error, len: u64) -> Response<Body> {
-    let mut response = error.into_response();
+fn not_satisfiable(error: &Error, len: u64) -> Response<Body> {
+    let mut response = error.to_response();
     content_range(&mut response, format!("bytes */{len}"));
     response
 }

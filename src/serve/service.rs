@@ -53,7 +53,11 @@ where
         let store = Arc::clone(&self.store);
         let (mut head, body) = request.into_parts();
         let body = guard(&mut head, body);
-        Box::pin(async move { Ok(answer(&*store, head, body).await.unwrap_or_else(Error::into_response)) })
+        Box::pin(async move {
+            Ok(answer(&*store, head, body)
+                .await
+                .unwrap_or_else(|error| error.to_response()))
+        })
     }
 }
 
@@ -85,7 +89,7 @@ async fn answer<S: BlobStore>(blobs: &S, head: request::Parts, body: Result<Body
 
 fn method_not_allowed() -> Response<Body> {
     let message = "the method is not supported; KAZOO stores with PUT or POST and fetches with GET";
-    let mut response = Error::new(ErrorKind::MethodNotAllowed, message).into_response();
+    let mut response = Error::new(ErrorKind::MethodNotAllowed, message).to_response();
     let allow = HeaderValue::from_static("GET, HEAD, PUT, POST");
     response.headers_mut().insert(header::ALLOW, allow);
     response

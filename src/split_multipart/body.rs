@@ -207,8 +207,8 @@ impl Media {
             return Poll::Ready(Ok(Some(data)));
         }
         if let Stage::Headers { .. } = self.0.stage {
-            let message = "the multipart body has another part after the media; nothing was stored: send the JSON, as \
-                           application/json, and one file";
+            let message = "the multipart body has another part after the media: send the JSON, as application/json, and \
+                           one file";
             return Poll::Ready(Err(Error::new(ErrorKind::InvalidMultipart, message)));
         }
         // Only the epilogue remains.
@@ -229,28 +229,30 @@ impl HttpBody for Media {
 fn unclosed() -> Error {
     Error::new(
         ErrorKind::InvalidMultipart,
-        "the multipart body has no closing delimiter, or a malformed one; nothing was stored",
+        "the multipart body has no closing delimiter, or a malformed one: send the whole body, with `--BOUNDARY--` at its end",
     )
 }
 
 fn delimiter_after_close() -> Error {
     Error::new(
         ErrorKind::InvalidMultipart,
-        "the multipart body has another delimiter after its closing delimiter; nothing was stored",
+        "the multipart body has another delimiter after its closing delimiter: send the closing delimiter once, at the end",
     )
 }
 
 fn hidden_delimiter() -> Error {
     Error::new(
         ErrorKind::InvalidMultipart,
-        "the multipart body contains its boundary before the first delimiter; nothing was stored: a delimiter must start \
-         the body or follow CR LF",
+        "the multipart body contains its boundary before the first delimiter: a delimiter must start the body or follow \
+         CR LF",
     )
 }
 
 fn too_long(what: &str) -> Error {
     Error::new(
         ErrorKind::TooLarge,
-        format!("{what} of the multipart body is longer than {MAX_BETWEEN_PARTS} bytes; nothing was stored"),
+        format!(
+            "{what} of the multipart body is longer than {MAX_BETWEEN_PARTS} bytes, the limit: send the JSON and one file, with few headers"
+        ),
     )
 }

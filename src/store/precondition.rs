@@ -69,8 +69,7 @@ impl Precondition {
     pub fn from_headers(headers: &HeaderMap) -> Result<Self> {
         let tags = |name: &HeaderName| {
             Tags::from_headers_strictly(headers, name).map_err(|Malformed| {
-                let message =
-                    format!("`{name}` needs `*` or entity tags in quotes, such as \"5f3c\"; nothing was stored");
+                let message = format!("`{name}` needs `*` or entity tags in quotes, such as \"5f3c\"");
                 Error::new(ErrorKind::InvalidRequest, message)
             })
         };

@@ -48,17 +48,15 @@ pub(super) fn declared(headers: &HeaderMap) -> Result<Vec<Check>> {
             }
             if checks.len() == before {
                 let message = format!(
-                    "the header {header} has no supported algorithm; nothing was stored: send sha-256 or sha-512, or omit \
-                     the header"
+                    "the header {header} has no supported algorithm: send sha-256 or sha-512, or omit the header"
                 );
                 return Err(Error::new(ErrorKind::InvalidDigest, message));
             }
         }
     }
     if checks.len() > MAX_CHECKS {
-        let message = format!(
-            "the headers contain more than {MAX_CHECKS} digests of the body; nothing was stored: send one for each algorithm"
-        );
+        let message =
+            format!("the headers contain more than {MAX_CHECKS} digests of the body: send one for each algorithm");
         return Err(Error::new(ErrorKind::InvalidDigest, message));
     }
     Ok(checks)
@@ -109,8 +107,7 @@ fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn malformed(header: &str) -> Error {
-    let message =
-        format!("the header {header} is malformed; nothing was stored: send a valid digest, or omit the header");
+    let message = format!("the header {header} is malformed: send a valid digest, or omit the header");
     Error::new(ErrorKind::InvalidDigest, message)
 }
 

@@ -34,7 +34,7 @@
 //!     async |request: Request<Body>| {
 //!         Ok::<_, std::convert::Infallible>(match request.into_body().collect().await {
 //!             Ok(_) => Response::new(Body::empty()),
-//!             Err(error) => Error::from_body(error).into_response(),
+//!             Err(error) => Error::from_body(error).to_response(),
 //!         })
 //!     },
 //! ));

@@ -7,7 +7,11 @@ mod authorize;
 mod axum;
 mod bad_input;
 mod conditions;
+mod confirm_body;
+#[cfg(feature = "axum")]
+mod extractors;
 mod fetch;
+mod format_errors;
 mod forwarded;
 mod http2;
 mod hyper;
@@ -17,6 +21,7 @@ mod observe;
 #[cfg(target_os = "linux")]
 mod paths;
 mod stall;
+mod tower_http;
 mod uploads;
 mod wire;
 mod work;

@@ -349,9 +349,8 @@ async fn reports_to_both_of_a_pair_under_one_id() {
 async fn counts_only_bytes_that_were_read() {
     let (tell, recorded) = mpsc::channel();
     let events = move |event: &Event<'_>| tell.send(event.bytes_in).unwrap();
-    let refuse = service_fn(async |_: Request<Body>| {
-        Ok::<_, Infallible>(Error::new(ErrorKind::Forbidden, "no").into_response())
-    });
+    let refuse =
+        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Error::new(ErrorKind::Forbidden, "no").to_response()));
     drop(Observe::new(events).layer(refuse).oneshot(put("/A", "12345")).await);
     assert_eq!(recorded.try_recv(), Ok(0));
 }

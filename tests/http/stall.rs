@@ -39,7 +39,7 @@ async fn read(body: Body, pause: u64) -> (Response<Body>, Duration) {
         while let Some(frame) = body.frame().await {
             match frame {
                 Ok(frame) => len += frame.into_data().unwrap().len(),
-                Err(error) => return Ok::<_, Infallible>(error.into_response()),
+                Err(error) => return Ok::<_, Infallible>(error.to_response()),
             }
             sleep(Duration::from_secs(pause)).await;
         }
@@ -120,7 +120,7 @@ fn limited(
     let collect = service_fn(async |request: Request<Body>| {
         Ok::<_, Infallible>(match request.into_body().collect().await {
             Ok(body) => Response::new(Body::from(body.to_bytes())),
-            Err(error) => error.into_response(),
+            Err(error) => error.to_response(),
         })
     });
     Limited(timed().layer(limit.layer(collect)))

@@ -216,7 +216,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Service<
             });
             Ok(match end {
                 Ok(()) => Response::new(Body::from("inner")),
-                Err((kind, message)) => Error::new(kind, message).into_response(),
+                Err((kind, message)) => Error::new(kind, message).to_response(),
             })
         })
     }

@@ -17,8 +17,8 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    AnswerProbe, Base64, BlobKey, Body, DecodeBase64, DrainBody, Event, ExtractKey, LimitBody, Observe, PathKey,
-    RejectStalledBody, SplitMultipart, VerifyDigest, metadata::MediaPart,
+    AnswerProbe, Base64, BlobKey, Body, ConfirmBody, DecodeBase64, DrainBody, Event, ExtractKey, LimitBody, Observe,
+    PathKey, RejectStalledBody, SplitMultipart, VerifyDigest, metadata::MediaPart,
 };
 use tower::{Layer, Service, ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
@@ -52,7 +52,7 @@ fn sink(discard: Discard) -> Sink {
         async move {
             Ok(match discard.drain(request.into_body()).await {
                 Ok(()) => Response::new(Body::empty()),
-                Err(error) => error.into_response(),
+                Err(error) => error.to_response(),
             })
         }
     }))
@@ -78,6 +78,7 @@ fn bounds_every_layer() {
     let stalled = RejectStalledBody::new(Duration::from_secs(30));
     check("RejectStalledBody", LONG, through(&stalled, plain()));
     check("DrainBody", LONG, through(&DrainBody::new(), plain()));
+    check("ConfirmBody", LONG, through(&ConfirmBody::new(), plain()));
     check("LimitBody", LONG, through(&LimitBody::new(u64::MAX), plain()));
     check("ExtractKey", LONG, through(&ExtractKey::new(PathKey), plain()));
     check(

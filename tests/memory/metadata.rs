@@ -175,7 +175,7 @@ fn holds_unfinished_metadata_once() {
 fn remembers_failing_requests_in_a_table_of_fixed_size() {
     let _alone = alone();
     let down = service_fn(async |_: Request<Body>| {
-        Ok::<_, Infallible>(Error::new(ErrorKind::Unavailable, "down").into_response())
+        Ok::<_, Infallible>(Error::new(ErrorKind::Unavailable, "down").to_response())
     });
     let service = RetryAfter::default().layer(down);
     let long = "x".repeat(1_000);

@@ -12,12 +12,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 15] = [
     "answer_probe",
     "authorize",
+    "confirm_body",
     "decode_base64",
     "drain_body",
     "extract_key",
+    "format_errors",
     "limit_body",
     "limit_concurrency",
     "observe",
@@ -59,7 +61,7 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         "grant" => Some(vec!["error", "key"]),
         "framing" => Some(vec!["error", "body"]),
         "outcome" => Some(vec!["error", "key", "metadata"]),
-        "exchange" | "reject" | "rewrite" | "store" => and(&[]),
+        "axum" | "exchange" | "reject" | "rewrite" | "store" => and(&[]),
         "serve" => and(&["reject", "store"]),
         "settings" => and(&["decode_base64", "extract_key"]),
         "builder" => and(&[&["rewrite", "store", "serve", "settings"][..], &LAYERS].concat()),

@@ -141,7 +141,7 @@ where
         Box::pin(async move {
             Ok(match Body::new(request.into_body()).collect().await {
                 Ok(_) => Response::new(Body::empty()),
-                Err(error) => error.into_response(),
+                Err(error) => error.to_response(),
             })
         })
     }

@@ -90,6 +90,6 @@ async fn receive(request: Request<Body>, forwarded: Arc<Mutex<Forwarded>>) -> Re
             *forwarded.lock().unwrap() = Some((json, content_type, media.to_bytes()));
             Response::new(Body::empty())
         }
-        Err(error) => Error::from_body(error).into_response(),
+        Err(error) => Error::from_body(error).to_response(),
     })
 }

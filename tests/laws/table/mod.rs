@@ -8,9 +8,9 @@ use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response, request::Parts};
 use kazoo_storage::{
-    AnswerProbe, Authorize, Base64, Body, DecodeBase64, DrainBody, Event, ExtractKey, KazooStorage, LimitBody,
-    LimitConcurrency, Metadata, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter,
-    SplitMultipart, VerifyDigest,
+    AnswerProbe, Authorize, Base64, Body, ConfirmBody, DecodeBase64, DrainBody, Error, Event, ExtractKey, FormatErrors,
+    KazooStorage, LimitBody, LimitConcurrency, Metadata, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody,
+    RetryAfter, SplitMultipart, VerifyDigest,
     extract_key::{MetadataKey, QueryKey},
     grant::Grant,
 };
@@ -99,7 +99,12 @@ fn storage(recorder: &Recorder) -> KazooStorage {
 
 /// The laws' table: every layer, and the whole stack.
 pub(crate) fn subjects() -> Vec<Subject> {
-    let parts = [layers_around_the_body(), layers_of_the_body(), stacks()];
+    let parts = [
+        layers_around_the_body(),
+        layers_of_responses(),
+        layers_of_the_body(),
+        stacks(),
+    ];
     parts.into_iter().flatten().collect()
 }
 
@@ -133,10 +138,6 @@ fn layers_around_the_body() -> Vec<Subject> {
             .plain(&multipart(), ALL)
             .samples(raw_samples("/ACC/DOC/ATT.wav")),
         Subject::layer("RejectAmbiguousFraming", RejectAmbiguousFraming::new())
-            .plain(&anything(), ALL)
-            .plain(&multipart(), ALL)
-            .samples(raw_samples("/ACC/DOC/ATT.wav")),
-        Subject::layer("RetryAfter", RetryAfter::default())
             .plain(&anything(), ALL)
             .plain(&multipart(), ALL)
             .samples(raw_samples("/ACC/DOC/ATT.wav")),
@@ -202,6 +203,23 @@ fn layers_around_the_body() -> Vec<Subject> {
             ALL,
         )
         .sample(Sample::new("no metadata", put("/p/", None), "ID3", REFUSED)),
+    ]
+}
+
+/// The layers that change responses only.
+fn layers_of_responses() -> Vec<Subject> {
+    vec![
+        Subject::layer(
+            "FormatErrors",
+            FormatErrors::new(|_: &Error, response: Response<Body>| response),
+        )
+        .plain(&anything(), ALL)
+        .plain(&multipart(), ALL)
+        .samples(raw_samples("/ACC/DOC/ATT.wav")),
+        Subject::layer("RetryAfter", RetryAfter::default())
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
+            .samples(raw_samples("/ACC/DOC/ATT.wav")),
     ]
 }
 
@@ -279,6 +297,10 @@ fn layers_of_the_body() -> Vec<Subject> {
         Subject::layer("DecodeBase64, off", DecodeBase64::new(Base64::Off))
             .plain(&anything(), ALL)
             .plain(&media_part("audio/mpeg"), ALL),
+        Subject::layer("ConfirmBody", ConfirmBody::new())
+            .plain(&anything(), ALL)
+            .plain(&multipart(), ALL)
+            .samples(raw_samples("/ACC/DOC/ATT.wav")),
         Subject::layer("AnswerProbe", AnswerProbe::new(async || Ok(())))
             .plain(&anything(), ALL)
             .plain(&with(anything(), key("/ACC/DOC/test_credentials_file.txt")), ALL)

@@ -107,7 +107,7 @@ async fn connection(stream: TcpStream, admin: &Admin, asked: &AtomicBool) -> hyp
 impl Admin {
     async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Error::new(ErrorKind::MethodNotAllowed, "the admin address answers GET and HEAD").into_response();
+            return Error::new(ErrorKind::MethodNotAllowed, "the admin address answers GET and HEAD").to_response();
         }
         match request.uri().path() {
             "/metrics" => {
@@ -127,7 +127,7 @@ impl Admin {
             },
             _ => {
                 let message = "the admin address serves /metrics, /healthz and /readyz; files are served at the address of --listen";
-                Error::new(ErrorKind::NotFound, message).into_response()
+                Error::new(ErrorKind::NotFound, message).to_response()
             }
         }
     }

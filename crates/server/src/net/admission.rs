@@ -121,10 +121,9 @@ fn lock(open: &Mutex<HashMap<IpAddr, usize>>) -> MutexGuard<'_, HashMap<IpAddr, 
 pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
     request.extensions().get::<TurnedAway>()?;
     metrics::turned_away();
-    let message = "the storage server is at its limit of connections, in total or from this address; nothing was stored, \
-                   send it again";
+    let message = "the storage server is at its limit of connections, in total or from this address; send it again";
     let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));
-    let mut response = error.into_response();
+    let mut response = error.to_response();
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
     Some(response)

@@ -114,7 +114,7 @@ mod tests {
     }
 
     async fn refuse(_: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        Ok(Error::new(ErrorKind::TooLarge, "too large").into_response())
+        Ok(Error::new(ErrorKind::TooLarge, "too large").to_response())
     }
 
     async fn read(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {

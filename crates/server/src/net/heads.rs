@@ -30,7 +30,7 @@ impl Fault {
     /// Returns the response to `request` if its head has a fault: 400, and the connection closes.
     pub(crate) fn answer<B>(request: &Request<B>) -> Option<Response<Body>> {
         let Self(message) = request.extensions().get()?;
-        let mut response = Error::new(ErrorKind::InvalidRequest, *message).into_response();
+        let mut response = Error::new(ErrorKind::InvalidRequest, *message).to_response();
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
         Some(response)

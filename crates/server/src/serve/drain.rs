@@ -24,7 +24,7 @@ where
         response = service.oneshot(request) => response?,
         _ = phase.wait_for(|phase| *phase == Phase::Ending) => {
             let message = "the storage server is stopping before the request was done; send it again";
-            Error::new(ErrorKind::Unavailable, message).into_response()
+            Error::new(ErrorKind::Unavailable, message).to_response()
         }
     };
     if *phase.borrow() != Phase::Serving {

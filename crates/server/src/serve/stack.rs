@@ -94,7 +94,7 @@ where
         .layer(LimitBody::new(config.limits.max_body))
         .service(service_fn(move |_: Request<Body>| {
             let error = Error::new(ErrorKind::NotFound, hint.to_string());
-            ready(Ok::<_, Infallible>(error.into_response()))
+            ready(Ok::<_, Infallible>(error.to_response()))
         }))
 }
 
@@ -155,7 +155,7 @@ where
 /// Creates the response to a request whose handler panicked. The panic itself is in the log.
 fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
     let message = "the storage server failed because of a defect; its log has the details";
-    Error::new(ErrorKind::Internal, message).into_response()
+    Error::new(ErrorKind::Internal, message).to_response()
 }
 
 #[cfg(test)]
