@@ -156,8 +156,10 @@ struct Readme;
 #[cfg(all(doctest, feature = "fs"))]
 #[cfg_attr(feature = "axum", doc = include_str!("../docs/axum.md"))]
 #[doc = include_str!("../docs/hyper.md")]
+#[doc = include_str!("../docs/jobs.md")]
 #[doc = include_str!("../docs/layers.md")]
 #[doc = include_str!("../docs/wrap-a-store.md")]
 #[doc = include_str!("../docs/tower-http.md")]
+#[doc = include_str!("../docs/metadata.md")]
 #[cfg_attr(feature = "conformance", doc = include_str!("../docs/write-a-store.md"))]
 struct Pages;

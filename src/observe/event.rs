@@ -12,7 +12,8 @@ use crate::{error::Error, outcome::Outcome};
 /// Receives an [`Event`] for each request.
 ///
 /// Closures over [`&Event`](Event) implement it, and so do pairs of implementations. It is called on the task that
-/// serves the request, so it must not block: hand long work to another task or a channel.
+/// serves the request, so it must not block: hand long work to another task, through an unbounded channel. A bounded
+/// channel that is full would lose the event or block the task.
 pub trait Events: Send + Sync + 'static {
     /// Called when a request ends.
     fn finished(&self, event: &Event<'_>);

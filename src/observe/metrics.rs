@@ -1,18 +1,16 @@
 use std::fmt;
 
-use super::{End, Event, Events, Started, kind};
+use super::{End, Event, Events, Started};
 use crate::{
     error::Error,
+    kazoo_id::AttachmentKind,
     metrics::{Finished, RequestCounts, fetch_failed},
     outcome::Outcome,
 };
 
 /// Counts requests with the recorder that is installed when it is created; see the [module](crate::metrics).
 ///
-/// The `kind` of a stored file is the `source_type` in the metadata of a multipart upload. Without metadata, the name
-/// that KAZOO gives the file determines it: `call_recording_….mp3` is a recording; `received_file_….tiff`,
-/// `fax_file.tiff`, `pdf_file.pdf` and `original_file.…` belong to a fax; 32 hexadecimal digits before `.mp3` or `.wav`
-/// are voicemail. Every other file, such as a greeting or music on hold, is `other`.
+/// The `kind` of a stored file is its [`AttachmentKind`], or `other`.
 pub struct Metrics(RequestCounts);
 
 impl Metrics {
@@ -44,7 +42,8 @@ impl Events for Metrics {
         let response_error = match event.outcome {
             Some(Outcome::Failed { error }) => Some(error.kind()),
             Some(Outcome::Stored { key, len, metadata, .. }) => {
-                self.0.stored(kind::of(key, metadata.as_ref()), *len);
+                let kind = AttachmentKind::of(key, metadata.as_ref());
+                self.0.stored(kind.map_or("other", AttachmentKind::as_str), *len);
                 None
             }
             Some(Outcome::Fetched { .. }) => {

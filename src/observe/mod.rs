@@ -3,7 +3,8 @@
 //! [`Observe`] is the outermost layer. When the response of a request ends, for whatever reason, it passes one
 //! [`Event`] to an [`Events`] implementation: the [`Outcome`](crate::Outcome), the duration, the bytes sent, and
 //! whether the client received the complete response. An event with [`Outcome::Stored`](crate::Outcome::Stored) is sent
-//! after the file is durable, so it can start a transcription or notify a CRM.
+//! after the file is durable, so it can start a transcription or notify a CRM. If the process dies before that work is
+//! done, the work is lost: `docs/jobs.md` in the repository shows a store that keeps it.
 //!
 //! The event contains the path of the request and not its query, where KAZOO puts callers' names and numbers.
 //!
@@ -26,8 +27,6 @@
 
 mod bytes_in;
 mod event;
-#[cfg(feature = "metrics")]
-mod kind;
 mod layer;
 #[cfg(feature = "metrics")]
 mod metrics;

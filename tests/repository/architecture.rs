@@ -56,7 +56,7 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
     match module {
         "client_addr" | "error" | "digest" | "kazoo_id" | "normalize" | "progress" => Some(vec![]),
         "key" | "encoding" | "body" | "metrics" => Some(vec!["error"]),
-        "metadata" => Some(vec!["error", "encoding"]),
+        "metadata" => Some(vec!["error", "encoding", "kazoo_id", "key"]),
         "probe" => Some(vec!["error", "kazoo_id", "key"]),
         "grant" => Some(vec!["error", "key"]),
         "framing" => Some(vec!["error", "body"]),

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::OnceLock,
     time::Duration,
 };
@@ -18,6 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// A running example, killed when it is dropped.
 struct Example {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     address: SocketAddr,
 }
 
@@ -25,7 +26,7 @@ impl Example {
     /// Starts the example `name` on a free port.
     fn start(name: &str, args: &[&str]) -> Self {
         let program = directory().join(format!("{name}{}", env::consts::EXE_SUFFIX));
-        let child = Command::new(program)
+        let mut child = Command::new(program)
             .arg("0")
             .args(args)
             .env_remove("RUST_LOG")
@@ -34,12 +35,12 @@ impl Example {
             .spawn()
             .unwrap();
         let mut example = Self {
+            stdout: BufReader::new(child.stdout.take().unwrap()),
             child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
         };
         let mut line = String::new();
-        let stdout = example.child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
+        example.stdout.read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on http://");
         let address = address.unwrap_or_else(|| panic!("{name} said {line:?}"));
         example.address = address.parse().unwrap();
@@ -170,6 +171,18 @@ fn hyper() {
 #[test]
 fn custom_store() {
     Example::start("custom_store", &[]).is_a_storage_backend();
+}
+
+#[test]
+fn jobs() {
+    let root = tempfile::tempdir().unwrap();
+    let files = root.path().join("data");
+    let mut example = Example::start("jobs", &[files.to_str().unwrap()]);
+    example.is_a_storage_backend();
+    let mut transcribed = String::new();
+    example.stdout.read_line(&mut transcribed).unwrap();
+    let key = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/202401-DOC/my%20message.mp3";
+    assert_eq!(transcribed, format!("transcribed {} bytes of {key}\n", MEDIA.len()));
 }
 
 #[test]

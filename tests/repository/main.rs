@@ -7,4 +7,5 @@ mod architecture;
 mod documents;
 mod examples;
 mod journal;
+mod metadata;
 mod monitoring;

@@ -1,6 +1,7 @@
 //! Reads the operator's files: settings, access rules and certificates.
 
 use std::{
+    error::Error,
     fs::OpenOptions,
     io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -26,17 +27,21 @@ const MAX_HANGING: usize = 4;
 
 static HANGING: AtomicUsize = AtomicUsize::new(0);
 
-/// Reads the file at `path`, which must be a regular file: reading a pipe could block forever.
+/// Reads the file of `flag` at `path`, which must be a regular file: reading a pipe could block forever.
 ///
-/// Blocks for at most ten seconds, even if the file system hangs.
-pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let path = path.to_owned();
-    within(DEADLINE, move || read_regular(&path))
+/// Blocks for at most ten seconds, even if the file system hangs. The error names the flag and the file.
+pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
+    let owned = path.to_owned();
+    within(DEADLINE, move || read_regular(&owned)).map_err(|error| cannot_read(flag, path, &error))
 }
 
-/// Reads the text of the file at `path`, as [`read`] does.
-pub(crate) fn read_text(path: &Path) -> io::Result<String> {
-    String::from_utf8(read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+/// Reads the text of the file of `flag` at `path`, as [`read`] does.
+pub(crate) fn read_text(flag: &str, path: &Path) -> Result<String, String> {
+    String::from_utf8(read(flag, path)?).map_err(|error| cannot_read(flag, path, &error))
+}
+
+fn cannot_read(flag: &str, path: &Path, error: &dyn Error) -> String {
+    format!("cannot read {flag} {}: {error}", path.display())
 }
 
 fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
@@ -97,15 +102,20 @@ mod tests {
         let (file, pipe) = (directory.path().join("file"), directory.path().join("pipe"));
         fs::write(&file, "text").unwrap();
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert_eq!(read_text(&file).unwrap(), "text");
+        let read = |path: &Path| read_text("--access", path);
+        assert_eq!(read(&file).unwrap(), "text");
         for irregular in [&*pipe, directory.path(), Path::new("/dev/zero")] {
             let error = read(irregular).unwrap_err();
-            assert!(error.to_string().contains("not a regular file"), "{error}");
+            assert!(error.contains("not a regular file"), "{error}");
         }
         fs::File::create(&file).unwrap().set_len(MAX_LEN + 1).unwrap();
-        assert_eq!(read(&file).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert!(read(&file).unwrap_err().contains("longer than"));
         fs::write(&file, b"\xff").unwrap();
-        assert_eq!(read_text(&file).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let error = read(&file).unwrap_err();
+        assert!(
+            error.starts_with(&format!("cannot read --access {}: invalid utf-8", file.display())),
+            "{error}"
+        );
     }
 
     #[test]

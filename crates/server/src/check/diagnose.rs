@@ -57,11 +57,9 @@ pub(crate) enum StoredUrlFetch {
 
 /// Returns the cause of a failed store.
 pub(crate) fn store(failure: &Failure, context: Context) -> Cause {
-    if let Some(cause) = without_response(failure, context) {
-        return cause;
-    }
-    let Some(answer) = failure.answer() else {
-        return Cause::Refused;
+    let answer = match answer(failure, context) {
+        Ok(answer) => answer,
+        Err(cause) => return cause,
     };
     let ours = our_error(answer);
     match answer.status().as_u16() {
@@ -93,11 +91,9 @@ pub(crate) fn store(failure: &Failure, context: Context) -> Cause {
 
 /// Returns the cause of a failed fetch.
 pub(crate) fn fetch(failure: &Failure, context: Context, at_stored_url: StoredUrlFetch) -> Cause {
-    if let Some(cause) = without_response(failure, context) {
-        return cause;
-    }
-    let Some(answer) = failure.answer() else {
-        return Cause::Refused;
+    let answer = match answer(failure, context) {
+        Ok(answer) => answer,
+        Err(cause) => return cause,
     };
     let ours = our_error(answer).is_some();
     match answer.status().as_u16() {
@@ -155,11 +151,11 @@ pub(crate) fn content(
     }
 }
 
-/// Returns the cause of a failure that does not depend on the response.
-fn without_response(failure: &Failure, context: Context) -> Option<Cause> {
+/// Returns the response that the cause of a failure depends on, or else the cause.
+fn answer(failure: &Failure, context: Context) -> Result<&Response<Bytes>, Cause> {
     let tried = failure.tried();
     let is_here = !tried.is_empty() && tried.iter().all(|address| address.ip().is_loopback());
-    Some(match failure.kind() {
+    Err(match failure.kind() {
         FailureKind::NotSent => Cause::RequestNotSent,
         FailureKind::Resolve => Cause::HostNotFound,
         FailureKind::Connect if context.host == Host::Name && is_here => Cause::LoopbackName,
@@ -171,7 +167,7 @@ fn without_response(failure: &Failure, context: Context) -> Option<Cause> {
         FailureKind::TimedOut => Cause::TimedOut,
         FailureKind::Waiting => Cause::EndlessRetry,
         FailureKind::Redirect => Cause::UnsupportedRedirect,
-        _ => return None,
+        _ => return failure.answer().ok_or(Cause::Refused),
     })
 }
 

@@ -40,6 +40,17 @@ pub(crate) struct Problem {
     pub(crate) save_result: Option<SaveResult>,
 }
 
+impl Problem {
+    fn new(step: &'static str, (cause, response): (Cause, Option<String>)) -> Self {
+        Self {
+            cause,
+            step,
+            response,
+            save_result: None,
+        }
+    }
+}
+
 /// The result of one scenario.
 #[derive(Debug)]
 pub(crate) struct ScenarioReport {
@@ -153,16 +164,14 @@ impl Runner<'_> {
             &probe.stored,
             probe.fetched.as_ref(),
         );
-        let problem = judged.await.map(|(cause, response)| Problem {
-            cause,
-            step: PROBE,
-            response,
-            save_result: (cause.severity() != Severity::Warning).then_some(probe.result),
+        let problem = judged.await.map(|found| Problem {
+            save_result: (found.0.severity() != Severity::Warning).then_some(probe.result),
+            ..Problem::new(PROBE, found)
         });
         Ok(problem.into_iter().collect())
     }
 
-    async fn sample(&mut self, scenario: &Scenario, sample: &'static Sample) -> Result<Vec<Problem>> {
+    async fn sample(&mut self, scenario: &Scenario, sample: &'static Sample) -> Result<Option<Problem>> {
         self.token = self.token.wrapping_add(2);
         let file = attachment(sample, self.account, self.large, self.token)?;
         let mut context = self.context(scenario, sample.quirk);
@@ -180,13 +189,7 @@ impl Runner<'_> {
             self.sent.insert(digest(&file, file.content()));
         }
         let judged = self.judge(scenario, context, &file, &stored, fetched.as_ref()).await;
-        let problem = judged.map(|(cause, response)| Problem {
-            cause,
-            step: sample.description,
-            response,
-            save_result: None,
-        });
-        Ok(problem.into_iter().collect())
+        Ok(judged.map(|found| Problem::new(sample.description, found)))
     }
 
     /// Fetches a file that was never stored.
@@ -194,7 +197,7 @@ impl Runner<'_> {
         let number = usize::try_from(self.token >> 16).unwrap_or(usize::MAX);
         let file = Attachment::new(self.account, document(number, "")?, "never-stored.mp3", Bytes::new());
         let url = scenario.url_of(&file);
-        let (cause, response) = match scenario.fetch(&mut self.client, &url, &file).await {
+        let found = match scenario.fetch(&mut self.client, &url, &file).await {
             Ok(fetched) => (Cause::MissingFileFound, Some(describe(&fetched.answer, self.secrets))),
             Err(failure) => {
                 let status = failure.answer().map(http::Response::status);
@@ -210,12 +213,7 @@ impl Runner<'_> {
                 }
             }
         };
-        Ok(Some(Problem {
-            cause,
-            step: "a file that was never stored",
-            response,
-            save_result: None,
-        }))
+        Ok(Some(Problem::new("a file that was never stored", found)))
     }
 
     /// Tests whether the connection stays open as long as KAZOO may reuse it.
@@ -234,12 +232,8 @@ impl Runner<'_> {
         let is_close = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
         let closes = answer.is_none_or(|answer| answer.headers().get(header::CONNECTION).is_some_and(is_close));
         sleep(idle).await;
-        Ok((!closes && !self.client.is_connected(&url)).then_some(Problem {
-            cause: Cause::IdleTimeoutTooShort,
-            step: "an idle connection",
-            response: None,
-            save_result: None,
-        }))
+        let is_cut = !closes && !self.client.is_connected(&url);
+        Ok(is_cut.then(|| Problem::new("an idle connection", (Cause::IdleTimeoutTooShort, None))))
     }
 
     fn context(&self, scenario: &Scenario, quirk: Quirk) -> Context {

@@ -137,18 +137,11 @@ pub(crate) fn message(message: &str, about_names: bool) -> String {
         let word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b',' | b' ');
         !about_names && quoted.bytes().all(word)
     };
-    let mut shown = String::new();
-    for (index, part) in message.split('`').enumerate() {
-        if index > 0 {
-            shown.push('`');
-        }
-        if index % 2 == 0 || plain(part) {
-            shown.push_str(part);
-        } else {
-            shown.push_str(&path(part));
-        }
-    }
-    shown
+    let parts = message.split('`').enumerate().map(|(index, part)| {
+        let is_shown = index % 2 == 0 || plain(part);
+        if is_shown { part.to_owned() } else { path(part) }
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 /// Returns the name of `method`, or `OTHER`: a client may invent one.

@@ -7,12 +7,11 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response};
 use kazoo_storage::{Body, Error, ErrorKind, client_addr::ClientAddr};
-
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::metrics;
+use super::{closing, metrics};
 use crate::config::ConnectionLimits;
 
 /// Maximum number of connections over a limit that stay open, so that their clients can be asked to retry.
@@ -123,10 +122,7 @@ pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
     metrics::turned_away();
     let message = "the storage server is at its limit of connections, in total or from this address; send it again";
     let error = Error::new(ErrorKind::Unavailable, message).with_retry_after(Some(RETRY_AFTER));
-    let mut response = error.to_response();
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert(header::CONNECTION, close);
-    Some(response)
+    Some(closing(error.to_response()))
 }
 
 /// Raises the limit of open files to the maximum of the system, and logs a warning if the connections may need more.

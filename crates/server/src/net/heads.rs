@@ -8,8 +8,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{Request, Response, Version, header};
 use kazoo_storage::{Body, Error, ErrorKind};
+
+use super::closing;
 
 /// The minimum line limit: hyper accepts no longer line in a chunked body, and limits a line in a head by the length of
 /// the head.
@@ -30,10 +32,7 @@ impl Fault {
     /// Returns the response to `request` if its head has a fault: 400, and the connection closes.
     pub(crate) fn answer<B>(request: &Request<B>) -> Option<Response<Body>> {
         let Self(message) = request.extensions().get()?;
-        let mut response = Error::new(ErrorKind::InvalidRequest, *message).to_response();
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-        Some(response)
+        Some(closing(Error::new(ErrorKind::InvalidRequest, *message).to_response()))
     }
 }
 

@@ -8,3 +8,12 @@ mod linger;
 mod metrics;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
+
+use http::{HeaderValue, Response, header};
+
+/// Closes the connection after `response`.
+pub(crate) fn closing<B>(mut response: Response<B>) -> Response<B> {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}

@@ -1,6 +1,7 @@
 //! TLS: the certificate of the server, and the authorities of client certificates.
 
 use std::{
+    error::Error,
     io,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -55,7 +56,7 @@ impl Tls {
 fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, String> {
     let TlsConfig { cert, key, client_ca } = config;
     let chain = certificates("--tls-cert", cert)?;
-    let pem = files::read(key).map_err(|error| format!("cannot read --tls-key {}: {error}", key.display()))?;
+    let pem = files::read("--tls-key", key)?;
     let private = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|error| format!("no private key in --tls-key {}: {error}", key.display()))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -66,13 +67,12 @@ fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, String> {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut authorities = RootCertStore::empty();
+            let invalid = |error: &dyn Error| format!("--tls-client-ca {}: {error}", path.display());
             for authority in certificates("--tls-client-ca", path)? {
-                let added = authorities.add(authority);
-                added.map_err(|error| format!("--tls-client-ca {}: {error}", path.display()))?;
+                authorities.add(authority).map_err(|error| invalid(&error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider).build();
-            let verifier = verifier.map_err(|error| format!("--tls-client-ca {}: {error}", path.display()))?;
-            builder.with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(verifier.map_err(|error| invalid(&error))?)
         }
     };
     let config = builder.with_single_cert(chain, private);
@@ -89,7 +89,7 @@ fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, String> {
 
 /// Reads the certificates in a file, at least one.
 fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = files::read(path).map_err(|error| format!("cannot read {flag} {}: {error}", path.display()))?;
+    let pem = files::read(flag, path)?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| format!("no certificates in {flag} {}: {error}", path.display()))?;
     if found.is_empty() {

@@ -37,17 +37,16 @@ impl PlannedDocument {
     }
 
     fn with_url(options: &PlanOptions, url: &str) -> Fallible<Self> {
-        let mut settings = Map::new();
-        settings.insert("url".to_owned(), json!(url));
-        settings.insert(
-            "verb".to_owned(),
-            json!(match options.verb {
-                Verb::Put => "put",
-                Verb::Post => "post",
-            }),
-        );
-        settings.insert("send_multipart".to_owned(), json!(options.multipart));
-        settings.insert("base64_encode_data".to_owned(), json!(options.base64_encode_data));
+        let verb = match options.verb {
+            Verb::Put => "put",
+            Verb::Post => "post",
+        };
+        let settings = json!({
+            "url": url,
+            "verb": verb,
+            "send_multipart": options.multipart,
+            "base64_encode_data": options.base64_encode_data,
+        });
         let json = document(options, &settings, &uuid()?);
         Ok(Self {
             // Parses the document as the server does.
@@ -128,17 +127,17 @@ fn quoted(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns the storage document in the form in which it is PUT to KAZOO.
-fn document(options: &PlanOptions, settings: &Map<String, Value>, uuid: &str) -> String {
-    let types = options.types.iter();
-    let types: Map<String, Value> = types
-        .map(|kind| (kind.clone(), json!({"attachments": {"handler": uuid}})))
-        .collect();
+fn document(options: &PlanOptions, settings: &Value, uuid: &str) -> String {
+    let types = options
+        .types
+        .iter()
+        .map(|kind| (kind.clone(), json!({"attachments": {"handler": uuid}})));
     let document = json!({
         "data": {
             "attachments": {
                 uuid: {"handler": "http", "name": options.name, "settings": settings},
             },
-            "plan": {"modb": {"types": types}},
+            "plan": {"modb": {"types": types.collect::<Map<_, _>>()}},
         },
     });
     format!("{document:#}")

@@ -24,9 +24,9 @@ pub(super) fn reload(access: &Access, rules: &SharedAccessRules, mount: &Mount) 
 }
 
 fn read(file: &Path, mount: &Mount) -> Result<AccessRules, String> {
-    let shown = file.display();
-    let text = files::read_text(file).map_err(|error| format!("cannot read --access {shown}: {error}"))?;
-    let rules = AccessRules::from_json(&text).map_err(|error| format!("--access {shown}: {}", log::chain(&error)))?;
+    let text = files::read_text("--access", file)?;
+    let rules = AccessRules::from_json(&text)
+        .map_err(|error| format!("--access {}: {}", file.display(), log::chain(&error)))?;
     mount.check(&rules)?;
     Ok(rules)
 }

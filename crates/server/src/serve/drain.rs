@@ -1,56 +1,41 @@
 //! Answers requests while the server shuts down.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, future::Future};
 
-use http::{HeaderValue, Request, Response, header};
+use http::Response;
 use kazoo_storage::{Body, Error, ErrorKind};
 use tokio::sync::watch;
-use tower::{Service, ServiceExt as _};
 
-use crate::shutdown::Phase;
+use crate::{net::closing, shutdown::Phase};
 
-/// Passes `request` to `service`, as far as `phase` allows.
-pub(crate) async fn answer<S, B>(
-    service: S,
-    request: Request<B>,
+/// Waits for `response`, as far as `phase` allows.
+pub(crate) async fn answer(
+    response: impl Future<Output = Result<Response<Body>, Infallible>>,
     mut phase: watch::Receiver<Phase>,
-) -> Result<Response<Body>, Infallible>
-where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
-{
-    let mut response = tokio::select! {
+) -> Result<Response<Body>, Infallible> {
+    let response = tokio::select! {
         // A request that completes at once is answered even at the end of the last phase.
         biased;
-        response = service.oneshot(request) => response?,
+        response = response => response?,
         _ = phase.wait_for(|phase| *phase == Phase::Ending) => {
             let message = "the storage server is stopping before the request was done; send it again";
             Error::new(ErrorKind::Unavailable, message).to_response()
         }
     };
-    if *phase.borrow() != Phase::Serving {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-    }
-    Ok(response)
+    let is_serving = *phase.borrow() == Phase::Serving;
+    Ok(if is_serving { response } else { closing(response) })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::future::{pending, ready};
 
-    use http::StatusCode;
+    use http::{Request, StatusCode, header};
     use kazoo_storage::RetryAfter;
+    use tower::ServiceExt as _;
     use tower_layer::Layer as _;
 
     use super::*;
-
-    async fn ok(_: Request<()>) -> Result<Response<Body>, Infallible> {
-        Ok(Response::new(Body::empty()))
-    }
-
-    async fn never(_: Request<()>) -> Result<Response<Body>, Infallible> {
-        pending().await
-    }
 
     #[tokio::test]
     async fn answers_close_the_connection_once_the_server_drains() {
@@ -61,8 +46,9 @@ mod tests {
             (Phase::Ending, Some("close")),
         ] {
             phases.send_replace(now);
-            let response = answer(tower::service_fn(ok), Request::new(()), phase.clone()).await;
-            let response = response.unwrap();
+            let response = answer(ready(Ok(Response::new(Body::empty()))), phase.clone())
+                .await
+                .unwrap();
             assert_eq!(response.status(), StatusCode::OK);
             let header = response.headers().get(header::CONNECTION);
             assert_eq!(header.map(|value| value.to_str().unwrap()), close);
@@ -80,7 +66,7 @@ mod tests {
         ] {
             let (phases, phase) = watch::channel(Phase::Serving);
             let request = Request::put(path).body(()).unwrap();
-            let draining = tower::service_fn(move |request| answer(tower::service_fn(never), request, phase.clone()));
+            let draining = tower::service_fn(move |_: Request<()>| answer(pending(), phase.clone()));
             let answering = tokio::spawn(RetryAfter::default().layer(draining).oneshot(request));
             phases.send_replace(Phase::Ending);
             let response = answering.await.unwrap().unwrap();

@@ -153,7 +153,7 @@ fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
 /// Reads the file of `--settings`, and logs its warnings.
 fn settings(file: &Path) -> Fallible<KazooSettings> {
     let shown = file.display();
-    let text = files::read_text(file).map_err(|error| format!("cannot read --settings {shown}: {error}"))?;
+    let text = files::read_text("--settings", file)?;
     let settings = KazooSettings::from_json(&text).map_err(|error| format!("--settings {shown}: {error}"))?;
     for warning in settings.warnings() {
         tracing::warn!(settings = %shown, "{warning}");

@@ -81,10 +81,9 @@ where
         .layer(RetryAfter::new(config.limits.retry_window))
         // A defect costs one request, not the other requests of its connection.
         .layer(CatchPanicLayer::custom(panicked))
-        // Ends requests at the end of the grace period, and closes connections while the server stops.
-        .layer(layer_fn(move |inner| draining(inner, phase.clone())))
-        // Refuses requests whose head is faulty or whose connection is over a limit, before anything reads their body.
-        .layer(layer_fn(refusing))
+        // Ends requests at the end of the grace period, and closes connections while the server stops. Refuses requests
+        // whose head is faulty or whose connection is over a limit, before anything reads their body.
+        .layer(layer_fn(move |inner| guarding(inner, phase.clone())))
         // Serves the files.
         .layer(storage(config, parts).mount(mount))
         // Answers requests outside the mount with a 404 that names it, within the same limits.
@@ -122,20 +121,11 @@ fn storage(config: &Config, parts: Parts<'_>) -> KazooStorage {
     }
 }
 
-/// Passes requests to `inner`, as far as the `phase` of the server allows.
-fn draining<S>(
+/// Passes requests to `inner` as far as the `phase` of the server allows, except those with a faulty head or on a
+/// connection over a limit.
+fn guarding<S>(
     inner: S,
     phase: watch::Receiver<Phase>,
-) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-{
-    service_fn(move |request| drain::answer(inner.clone(), request, phase.clone()))
-}
-
-/// Passes requests to `inner`, except those with a faulty head or on a connection over a limit.
-fn refusing<S>(
-    inner: S,
 ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
@@ -143,12 +133,13 @@ where
     service_fn(move |request: Request<Body>| {
         let refusal = Fault::answer(&request).or_else(|| admission::refusal(&request));
         let inner = inner.clone();
-        async move {
+        let response = async move {
             match refusal {
                 Some(refusal) => Ok(refusal),
                 None => inner.oneshot(request).await,
             }
-        }
+        };
+        drain::answer(response, phase.clone())
     })
 }
 

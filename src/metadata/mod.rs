@@ -1,4 +1,34 @@
-//! [`Metadata`], the JSON document that KAZOO sends before the media, and [`MediaPart`].
+//! [`Metadata`], the JSON document that KAZOO sends before the media, its contents as types, and [`MediaPart`].
+//!
+//! [`AttachmentKind::of`](crate::kazoo_id::AttachmentKind::of) tells which document a file has, and
+//! [`Metadata::deserialize`] reads it:
+//!
+//! ```
+//! use kazoo_storage::{
+//!     BlobKey, Metadata, Result,
+//!     kazoo_id::AttachmentKind,
+//!     metadata::{Fax, Recording, Voicemail},
+//! };
+//!
+//! fn caller(key: &BlobKey, metadata: &Metadata) -> Result<Option<String>> {
+//!     Ok(match AttachmentKind::of(key, Some(metadata)) {
+//!         Some(AttachmentKind::Voicemail) => metadata.deserialize::<Voicemail>()?.metadata.caller_id_number,
+//!         Some(AttachmentKind::CallRecording) => metadata.deserialize::<Recording>()?.caller_id_number,
+//!         Some(AttachmentKind::Fax) => metadata.deserialize::<Fax>()?.from_number,
+//!         None => None,
+//!     })
+//! }
+//!
+//! let key = BlobKey::from_path("/ACCOUNT/202401-DOCUMENT/received_file_202401-e4da.tiff")?;
+//! let metadata = Metadata::from_json(r#"{"from_number":"+13125550100","source_type":"incoming_fax"}"#)?;
+//! assert_eq!(caller(&key, &metadata)?.as_deref(), Some("+13125550100"));
+//! # Ok::<(), kazoo_storage::Error>(())
+//! ```
+
+mod documents;
+mod kind;
+mod media_part;
+mod time;
 
 use std::{borrow::Cow, fmt};
 
@@ -9,10 +39,12 @@ use serde::{
 };
 use serde_json::{Map, Number, Value, value::RawValue};
 
-use crate::{
-    encoding::TransferEncoding,
-    error::{Error, ErrorKind, Result},
+pub use self::{
+    documents::{ChannelVars, Fax, FaxResult, Message, Recording, Voicemail},
+    media_part::MediaPart,
+    time::gregorian_time,
 };
+use crate::error::{Error, ErrorKind, Result};
 
 /// Request extension: the public fields of the KAZOO document that a file is attached to, one JSON object.
 ///
@@ -53,6 +85,31 @@ impl Metadata {
         &self.0
     }
 
+    /// Reads the document as a `T`: one of the types of [this module](self), or a type of your own.
+    ///
+    /// Fields that `T` does not name are skipped. If the document does not match, the error is
+    /// [`ErrorKind::InvalidMetadata`]. Its message names the field, and contains no value.
+    ///
+    /// ```
+    /// use kazoo_storage::{Metadata, metadata::Voicemail};
+    ///
+    /// let metadata = Metadata::from_json(r#"{"metadata":{"caller_id_name":"Anna","length":"long"}}"#)?;
+    /// let error = metadata.deserialize::<Voicemail>().unwrap_err();
+    /// assert_eq!(error.to_string(), "the field `metadata.length` of the metadata has an unexpected type or value");
+    /// # Ok::<(), kazoo_storage::Error>(())
+    /// ```
+    pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        serde_json::from_slice(&self.0).map_err(|error| {
+            // The error itself is not the source, because it quotes the value.
+            let field = self.field_at(error.line(), error.column());
+            let message = match &*field {
+                "" => "the metadata does not have the expected fields".to_owned(),
+                field => format!("the field `{field}` of the metadata has an unexpected type or value"),
+            };
+            Error::new(ErrorKind::InvalidMetadata, message)
+        })
+    }
+
     /// Returns the fields as a tree, without values that a tree cannot represent: those nested too deeply, and strings
     /// with a lone surrogate (`"\ud800"`).
     ///
@@ -80,8 +137,7 @@ impl Metadata {
     }
 
     /// Returns the value of `name`, as [`field`](Self::field) finds it, if it is a string.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn text(&self, name: &str) -> Option<String> {
+    fn text(&self, name: &str) -> Option<String> {
         let ([own], [nested]) = self.raw([name]);
         match scalar(own.or(nested)?)? {
             Value::String(text) => Some(text),
@@ -100,6 +156,25 @@ impl Metadata {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         })
+    }
+
+    /// Returns the path of the innermost field whose value includes the position, such as `metadata.length`.
+    fn field_at(&self, line: usize, column: usize) -> String {
+        let lines = self.0.split_inclusive(|byte| *byte == b'\n');
+        let before: usize = lines.take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+        let at = self.0.as_ptr().addr() + before + column;
+        let mut path = Vec::new();
+        let mut object = Some(&self.0[..]);
+        while let Some(json) = object.take() {
+            each_field(json, |name, value| {
+                let bytes = value.as_bytes().as_ptr_range();
+                if (bytes.start.addr()..=bytes.end.addr()).contains(&at) {
+                    path.push(name.to_owned());
+                    object = value.starts_with('{').then_some(value.as_bytes());
+                }
+            });
+        }
+        path.join(".")
     }
 
     /// Returns the raw values of `names` in the object itself and in its nested `metadata` object.
@@ -174,27 +249,6 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Metadata({} bytes)", self.0.len())
-    }
-}
-
-/// Request extension: the body is the media part of a multipart body.
-///
-/// KAZOO's `base64_encode_data` encodes only this part, and does not declare it. [`DecodeBase64`](crate::DecodeBase64)
-/// detects base64 only in bodies with this extension, and honors the `content-transfer-encoding` of the part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MediaPart {
-    /// `content-transfer-encoding` of the part. No release of KAZOO sends it.
-    pub transfer_encoding: Option<TransferEncoding>,
-}
-
-impl MediaPart {
-    /// Creates the extension for a part with this `content-transfer-encoding`, or without one.
-    #[must_use]
-    pub fn new(transfer_encoding: impl Into<Option<TransferEncoding>>) -> Self {
-        Self {
-            transfer_encoding: transfer_encoding.into(),
-        }
     }
 }
 
@@ -284,8 +338,57 @@ mod tests {
     }
 
     #[test]
+    fn an_error_names_the_field_and_not_its_value() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code)]
+        struct Strict {
+            id: String,
+            nested: Option<Inner>,
+        }
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code)]
+        struct Inner {
+            n: u8,
+            deep: Option<Box<Inner>>,
+        }
+        for (json, field) in [
+            (r#"{"id":7,"nested":{"n":1}}"#, "field `id`"),
+            (r#"{"id":{"nested":"Anna"},"n":1}"#, "field `id`"),
+            ("{\n \"id\":\n [\"Anna\"]\n}", "field `id`"),
+            (r#"{"é":"Anna","id":"x","nested":{"n":"Anna"}}"#, "field `nested.n`"),
+            (r#"{"id":"x","nested":{"n":256}}"#, "field `nested.n`"),
+            (r#"{"id":"x","nested":{"n":-1.5}}"#, "field `nested.n`"),
+            (
+                r#"{"id":"x","nested":{"n":1,"deep":{"n":true}}}"#,
+                "field `nested.deep.n`",
+            ),
+            (r#"{"id":"x","nested":{"n":1,"deep":{}}}"#, "field `nested.deep`"),
+            (r#"{"id":"x","nested":{"Anna":1}}"#, "field `nested`"),
+            (r#"{"id":"x","nested":"Anna"}"#, "field `nested`"),
+            (r#"{"nested":{"n":1}}"#, "the metadata does not have"),
+            (r#"{"id":"\ud800"}"#, "field `id`"),
+        ] {
+            let error = Metadata::from_json(json)
+                .unwrap()
+                .deserialize::<Strict>()
+                .expect_err(json);
+            assert_eq!(error.kind(), ErrorKind::InvalidMetadata, "{json}");
+            assert!(error.to_string().contains(field), "{json}: {error}");
+            assert!(!format!("{error:?}").contains("Anna"), "{json}: {error:?}");
+        }
+    }
+
+    #[test]
     fn debug_keeps_callers_out_of_logs() {
-        let metadata = Metadata::from_json(r#"{"caller_id_name":"Anna"}"#).unwrap();
+        let json = r#"{"caller_id_name":"Anna","from_name":"Anna","metadata":{"caller_id_name":"Anna"},"id":"ID"}"#;
+        let metadata = Metadata::from_json(json).unwrap();
         assert!(!format!("{metadata:?}").contains("Anna"));
+        let documents = (
+            metadata.deserialize::<Voicemail>().unwrap(),
+            metadata.deserialize::<Recording>().unwrap(),
+            metadata.deserialize::<Fax>().unwrap(),
+        );
+        let shown = format!("{documents:?} {:?}", documents.0.metadata);
+        assert!(!shown.contains("Anna") && shown.contains("ID"), "{shown}");
     }
 }
