@@ -34,9 +34,11 @@ mod authorizer;
 mod layer;
 mod rules;
 mod service;
+mod target;
 
 pub use self::{
     authorizer::Authorizer,
     layer::Authorize,
     rules::{AccessRules, Credential, SharedAccessRules},
+    target::take_first_segment,
 };
