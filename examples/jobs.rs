@@ -28,8 +28,8 @@ use axum::Router;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    BlobInfo, BlobKey, BlobStore, ByteRange, Error, ErrorKind, Fetched, FsStore, KazooStorage, Metadata, Result,
-    Stored, Upload,
+    BlobInfo, BlobKey, BlobStore, ByteRange, Error, ErrorKind, FsStore, GetResult, KazooStorage, Metadata, PutResult,
+    Result, Upload,
 };
 use tokio::{net::TcpListener, sync::Notify, task::spawn_blocking, time::timeout};
 
@@ -49,7 +49,7 @@ impl<S> Outbox<S> {
 }
 
 impl<S: BlobStore> BlobStore for Outbox<S> {
-    async fn put(&self, upload: Upload) -> Result<Stored> {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
         let key = upload.key.clone();
         let stored = self.store.put(upload).await?;
         // Without the job the upload fails, with a 503. KAZOO then sends the file again.
@@ -59,7 +59,7 @@ impl<S: BlobStore> BlobStore for Outbox<S> {
         Ok(stored)
     }
 
-    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<Fetched> {
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
         self.store.get(key, range).await
     }
 
@@ -173,7 +173,7 @@ fn sync(directory: &Path) -> io::Result<()> {
 /// The work: replace it with your own. It may run twice for one upload, so its result must be the same both times.
 async fn transcribe(store: &impl BlobStore, key: BlobKey) -> Result<()> {
     let blob = match store.get(&key, None).await {
-        Ok(Fetched::Blob(blob)) => blob,
+        Ok(GetResult::Blob(blob)) => blob,
         Ok(_) => return Err(Error::new(ErrorKind::Internal, "the store redirects")),
         // The file was deleted since, so nothing is left to do.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         // KAZOO sends it again.
         fs::create_dir(&outbox.jobs.directory).unwrap();
-        assert_eq!(outbox.put(upload()).await.unwrap(), Stored::Replaced);
+        assert_eq!(outbox.put(upload()).await.unwrap(), PutResult::Replaced);
         assert_eq!(pending(&outbox).await.len(), 1);
     }
 
