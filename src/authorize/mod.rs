@@ -34,11 +34,9 @@ mod authorizer;
 mod layer;
 mod rules;
 mod service;
-mod target;
 
 pub use self::{
     authorizer::Authorizer,
     layer::Authorize,
     rules::{AccessRules, Credential, SharedAccessRules},
-    target::take_first_segment,
 };

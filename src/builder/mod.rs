@@ -44,9 +44,8 @@ use crate::{
 /// ```
 ///
 /// The layers have this order, outermost first: [`Observe`], [`RetryAfter`], [`RejectStalledBody`], [`DrainBody`],
-/// [`RejectAmbiguousFraming`], [`Authorize`], [`LimitBody`], [`ExtractKey`], [`LimitConcurrency`], [`VerifyDigest`],
-/// [`SplitMultipart`], [`DecodeBase64`], another [`LimitBody`] (with [`max_media`](Self::max_media)), [`AnswerProbe`];
-/// [`ServeBlobs`] is innermost. If the extractor
+/// [`RejectAmbiguousFraming`], [`LimitBody`], [`Authorize`], [`ExtractKey`], [`LimitConcurrency`], [`VerifyDigest`],
+/// [`SplitMultipart`], [`DecodeBase64`], [`AnswerProbe`]; [`ServeBlobs`] is innermost. If the extractor
 /// [reads the metadata](KeyExtractor::reads_metadata), [`ExtractKey`] and [`LimitConcurrency`] are behind
 /// [`SplitMultipart`].
 #[derive(Clone)]
@@ -55,7 +54,6 @@ pub struct KazooStorage {
     key: Arc<dyn KeyExtractor>,
     base64: Base64,
     max_body: u64,
-    max_media: Option<u64>,
     stall_timeout: Option<Duration>,
     max_metadata: usize,
     max_concurrent: usize,
@@ -84,7 +82,6 @@ impl KazooStorage {
             key: Arc::new(PathKey),
             base64: Base64::default(),
             max_body: Self::DEFAULT_MAX_BODY,
-            max_media: None,
             stall_timeout: None,
             max_metadata: SplitMultipart::DEFAULT_MAX_METADATA,
             max_concurrent: Self::DEFAULT_MAX_CONCURRENT,
@@ -115,19 +112,10 @@ impl KazooStorage {
     }
 
     /// Rejects a body of more than `bytes` with 413; by default [`DEFAULT_MAX_BODY`](Self::DEFAULT_MAX_BODY). The
-    /// length includes the multipart and base64 encodings. The [`Grant`](crate::grant::Grant) of a request may have a
-    /// smaller limit.
+    /// length includes the multipart and base64 encodings.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
-        self
-    }
-
-    /// Rejects an upload whose file, split and decoded, has more than `bytes` with 413; by default only
-    /// [`max_body`](Self::max_body) applies.
-    #[must_use]
-    pub fn max_media(mut self, bytes: u64) -> Self {
-        self.max_media = Some(bytes);
         self
     }
 
@@ -225,14 +213,13 @@ impl KazooStorage {
                 .option_layer(self.stall_timeout.map(RejectStalledBody::new))
                 .layer(DrainBody::new())
                 .layer(RejectAmbiguousFraming::new())
-                .option_layer(self.authorize)
                 .layer(LimitBody::new(self.max_body))
+                .option_layer(self.authorize)
                 .option_layer(admit_by_head)
                 .layer(VerifyDigest::new())
                 .layer(SplitMultipart::new().max_metadata(self.max_metadata))
                 .option_layer(admit_by_metadata)
                 .layer(DecodeBase64::new(self.base64))
-                .option_layer(self.max_media.map(LimitBody::media))
                 .layer(AnswerProbe::new(check))
                 .service(ServeBlobs::new(self.store)),
         )
@@ -274,7 +261,6 @@ impl fmt::Debug for KazooStorage {
         f.debug_struct("KazooStorage")
             .field("base64", &self.base64)
             .field("max_body", &self.max_body)
-            .field("max_media", &self.max_media)
             .field("stall_timeout", &self.stall_timeout)
             .field("max_metadata", &self.max_metadata)
             .field("max_concurrent", &self.max_concurrent)

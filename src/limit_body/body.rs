@@ -6,26 +6,25 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::layer::Limit;
 use crate::{
     body::Body,
     error::{Error, ErrorKind, Result},
 };
 
-/// A body that ends with an error after its first `limit.max` bytes.
+/// A body that ends with an error after its first `max` bytes.
 pub(super) struct Limited {
     body: Body,
-    limit: Limit,
+    max: u64,
     read: u64,
 }
 
 impl Limited {
-    pub(super) fn new(body: Body, limit: Limit) -> Self {
-        Self { body, limit, read: 0 }
+    pub(super) fn new(body: Body, max: u64) -> Self {
+        Self { body, max, read: 0 }
     }
 
     fn is_over(&self) -> bool {
-        self.read > self.limit.max
+        self.read > self.max
     }
 
     /// Returns the part of `frame` that is within the limit.
@@ -33,7 +32,7 @@ impl Limited {
     /// That part may contain an error that an inner layer reports. Dropping it would make the response depend on how
     /// the body was split into chunks.
     fn within(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>> {
-        let left = self.limit.max.saturating_sub(self.read);
+        let left = self.max.saturating_sub(self.read);
         self.read += frame.data_ref().map_or(0, |data| data.len() as u64);
         if !self.is_over() {
             return Ok(frame);
@@ -43,7 +42,7 @@ impl Limited {
                 data.truncate(left);
                 Ok(Frame::data(data))
             }
-            _ => Err(self.limit.exceeded()),
+            _ => Err(too_large(self.max)),
         }
     }
 }
@@ -54,7 +53,7 @@ impl HttpBody for Limited {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         if self.is_over() {
-            return Poll::Ready(Some(Err(self.limit.exceeded())));
+            return Poll::Ready(Some(Err(too_large(self.max))));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         Poll::Ready(frame.map(|frame| self.within(frame?)))
@@ -69,12 +68,9 @@ impl HttpBody for Limited {
     }
 }
 
-impl Limit {
-    pub(super) fn exceeded(self) -> Error {
-        let Self { max, subject } = self;
-        Error::new(
-            ErrorKind::TooLarge,
-            format!("the {subject} exceeds the limit of {max} bytes. Raise the server's limit to store it"),
-        )
-    }
+pub(super) fn too_large(max: u64) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!("the body exceeds the limit of {max} bytes. Raise the server's limit to store it"),
+    )
 }

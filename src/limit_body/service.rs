@@ -2,12 +2,14 @@ use bytes::Bytes;
 use http::Request;
 use http_body::Body as HttpBody;
 
-use super::{LimitBody, body::Limited};
+use super::{
+    LimitBody,
+    body::{Limited, too_large},
+};
 use crate::{
     body::Body,
     error::{BoxError, Result},
     framing::{declared_len, guard},
-    grant::Grant,
     rewrite::{Rewrite, Rewritten},
 };
 
@@ -26,14 +28,10 @@ impl LimitBody {
         if body.is_end_stream() {
             return Ok(Request::from_parts(head, body));
         }
-        let mut limit = self.limit;
-        if let Some(of_grant) = head.extensions.get::<Grant>().and_then(Grant::body_limit) {
-            limit.max = limit.max.min(of_grant);
-        }
         let declared = declared_len(&head.headers).unwrap_or_else(|| body.size_hint().lower());
-        if declared > limit.max {
-            return Err(limit.exceeded());
+        if declared > self.max {
+            return Err(too_large(self.max));
         }
-        Ok(Request::from_parts(head, Body::new(Limited::new(body, limit))))
+        Ok(Request::from_parts(head, Body::new(Limited::new(body, self.max))))
     }
 }

@@ -13,7 +13,6 @@ mod extractors;
 mod fetch;
 mod format_errors;
 mod forwarded;
-mod grants;
 mod http2;
 mod hyper;
 mod metrics;

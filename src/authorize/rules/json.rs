@@ -7,10 +7,9 @@ use super::{AccessRules, Credential};
 use crate::{
     error::{Error, ErrorKind, Result},
     grant::Grant,
-    key::BlobKey,
 };
 
-const KEYS: &str = "; the keys are networks, trusted_proxies and credentials, and in each credential user, password, token, accounts, folders and may";
+const KEYS: &str = "; the keys are networks, trusted_proxies and credentials, and in each credential user, password, token, accounts and may";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +29,6 @@ struct Entry {
     password: Option<String>,
     token: Option<String>,
     accounts: Option<Vec<String>>,
-    folders: Option<Vec<String>>,
     #[serde(default)]
     may: May,
 }
@@ -77,11 +75,6 @@ impl Entry {
         let mut grant = Grant::everything();
         if let Some(accounts) = self.accounts {
             grant = grant.accounts(accounts);
-        }
-        if let Some(folders) = self.folders {
-            let folders: Result<Vec<_>, _> = folders.iter().map(|path| BlobKey::from_path(path)).collect();
-            grant =
-                grant.folders(folders.map_err(|_| "has a folder that is not a path, such as `recordings/ACCOUNT`")?);
         }
         Ok(credential.grant(match self.may {
             May::Read => grant.read_only(),

@@ -11,7 +11,11 @@ mod shared;
 
 use std::borrow::Cow;
 
-use http::{Method, header, request::Parts};
+use http::{
+    Method, Uri, header,
+    request::Parts,
+    uri::{self, PathAndQuery},
+};
 use ipnet::IpNet;
 
 pub use self::{credential::Credential, shared::SharedAccessRules};
@@ -20,10 +24,7 @@ use self::{
     networks::{client, contains},
     redact::REDACTED,
 };
-use super::{
-    Authorizer,
-    target::{split_segment, with_target},
-};
+use super::Authorizer;
 use crate::{
     client_addr::ClientAddr,
     error::{Error, ErrorKind, Result},
@@ -69,17 +70,15 @@ impl AccessRules {
     ///   "trusted_proxies": ["10.0.0.1"],
     ///   "credentials": [
     ///     { "user": "kazoo", "password": "a long secret" },
-    ///     { "token": "another", "accounts": ["0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7"], "may": "read" },
-    ///     { "token": "a third", "folders": ["recordings/0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7"], "may": "write" }
+    ///     { "token": "another", "accounts": ["0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7"], "may": "read" }
     ///   ]
     /// }
     /// # "#).unwrap();
     /// ```
     ///
     /// Every field is optional, but there must be at least one network or one credential. `may` is `read`, `write` or
-    /// `both`, the default. `accounts` and `folders` restrict the credential ([`Grant::accounts`], [`Grant::folders`]);
-    /// without either, it is valid for all files. A folder is a percent-encoded path without the mount. A user, password
-    /// or token has at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
+    /// `both`, the default; without `accounts`, the credential is valid for all accounts. A user, password or token has
+    /// at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
     /// without revealing a secret.
     pub fn from_json(text: &str) -> Result<Self> {
         json::parse(text)
@@ -246,4 +245,23 @@ impl Authorizer for AccessRules {
         request.headers.remove(header::AUTHORIZATION);
         Ok(grant)
     }
+}
+
+/// Splits the first non-empty segment off a path.
+fn split_segment(path: &str) -> Option<(&str, &str)> {
+    let path = path.trim_start_matches('/');
+    let end = path.find('/').unwrap_or(path.len());
+    let (segment, rest) = path.split_at(end);
+    (!segment.is_empty()).then_some((segment, rest))
+}
+
+fn with_target(uri: &Uri, path: &str, query: &str) -> Option<Uri> {
+    let mut parts = uri::Parts::from(uri.clone());
+    let target = if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    };
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
 }
