@@ -101,6 +101,12 @@ impl BlobKey {
         self.shared.get(..self.len).unwrap_or(&self.shared)
     }
 
+    /// Returns `true` if neither the number nor the total length of the segments exceeds its maximum.
+    fn is_within_limits(&self) -> bool {
+        let bytes: usize = self.segments().map(|segment| segment.len() + 1).sum();
+        self.len <= Self::MAX_SEGMENTS && bytes <= Self::MAX_LEN + 1
+    }
+
     /// Returns the key of the first `len` segments, or of all if there are fewer.
     fn prefix(&self, len: usize) -> Self {
         Self {
@@ -119,6 +125,12 @@ impl BlobKey {
             shared: self.slice().into(),
             len: self.len,
         }
+    }
+
+    /// Returns `true` if the key begins with the segments of `prefix`.
+    #[must_use]
+    pub fn starts_with(&self, prefix: &Self) -> bool {
+        self.slice().starts_with(prefix.slice())
     }
 
     /// Returns the decoded segments, in order.
@@ -327,6 +339,34 @@ impl Candidates {
             }
         }
         Self(keys)
+    }
+
+    /// Puts `prefix` in front of each key. Omits the keys that are too long with it, and fails if all of them are.
+    pub(crate) fn with_prefix(self, prefix: &BlobKey) -> Result<Self> {
+        let mut keys: Vec<BlobKey> = Vec::with_capacity(self.0.len());
+        let mut source: Option<Arc<[Box<str>]>> = None;
+        for key in self.0 {
+            let len = prefix.len + key.len;
+            // Keys of one target share their segments, and so do the keys made of them.
+            let shared = match (&source, keys.last()) {
+                (Some(source), Some(last)) if Arc::ptr_eq(source, &key.shared) => Arc::clone(&last.shared),
+                _ => prefix.slice().iter().chain(key.shared.iter()).cloned().collect(),
+            };
+            let prefixed = BlobKey { shared, len };
+            if prefixed.is_within_limits() {
+                source = Some(key.shared);
+                keys.push(prefixed);
+            }
+        }
+        if keys.is_empty() {
+            return Err(invalid(format!(
+                "with the prefix that the server adds to it, the path has more than {} segments or {} bytes, decoded; \
+                 shorten the names in it",
+                BlobKey::MAX_SEGMENTS,
+                BlobKey::MAX_LEN
+            )));
+        }
+        Ok(Self(keys))
     }
 
     /// Returns the most likely candidate.

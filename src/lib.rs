@@ -36,13 +36,14 @@
 //!  │ RejectStalledBody       408 for a body that arrives too slowly (if a timeout is set)
 //!  │ DrainBody               reads the rest of a body before an early response
 //!  │ RejectAmbiguousFraming  400 for a request whose end or host is ambiguous
-//!  │ LimitBody               413 for a body over the limit
 //!  │ Authorize               401 and 403; request extension: Grant (only with an Authorizer)
+//!  │ LimitBody               413 for a body over the limit of the service or of the Grant
 //!  │ ExtractKey              request extension: BlobKey, and Candidates for a fetch; 403 for a key outside of the Grant
 //!  │ LimitConcurrency        503 for a request over the limit
 //!  │ VerifyDigest            400 for a body that does not match the digest in its headers
 //!  │ SplitMultipart          body and content-type = those of the media part; request extension: Metadata
 //!  │ DecodeBase64            body = the decoded bytes
+//!  │ LimitBody               413 for media over the limit (if one is set)
 //!  │ AnswerProbe             answers the credentials probe without storing it
 //!  ▼ ServeBlobs              PUT, POST, GET, HEAD ↔ BlobStore; response extension: Outcome
 //! ```
@@ -161,5 +162,6 @@ struct Readme;
 #[doc = include_str!("../docs/wrap-a-store.md")]
 #[doc = include_str!("../docs/tower-http.md")]
 #[doc = include_str!("../docs/metadata.md")]
+#[doc = include_str!("../docs/multi-tenant.md")]
 #[cfg_attr(feature = "conformance", doc = include_str!("../docs/write-a-store.md"))]
 struct Pages;

@@ -77,6 +77,7 @@ struct Credential {
     user: Option<(String, String)>,
     token: Option<String>,
     accounts: Option<Vec<String>>,
+    folders: Option<Vec<BlobKey>>,
     read: bool,
     write: bool,
 }
@@ -99,7 +100,7 @@ impl Said {
 impl Credential {
     fn of(value: &Value) -> Option<Self> {
         let object = value.as_object()?;
-        only(object, &["user", "password", "token", "accounts", "may"])?;
+        only(object, &["user", "password", "token", "accounts", "folders", "may"])?;
         let secret = |name: &str| match object.get(name) {
             None | Some(Value::Null) => Some(None),
             Some(Value::String(text)) if text.len() <= 1024 && !text.chars().any(char::is_control) => {
@@ -118,6 +119,13 @@ impl Credential {
             None | Some(Value::Null) => None,
             Some(list) => Some(strings(list)?),
         };
+        let folders = match object.get("folders") {
+            None | Some(Value::Null) => None,
+            Some(list) => {
+                let keys = strings(list)?.into_iter().map(|path| BlobKey::from_path(&path).ok());
+                Some(keys.collect::<Option<Vec<_>>>()?)
+            }
+        };
         let (read, write) = match object.get("may").map(Value::as_str) {
             None | Some(Some("both")) => (true, true),
             Some(Some("read")) => (true, false),
@@ -128,6 +136,7 @@ impl Credential {
             user,
             token,
             accounts,
+            folders,
             read,
             write,
         })
@@ -137,6 +146,9 @@ impl Credential {
         let mut grant = Grant::everything();
         if let Some(accounts) = &self.accounts {
             grant = grant.accounts(accounts);
+        }
+        if let Some(folders) = &self.folders {
+            grant = grant.folders(folders.iter().cloned());
         }
         match (self.read, self.write) {
             (true, false) => grant.read_only(),

@@ -8,7 +8,8 @@ use crate::{error::Result, grant::Grant};
 
 /// Decides what the sender of a request may do.
 ///
-/// Closures from `&mut Parts` to a [`Result<Grant>`] implement it.
+/// Closures from `&mut Parts` to a [`Result<Grant>`] implement it. An authorizer that awaits, for example a database, is
+/// a type with an `async fn authorize`; `examples/multi_tenant.rs` has one.
 pub trait Authorizer: Send + Sync + 'static {
     /// Returns the grant of the request, or an error: [`Unauthorized`](crate::ErrorKind::Unauthorized) if the request
     /// has no valid credential, [`Forbidden`](crate::ErrorKind::Forbidden) if no credential would help.

@@ -2,7 +2,8 @@
 //!
 //! [`Authorize`] passes the head of each request to an [`Authorizer`]. The resulting
 //! [`Grant`](crate::grant::Grant) becomes a request extension, which [`ExtractKey`](crate::ExtractKey) enforces. A
-//! rejected request is answered with 401 or 403, whether the file exists or not.
+//! rejected request is answered with 401 or 403, whether the file exists or not. The grant replaces one that outer
+//! middleware has inserted.
 //!
 //! KAZOO cannot send custom headers: its credential is in the URL of the storage settings, or is its source address.
 //! [`AccessRules`] handle both. A custom type or a closure can be an authorizer too:
@@ -33,10 +34,12 @@
 mod authorizer;
 mod layer;
 mod rules;
+mod segment;
 mod service;
 
 pub use self::{
     authorizer::Authorizer,
     layer::Authorize,
     rules::{AccessRules, Credential, SharedAccessRules},
+    segment::take_first_segment,
 };

@@ -44,16 +44,17 @@ use crate::{
 /// ```
 ///
 /// The layers have this order, outermost first: [`Observe`], [`RetryAfter`], [`RejectStalledBody`], [`DrainBody`],
-/// [`RejectAmbiguousFraming`], [`LimitBody`], [`Authorize`], [`ExtractKey`], [`LimitConcurrency`], [`VerifyDigest`],
+/// [`RejectAmbiguousFraming`], [`Authorize`], [`LimitBody`], [`ExtractKey`], [`LimitConcurrency`], [`VerifyDigest`],
 /// [`SplitMultipart`], [`DecodeBase64`], [`AnswerProbe`]; [`ServeBlobs`] is innermost. If the extractor
 /// [reads the metadata](KeyExtractor::reads_metadata), [`ExtractKey`] and [`LimitConcurrency`] are behind
-/// [`SplitMultipart`].
+/// [`SplitMultipart`]. With [`max_media`](Self::max_media), a second [`LimitBody`] is behind [`DecodeBase64`].
 #[derive(Clone)]
 pub struct KazooStorage {
     store: DynBlobStore,
     key: Arc<dyn KeyExtractor>,
     base64: Base64,
     max_body: u64,
+    max_media: Option<u64>,
     stall_timeout: Option<Duration>,
     max_metadata: usize,
     max_concurrent: usize,
@@ -82,6 +83,7 @@ impl KazooStorage {
             key: Arc::new(PathKey),
             base64: Base64::default(),
             max_body: Self::DEFAULT_MAX_BODY,
+            max_media: None,
             stall_timeout: None,
             max_metadata: SplitMultipart::DEFAULT_MAX_METADATA,
             max_concurrent: Self::DEFAULT_MAX_CONCURRENT,
@@ -112,10 +114,18 @@ impl KazooStorage {
     }
 
     /// Rejects a body of more than `bytes` with 413; by default [`DEFAULT_MAX_BODY`](Self::DEFAULT_MAX_BODY). The
-    /// length includes the multipart and base64 encodings.
+    /// length includes the multipart and base64 encodings. A [`Grant`](crate::grant::Grant) may have a smaller limit.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
+        self
+    }
+
+    /// Rejects an upload whose media has more than `bytes`, after the multipart and base64 encodings are removed, with
+    /// 413; by default only [`max_body`](Self::max_body) applies.
+    #[must_use]
+    pub fn max_media(mut self, bytes: u64) -> Self {
+        self.max_media = Some(bytes);
         self
     }
 
@@ -171,7 +181,7 @@ impl KazooStorage {
     }
 
     /// Authorizes every request with `authorizer`, such as [`AccessRules`](crate::AccessRules); by default every
-    /// request is allowed.
+    /// request is allowed what its [`Grant`](crate::grant::Grant) permits, if outer middleware has inserted one.
     #[must_use]
     pub fn authorize(mut self, authorizer: impl Authorizer) -> Self {
         self.authorize = Some(Authorize::new(authorizer));
@@ -213,13 +223,14 @@ impl KazooStorage {
                 .option_layer(self.stall_timeout.map(RejectStalledBody::new))
                 .layer(DrainBody::new())
                 .layer(RejectAmbiguousFraming::new())
-                .layer(LimitBody::new(self.max_body))
                 .option_layer(self.authorize)
+                .layer(LimitBody::new(self.max_body))
                 .option_layer(admit_by_head)
                 .layer(VerifyDigest::new())
                 .layer(SplitMultipart::new().max_metadata(self.max_metadata))
                 .option_layer(admit_by_metadata)
                 .layer(DecodeBase64::new(self.base64))
+                .option_layer(self.max_media.map(LimitBody::new))
                 .layer(AnswerProbe::new(check))
                 .service(ServeBlobs::new(self.store)),
         )
@@ -261,6 +272,7 @@ impl fmt::Debug for KazooStorage {
         f.debug_struct("KazooStorage")
             .field("base64", &self.base64)
             .field("max_body", &self.max_body)
+            .field("max_media", &self.max_media)
             .field("stall_timeout", &self.stall_timeout)
             .field("max_metadata", &self.max_metadata)
             .field("max_concurrent", &self.max_concurrent)

@@ -10,7 +10,8 @@
 //! | `http://host/prefix` | [`PathKey`] | `/ACC/DOC/ATT`, the prefix stripped by the router |
 //! | `http://host/index.php?recording=` | [`QueryKey`] | `/index.php?recording=ACC/DOC/ATT` |
 //! | any, with `field_list: []` and `send_multipart` | [`MetadataKey`] | `/` for every file |
-//! | anything else | a closure over `http::request::Parts` | |
+//! | any of these, in a directory per tenant | [`KeyExtractor::prefixed`] | `/ACC/DOC/ATT`, stored as `TENANT/ACC/DOC/ATT` |
+//! | anything else | a [`KeyExtractor`] of your own | |
 //!
 //! ```
 //! use http::{Request, Response};
@@ -38,8 +39,12 @@ mod extractor;
 mod layer;
 mod metadata;
 mod path;
+mod prefixed;
 mod query;
 mod service;
 mod upload;
 
-pub use self::{extractor::KeyExtractor, layer::ExtractKey, metadata::MetadataKey, path::PathKey, query::QueryKey};
+pub use self::{
+    extractor::KeyExtractor, layer::ExtractKey, metadata::MetadataKey, path::PathKey, prefixed::Prefixed,
+    query::QueryKey,
+};

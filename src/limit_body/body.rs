@@ -71,6 +71,6 @@ impl HttpBody for Limited {
 pub(super) fn too_large(max: u64) -> Error {
     Error::new(
         ErrorKind::TooLarge,
-        format!("the body exceeds the limit of {max} bytes. Raise the server's limit to store it"),
+        format!("the body exceeds the limit of {max} bytes. Raise the limit to store it"),
     )
 }

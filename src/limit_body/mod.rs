@@ -4,6 +4,9 @@
 //! ends with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) after the limit, and never cleanly; its handler
 //! answers with the same 413. The layer does not buffer the body.
 //!
+//! If the request has a [`Grant`](crate::grant::Grant) with a smaller limit, that limit applies. The layer therefore
+//! belongs behind [`Authorize`](crate::Authorize), which reads no body.
+//!
 //! The response may be ready before the client has sent the whole body: put [`DrainBody`](crate::DrainBody) in front.
 //!
 //! ```

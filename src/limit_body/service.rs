@@ -10,6 +10,7 @@ use crate::{
     body::Body,
     error::{BoxError, Result},
     framing::{declared_len, guard},
+    grant::Grant,
     rewrite::{Rewrite, Rewritten},
 };
 
@@ -28,10 +29,12 @@ impl LimitBody {
         if body.is_end_stream() {
             return Ok(Request::from_parts(head, body));
         }
+        let of_grant = head.extensions.get::<Grant>().and_then(Grant::body_limit);
+        let max = of_grant.map_or(self.max, |limit| limit.min(self.max));
         let declared = declared_len(&head.headers).unwrap_or_else(|| body.size_hint().lower());
-        if declared > self.max {
-            return Err(too_large(self.max));
+        if declared > max {
+            return Err(too_large(max));
         }
-        Ok(Request::from_parts(head, Body::new(Limited::new(body, self.max))))
+        Ok(Request::from_parts(head, Body::new(Limited::new(body, max))))
     }
 }

@@ -128,8 +128,8 @@ fn extracts_keys_in_linear_time() {
             )),
         ),
         (
-            "a closure",
-            Box::new(|request: &Parts| BlobKey::from_path(request.uri.path())),
+            "a prefix",
+            Box::new(PathKey.prefixed(|_: &Parts| BlobKey::from_segments(["tenant"]))),
         ),
     ];
     let lengths = [LONGEST / FRACTION, LONGEST];

@@ -8,6 +8,8 @@
 //! - *confirmed end*: over HTTP/2 the end of a body counts only if its declared length has arrived or `is_end_stream`
 //!   confirms it. Any other end is emitted as an error, or still unconfirmed.
 //!
+//! *Fetchable* holds for key extractors: what a release of KAZOO stores, it can fetch.
+//!
 //! Another, *bounded*, is measured by `tests/memory`. A new layer is one more entry in `table/mod.rs`.
 
 // A test fails by panicking, and says where.
@@ -15,6 +17,7 @@
 
 mod base64_rates;
 mod body;
+mod fetchable;
 mod laws;
 #[path = "../../fuzz/src/oracle/mod.rs"]
 #[allow(dead_code, unreachable_pub, unused_imports, clippy::pedantic)] // The fuzz targets use all of it.

@@ -26,6 +26,7 @@ fn bounds_the_stack() {
         let discard = Discard::default();
         let service = KazooStorage::new(discard.clone())
             .max_body(u64::MAX)
+            .max_media(u64::MAX)
             .observe(|_: &Event<'_>| ())
             .into_service();
         let (answer, held) = block_on(async { measured(service.oneshot(request)).await });

@@ -7,9 +7,10 @@ use super::{AccessRules, Credential};
 use crate::{
     error::{Error, ErrorKind, Result},
     grant::Grant,
+    key::BlobKey,
 };
 
-const KEYS: &str = "; the keys are networks, trusted_proxies and credentials, and in each credential user, password, token, accounts and may";
+const KEYS: &str = "; the keys are networks, trusted_proxies and credentials, and in each credential user, password, token, accounts, folders and may";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +30,7 @@ struct Entry {
     password: Option<String>,
     token: Option<String>,
     accounts: Option<Vec<String>>,
+    folders: Option<Vec<String>>,
     #[serde(default)]
     may: May,
 }
@@ -75,6 +77,12 @@ impl Entry {
         let mut grant = Grant::everything();
         if let Some(accounts) = self.accounts {
             grant = grant.accounts(accounts);
+        }
+        if let Some(folders) = self.folders {
+            let folders: Result<Vec<_>> = folders.iter().map(|path| BlobKey::from_path(path)).collect();
+            grant = grant.folders(
+                folders.map_err(|_| "has an invalid folder; use a percent-encoded path such as `archive/acme`")?,
+            );
         }
         Ok(credential.grant(match self.may {
             May::Read => grant.read_only(),

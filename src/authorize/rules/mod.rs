@@ -11,11 +11,7 @@ mod shared;
 
 use std::borrow::Cow;
 
-use http::{
-    Method, Uri, header,
-    request::Parts,
-    uri::{self, PathAndQuery},
-};
+use http::{Method, header, request::Parts};
 use ipnet::IpNet;
 
 pub use self::{credential::Credential, shared::SharedAccessRules};
@@ -24,7 +20,10 @@ use self::{
     networks::{client, contains},
     redact::REDACTED,
 };
-use super::Authorizer;
+use super::{
+    Authorizer,
+    segment::{split_segment, take_first_segment, with_target},
+};
 use crate::{
     client_addr::ClientAddr,
     error::{Error, ErrorKind, Result},
@@ -77,8 +76,8 @@ impl AccessRules {
     /// ```
     ///
     /// Every field is optional, but there must be at least one network or one credential. `may` is `read`, `write` or
-    /// `both`, the default; without `accounts`, the credential is valid for all accounts. A user, password or token has
-    /// at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
+    /// `both`, the default. `accounts` and `folders`, a list of percent-encoded paths, restrict the credential as in
+    /// [`Grant::accounts`] and [`Grant::folders`]; without either, it is valid for all files. A user, password or token has at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
     /// without revealing a secret.
     pub fn from_json(text: &str) -> Result<Self> {
         json::parse(text)
@@ -196,21 +195,12 @@ impl AccessRules {
         let by_userinfo = self.credentials.by_header(&request.headers, fetch);
         let by_segment = segment.and_then(|(segment, _)| self.credentials.by_token(segment));
         let by_parameter = parameter.and_then(|(_, value)| self.credentials.by_token(value));
-        let path = match (by_segment, segment) {
-            (Some(_), Some((_, ""))) => "/",
-            (Some(_), Some((_, rest))) => rest,
-            _ => path,
-        };
-        let query = match (by_parameter, parameter) {
-            (Some(_), Some((pair, _))) => query
-                .split('&')
-                .filter(|other| *other != pair)
-                .collect::<Vec<_>>()
-                .join("&"),
-            _ => query.to_owned(),
-        };
-        if by_segment.is_some() || by_parameter.is_some() {
-            request.uri = with_target(&request.uri, path, &query)?;
+        if let (Some(_), Some((pair, _))) = (by_parameter, parameter) {
+            let others: Vec<&str> = query.split('&').filter(|other| *other != pair).collect();
+            request.uri = with_target(&request.uri, path, &others.join("&"))?;
+        }
+        if by_segment.is_some() {
+            take_first_segment(request)?;
         }
         by_userinfo.or(by_segment).or(by_parameter)
     }
@@ -245,23 +235,4 @@ impl Authorizer for AccessRules {
         request.headers.remove(header::AUTHORIZATION);
         Ok(grant)
     }
-}
-
-/// Splits the first non-empty segment off a path.
-fn split_segment(path: &str) -> Option<(&str, &str)> {
-    let path = path.trim_start_matches('/');
-    let end = path.find('/').unwrap_or(path.len());
-    let (segment, rest) = path.split_at(end);
-    (!segment.is_empty()).then_some((segment, rest))
-}
-
-fn with_target(uri: &Uri, path: &str, query: &str) -> Option<Uri> {
-    let mut parts = uri::Parts::from(uri.clone());
-    let target = if query.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{query}")
-    };
-    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
-    Uri::from_parts(parts).ok()
 }

@@ -1,5 +1,6 @@
 //! Authentication and authorization of the requests that KAZOO's own code sends.
 
+mod grants;
 mod rules;
 
 use std::net::SocketAddr;

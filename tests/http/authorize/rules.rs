@@ -72,7 +72,7 @@ fn reports_what_is_wrong_in_an_access_file() {
         (r#"{"credentials": [{"user": "hush", "password": ""}]}"#, "empty"),
         (
             r#"{"credentials": [{"token": "hush", "hush": 1}]}"#,
-            "user, password, token, accounts and may",
+            "user, password, token, accounts, folders and may",
         ),
         (
             r#"{"credentials": [{"token": "hush", "may": "hush"}]}"#,

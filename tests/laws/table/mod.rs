@@ -1,5 +1,6 @@
 //! Every layer and the whole stack, with the requests that the laws send through them. A new layer is one more entry.
 
+mod limits;
 pub(crate) mod multipart;
 pub(crate) mod sample;
 mod samples;
@@ -9,8 +10,8 @@ use std::{convert::Infallible, time::Duration};
 use http::{Request, Response, request::Parts};
 use kazoo_storage::{
     AnswerProbe, Authorize, Base64, Body, ConfirmBody, DecodeBase64, DrainBody, Error, Event, ExtractKey, FormatErrors,
-    KazooStorage, LimitBody, LimitConcurrency, Metadata, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody,
-    RetryAfter, SplitMultipart, VerifyDigest,
+    KazooStorage, LimitConcurrency, Metadata, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter,
+    SplitMultipart, VerifyDigest,
     extract_key::{MetadataKey, QueryKey},
     grant::Grant,
 };
@@ -18,6 +19,7 @@ use md5::{Digest as _, Md5};
 use tower::{Layer, Service, util::BoxCloneSyncService};
 
 use self::{
+    limits::{limits_of_the_body, media_limit},
     multipart::{FORM_DATA, JSON, base64_in_multipart, multipart, multipart_samples},
     sample::{ALL, BUT_STORES, Expect, REFUSED, Sample, base64, emitted, get, key, media, put, with},
     samples::{
@@ -100,6 +102,7 @@ fn storage(recorder: &Recorder) -> KazooStorage {
 /// The laws' table: every layer, and the whole stack.
 pub(crate) fn subjects() -> Vec<Subject> {
     let parts = [
+        limits_of_the_body(),
         layers_around_the_body(),
         layers_of_responses(),
         layers_of_the_body(),
@@ -115,20 +118,6 @@ fn layers_around_the_body() -> Vec<Subject> {
             .plain(&anything(), ALL)
             .plain(&multipart(), ALL)
             .samples(raw_samples("/ACC/DOC/ATT.wav")),
-        Subject::layer("LimitBody", LimitBody::new(100_000))
-            .plain(&anything(), ALL)
-            .plain(&multipart(), ALL)
-            .samples(raw_samples("/ACC/DOC/ATT.wav"))
-            .sample(Sample::new("over the limit", anything(), media(100_001), too_large())),
-        Subject::layer("LimitBody, low", LimitBody::new(40))
-            .sample(Sample::new(
-                "at the limit",
-                anything(),
-                media(40),
-                emitted(media(40), "audio/mpeg"),
-            ))
-            .sample(Sample::new("over the limit", anything(), media(41), too_large()))
-            .sample(Sample::new("far over the limit", anything(), media(500), too_large())),
         Subject::layer("RejectStalledBody", RejectStalledBody::new(Duration::from_secs(30)))
             .plain(&anything(), ALL)
             .plain(&multipart(), ALL)
@@ -343,6 +332,8 @@ fn stacks() -> Vec<Subject> {
             FORM_DATA.body(JSON, "a/b", b"ID3"),
             too_large(),
         )),
+        media_limit(Base64::Off, |content| content),
+        media_limit(Base64::Declared, |content| base64(&content).into_bytes()),
         Subject::of("into_service, key from the metadata", move |recorder| {
             BoxCloneSyncService::new(storage(&recorder).key(MetadataKey::new(["call_id"])).into_service())
         })
