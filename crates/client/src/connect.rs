@@ -1,30 +1,23 @@
 //! Connections, over TCP and over TLS.
 
 use std::{
-    fmt, io,
+    io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
-use rustls_platform_verifier::Verifier;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::{Instant, timeout_at},
 };
-use tokio_rustls::TlsConnector;
 
 use super::{
     chunks::Chunks,
     failure::{Failure, FailureKind},
+    tls::Tls,
 };
 use kazoo_storage::{Error, ErrorKind, Result, error::BoxError, settings::StorageUrl};
 
@@ -47,61 +40,6 @@ impl Origin {
     }
 }
 
-/// The trusted certificates of servers. Clones share their configuration.
-#[derive(Clone)]
-pub struct Tls(Arc<ClientConfig>);
-
-impl Tls {
-    /// Trusts the certificates that the system trusts.
-    pub fn system() -> Result<Self> {
-        Self::new(Vec::new())
-    }
-
-    /// Trusts the certificates that the system trusts, and the authorities in `pem`, which contains at least one.
-    pub fn with_authorities(pem: &[u8]) -> Result<Self> {
-        let authorities: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        match authorities {
-            Ok(authorities) if !authorities.is_empty() => Self::new(authorities),
-            Ok(_) => Err(Error::new(
-                ErrorKind::InvalidRequest,
-                "the file contains no PEM certificate",
-            )),
-            Err(error) => Err(Error::new(
-                ErrorKind::InvalidRequest,
-                "the file contains an invalid PEM certificate",
-            )
-            .with_source(error)),
-        }
-    }
-
-    fn new(authorities: Vec<CertificateDer<'static>>) -> Result<Self> {
-        let config = || {
-            let provider = Arc::new(aws_lc_rs::default_provider());
-            let verifier = Verifier::new_with_extra_roots(authorities, Arc::clone(&provider))?;
-            let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-            Ok(config
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
-                .with_no_client_auth())
-        };
-        config()
-            .map(|config| Self(Arc::new(config)))
-            .map_err(|error: rustls::Error| {
-                Error::new(
-                    ErrorKind::InvalidRequest,
-                    "the system's certificate verifier cannot be set up",
-                )
-                .with_source(error)
-            })
-    }
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
-    }
-}
-
 /// Size of the write buffer, and the maximum length of a response's head, in bytes.
 const BUFFER: usize = 64 * 1024;
 
@@ -119,10 +57,7 @@ pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, time: Duration) -> 
     let Some(tls) = tls else {
         return handshake(stream).await;
     };
-    let name = ServerName::try_from(origin.host.clone());
-    let name = name.map_err(|error| Failure::new(FailureKind::Tls).with_source(error))?;
-    let tls_handshake = TlsConnector::from(Arc::clone(&tls.0)).connect(name, stream);
-    handshake(until(deadline, FailureKind::Tls, tls_handshake).await?).await
+    handshake(until(deadline, FailureKind::Tls, tls.connect(&origin.host, stream)).await?).await
 }
 
 /// Adds the `addresses` of `host` to the failure: the operator may not know what the name resolves to here.
@@ -156,7 +91,7 @@ fn failed(kind: FailureKind) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::new(kind).with_source(error)
 }
 
-async fn handshake<S>(stream: S) -> Result<Sender, Failure>
+pub(super) async fn handshake<S>(stream: S) -> Result<Sender, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -30,6 +30,16 @@
 //! the path of the URL into the request line unchanged. With [`Dialect::normalizes_url`] a dialect behaves as on later
 //! releases of Erlang: it sends nothing for such a name, and sends the path of the URL normalized. The client cannot
 //! send request targets that hyper rejects: a space in a folder, and a backtick in a name, which KAZOO does not escape.
+//!
+//! [`Client::over`] needs no network: a service in the same process answers. [`testing`] plays every release against a
+//! service in one call.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `tls` (default) | `https` URLs, and `Tls`; brings in rustls and aws-lc |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attachment;
 mod chunks;
@@ -40,6 +50,7 @@ mod document;
 mod escape;
 mod failure;
 mod handler;
+mod in_process;
 mod json;
 mod judge;
 mod multipart;
@@ -47,11 +58,19 @@ mod name;
 mod probe;
 mod request;
 mod status;
+pub mod testing;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
 
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use self::tls::Tls;
 pub use self::{
     attachment::Attachment,
     client::{Client, FetchedFile, StoredFile, Timeouts},
-    connect::Tls,
     dialect::{Dialect, Escaping, FetchTarget, Multipart},
     document::Document,
     failure::{Failure, FailureKind, History, Redirect},
@@ -61,3 +80,8 @@ pub use self::{
     request::Outgoing,
 };
 pub use kazoo_storage::settings::StorageUrl;
+
+/// Compiles the examples in the page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/test-with-kazoo.md")]
+struct Page;

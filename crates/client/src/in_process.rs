@@ -1,0 +1,58 @@
+//! A service in the same process as the transport of a client.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use kazoo_storage::error::BoxError;
+use tokio::io::{DuplexStream, duplex};
+use tower_service::Service;
+
+use super::{
+    connect::{Sender, handshake},
+    failure::Failure,
+};
+
+/// Bytes that one side may write before the other reads, as in the buffer of a socket.
+const BUFFER: usize = 64 * 1024;
+
+/// Serves connections with a service.
+///
+/// A connection is a pipe in memory, with hyper at both ends: the service receives what it would receive from a socket,
+/// in the same chunks, with the same target and headers.
+#[derive(Clone)]
+pub(super) struct InProcess(Arc<dyn Fn(DuplexStream) + Send + Sync>);
+
+impl InProcess {
+    pub(super) fn new<S, B>(service: S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        Self(Arc::new(move |stream| {
+            let service = TowerToHyperService::new(service.clone());
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // An error of the service breaks the connection, which the client reports.
+            tokio::spawn(async move { drop(connection.await) });
+        }))
+    }
+
+    pub(super) async fn connect(&self) -> Result<Sender, Failure> {
+        let (client, server) = duplex(BUFFER);
+        (self.0)(server);
+        handshake(client).await
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}

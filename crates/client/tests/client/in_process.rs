@@ -1,0 +1,216 @@
+//! The client over a service in the same process.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    middleware::{self, Next},
+    response::Response,
+};
+use futures_util::StreamExt as _;
+use http::{Method, StatusCode, header};
+use kazoo_storage::{AccessRules, KazooStorage, MemoryStore, authorize::Credential};
+use kazoo_storage_client::{
+    Attachment, Client, Dialect, Document, FailureKind, Handler,
+    testing::{assert_probe_passes, assert_serves_every_release},
+};
+use tokio::task::yield_now;
+use tower::service_fn;
+
+const URL: &str = "http://storage.example.com/some_prefix";
+
+fn file() -> Attachment {
+    Attachment::new(
+        "ACC",
+        Document::from_json(r#"{"_id":"DOC"}"#).unwrap(),
+        "message.mp3",
+        "ID3",
+    )
+}
+
+fn app() -> Router {
+    Router::new().nest_service("/some_prefix", KazooStorage::new(MemoryStore::new()).into_service())
+}
+
+/// The panic of `assertion`.
+async fn panic_of(assertion: impl Future<Output = ()> + Send + 'static) -> String {
+    let panic = tokio::spawn(assertion)
+        .await
+        .expect_err("the assertion must fail")
+        .into_panic();
+    *panic.downcast::<String>().unwrap()
+}
+
+/// The application behind middleware that breaks it.
+fn broken<F, R>(layer: F) -> Router
+where
+    F: Fn(Request, Next) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Response> + Send + 'static,
+{
+    app().layer(middleware::from_fn(layer))
+}
+
+fn answer(status: StatusCode, body: &'static str) -> Response {
+    Response::builder().status(status).body(Body::from(body)).unwrap()
+}
+
+#[tokio::test]
+async fn plays_every_release_against_routers_and_services() {
+    assert_serves_every_release(app(), URL).await;
+    assert_serves_every_release(KazooStorage::new(MemoryStore::new()).into_service(), "https://h:443").await;
+    let rules = AccessRules::new().credential(Credential::password("user", "secret"));
+    let storage = KazooStorage::new(MemoryStore::new()).authorize(rules).into_service();
+    assert_serves_every_release(storage, "http://user:secret@h:80/").await;
+}
+
+#[tokio::test]
+async fn reports_a_refused_probe() {
+    let refusing = broken(async |_, _| answer(StatusCode::FORBIDDEN, "no access"));
+    let message = panic_of(async { assert_probe_passes(refusing, &Handler::new(URL).unwrap()).await }).await;
+    for part in [
+        "KAZOO 4.0 to",
+        "403 Forbidden: no access",
+        r#""error_code":403"#,
+        "saves the settings",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn reports_a_doubled_path_that_is_not_found() {
+    let by_plain_path = broken(async |request, next| {
+        let doubled =
+            request.uri().path().matches("/0c8f1c4a").count() == 2 && !request.uri().path().contains("_test_cred");
+        if doubled {
+            answer(StatusCode::NOT_FOUND, "")
+        } else {
+            next.run(request).await
+        }
+    });
+    let message = panic_of(assert_serves_every_release(by_plain_path, URL)).await;
+    assert!(
+        message.starts_with("KAZOO 4.3.106 and later, verb=PUT send_multipart=false"),
+        "{message}"
+    );
+    assert!(
+        message.contains("GET /some_prefix/0c8f1c4a") && message.contains("404"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn reports_other_content() {
+    let other = broken(async |request, next| {
+        let is_file = request.method() == Method::GET && !request.uri().path().contains("_test_cred");
+        if is_file {
+            answer(StatusCode::OK, "ID3 other")
+        } else {
+            next.run(request).await
+        }
+    });
+    let message = panic_of(assert_serves_every_release(other, URL)).await;
+    assert!(
+        message.contains("9 bytes instead of") && message.contains("the first 3 are equal"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn reports_content_that_was_stored_as_base64() {
+    let storage = KazooStorage::new(MemoryStore::new()).base64(kazoo_storage::Base64::Off);
+    let message = panic_of(async { assert_serves_every_release(storage.into_service(), URL).await }).await;
+    assert!(message.contains("base64_encode_data=true"), "{message}");
+}
+
+/// The service receives the request line, the headers and the chunks of a socket.
+#[tokio::test]
+async fn the_service_receives_what_a_socket_delivers() {
+    let service = service_fn(async |request: http::Request<hyper::body::Incoming>| {
+        assert_eq!(request.uri(), "/some_prefix/ACC/DOC/message.mp3");
+        assert_eq!(request.headers()[header::HOST], "storage.example.com");
+        assert_eq!(request.headers()[header::CONTENT_LENGTH], "3");
+        Ok::<_, Infallible>(answer(StatusCode::CREATED, ""))
+    });
+    let stored = Client::over(service)
+        .store(&Dialect::KAZOO_4_3_106, &Handler::new(URL).unwrap(), &file())
+        .await;
+    assert_eq!(stored.unwrap().answer.status(), StatusCode::CREATED);
+}
+
+/// A body larger than every buffer does not block a service that answers without reading it.
+#[tokio::test]
+async fn an_unread_body_does_not_block() {
+    let service = service_fn(async |_| Ok::<_, Infallible>(answer(StatusCode::CREATED, "")));
+    let large = Attachment::new("ACC", Document::from_json("{}").unwrap(), "large.mp3", vec![7; 1 << 20]);
+    let mut client = Client::over(service);
+    for _ in 0..2 {
+        let stored = client
+            .store(&Dialect::KAZOO_4_3_106, &Handler::new(URL).unwrap(), &large)
+            .await;
+        assert!(stored.is_ok() || stored.is_err_and(|failure| failure.kind() == FailureKind::Broken));
+    }
+}
+
+#[tokio::test]
+async fn reports_a_broken_response_and_a_broken_service() {
+    let handler = Handler::new(URL).unwrap();
+    let cut = service_fn(async |_| {
+        let chunks = [Ok(bytes::Bytes::from("ID")), Err("cut off")];
+        // Waiting lets hyper send the head before the body fails.
+        let chunks = futures_util::stream::iter(chunks).then(async |chunk| {
+            yield_now().await;
+            chunk
+        });
+        let body = Body::from_stream(chunks);
+        Ok::<_, Infallible>(
+            Response::builder()
+                .header(header::CONTENT_LENGTH, 3)
+                .body(body)
+                .unwrap(),
+        )
+    });
+    let url = handler.url_of(&Dialect::KAZOO_4_3_106, &file());
+    let fetched = Client::over(cut)
+        .fetch(&Dialect::KAZOO_4_3_106, &handler, &url, &file())
+        .await;
+    assert_eq!(fetched.unwrap_err().kind(), FailureKind::Truncated);
+    let failing = service_fn(async |_| Err::<Response, _>("the service has failed"));
+    let stored = Client::over(failing)
+        .store(&Dialect::KAZOO_4_3_106, &handler, &file())
+        .await;
+    assert_eq!(stored.unwrap_err().kind(), FailureKind::Broken);
+}
+
+/// Waiting for retries takes tokio's time.
+#[tokio::test(start_paused = true)]
+async fn waits_for_a_retry() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let service = service_fn(move |_| {
+        let first = counted.fetch_add(1, Ordering::Relaxed) < 2;
+        async move {
+            let status = if first {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::CREATED
+            };
+            let response = Response::builder().status(status).header(header::RETRY_AFTER, "20");
+            Ok::<_, Infallible>(response.body(Body::empty()).unwrap())
+        }
+    });
+    let stored = Client::over(service)
+        .store(&Dialect::KAZOO_4_3_106, &Handler::new(URL).unwrap(), &file())
+        .await;
+    assert_eq!(stored.unwrap().history.waited, Duration::from_secs(40));
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+}
