@@ -2,10 +2,6 @@
 // A bench fails by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-mod support {
-    pub(crate) mod ratio;
-}
-
 use std::hint::black_box;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -16,7 +12,7 @@ use kazoo_storage::{
     AccessRules,
     authorize::{Authorizer as _, Credential},
 };
-use support::ratio::ratio;
+use kazoo_storage_benches::ratio::ratio;
 
 const TARGET: &str =
     "/0000000000000000000000000000001f/0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/202401-5d0b7b6c9f3e4a1d/message.mp3";

@@ -2,12 +2,6 @@
 // A bench fails by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-mod support {
-    pub(crate) mod chunks;
-    pub(crate) mod kazoo;
-    pub(crate) mod ratio;
-}
-
 use std::{convert::Infallible, hint::black_box};
 
 use base64::{Engine, engine::general_purpose::PAD};
@@ -16,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{Base64, Body, DecodeBase64, metadata::MediaPart};
-use support::{
+use kazoo_storage_benches::{
     chunks::{Chunks, length, now},
     kazoo::media,
     ratio::{ratio, size},

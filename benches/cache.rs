@@ -2,10 +2,6 @@
 // A bench fails by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-mod support {
-    pub(crate) mod ratio;
-}
-
 use std::{
     fs::{self, File},
     hint::black_box,
@@ -16,7 +12,7 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{BlobKey, BlobStore as _, FsStore, Upload};
-use support::ratio::ratio;
+use kazoo_storage_benches::ratio::ratio;
 use tokio::runtime::Runtime;
 
 /// Number of files, each of `LEN` bytes. All fit into the cache.

@@ -2,10 +2,6 @@
 // A bench fails by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-mod support {
-    pub(crate) mod ratio;
-}
-
 use std::{borrow::Cow, hint::black_box};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -15,8 +11,8 @@ use kazoo_storage::{
     extract_key::{KeyExtractor, QueryKey},
     key::Candidates,
 };
+use kazoo_storage_benches::ratio::ratio;
 use percent_encoding::percent_decode_str;
-use support::ratio::ratio;
 
 const DEFAULT: &str =
     "/0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/202401-5d0b7b6c9f3e4a1d8c2b7a6e5f4d3c2b/call_recording_b3f6.mp3";

@@ -2,12 +2,6 @@
 // A bench fails by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-mod support {
-    pub(crate) mod chunks;
-    pub(crate) mod kazoo;
-    pub(crate) mod ratio;
-}
-
 use std::{convert::Infallible, hint::black_box};
 
 use bytes::Bytes;
@@ -15,13 +9,13 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{Body, Metadata, SplitMultipart};
-use memchr::memmem;
-use multer::Multipart;
-use support::{
+use kazoo_storage_benches::{
     chunks::{Chunks, length, now},
     kazoo::{BOUNDARY, media, multipart},
     ratio::{ratio, size},
 };
+use memchr::memmem;
+use multer::Multipart;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 fn split_multipart(criterion: &mut Criterion) {

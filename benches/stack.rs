@@ -2,12 +2,6 @@
 // A bench fails by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-mod support {
-    pub(crate) mod chunks;
-    pub(crate) mod kazoo;
-    pub(crate) mod ratio;
-}
-
 use std::{convert::Infallible, net::SocketAddr};
 
 use base64::{Engine, engine::general_purpose::PAD};
@@ -21,7 +15,7 @@ use kazoo_storage::{
     BlobKey, BlobStore, ByteRange, Error, ErrorKind, GetResult, KazooStorage, Metadata, PutResult, Result, Upload,
 };
 
-use support::{
+use kazoo_storage_benches::{
     chunks::{Chunks, length, now},
     kazoo::{BOUNDARY, media, multipart},
     ratio::ratio,
@@ -117,12 +111,10 @@ fn in_memory(criterion: &mut Criterion) {
         let name = format!("stack/{}", form.name);
         ratio(&name, "collecting the body", None, || ours(form), || floor(form));
     }
-    #[cfg(feature = "metrics")]
     measured();
 }
 
 /// Compares the service with metrics and a recorder with the service without metrics.
-#[cfg(feature = "metrics")]
 fn measured() {
     use kazoo_storage::{Event, builder::StorageService, metrics, observe::Metrics, store::MeasuredStore};
     use metrics_exporter_prometheus::PrometheusBuilder;
@@ -164,7 +156,6 @@ fn over_sockets(criterion: &mut Criterion) {
         .unwrap();
     let service = TowerToHyperService::new(KazooStorage::new(Discard).into_service());
     let ours = serve(runtime, move || service.clone());
-    #[cfg(feature = "metrics")]
     let measured = {
         let storage = KazooStorage::new(kazoo_storage::store::MeasuredStore::new(Discard));
         let service = TowerToHyperService::new(storage.observe(kazoo_storage::observe::Metrics::new()).into_service());
@@ -216,7 +207,6 @@ fn over_sockets(criterion: &mut Criterion) {
         let name = format!("loopback/{}", form.name);
         let goal = Some(0.80);
         ratio(&name, "bare hyper", goal, || ours.upload(), || bare.upload());
-        #[cfg(feature = "metrics")]
         {
             let name = format!("{name}, measured");
             let mut measured = Client::connect(runtime, measured, form);

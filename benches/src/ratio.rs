@@ -15,7 +15,8 @@ const TURN: Duration = Duration::from_millis(100);
 const ROUNDS: usize = 21;
 
 /// Returns `true` if everything runs only once, as a test: with `--test`, or without `--bench` from cargo.
-pub(crate) fn once() -> bool {
+#[must_use]
+pub fn once() -> bool {
     let mut bench = false;
     let mut test = false;
     for arg in env::args() {
@@ -26,15 +27,16 @@ pub(crate) fn once() -> bool {
 }
 
 /// Returns `bytes`, or less if everything runs only once.
-#[allow(dead_code)] // Some benches have fixed sizes.
-pub(crate) fn size(bytes: usize) -> usize {
+#[must_use]
+pub fn size(bytes: usize) -> usize {
     if once() { bytes.min(256 << 10) } else { bytes }
 }
 
-/// Prints the speed of `ours` as a ratio to that of `floor`: the median over alternating turns.
+/// Prints the speed of `ours` as a ratio to that of `floor`: the median over alternating turns. More is better; `goal` is
+/// the least that is acceptable.
 ///
 /// The load on the machine varies, and affects absolute figures. Two adjacent turns have nearly the same load.
-pub(crate) fn ratio(name: &str, floor_name: &str, goal: Option<f64>, mut ours: impl FnMut(), mut floor: impl FnMut()) {
+pub fn ratio(name: &str, floor_name: &str, goal: Option<f64>, mut ours: impl FnMut(), mut floor: impl FnMut()) {
     // A profile contains only the bench.
     if env::args().any(|arg| arg == "--list" || arg == "--profile-time") {
         return;
@@ -58,7 +60,7 @@ pub(crate) fn ratio(name: &str, floor_name: &str, goal: Option<f64>, mut ours: i
         ratios.push(floor / ours);
     }
     ratios.sort_by(f64::total_cmp);
-    let goal = goal.map_or_else(String::new, |goal| format!(" (goal {goal:.2})"));
+    let goal = goal.map_or_else(String::new, |goal| format!(" (goal: at least {goal:.2})"));
     println!("ratio {name} vs {floor_name}: {:.2}{goal}", ratios[ROUNDS / 2]);
 }
 

@@ -11,14 +11,16 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 
 /// A body whose chunks are always ready.
-pub(crate) struct Chunks {
+#[derive(Debug)]
+pub struct Chunks {
     rest: Bytes,
     size: usize,
 }
 
 impl Chunks {
     /// Splits `content` into chunks of `size` bytes without copying.
-    pub(crate) fn new(content: &Bytes, size: usize) -> Self {
+    #[must_use]
+    pub fn new(content: &Bytes, size: usize) -> Self {
         Self {
             rest: content.clone(),
             size,
@@ -38,7 +40,7 @@ impl Body for Chunks {
 }
 
 /// Reads `body` to its end, and returns its length.
-pub(crate) async fn length<B>(body: B) -> usize
+pub async fn length<B>(body: B) -> usize
 where
     B: Body<Data = Bytes>,
     B::Error: std::fmt::Debug,
@@ -55,7 +57,7 @@ where
 }
 
 /// Polls a future that is ready at once, without the cost of a runtime.
-pub(crate) fn now<T>(ready: impl Future<Output = T>) -> T {
+pub fn now<T>(ready: impl Future<Output = T>) -> T {
     let mut ready = pin!(ready);
     match ready.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 /// A boundary of 64 characters, as KAZOO generates them.
-pub(crate) const BOUNDARY: &str = "k8Zt0aQx_YB7Uq4v1LdWm3Rj9NsHc2EoP6gIfTnKbVyXwSz5DlMuAeJrGhCi0O-F";
+pub const BOUNDARY: &str = "k8Zt0aQx_YB7Uq4v1LdWm3Rj9NsHc2EoP6gIfTnKbVyXwSz5DlMuAeJrGhCi0O-F";
 
 /// Returns `len` bytes that are as hard to compress as audio.
-pub(crate) fn media(len: usize) -> Bytes {
+#[must_use]
+pub fn media(len: usize) -> Bytes {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(|| {
         seed ^= seed << 13;
@@ -19,7 +20,8 @@ pub(crate) fn media(len: usize) -> Bytes {
 
 /// Returns a body with two parts, the JSON and `media`. As in KAZOO, it begins with a line break and ends without one.
 #[allow(dead_code)] // Not every bench uses multipart.
-pub(crate) fn multipart(media: &[u8]) -> Bytes {
+#[must_use]
+pub fn multipart(media: &[u8]) -> Bytes {
     let json = r#"{"id":"202401-0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7","call_id":"b3f6","length":12,"folder":"new"}"#;
     let head = format!(
         "\r\n--{BOUNDARY}\r\ncontent-disposition: form-data; name=202401-0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7\r\n\
