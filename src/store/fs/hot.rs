@@ -5,7 +5,7 @@
 //!
 //! Comparing the stamps costs less than opening and reading both files. Measured with 1 to 2000 files of 4 KiB and
 //! their sidecars in the page cache: `get` and its body take 2.1 to 4.3 µs of CPU, and 10.2 to 12.4 µs without the
-//! cache. `cargo bench --bench cache` compares them with opening and reading both files.
+//! cache. `cargo bench -p kazoo-storage-benches --bench cache` compares them with opening and reading both files.
 
 use std::{
     collections::HashMap,

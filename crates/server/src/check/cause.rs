@@ -151,7 +151,7 @@ impl Cause {
             Self::IdleTimeoutTooShort => ("idle_timeout_too_short", "idle connections are closed before KAZOO closes them; an upload sent at that moment is lost",
                 "keep idle connections for more than 120 seconds: `keepalive_timeout 150s` in nginx, `timeout http-keep-alive 150s` in HAProxy, `serve --idle-timeout`"),
             Self::WrongCredentials => ("wrong_credentials", "the server rejects the credentials in the URL",
-                "correct the user and the password, or the token, in the URL of the settings; or correct `serve --access`: it must list them with `\"may\"` and `accounts` that allow this, and the client's address in `networks` (behind a proxy, with `trusted_proxies`)"),
+                "correct the user and the password, or the token, in the URL of the settings; or correct `serve --access`: it must list them with `\"may\"`, `accounts` and `folders` that allow this, and the client's address in `networks` (behind a proxy, with `trusted_proxies`)"),
             Self::ProxyCredentials => ("proxy_credentials", "a proxy or another server asks for credentials or denies access",
                 "make the proxy forward requests for this path without authentication, and control access with `serve --access`"),
             Self::MangledCredentials => ("mangled_credentials", "the credentials work for a store but not for a fetch, for which KAZOO since 4.3.106 sends them without the `:`",
