@@ -8,8 +8,9 @@
 //! | [`BlobKey`] | the name of the file | [`ExtractKey`](crate::ExtractKey) |
 //! | [`Grant`] | the permissions of the request | [`Authorize`](crate::Authorize) |
 //!
-//! Each rejects a request with an [`Error`], whose response KAZOO shows to the administrator. A missing layer is
-//! [`ErrorKind::Internal`], and the message names it. axum's own extractors, such as `Bytes`, answer an invalid upload
+//! Each rejects a request with an [`Error`], whose response KAZOO shows to the administrator. For [`BlobKey`], [`Grant`] and
+//! [`Metadata`], a missing layer is [`ErrorKind::Internal`], and the message names it. Prefer `Option<Metadata>`:
+//! [`Metadata`] refuses an upload without multipart. axum's own extractors, such as `Bytes`, answer an invalid upload
 //! with plain text instead, and with 400 or 500 for every reason.
 //!
 //! ```

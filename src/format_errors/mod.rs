@@ -1,10 +1,10 @@
-//! Replaces the format of all errors, in one place.
+//! Replaces the format of every [`Error`](crate::Error) of this crate, in one place.
 //!
 //! Every layer and `ServeBlobs` describe an error as [a small JSON object](crate::Error::to_json). [`FormatErrors`]
 //! calls a function with each [`Error`](crate::Error) and its response, and the function returns the response in the
 //! format of the application. The layer belongs in front of all others, also of the complete service. It finds the
 //! error in the response's [`Outcome::Failed`](crate::Outcome::Failed), and preserves it for layers further out.
-//! Responses without an error pass unchanged.
+//! Responses without one pass unchanged, such as a router's 404.
 //!
 //! KAZOO shows the response to the administrator who saves the storage settings, if
 //!

@@ -8,7 +8,7 @@ use kazoo_storage::{
     Metadata, PutResult, Result, Upload, catalog_conformance_tests, conformance_tests, store::BlobEntry,
 };
 
-/// Stores every byte inverted. Replace `invert` with a cipher that can start at any offset.
+/// Stores every byte inverted. This protects nothing: it shows where a transformation belongs.
 struct Masked<S>(S);
 
 fn invert(body: Body) -> Body {
