@@ -145,10 +145,12 @@ impl Grant {
     #[must_use]
     pub fn covers(&self, key: &BlobKey) -> bool {
         let Self { accounts, folders, .. } = self;
-        let account = || key.account_id().unwrap_or_default();
         let is_below = |folder: &BlobKey| key.segments().len() > folder.segments().len() && key.starts_with(folder);
         (accounts.is_none() && folders.is_none())
-            || accounts.as_ref().is_some_and(|accounts| accounts.contains(account()))
+            || key
+                .account_id()
+                .zip(accounts.as_ref())
+                .is_some_and(|(account, accounts)| accounts.contains(account))
             || folders.as_ref().is_some_and(|folders| folders.iter().any(is_below))
     }
 
@@ -181,6 +183,16 @@ mod tests {
 
     fn key(path: &str) -> BlobKey {
         BlobKey::from_path(path).unwrap()
+    }
+
+    #[test]
+    fn no_account_covers_a_key_without_one() {
+        for accounts in [&[""][..], &["", "ACC"], &[]] {
+            let grant = Grant::everything().accounts(accounts.iter().copied());
+            for path in ["call_recording_1.mp3", "folder/a.mp3", "a/b/ACC/DOC/ATT.mp3"] {
+                assert!(!grant.covers(&key(path)), "{accounts:?} {path}");
+            }
+        }
     }
 
     #[test]

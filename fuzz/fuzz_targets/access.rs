@@ -117,7 +117,7 @@ impl Credential {
         };
         let accounts = match object.get("accounts") {
             None | Some(Value::Null) => None,
-            Some(list) => Some(strings(list)?),
+            Some(list) => Some(strings(list).filter(|accounts| accounts.iter().all(|account| !account.is_empty()))?),
         };
         let folders = match object.get("folders") {
             None | Some(Value::Null) => None,

@@ -76,6 +76,9 @@ impl Entry {
         }
         let mut grant = Grant::everything();
         if let Some(accounts) = self.accounts {
+            if accounts.iter().any(String::is_empty) {
+                return Err("has an empty account; use an account id, or omit `accounts`");
+            }
             grant = grant.accounts(accounts);
         }
         if let Some(folders) = self.folders {

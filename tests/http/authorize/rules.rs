@@ -56,6 +56,10 @@ fn reports_what_is_wrong_in_an_access_file() {
         (r#"{"networks": ["10.0.0.0/40"]}"#, "10.0.0.0/40"),
         (r#"{"credentials": [{"user": "hush"}]}"#, "credential 1 needs"),
         (
+            r#"{"credentials": [{"token": "hush", "accounts": ["A", ""]}]}"#,
+            "credential 1 has an empty account",
+        ),
+        (
             r#"{"credentials": [{"token": "a"}, {"token": "hush", "user": "hush", "password": "hush"}]}"#,
             "credential 2",
         ),
