@@ -230,32 +230,33 @@ impl Error {
     /// Converts the error of a body. Returns the [`Error`] in its chain of causes, if there is one; any other error is
     /// [`IncompleteBody`](ErrorKind::IncompleteBody).
     pub fn from_body(error: impl Into<BoxError>) -> Self {
-        let error = match error.into().downcast::<Self>() {
-            Ok(own) => return *own,
-            Err(error) => error,
-        };
-        // An outer layer may have wrapped an error of this crate, or may be the limit of http-body-util.
+        Self::in_chain(error.into()).unwrap_or_else(|error| {
+            Self::new(
+                ErrorKind::IncompleteBody,
+                "the request body ended early, or its framing is broken: send it again",
+            )
+            .with_source(error)
+        })
+    }
+
+    /// Returns the error of this crate in the chain of causes of `error`, or the one for a limit of http-body-util.
+    ///
+    /// An outer layer, or a reader of a body, may have wrapped it.
+    fn in_chain(error: BoxError) -> Result<Self, BoxError> {
         let mut cause: Option<&(dyn StdError + 'static)> = Some(&*error);
         while let Some(err) = cause {
             if let Some(own) = err.downcast_ref::<Self>() {
-                return own.clone();
+                return Ok(own.clone());
             }
             if err.is::<http_body_util::LengthLimitError>() {
-                return Self::new(
-                    ErrorKind::TooLarge,
-                    "the body exceeds the limit of a layer in front of the storage service",
-                )
-                .with_source(error);
+                let message = "the body exceeds the limit of a layer in front of the storage service";
+                return Ok(Self::new(ErrorKind::TooLarge, message).with_source(error));
             }
             // The source of an `io::Error` is the source of the wrapped error, not the wrapped error.
             let wrapped = err.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             cause = wrapped.map_or_else(|| err.source(), |wrapped| Some(wrapped as _));
         }
-        Self::new(
-            ErrorKind::IncompleteBody,
-            "the request body ended early, or its framing is broken: send it again",
-        )
-        .with_source(error)
+        Err(error)
     }
 
     /// Returns the kind of the error.

@@ -26,7 +26,8 @@ impl ErrorKind {
 ///
 /// | error | kind |
 /// | --- | --- |
-/// | an [`Error`] in an [`io::Error`] | its own |
+/// | one with an [`Error`] in its chain of causes, such as that of a body read with `StreamReader` | that of the [`Error`] |
+/// | one with a limit of http-body-util in its chain | [`TooLarge`](ErrorKind::TooLarge) |
 /// | `StorageFull`, `QuotaExceeded` | [`StorageFull`](ErrorKind::StorageFull) |
 /// | `FileTooLarge` | [`TooLarge`](ErrorKind::TooLarge) |
 /// | `InvalidFilename` | [`InvalidKey`](ErrorKind::InvalidKey) |
@@ -48,17 +49,15 @@ impl ErrorKind {
 /// ```
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        let error = match error.downcast::<Self>() {
-            Ok(own) => return own,
-            Err(error) => error,
-        };
-        let kind = ErrorKind::of_io(&error);
-        // The text of the error itself may contain a path of the machine.
-        let message = match kind {
-            ErrorKind::StorageFull => "the storage, or a quota on it, is full; free some space".into(),
-            _ => format!("the storage failed: {}", error.kind()),
-        };
-        Self::new(kind, message).with_source(error)
+        let (kind, reason) = (ErrorKind::of_io(&error), error.kind());
+        Self::in_chain(error.into()).unwrap_or_else(|error| {
+            // The text of the error itself may contain a path of the machine.
+            let message = match kind {
+                ErrorKind::StorageFull => "the storage, or a quota on it, is full; free some space".into(),
+                _ => format!("the storage failed: {reason}"),
+            };
+            Self::new(kind, message).with_source(error)
+        })
     }
 }
 
@@ -79,6 +78,24 @@ mod tests {
         let own = Error::new(ErrorKind::Damaged, "damaged");
         let error = Error::from(io::Error::other(own));
         assert_eq!((error.kind(), error.message()), (ErrorKind::Damaged, "damaged"));
+    }
+
+    /// An axum handler that reads a body as `AsyncRead` gets such errors: a 503 would ask KAZOO to send it again.
+    #[tokio::test]
+    async fn keeps_the_error_of_a_body_that_other_crates_have_wrapped() {
+        let invalid = || {
+            crate::Body::from_stream(futures_util::stream::iter([Err::<bytes::Bytes, _>(Error::new(
+                ErrorKind::InvalidBase64,
+                "bad byte",
+            ))]))
+        };
+        let wrapped = axum::body::to_bytes(axum::body::Body::new(invalid()), usize::MAX)
+            .await
+            .unwrap_err();
+        assert_eq!(Error::from(io::Error::other(wrapped)).kind(), ErrorKind::InvalidBase64);
+        let limited = http_body_util::Limited::new(axum::body::Body::from("too long"), 3);
+        let wrapped = http_body_util::BodyExt::collect(limited).await.unwrap_err();
+        assert_eq!(Error::from(io::Error::other(wrapped)).kind(), ErrorKind::TooLarge);
     }
 
     #[test]
