@@ -51,6 +51,7 @@ use http::{HeaderValue, header, request::Parts};
 use http_body_util::BodyExt as _;
 
 use crate::{
+    blocks::Blocks,
     body::Body,
     error::{Error, ErrorKind, Result},
     framing::guard,
@@ -61,7 +62,7 @@ use crate::{
 
 /// Extractor of the whole body: the media, if [`SplitMultipart`](crate::SplitMultipart) is in front.
 ///
-/// It is held in memory. Like `Bytes`, it is limited by axum's `DefaultBodyLimit`: 2 MB unless the application changes
+/// It is held in memory, which takes up to twice its length. Like `Bytes`, it is limited by axum's `DefaultBodyLimit`: 2 MB unless the application changes
 /// it, which most recordings exceed. Extract the [`Body`] to read the media as it arrives, without this limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Media(pub Bytes);
@@ -71,8 +72,14 @@ impl<S: Sync> FromRequest<S> for Media {
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
         let (mut head, body) = request.with_limited_body().into_parts();
-        let read = guard(&mut head, body)?.collect().await;
-        read.map(|read| Self(read.to_bytes())).map_err(explain_limit)
+        let mut body = guard(&mut head, body)?;
+        let mut media = Blocks::default();
+        while let Some(frame) = body.frame().await {
+            if let Some(data) = frame.map_err(explain_limit)?.data_ref() {
+                media.push(data);
+            }
+        }
+        Ok(Self(media.into_bytes()))
     }
 }
 

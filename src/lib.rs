@@ -77,6 +77,7 @@ pub mod answer_probe;
 pub mod authorize;
 #[cfg(feature = "axum")]
 pub mod axum;
+mod blocks;
 mod body;
 pub mod builder;
 pub mod client_addr;

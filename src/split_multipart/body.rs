@@ -16,16 +16,13 @@ use super::{
     unread::{Token, Unread},
 };
 use crate::{
+    blocks::Blocks,
     body::{Body, poll_data},
     error::{Error, ErrorKind, Result},
 };
 
 /// The maximum length in bytes of a preamble, of the headers of a part, and of an epilogue.
 const MAX_BETWEEN_PARTS: usize = 16 << 10;
-
-/// The capacity of the blocks that collect a part, and of the first of them.
-const BLOCK: usize = 64 << 10;
-const FIRST_BLOCK: usize = 2 << 10;
 
 /// A multipart body, read part by part.
 pub(super) struct Parts {
@@ -78,32 +75,15 @@ impl Parts {
     }
 
     /// Returns the whole content of the current part if it has at most `limit` bytes.
-    ///
-    /// An incomplete part is held in blocks. A buffer that doubles would hold up to twice what arrived, and three times
-    /// that while it grows.
     pub(super) async fn collect_up_to(&mut self, limit: usize) -> Result<Option<Bytes>> {
-        let (mut blocks, mut len) = (Vec::<Vec<u8>>::new(), 0);
-        while let Some(mut data) = poll_fn(|cx| self.poll_content(cx)).await? {
-            if data.len() > limit - len {
+        let mut part = Blocks::default();
+        while let Some(data) = poll_fn(|cx| self.poll_content(cx)).await? {
+            if data.len() > limit - part.len() {
                 return Ok(None);
             }
-            len += data.len();
-            while !data.is_empty() {
-                let Some(block) = blocks.last_mut().filter(|block| block.len() < block.capacity()) else {
-                    // The first block is small, because most metadata is.
-                    let capacity = if blocks.is_empty() { FIRST_BLOCK } else { BLOCK };
-                    blocks.push(Vec::with_capacity(capacity.max(data.len().min(BLOCK))));
-                    continue;
-                };
-                let available = (block.capacity() - block.len()).min(data.len());
-                block.extend_from_slice(&data.split_to(available));
-            }
+            part.push(&data);
         }
-        Ok(Some(if blocks.len() == 1 {
-            blocks.pop().unwrap_or_default().into()
-        } else {
-            blocks.concat().into()
-        }))
+        Ok(Some(part.into_bytes()))
     }
 
     /// Returns the content of the current part, which must be the last one, as a body.

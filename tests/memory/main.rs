@@ -9,6 +9,7 @@
 mod body;
 mod client;
 mod layers;
+mod media;
 mod metadata;
 mod sink;
 mod stack;

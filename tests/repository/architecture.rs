@@ -1,6 +1,6 @@
 //! The dependency direction between the crate's modules, read from its sources:
 //!
-//! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id} → error`
+//! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
 //! In the server: `serve → {admin, net} → log → config → cli`, and `{check, plan, scrub} → {log, cli}`.
 //!
@@ -35,7 +35,8 @@ const MAX_LINES: usize = 400;
 
 /// The modules that `module` may import, or `None` for an unknown module.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {
-    const VOCABULARY: [&str; 15] = [
+    const VOCABULARY: [&str; 16] = [
+        "blocks",
         "error",
         "key",
         "encoding",
@@ -54,7 +55,7 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
     ];
     let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
     match module {
-        "client_addr" | "error" | "digest" | "kazoo_id" | "normalize" | "progress" => Some(vec![]),
+        "blocks" | "client_addr" | "error" | "digest" | "kazoo_id" | "normalize" | "progress" => Some(vec![]),
         "key" | "encoding" | "body" | "metrics" => Some(vec!["error"]),
         "metadata" => Some(vec!["error", "encoding", "kazoo_id", "key"]),
         "probe" => Some(vec!["error", "kazoo_id", "key"]),
