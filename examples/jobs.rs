@@ -13,6 +13,7 @@
 //! ```
 
 use std::{
+    convert::Infallible,
     env, fs,
     future::Future,
     io::{self, Write as _},
@@ -33,7 +34,7 @@ use kazoo_storage::{
 };
 use tokio::{net::TcpListener, sync::Notify, task::spawn_blocking, time::timeout};
 
-/// Time after which failed jobs are tried again.
+/// Time after which failed jobs are tried again. A new upload tries them again earlier.
 const RETRY: Duration = Duration::from_secs(30);
 
 /// A store that records a job for each upload, as a file in a directory. It acknowledges no upload without its job.
@@ -124,10 +125,14 @@ impl Jobs {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let path = self.directory.join(format!("{:020}-{count:010}.job", now.as_nanos()));
         let temporary = path.with_extension("tmp");
-        let mut file = fs::File::create_new(&temporary)?;
-        file.write_all(key.to_string().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
+        let write = || {
+            let mut file = fs::File::create_new(&temporary)?;
+            file.write_all(key.to_string().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)
+        };
+        // KAZOO sends the file again while the disk is full: each try must leave nothing.
+        write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
         sync(&self.directory)
     }
 
@@ -139,8 +144,10 @@ impl Jobs {
             for entry in fs::read_dir(&directory)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "job") {
-                    let key = BlobKey::from_path(&fs::read_to_string(&path)?).map_err(io::Error::other)?;
-                    jobs.push((path, key));
+                    match BlobKey::from_path(&fs::read_to_string(&path)?) {
+                        Ok(key) => jobs.push((path, key)),
+                        Err(error) => eprintln!("skipped the unreadable job {}: {error}", path.display()),
+                    }
                 }
             }
             jobs.sort();
@@ -150,12 +157,18 @@ impl Jobs {
     }
 
     /// Does each job at least once with `work`, one after the other, for as long as the future is polled.
-    async fn run<F: Future<Output = Result<()>>>(&self, work: impl Fn(BlobKey) -> F) -> io::Result<()> {
+    ///
+    /// A failure ends nothing: the uploads continue, and the jobs that are left are tried again.
+    async fn run<F: Future<Output = Result<()>>>(&self, work: impl Fn(BlobKey) -> F) -> Infallible {
         loop {
-            for (path, key) in self.pending().await? {
-                match work(key.clone()).await {
-                    // A crash before this line repeats the job.
-                    Ok(()) => fs::remove_file(path)?,
+            let pending = self.pending().await.unwrap_or_else(|error| {
+                eprintln!("cannot read the jobs: {error}");
+                Vec::new()
+            });
+            for (path, key) in pending {
+                // A crash before the file is removed repeats the job.
+                match work(key.clone()).await.and_then(|()| Ok(fs::remove_file(path)?)) {
+                    Ok(()) => {}
                     Err(error) => eprintln!("the job of {key} failed, and will be tried again: {error}"),
                 }
             }
@@ -191,21 +204,23 @@ async fn transcribe(store: &impl BlobStore, key: BlobKey) -> Result<()> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = env::args().skip(1);
     let port = args.next().map_or(Ok(8080), |port| port.parse())?;
-    let root = args.next().unwrap_or_else(|| "data".to_owned());
+    let root = PathBuf::from(args.next().unwrap_or_else(|| "data".to_owned()));
 
-    let jobs = Jobs::open(format!("{root}-jobs"))?;
-    let store = Arc::new(Outbox::new(FsStore::open(root)?, jobs.clone()));
+    // The store first: it refuses a second process, which must not touch the jobs of this one.
+    let files = FsStore::open(&root)?;
+    let mut directory = root.file_name().ok_or("the root has no name")?.to_owned();
+    directory.push("-jobs");
+    let jobs = Jobs::open(root.with_file_name(directory))?;
+    let store = Arc::new(Outbox::new(files, jobs.clone()));
     let storage = KazooStorage::new(Arc::clone(&store)).into_service();
     let app = Router::new().nest_service("/some_prefix", storage);
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // The first of the two that ends, with an error, ends the program. The jobs continue at the next start.
     tokio::select! {
-        served = axum::serve(listener, app) => served?,
-        worked = jobs.run(|key| transcribe(&*store, key)) => worked?,
+        served = axum::serve(listener, app) => Ok(served?),
+        never = jobs.run(|key| transcribe(&*store, key)) => match never {},
     }
-    Ok(())
 }
 
 #[cfg(all(test, feature = "conformance"))]
@@ -279,6 +294,15 @@ mod tests {
         fs::create_dir(&outbox.jobs.directory).unwrap();
         assert_eq!(outbox.put(upload()).await.unwrap(), PutResult::Replaced);
         assert_eq!(pending(&outbox).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_job_does_not_stop_the_others() {
+        let root = tempfile::tempdir().unwrap();
+        let outbox = outbox(&root);
+        fs::write(outbox.jobs.directory.join("0.job"), "..").unwrap();
+        outbox.put(upload()).await.unwrap();
+        assert_eq!(pending(&outbox).await, [upload().key]);
     }
 
     #[tokio::test]
