@@ -23,6 +23,8 @@ pub struct Body {
     inner: UnsyncBoxBody<Bytes, Error>,
     /// The error that the body ended with. Every later poll returns it, because many bodies end cleanly after an error.
     failed: Option<Error>,
+    /// `true` after a clean end. The inner body is not polled again, because some streams panic.
+    ended: bool,
 }
 
 impl Body {
@@ -42,6 +44,7 @@ impl Body {
             Some(body) => Self {
                 inner: body.map_err(Error::from_body).boxed_unsync(),
                 failed: None,
+                ended: false,
             },
             None => Self::empty(),
         }
@@ -51,7 +54,7 @@ impl Body {
     ///
     /// Errors are converted with [`Error::from_body`]: an error that is no [`Error`] is
     /// [`IncompleteBody`](crate::ErrorKind::IncompleteBody), as it should be for an upload. A fetch that is interrupted
-    /// by one is a failure of the store, whatever its kind. The stream is not polled after an error.
+    /// by one is a failure of the store, whatever its kind. The stream is not polled after its end or an error.
     ///
     /// ```
     /// use std::io;
@@ -156,9 +159,14 @@ impl HttpBody for Body {
         if let Some(error) = &self.failed {
             return Poll::Ready(Some(Err(error.clone())));
         }
+        if self.ended {
+            return Poll::Ready(None);
+        }
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(Err(error)) = &frame {
-            self.failed = Some(error.clone());
+        match &frame {
+            Some(Err(error)) => self.failed = Some(error.clone()),
+            Some(Ok(_)) => {}
+            None => self.ended = true,
         }
         Poll::Ready(frame)
     }
@@ -251,6 +259,19 @@ where
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+
+    /// `unfold` panics if it is polled after its end.
+    #[tokio::test]
+    async fn a_stream_is_not_polled_after_its_end() {
+        let chunks = futures_util::stream::unfold(["ID", "3"].into_iter(), async |mut rest| {
+            rest.next().map(|chunk| (Ok::<_, Error>(chunk), rest))
+        });
+        let mut body = Body::from_stream(chunks);
+        for expected in [Some("ID"), Some("3"), None, None] {
+            let data = body.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
+            assert_eq!(data.as_deref(), expected.map(str::as_bytes));
+        }
+    }
 
     #[tokio::test]
     async fn a_failed_body_does_not_look_empty() {
