@@ -4,14 +4,12 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, header};
-use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::{
     task::yield_now,
     time::{Instant, sleep, timeout},
 };
-use tower_service::Service;
 
 use super::{
     attachment::Attachment,
@@ -20,7 +18,7 @@ use super::{
     dialect::Dialect,
     failure::{Failure, FailureKind, History, Redirect},
     handler::Handler,
-    in_process::InProcess,
+    in_process::{InProcess, LocalService},
     judge::{self, MAX_REDIRECTS, Next},
     multipart::Boundary,
     request::Outgoing,
@@ -145,18 +143,11 @@ impl Client {
     /// Creates a client whose requests `service` answers, in this process and without a network, whatever the host of a
     /// URL is. `https` URLs work too, without encryption.
     ///
-    /// The service receives exactly what hyper would hand over from a socket. Waiting for a retry takes tokio's time: in
+    /// The service receives what hyper would hand over from a socket. The extensions that an application inserts for each
+    /// connection, such as `PeerAddr` or axum's `ConnectInfo`, are missing: insert them in the service. Waiting for a retry takes tokio's time: in
     /// a test with `start_paused = true` it takes none.
     #[must_use]
-    pub fn over<S, B>(service: S) -> Self
-    where
-        S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    pub fn over(service: impl LocalService) -> Self {
         Self {
             service: Some(InProcess::new(service)),
             ..Self::default()

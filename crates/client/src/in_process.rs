@@ -19,6 +19,33 @@ use super::{
 /// Bytes that one side may write before the other reads, as in the buffer of a socket.
 const BUFFER: usize = 64 * 1024;
 
+/// A tower service that can answer a [`Client`](super::Client) in the same process.
+///
+/// Every `Service<Request<Incoming>>` that can be cloned and shared is one, such as `axum::Router` and the services of
+/// `KazooStorage`.
+pub trait LocalService:
+    Service<Request<Incoming>, Response = Response<Self::ResponseBody>, Error: Into<BoxError>, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The body of its responses.
+    type ResponseBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+}
+
+impl<S, B> LocalService for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type ResponseBody = B;
+}
+
 /// Serves connections with a service.
 ///
 /// A connection is a pipe in memory, with hyper at both ends: the service receives what it would receive from a socket,
@@ -27,15 +54,7 @@ const BUFFER: usize = 64 * 1024;
 pub(super) struct InProcess(Arc<dyn Fn(DuplexStream) + Send + Sync>);
 
 impl InProcess {
-    pub(super) fn new<S, B>(service: S) -> Self
-    where
-        S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    pub(super) fn new(service: impl LocalService) -> Self {
         Self(Arc::new(move |stream| {
             let service = TowerToHyperService::new(service.clone());
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);

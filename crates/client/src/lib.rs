@@ -75,6 +75,7 @@ pub use self::{
     document::Document,
     failure::{Failure, FailureKind, History, Redirect},
     handler::{Handler, Verb},
+    in_process::LocalService,
     multipart::Boundary,
     probe::{ProbeReport, SaveResult},
     request::Outgoing,

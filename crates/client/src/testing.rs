@@ -20,13 +20,8 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use kazoo_storage::error::BoxError;
-use tower_service::Service;
 
-use super::{Attachment, Client, Dialect, Document, Failure, Handler, SaveResult, Verb};
+use super::{Attachment, Client, Dialect, Document, Failure, Handler, LocalService, SaveResult, Verb};
 
 const ACCOUNT: &str = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7";
 
@@ -44,21 +39,16 @@ const CONTENTS: [&[u8]; 2] = [
     b"ID3\x04\0\0\0\0\0\0\xff\xfb\x90\0the second upload, a little longer",
 ];
 
+/// Length of the long file, in bytes.
+const LONG: usize = 3 << 20;
+
 /// Asserts that `service` passes the credentials probe that KAZOO makes when an administrator saves `handler` as the
 /// storage settings, for every release.
 ///
 /// # Panics
 ///
 /// If the probe of a release fails. The message contains what KAZOO shows to the administrator.
-pub async fn assert_probe_passes<S, B>(service: S, handler: &Handler)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+pub async fn assert_probe_passes(service: impl LocalService, handler: &Handler) {
     Play::new(Client::over(service), handler.clone()).probe().await;
 }
 
@@ -68,22 +58,14 @@ where
 /// Each release makes its credentials probe. Then it stores files with PUT and with POST, raw, as multipart and as base64
 /// in multipart, stores each again with other content, and fetches it.
 ///
-/// The files are MP3 files of a few bytes, in an account `0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7`. A service with
+/// The files are MP3 files of a few bytes, and one of 3 MiB, in an account `0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7`. A service with
 /// [`Base64::Off`](kazoo_storage::Base64::Off) does not serve settings with `base64_encode_data`, and fails here.
 ///
 /// # Panics
 ///
 /// If a probe fails, a file is refused, or the fetched content differs. The message names the release, the settings and
 /// the request.
-pub async fn assert_serves_every_release<S, B>(service: S, url: &str)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+pub async fn assert_serves_every_release(service: impl LocalService, url: &str) {
     let handler = Handler::new(url).unwrap_or_else(|error| panic!("the URL `{url}` is invalid: {error}"));
     for verb in [Verb::Put, Verb::Post] {
         for (multipart, base64) in [(false, false), (true, false), (true, true)] {
@@ -92,6 +74,7 @@ where
             let mut play = Play::new(Client::over(service.clone()), handler);
             play.probe().await;
             play.files().await;
+            play.long_file().await;
         }
     }
 }
@@ -131,20 +114,28 @@ impl Play {
         for dialect in Dialect::ALL {
             for name in NAMES {
                 for content in CONTENTS {
-                    let document = Document::from_json(DOCUMENT);
-                    let document = document.unwrap_or_else(|error| panic!("the document is invalid: {error}"));
-                    self.file(dialect, &Attachment::new(ACCOUNT, document, name, content))
-                        .await;
+                    self.file(dialect, &file(name, content)).await;
                 }
             }
         }
     }
 
+    /// A body of many chunks, longer than the limit of many frameworks: axum's is 2 MB.
+    async fn long_file(&mut self) {
+        // The period of the bytes is no power of two, as the lengths of buffers are.
+        let [start, _] = CONTENTS;
+        let content: Vec<u8> = start.iter().copied().chain((0..=250).cycle()).take(LONG).collect();
+        self.file(&Dialect::KAZOO_4_3_106, &file("recording.mp3", content))
+            .await;
+    }
+
     async fn file(&mut self, dialect: &Dialect, file: &Attachment) {
         let case = self.case(dialect);
         let name = file.name();
+        let verb = &self.handler.settings().verb;
+        let target = format!("{verb} {}", self.handler.url_of(dialect, file).path());
         let stored = self.client.store(dialect, &self.handler, file).await;
-        let stored = stored.unwrap_or_else(|failure| panic!("{case}: cannot store `{name}`: {}", describe(&failure)));
+        let stored = stored.unwrap_or_else(|failure| panic!("{case}: {target}: {}", describe(&failure)));
         assert!(
             !stored.is_lost(),
             "{case}: `{name}` is lost: a redirected POST becomes a GET without a body"
@@ -170,6 +161,12 @@ impl Play {
             dialect.releases, settings.verb, settings.send_multipart, settings.base64_encode_data
         )
     }
+}
+
+fn file(name: &str, content: impl Into<Bytes>) -> Attachment {
+    let document = Document::from_json(DOCUMENT);
+    let document = document.unwrap_or_else(|error| panic!("the document is invalid: {error}"));
+    Attachment::new(ACCOUNT, document, name, content)
 }
 
 /// The failure, and the beginning of the response.

@@ -18,13 +18,14 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use http::{Method, StatusCode, header};
+use http_body_util::BodyExt as _;
 use kazoo_storage::{AccessRules, KazooStorage, MemoryStore, authorize::Credential};
 use kazoo_storage_client::{
     Attachment, Client, Dialect, Document, FailureKind, Handler,
     testing::{assert_probe_passes, assert_serves_every_release},
 };
 use tokio::task::yield_now;
-use tower::service_fn;
+use tower::{Layer as _, service_fn};
 
 const URL: &str = "http://storage.example.com/some_prefix";
 
@@ -70,6 +71,9 @@ async fn plays_every_release_against_routers_and_services() {
     let rules = AccessRules::new().credential(Credential::password("user", "secret"));
     let storage = KazooStorage::new(MemoryStore::new()).authorize(rules).into_service();
     assert_serves_every_release(storage, "http://user:secret@h:80/").await;
+    let rest = Router::new().fallback(async || StatusCode::NOT_FOUND);
+    let mounted = KazooStorage::new(MemoryStore::new()).mount("/some_prefix").layer(rest);
+    assert_serves_every_release(mounted, URL).await;
 }
 
 #[tokio::test]
@@ -106,6 +110,55 @@ async fn reports_a_doubled_path_that_is_not_found() {
         message.contains("GET /some_prefix/0c8f1c4a") && message.contains("404"),
         "{message}"
     );
+}
+
+/// The long file finds a service that keeps only the start of a body, or refuses long ones.
+#[tokio::test]
+async fn reports_a_limit_and_a_lost_rest_of_a_body() {
+    let limited = KazooStorage::new(MemoryStore::new()).max_body(2 << 20).into_service();
+    let message = panic_of(assert_serves_every_release(limited, "http://h:80")).await;
+    assert!(
+        message.contains("PUT /0c8f1c4a") && message.contains("413"),
+        "{message}"
+    );
+    let first_frame = broken(async |request, next| {
+        let (mut head, mut body) = request.into_parts();
+        head.headers.remove(header::CONTENT_LENGTH);
+        let start = match body.frame().await {
+            Some(frame) => frame.unwrap().into_data().unwrap(),
+            None => bytes::Bytes::new(),
+        };
+        while let Some(frame) = body.frame().await {
+            drop(frame.unwrap());
+        }
+        next.run(Request::from_parts(head, Body::from(start))).await
+    });
+    let message = panic_of(assert_serves_every_release(first_frame, URL)).await;
+    assert!(
+        message.contains("recording.mp3") && message.contains("instead of 3145728"),
+        "{message}"
+    );
+}
+
+/// Bodies that are refused or a prefix that is missing show the request.
+#[tokio::test]
+async fn reports_a_refused_request() {
+    let raw_only = broken(async |request, next| {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let multipart = content_type.is_some_and(|value| value.as_bytes().starts_with(b"multipart/form-data"));
+        if multipart {
+            answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, "no multipart")
+        } else {
+            next.run(request).await
+        }
+    });
+    let message = panic_of(assert_serves_every_release(raw_only, URL)).await;
+    assert!(
+        message.contains("send_multipart=true") && message.contains("no multipart"),
+        "{message}"
+    );
+    let message = panic_of(assert_serves_every_release(app(), "http://h:80/other_prefix")).await;
+    assert!(message.contains("404"), "{message}");
 }
 
 #[tokio::test]
