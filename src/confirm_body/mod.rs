@@ -8,7 +8,8 @@
 //! - with the response of the error, if the body ended with one, whatever the handler answered;
 //! - with 500 and a message for the developer, if the handler answered with a success before the end of the body.
 //!
-//! Other responses pass unchanged, and so do those to requests without a body. The layer reads nothing itself, and
+//! Other responses pass unchanged, and so do those to requests without a body. Do not redirect an upload: KAZOO turns
+//! a POST that is answered with 301, 302 or 303 into a GET, and regards the file as stored. The layer reads nothing itself, and
 //! holds nothing. A handler must finish reading before it answers: a task of its own, or a response that streams the
 //! request's body, is too late.
 //!

@@ -100,6 +100,6 @@ fn explain(fault: Fault, reason: Reason) -> Error {
     };
     Error::new(
         ErrorKind::InvalidBase64,
-        format!("the media is invalid base64: {fault}. Nothing was stored; {hint}"),
+        format!("the media is invalid base64: {fault}; {hint}"),
     )
 }

@@ -88,7 +88,8 @@ impl Metadata {
     /// Reads the document as a `T`: one of the types of [this module](self), or a type of your own.
     ///
     /// Fields that `T` does not name are skipped. If the document does not match, the error is
-    /// [`ErrorKind::InvalidMetadata`]. Its message names the field, and contains no value.
+    /// [`ErrorKind::InvalidMetadata`]. Its message names the field, in at most 8 levels and 100
+    /// characters, and contains no value. If `T` has a map, the names in it are chosen by the client.
     ///
     /// ```
     /// use kazoo_storage::{Metadata, metadata::Voicemail};
@@ -158,14 +159,15 @@ impl Metadata {
         })
     }
 
-    /// Returns the path of the innermost field whose value includes the position, such as `metadata.length`.
+    /// Returns the path of the innermost field whose value includes the position, such as `metadata.length`, in at most
+    /// 8 levels, each of which scans the text again, and 100 characters.
     fn field_at(&self, line: usize, column: usize) -> String {
         let lines = self.0.split_inclusive(|byte| *byte == b'\n');
         let before: usize = lines.take(line.saturating_sub(1)).map(<[u8]>::len).sum();
         let at = self.0.as_ptr().addr() + before + column;
         let mut path = Vec::new();
         let mut object = Some(&self.0[..]);
-        while let Some(json) = object.take() {
+        while let Some(json) = object.take().filter(|_| path.len() < 8) {
             each_field(json, |name, value| {
                 let bytes = value.as_bytes().as_ptr_range();
                 if (bytes.start.addr()..=bytes.end.addr()).contains(&at) {
@@ -174,7 +176,7 @@ impl Metadata {
                 }
             });
         }
-        path.join(".")
+        path.join(".").chars().take(100).collect()
     }
 
     /// Returns the raw values of `names` in the object itself and in its nested `metadata` object.

@@ -49,8 +49,7 @@ impl Verified {
                 .any(|(algorithm, digest)| *algorithm == check.algorithm && *digest == check.digest)
             {
                 let message = format!(
-                    "the body does not match the {} in the header {}, so it was corrupted in transit. Nothing was stored; send \
-                     it again",
+                    "the body does not match the {} in the header {}, so it was corrupted in transit: send it again",
                     check.algorithm, check.header
                 );
                 return Err(Error::new(ErrorKind::DigestMismatch, message));

@@ -1,8 +1,8 @@
 //! Rejects an upload that does not match the digest in its headers.
 //!
 //! A client that sends a digest asks for verification of the body. [`VerifyDigest`] computes the digest while the body
-//! passes. If it differs, the body ends with an error, so nothing is stored, and the response is 400. A body without
-//! such a header passes unchanged. KAZOO never sends one.
+//! passes. If it differs, the body ends with an error, which becomes a 400. A body without such a header passes
+//! unchanged. KAZOO never sends one.
 //!
 //! | header | covers | algorithms |
 //! | --- | --- | --- |

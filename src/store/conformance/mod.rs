@@ -13,7 +13,8 @@
 //! kazoo_storage::catalog_conformance_tests!(my_catalog, || async { (MemoryStore::new(), ()) });
 //! ```
 //!
-//! [`reopen_conformance_tests!`](crate::reopen_conformance_tests) tests that a store is durable.
+//! [`reopen_conformance_tests!`](crate::reopen_conformance_tests) tests that a store has its files
+//! after it is dropped and opened again. A power failure is no part of the suite.
 //!
 //! Every case is a function of this module. Its documentation is the sentence of the contract that it demands, and it
 //! panics with that sentence if the store violates it. The suite itself is tested with stores that each violate one

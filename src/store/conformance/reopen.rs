@@ -1,4 +1,4 @@
-//! What was stored is durable: it is there when the store is opened again.
+//! Files are there when a store is dropped and opened again. A store that writes only when it is dropped passes, too.
 
 use std::sync::Arc;
 

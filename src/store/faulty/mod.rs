@@ -96,7 +96,7 @@ pub enum Fault {
         /// The error.
         error: Error,
     },
-    /// Waits this long, and succeeds. With [`Duration::MAX`], the operation never ends.
+    /// Waits this long, and succeeds. Requires tokio's timers. With [`Duration::MAX`], the operation never ends.
     Delay(Duration),
 }
 
