@@ -138,7 +138,8 @@ impl Metadata {
     }
 
     /// Returns the value of `name`, as [`field`](Self::field) finds it, if it is a string.
-    fn text(&self, name: &str) -> Option<String> {
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
         let ([own], [nested]) = self.raw([name]);
         match scalar(own.or(nested)?)? {
             Value::String(text) => Some(text),

@@ -1,0 +1,54 @@
+//! [`Database`]: runs statements, many units of work in one transaction.
+
+mod sqlite;
+mod value;
+
+use std::path::Path;
+
+use kazoo_storage::{Error, ErrorKind, Result};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use self::value::{Row, Statement, Value, statement};
+
+/// Maximum number of units that wait for a connection. More wait in their callers.
+const QUEUE: usize = 1024;
+
+/// Statements that take effect together or not at all, and where to send their rows.
+#[derive(Debug)]
+struct Unit {
+    statements: Vec<Statement>,
+    reply: oneshot::Sender<Result<Vec<Vec<Row>>>>,
+}
+
+/// A database with one connection that writes and one that reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    writer: mpsc::Sender<Unit>,
+    reader: mpsc::Sender<Unit>,
+}
+
+impl Database {
+    /// Opens the SQLite database at `path`, and creates it if it does not exist.
+    pub(crate) fn sqlite(path: &Path, durable: bool) -> Result<Self> {
+        sqlite::open(path, durable)
+    }
+
+    /// Runs `statements` in order in one transaction, which may include other units. Returns the rows of each after the
+    /// commit.
+    pub(crate) async fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+        send(&self.writer, statements).await
+    }
+
+    /// Returns the rows of each of `statements`, which change nothing and see the same state.
+    pub(crate) async fn read(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+        send(&self.reader, statements).await
+    }
+}
+
+async fn send(connection: &mpsc::Sender<Unit>, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+    let stopped = || Error::new(ErrorKind::Unavailable, "the connection to the ledger has ended");
+    let (reply, rows) = oneshot::channel();
+    let unit = Unit { statements, reply };
+    connection.send(unit).await.map_err(|_| stopped())?;
+    rows.await.map_err(|_| stopped())?
+}

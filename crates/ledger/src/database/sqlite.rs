@@ -1,0 +1,192 @@
+//! SQLite: a file, a thread that writes, and a thread that reads.
+
+use std::{path::Path, thread, time::Duration};
+
+use kazoo_storage::{Error, ErrorKind, Result};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params_from_iter};
+use tokio::sync::mpsc;
+
+use super::{Database, QUEUE, Row, Statement, Unit, Value};
+
+/// Marks the file as a ledger (`PRAGMA application_id`): `KZLG`.
+const APPLICATION_ID: i64 = 0x4B5A_4C47;
+
+/// The statements that create each version of the schema from the one before. The number of those that a file has
+/// seen is its `user_version`.
+const MIGRATIONS: [&str; 1] = [include_str!("sqlite/1.sql")];
+
+/// Maximum number of units in a transaction. It bounds the time until the first of them is acknowledged.
+const BATCH: usize = 256;
+
+/// Time to wait for another process that writes, such as a command of the operator.
+const BUSY: Duration = Duration::from_secs(10);
+
+pub(super) fn open(path: &Path, durable: bool) -> Result<Database> {
+    let at = |error: Error| {
+        let message = format!("cannot open the ledger {}: {}", path.display(), error.message());
+        Error::new(error.kind(), message).with_source(error)
+    };
+    if path.is_dir() {
+        return Err(at(Error::new(
+            ErrorKind::Conflict,
+            "it is a directory; name a file in it",
+        )));
+    }
+    let mut writer = connect(path, durable).map_err(at)?;
+    migrate(&mut writer).map_err(at)?;
+    let reader = connect(path, durable).map_err(at)?;
+    Ok(Database {
+        writer: spawn("ledger writer", writer, TransactionBehavior::Immediate)?,
+        // Without a lock until a statement writes, which none of its statements does.
+        reader: spawn("ledger reader", reader, TransactionBehavior::Deferred)?,
+    })
+}
+
+fn connect(path: &Path, durable: bool) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // In the mode `wal`, a commit is one sync, and readers do not wait for writers.
+    let synchronous = if durable { "FULL" } else { "OFF" };
+    let pragmas = format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA journal_size_limit = 16777216; \
+         PRAGMA temp_store = MEMORY;"
+    );
+    connection.execute_batch(&pragmas).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Brings the schema to the newest version.
+fn migrate(connection: &mut Connection) -> Result<()> {
+    let newest = MIGRATIONS.len();
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, version) = (
+        pragma("application_id").map_err(failed)?,
+        pragma("user_version").map_err(failed)?,
+    );
+    let tables: i64 = transaction
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
+    if application != APPLICATION_ID && (application != 0 || tables > 0) {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            "it is the database of another program; name another file",
+        ));
+    }
+    let seen = usize::try_from(version).ok().filter(|seen| *seen <= newest);
+    let Some(seen) = seen else {
+        let message = format!(
+            "its schema has version {version}, and this program knows versions up to {newest}; use a newer program"
+        );
+        return Err(Error::new(ErrorKind::Conflict, message));
+    };
+    for migration in MIGRATIONS.iter().skip(seen) {
+        transaction.execute_batch(migration).map_err(failed)?;
+    }
+    if seen < newest {
+        transaction
+            .execute_batch(&format!(
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {newest};"
+            ))
+            .map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
+/// Runs the units that arrive on a thread of their own, until no sender is left.
+fn spawn(name: &str, mut connection: Connection, behavior: TransactionBehavior) -> Result<mpsc::Sender<Unit>> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        connection.set_transaction_behavior(behavior);
+        serve(&connection, receiver);
+    })?;
+    Ok(sender)
+}
+
+fn serve(connection: &Connection, mut units: mpsc::Receiver<Unit>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while units.blocking_recv_many(&mut batch, BATCH) > 0 {
+        // A caller that is gone has not been promised anything.
+        batch.retain(|unit| !unit.reply.is_closed());
+        match run(connection, &batch) {
+            Ok(results) => {
+                for (unit, rows) in batch.drain(..).zip(results) {
+                    let _ = unit.reply.send(Ok(rows));
+                }
+            }
+            // One of them may be the cause, such as a value that is too large.
+            Err(_) if batch.len() > 1 => {
+                for unit in batch.drain(..) {
+                    let rows = run(connection, std::slice::from_ref(&unit));
+                    let _ = unit
+                        .reply
+                        .send(rows.map(|mut results| results.pop().unwrap_or_default()));
+                }
+            }
+            Err(error) => {
+                for unit in batch.drain(..) {
+                    let _ = unit.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// Runs `units` in one transaction. Returns the rows of each statement of each unit.
+fn run(connection: &Connection, units: &[Unit]) -> Result<Vec<Vec<Vec<Row>>>> {
+    let transaction = connection.unchecked_transaction().map_err(failed)?;
+    let mut results = Vec::with_capacity(units.len());
+    for unit in units {
+        let rows: Result<_> = unit
+            .statements
+            .iter()
+            .map(|statement| execute(&transaction, statement).map_err(failed))
+            .collect();
+        results.push(rows?);
+    }
+    transaction.commit().map_err(failed)?;
+    Ok(results)
+}
+
+fn execute(connection: &Connection, statement: &Statement) -> rusqlite::Result<Vec<Row>> {
+    let mut prepared = connection.prepare_cached(&statement.sql)?;
+    let columns = prepared.column_count();
+    let mut rows = prepared.query(params_from_iter(&statement.parameters))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let values: rusqlite::Result<Vec<Value>> = (0..columns).map(|column| row.get(column)).collect();
+        found.push(Row::new(values?));
+    }
+    Ok(found)
+}
+
+/// The same request may succeed later, unless the file itself is wrong. The error of SQLite is the source: it contains
+/// no values.
+fn failed(error: rusqlite::Error) -> Error {
+    let (kind, message) = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => (ErrorKind::Unavailable, "the file system of the ledger is full"),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            ErrorKind::Unavailable,
+            "another process has locked the ledger for too long",
+        ),
+        Some(ErrorCode::NotADatabase) => (ErrorKind::Conflict, "it is not a database; name another file"),
+        Some(ErrorCode::DatabaseCorrupt) => (
+            ErrorKind::Damaged,
+            "it is damaged; restore a backup, or move it away and run `reindex`",
+        ),
+        Some(ErrorCode::CannotOpen) => (
+            ErrorKind::Unavailable,
+            "the file cannot be opened; check its directory and the permissions",
+        ),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
+            ErrorKind::Unavailable,
+            "the file cannot be written; check the permissions",
+        ),
+        _ => (ErrorKind::Unavailable, "the ledger failed"),
+    };
+    Error::new(kind, message).with_source(error)
+}

@@ -1,0 +1,140 @@
+//! [`Statement`], with its parameters, and [`Row`], its result.
+
+use std::borrow::Cow;
+
+use kazoo_storage::{Error, ErrorKind, Result};
+use rusqlite::{
+    ToSql,
+    types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef},
+};
+
+/// A value of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Integer(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// A statement and its parameters `$1`, `$2`, …, which first occur in this order.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement {
+    pub(crate) sql: Cow<'static, str>,
+    pub(crate) parameters: Vec<Value>,
+}
+
+/// Creates a [`Statement`] from its text and its parameters.
+macro_rules! statement {
+    ($sql:expr $(, $parameter:expr)* $(,)?) => {
+        $crate::database::Statement {
+            sql: std::borrow::Cow::from($sql),
+            parameters: vec![$($crate::database::Value::from($parameter)),*],
+        }
+    };
+}
+pub(crate) use statement;
+
+/// The columns of a row, taken in order.
+#[derive(Debug)]
+pub(crate) struct Row(std::vec::IntoIter<Value>);
+
+impl Row {
+    pub(super) fn new(columns: Vec<Value>) -> Self {
+        Self(columns.into_iter())
+    }
+
+    pub(crate) fn integer(&mut self) -> Result<i64> {
+        match self.0.next() {
+            Some(Value::Integer(number)) => Ok(number),
+            other => Err(unexpected("an integer", other.as_ref())),
+        }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String> {
+        self.optional_text()?.ok_or_else(|| unexpected("a text", None))
+    }
+
+    pub(crate) fn optional_text(&mut self) -> Result<Option<String>> {
+        match self.0.next() {
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(Value::Null) => Ok(None),
+            other => Err(unexpected("a text", other.as_ref())),
+        }
+    }
+
+    pub(crate) fn optional_bytes(&mut self) -> Result<Option<Vec<u8>>> {
+        match self.0.next() {
+            Some(Value::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Value::Null) => Ok(None),
+            other => Err(unexpected("bytes", other.as_ref())),
+        }
+    }
+}
+
+/// The value itself may be a number of a caller, and stays out of the error.
+fn unexpected(expected: &str, found: Option<&Value>) -> Error {
+    let found = match found {
+        None => "nothing",
+        Some(Value::Null) => "NULL",
+        Some(Value::Integer(_)) => "an integer",
+        Some(Value::Text(_)) => "a text",
+        Some(Value::Bytes(_)) => "bytes",
+    };
+    let message = format!("a row of the ledger has {found} in place of {expected}; something else has changed it");
+    Error::new(ErrorKind::Damaged, message)
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+impl FromSql for Value {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(number) => Self::Integer(number),
+            // The ledger has no column of this type; the row reports it.
+            ValueRef::Real(number) => Self::Text(number.to_string()),
+            ValueRef::Text(_) => Self::Text(value.as_str()?.to_owned()),
+            ValueRef::Blob(bytes) => Self::Bytes(bytes.to_owned()),
+        })
+    }
+}

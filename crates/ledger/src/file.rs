@@ -1,0 +1,192 @@
+//! [`FileRecord`]: what the ledger knows of a file.
+
+use std::{fmt, time::SystemTime};
+
+use kazoo_storage::{BlobKey, Error, ErrorKind, Metadata, Result, digest::Digest, kazoo_id::AttachmentKind};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::time::rfc3339;
+
+/// Maximum length of a call id, a number or a media type in the ledger, in bytes. A longer one is left out.
+const MAX_FIELD: usize = 255;
+
+/// A file that the store has, or had.
+///
+/// `Debug` shows neither numbers nor metadata.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileRecord {
+    /// The key of the file. Its accessors return the account, the owner, the document and the attachment.
+    pub key: BlobKey,
+    /// The kind of the file, or `None` for others, such as greetings.
+    pub kind: Option<AttachmentKind>,
+    /// The length of the content, in bytes.
+    pub size: u64,
+    /// The digest of the content. `None` only after [`reindex`](crate::Ledger::reindex), for a store without digests.
+    pub sha256: Option<Digest>,
+    /// The media type of the upload, if it is at most 255 bytes.
+    pub content_type: Option<String>,
+    /// The time at which the file was recorded; after [`reindex`](crate::Ledger::reindex), at which it was stored.
+    pub stored_at: SystemTime,
+    /// The document of the upload, if there was one.
+    pub metadata: Option<Metadata>,
+    /// The id of the call: the field `call_id` of the document. Like the numbers, only if it is at most 255 bytes.
+    pub call_id: Option<String>,
+    /// The number of the caller: `caller_id_number`, or `from_number` of a fax.
+    pub caller_number: Option<String>,
+    /// The number that was called: `callee_id_number`, `to_number` of a fax, or `to_user` of a voicemail.
+    pub callee_number: Option<String>,
+}
+
+impl FileRecord {
+    /// Describes a file that is stored now.
+    #[must_use]
+    pub fn new(key: &BlobKey, size: u64, metadata: impl Into<Option<Metadata>>) -> Self {
+        let metadata = metadata.into();
+        let first = |names: &[&str]| {
+            let metadata = metadata.as_ref()?;
+            names.iter().find_map(|name| metadata.text(name).and_then(field))
+        };
+        Self {
+            kind: AttachmentKind::of(key, metadata.as_ref()),
+            call_id: first(&["call_id"]),
+            caller_number: first(&["caller_id_number", "from_number"]),
+            callee_number: first(&["callee_id_number", "to_number", "to_user"]),
+            key: key.detached(),
+            size,
+            sha256: None,
+            content_type: None,
+            stored_at: SystemTime::now(),
+            metadata,
+        }
+    }
+
+    /// Sets or clears the digest of the content.
+    #[must_use]
+    pub fn with_sha256(mut self, sha256: impl Into<Option<Digest>>) -> Self {
+        self.sha256 = sha256.into();
+        self
+    }
+
+    /// Sets or clears the media type.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: Option<&http::HeaderValue>) -> Self {
+        let text = content_type.and_then(|value| value.to_str().ok());
+        self.content_type = text.and_then(|text| field(text.to_owned()));
+        self
+    }
+
+    /// Sets the time at which the file was stored.
+    #[must_use]
+    pub fn with_stored_at(mut self, stored_at: SystemTime) -> Self {
+        self.stored_at = stored_at;
+        self
+    }
+
+    /// Returns the JSON that receivers get.
+    pub(crate) fn to_json(&self) -> Result<String> {
+        let json = Json {
+            key: self.key.to_string(),
+            account: self.key.account_id().map(str::to_owned),
+            owner: self.key.owner_id().map(str::to_owned),
+            document: self.key.document_id().map(str::to_owned),
+            attachment: self.key.attachment().to_owned(),
+            kind: kind_name(self.kind).to_owned(),
+            size: self.size,
+            sha256: self.sha256.map(|digest| digest.to_string()),
+            content_type: self.content_type.clone(),
+            stored_at: self.stored_at,
+            call_id: self.call_id.clone(),
+            caller_number: self.caller_number.clone(),
+            callee_number: self.callee_number.clone(),
+            metadata: self.metadata.as_ref().map(raw).transpose()?,
+        };
+        serde_json::to_string(&json).map_err(damaged)
+    }
+
+    pub(crate) fn from_json(text: &str) -> Result<Self> {
+        let json: Json = serde_json::from_str(text).map_err(damaged)?;
+        Ok(Self {
+            key: BlobKey::from_path(&json.key)?,
+            kind: kind_named(&json.kind),
+            size: json.size,
+            sha256: json.sha256.as_deref().and_then(Digest::from_hex),
+            content_type: json.content_type,
+            stored_at: json.stored_at,
+            metadata: match json.metadata {
+                Some(raw) => Some(Metadata::from_json(String::from(Box::<str>::from(raw)))?),
+                None => None,
+            },
+            call_id: json.call_id,
+            caller_number: json.caller_number,
+            callee_number: json.callee_number,
+        })
+    }
+}
+
+impl fmt::Debug for FileRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileRecord")
+            .field("key", &self.key)
+            .field("kind", &self.kind)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The file as JSON. Receivers outside of the process get this, so its fields are API.
+#[derive(Serialize, Deserialize)]
+struct Json {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+    attachment: String,
+    kind: String,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(with = "rfc3339")]
+    stored_at: SystemTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller_number: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callee_number: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Box<RawValue>>,
+}
+
+/// Returns the name of `kind`, as in metrics.
+pub(crate) fn kind_name(kind: Option<AttachmentKind>) -> &'static str {
+    kind.map_or("other", AttachmentKind::as_str)
+}
+
+/// Returns the kind with this name.
+pub(crate) fn kind_named(name: &str) -> Option<AttachmentKind> {
+    use AttachmentKind::{CallRecording, Fax, Voicemail};
+    [Voicemail, CallRecording, Fax]
+        .into_iter()
+        .find(|kind| kind.as_str() == name)
+}
+
+/// Accepts a value that a database can index and a header can carry.
+fn field(text: String) -> Option<String> {
+    let fits = !text.is_empty() && text.len() <= MAX_FIELD && !text.chars().any(char::is_control);
+    fits.then_some(text)
+}
+
+fn raw(metadata: &Metadata) -> Result<Box<RawValue>> {
+    serde_json::from_slice(metadata.as_json()).map_err(damaged)
+}
+
+fn damaged(error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Damaged, "a row of the ledger is not valid JSON").with_source(error)
+}

@@ -1,0 +1,128 @@
+//! [`Ledger`]: the database of the files and events.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use kazoo_storage::Result;
+use tokio::sync::Notify;
+
+use crate::{
+    database::{Database, Row, Statement, statement},
+    time,
+};
+
+/// A database of the files that a store has, and of the events that were not delivered yet.
+///
+/// Clones share the database. [`Recorded`](crate::Recorded) records in it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    database: Database,
+    /// Wakes tasks that wait for events.
+    changed: Notify,
+    closed: AtomicBool,
+}
+
+/// The options of a [`Ledger`].
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    durable: bool,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        Self { durable: true }
+    }
+}
+
+impl LedgerOptions {
+    /// Determines whether a change is synced to the disk before it is acknowledged; `true` by default. Without it, a
+    /// power failure may lose the last changes, and a crash of the process none.
+    #[must_use]
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// Opens the SQLite database in the file `path`, as [`Ledger::sqlite`] does.
+    pub async fn sqlite(self, path: impl AsRef<Path>) -> Result<Ledger> {
+        let path = path.as_ref().to_owned();
+        let open = move || Database::sqlite(&path, self.durable);
+        let database = tokio::task::spawn_blocking(open)
+            .await
+            .map_err(std::io::Error::other)??;
+        Ok(Ledger {
+            shared: Arc::new(Shared {
+                database,
+                changed: Notify::new(),
+                closed: AtomicBool::new(false),
+            }),
+        })
+    }
+}
+
+impl Ledger {
+    /// Returns the options to open a ledger with.
+    #[must_use]
+    pub fn options() -> LedgerOptions {
+        LedgerOptions::default()
+    }
+
+    /// Opens the SQLite database in the file `path`, and creates it if it does not exist.
+    ///
+    /// The file must be on a local disk. Several processes of one machine may use it. An older schema is migrated. A
+    /// newer schema, the database of another program, a damaged file and a directory are errors.
+    pub async fn sqlite(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().sqlite(path).await
+    }
+
+    /// Ends every consumer of this ledger: [`Consumer::next`](crate::Consumer::next) returns `None`. Their events stay.
+    pub fn close(&self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Returns `true` after [`close`](Self::close).
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::SeqCst)
+    }
+
+    /// Fails if nothing can be recorded.
+    pub(crate) async fn check(&self) -> Result<()> {
+        // Writes, so that a full disk or a lock of another process is found.
+        const SQL: &str = "UPDATE checks SET checked_at = $1";
+        self.write(vec![statement!(SQL, time::now())]).await?;
+        Ok(())
+    }
+
+    /// Wakes the consumers of this process, because something was recorded.
+    pub(crate) fn wake(&self) {
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Waits until something is recorded in this process after the call.
+    pub(crate) fn changed(&self) -> impl Future<Output = ()> {
+        self.shared.changed.notified()
+    }
+
+    pub(crate) async fn read(&self, statement: Statement) -> Result<Vec<Row>> {
+        Ok(self.read_all(vec![statement]).await?.pop().unwrap_or_default())
+    }
+
+    pub(crate) async fn read_all(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+        self.shared.database.read(statements).await
+    }
+
+    pub(crate) async fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+        self.shared.database.write(statements).await
+    }
+}

@@ -1,0 +1,67 @@
+//! After the 201: a database that knows which files KAZOO has stored, and a durable queue of what happened to them.
+//!
+//! KAZOO expects its storage server to answer as soon as a file is safe, and to process the file later. [`Recorded`]
+//! wraps a store: it records each upload and each deletion in a [`Ledger`] before it returns, so that no acknowledged
+//! file is without its [`Event`]. A [`Consumer`] takes the events from the ledger, each at least once, also after a
+//! crash:
+//!
+//! ```
+//! use kazoo_storage::{BlobKey, BlobStore, MemoryStore, Upload, kazoo_id::AttachmentKind};
+//! use kazoo_storage_ledger::{EventKind, Ledger, Recorded};
+//!
+//! # async fn transcribe(_: &BlobKey) -> Result<(), kazoo_storage::Error> { Ok(()) }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("ledger.sqlite");
+//! let ledger = Ledger::sqlite(path).await?;
+//! // Register consumers before the first upload: an event is kept for the consumers that exist.
+//! let consumer = ledger.consumer("transcribe").await?;
+//! let store = Recorded::new(MemoryStore::new(), ledger.clone());
+//!
+//! let key = BlobKey::from_path("/ACCOUNT/202401-DOCUMENT/0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7.mp3")?;
+//! store.put(Upload::new(key, "ID3…")).await?;
+//!
+//! while let Some(job) = consumer.next().await {
+//!     if job.event().kind == EventKind::Stored && job.event().file.kind == Some(AttachmentKind::Voicemail) {
+//!         transcribe(&job.event().file.key).await?;
+//!     }
+//!     // A job that is not acknowledged comes back after its timeout.
+//!     job.ack().await?;
+//! #   ledger.close();
+//! }
+//! # Ok::<(), kazoo_storage::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Promises
+//!
+//! - An upload is acknowledged only after its file, its row and its events are durable. If the ledger cannot record, the
+//!   upload fails with [`ErrorKind::Unavailable`](kazoo_storage::ErrorKind::Unavailable): a 503 with `Retry-After`, after
+//!   which KAZOO sends the file again.
+//! - Each consumer receives each event at least once, and the events of one key in their order. An event has the same
+//!   [id](Event::id) each time.
+//! - The ledger never decides where a file is. A lost ledger loses no file: [`Ledger::reindex`] rebuilds the rows.
+
+mod consumer;
+mod database;
+mod event;
+mod file;
+mod key_locks;
+mod ledger;
+mod outbox;
+mod record;
+mod recorded;
+mod reindex;
+mod rows;
+mod search;
+mod time;
+
+pub use self::{
+    consumer::{Consumer, Job},
+    event::{Event, EventKind},
+    file::FileRecord,
+    ledger::{Ledger, LedgerOptions},
+    recorded::Recorded,
+    reindex::{Reindex, Reindexed},
+    search::Search,
+};

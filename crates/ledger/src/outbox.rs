@@ -1,0 +1,107 @@
+//! The outbox: the events that were not delivered yet, one row for each receiver.
+
+use std::time::{Duration, SystemTime};
+
+use kazoo_storage::{Error, ErrorKind, Result};
+
+use crate::{
+    database::{Row, Statement, statement},
+    event::{Event, EventKind},
+    file::FileRecord,
+    ledger::Ledger,
+    rows::encode,
+    time,
+};
+
+/// Maximum length of the error that is kept with an event, in characters.
+const MAX_ERROR: usize = 500;
+
+/// Returns the statement that adds the event of a stored `file` for each receiver, if the file has this `event`.
+pub(crate) fn stored(file: &FileRecord, event: &str) -> Result<Statement> {
+    const SQL: &str = "\
+        INSERT INTO outbox (receiver, event, kind, key, account, recorded_at, file, due_at) \
+        SELECT r.name, f.event, CASE WHEN f.revision = 1 THEN 'file.stored' ELSE 'file.replaced' END, f.key, f.account, \
+            CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($1 AS BIGINT) \
+        FROM receivers r, files f WHERE r.active = 1 AND f.key = $3 AND f.event = $4";
+    let now = time::to_millis(SystemTime::now());
+    Ok(statement!(SQL, now, file.to_json()?, encode(&file.key), event))
+}
+
+/// Returns the statement that adds the event of a deleted `file` for each receiver, if the file has this `event`.
+pub(crate) fn deleted(file: &FileRecord, event: &str) -> Result<Statement> {
+    const SQL: &str = "\
+        INSERT INTO outbox (receiver, event, kind, key, account, recorded_at, file, due_at) \
+        SELECT r.name, f.event, 'file.deleted', f.key, f.account, \
+            CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($1 AS BIGINT) \
+        FROM receivers r, files f WHERE r.active = 1 AND f.key = $3 AND f.event = $4";
+    let now = time::to_millis(SystemTime::now());
+    Ok(statement!(SQL, now, file.to_json()?, encode(&file.key), event))
+}
+
+/// An event that a receiver has claimed until a time, after which others may claim it.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    seq: i64,
+    /// The number of attempts, this one included. It identifies the claim: a later claim has a higher number.
+    pub(crate) attempts: i64,
+    pub(crate) event: Event,
+}
+
+impl Ledger {
+    /// Claims at most `limit` events of `receiver` that are due, for the time `visibility`. Events of one key are claimed
+    /// one after the other, in their order.
+    pub(crate) async fn claim(&self, receiver: &str, limit: usize, visibility: Duration) -> Result<Vec<Claim>> {
+        const SQL: &str = "\
+            UPDATE outbox SET due_at = $1, attempts = attempts + 1 WHERE seq IN ( \
+                SELECT o.seq FROM outbox o WHERE o.receiver = $2 AND o.due_at <= $3 AND NOT EXISTS ( \
+                    SELECT 1 FROM outbox e \
+                    WHERE e.receiver = o.receiver AND e.key = o.key AND e.seq < o.seq AND e.due_at IS NOT NULL) \
+                ORDER BY o.due_at, o.seq LIMIT $4) \
+            RETURNING seq, attempts, event, kind, recorded_at, file";
+        let now = time::now();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let statement = statement!(SQL, time::after(now, visibility), receiver, now, limit);
+        let rows = self.write(vec![statement]).await?.into_iter().flatten();
+        let mut claims: Vec<Claim> = rows.map(claim).collect::<Result<_>>()?;
+        claims.sort_by_key(|claim| claim.seq);
+        Ok(claims)
+    }
+
+    /// Removes a delivered event. Returns `false` if the claim has ended, so that it may be delivered again.
+    pub(crate) async fn delivered(&self, claim: &Claim) -> Result<bool> {
+        const SQL: &str = "DELETE FROM outbox WHERE seq = $1 AND attempts = $2 RETURNING seq";
+        self.settle(statement!(SQL, claim.seq, claim.attempts)).await
+    }
+
+    /// Makes a claimed event due again after `delay`, or declares it dead if that is `None`.
+    pub(crate) async fn failed(&self, claim: &Claim, error: &str, delay: Option<Duration>) -> Result<bool> {
+        const SQL: &str = "UPDATE outbox SET due_at = $1, error = $2 WHERE seq = $3 AND attempts = $4 RETURNING seq";
+        let due = delay.map(|delay| time::after(time::now(), delay));
+        let error = error.chars().take(MAX_ERROR).collect::<String>();
+        self.settle(statement!(SQL, due, error, claim.seq, claim.attempts))
+            .await
+    }
+
+    async fn settle(&self, statement: Statement) -> Result<bool> {
+        Ok(self.write(vec![statement]).await?.into_iter().flatten().count() > 0)
+    }
+}
+
+fn claim(mut row: Row) -> Result<Claim> {
+    Ok(Claim {
+        seq: row.integer()?,
+        attempts: row.integer()?,
+        event: Event {
+            id: row.text()?,
+            kind: kind(&row.text()?)?,
+            time: time::from_millis(row.integer()?),
+            file: FileRecord::from_json(&row.text()?)?,
+        },
+    })
+}
+
+fn kind(name: &str) -> Result<EventKind> {
+    name.parse().map_err(|error: Error| {
+        Error::new(ErrorKind::Damaged, "an event of the ledger has an unknown kind").with_source(error)
+    })
+}

@@ -1,0 +1,152 @@
+//! [`Ledger::reindex`]: rebuilds the rows of the files from a store.
+
+use std::{future::poll_fn, pin::pin, time::SystemTime};
+
+use futures_core::Stream as _;
+use futures_util::{StreamExt as _, stream};
+use kazoo_storage::{BlobCatalog, BlobKey, Result, store::BlobEntry};
+
+use crate::{
+    database::{Row, statement},
+    event,
+    file::FileRecord,
+    ledger::Ledger,
+    outbox,
+    rows::{encode, store_newer},
+    time,
+};
+
+/// Number of files that are read and recorded together.
+const BATCH: usize = 256;
+
+/// Number of files that are read at once. An object store answers after milliseconds.
+const CONCURRENT: usize = 16;
+
+/// The options of [`Ledger::reindex`].
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Reindex {
+    prefix: Option<BlobKey>,
+    events_since: Option<SystemTime>,
+}
+
+impl Reindex {
+    /// Reindexes every file, without events.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reindexes only the files below `prefix`, such as an account.
+    pub fn below(mut self, prefix: BlobKey) -> Self {
+        self.prefix = Some(prefix);
+        self
+    }
+
+    /// Records an event for each file that is new in the ledger and was stored at `since` or later.
+    pub fn events_since(mut self, since: SystemTime) -> Self {
+        self.events_since = Some(since);
+        self
+    }
+}
+
+/// The progress and the result of [`Ledger::reindex`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reindexed {
+    /// The number of files that the store has listed.
+    pub listed: u64,
+    /// The number of files that were new in the ledger, or different.
+    pub recorded: u64,
+}
+
+impl Ledger {
+    /// Records the files of `store` that the ledger does not have: for a store that is older than its ledger, or after the
+    /// loss of a ledger.
+    ///
+    /// Calls `progress` after each batch of files. A file that the ledger has with the same length, and that is not newer,
+    /// is not read again, so an interrupted run continues where it stopped. Memory is bounded. Files may be stored
+    /// meanwhile. A file that is deleted meanwhile may be recorded, and rows of files that the store no longer has stay.
+    pub async fn reindex<S: BlobCatalog>(
+        &self,
+        store: &S,
+        options: Reindex,
+        mut progress: impl FnMut(Reindexed),
+    ) -> Result<Reindexed> {
+        let mut entries = pin!(store.list(options.prefix.as_ref()));
+        let mut done = Reindexed::default();
+        loop {
+            let mut batch = Vec::with_capacity(BATCH);
+            while batch.len() < BATCH
+                && let Some(entry) = poll_fn(|cx| entries.as_mut().poll_next(cx)).await
+            {
+                batch.push(entry?);
+            }
+            if batch.is_empty() {
+                return Ok(done);
+            }
+            done.listed += batch.len() as u64;
+            let new = self.unknown(batch).await?;
+            let mut files = stream::iter(new)
+                .map(|entry| describe(store, entry))
+                .buffer_unordered(CONCURRENT);
+            let mut statements = Vec::with_capacity(BATCH);
+            while let Some(file) = files.next().await {
+                let Some(file) = file? else { continue };
+                let event = event::new_id();
+                statements.push(store_newer(&file, &event));
+                if options.events_since.is_some_and(|since| file.stored_at >= since) {
+                    statements.push(outbox::stored(&file, &event)?);
+                }
+            }
+            done.recorded += self.write(statements).await?.into_iter().flatten().count() as u64;
+            progress(done);
+        }
+    }
+
+    /// Returns the entries of files that the ledger does not have, or has an older version of.
+    async fn unknown(&self, entries: Vec<BlobEntry>) -> Result<Vec<BlobEntry>> {
+        const SQL: &str = "SELECT size, stored_at FROM files WHERE key = $1";
+        let statements = entries
+            .iter()
+            .map(|entry| statement!(SQL, encode(&entry.key)))
+            .collect();
+        let known = self.read_all(statements).await?;
+        let mut unknown = Vec::new();
+        for (entry, rows) in entries.into_iter().zip(known) {
+            if !has(rows, &entry)? {
+                unknown.push(entry);
+            }
+        }
+        Ok(unknown)
+    }
+}
+
+/// Returns `true` if one of `rows` is that of the listed file.
+fn has(rows: Vec<Row>, entry: &BlobEntry) -> Result<bool> {
+    let Some(mut row) = rows.into_iter().next() else {
+        return Ok(false);
+    };
+    // A store that keeps metadata after the content lists a larger length; its files are then read again.
+    let (size, stored_at) = (row.integer()?, row.integer()?);
+    let same_size = u64::try_from(size).is_ok_and(|size| size == entry.len);
+    Ok(same_size
+        && entry
+            .modified
+            .is_some_and(|modified| time::to_millis(modified) <= stored_at))
+}
+
+/// Reads what the store knows of the file, or `None` if it was deleted since it was listed.
+async fn describe<S: BlobCatalog>(store: &S, entry: BlobEntry) -> Result<Option<FileRecord>> {
+    let described = async {
+        let info = store.head(&entry.key).await?;
+        let metadata = store.metadata(&entry.key).await?;
+        Ok(FileRecord::new(&entry.key, info.len, metadata)
+            .with_sha256(info.digest)
+            .with_content_type(info.content_type.as_ref())
+            .with_stored_at(info.modified.unwrap_or(SystemTime::UNIX_EPOCH)))
+    };
+    match described.await {
+        Err(error) if kazoo_storage::Error::is_not_found(&error) => Ok(None),
+        described => described.map(Some),
+    }
+}

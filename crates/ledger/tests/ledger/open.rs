@@ -1,0 +1,55 @@
+//! A ledger opens its own database, and nothing else.
+
+use kazoo_storage::{BlobStore as _, ErrorKind};
+use kazoo_storage_ledger::Ledger;
+
+use super::{Site, key, open, upload};
+
+#[tokio::test]
+async fn keeps_its_files_when_it_is_opened_again() {
+    let site = Site::new().await;
+    site.store().put(upload("a/b/c", "1")).await.unwrap();
+    let again = open(site.path()).await;
+    assert_eq!(again.file(&key("a/b/c")).await.unwrap().unwrap().size, 1);
+}
+
+#[tokio::test]
+async fn refuses_what_is_not_its_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("text"), "not a database, but long enough to be one".repeat(100)).unwrap();
+    let other = rusqlite::Connection::open(at("other")).unwrap();
+    other.execute_batch("CREATE TABLE mine (a)").unwrap();
+    let marked = rusqlite::Connection::open(at("marked")).unwrap();
+    marked
+        .execute_batch("PRAGMA application_id = 7; CREATE TABLE mine (a)")
+        .unwrap();
+    std::fs::create_dir(at("directory")).unwrap();
+    for (name, kind, reason) in [
+        ("text", ErrorKind::Conflict, "not a database"),
+        ("other", ErrorKind::Conflict, "another program"),
+        ("marked", ErrorKind::Conflict, "another program"),
+        ("directory", ErrorKind::Conflict, "is a directory"),
+        ("missing/ledger", ErrorKind::Unavailable, "cannot be opened"),
+    ] {
+        let error = Ledger::sqlite(at(name)).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(
+            error.message().contains(reason) && error.message().contains(name),
+            "{error}"
+        );
+    }
+    let tables: i64 = other
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(tables, 1);
+}
+
+#[tokio::test]
+async fn refuses_a_newer_schema() {
+    let site = Site::new().await;
+    site.execute("PRAGMA user_version = 1000");
+    let error = Ledger::sqlite(site.path()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains("newer program"), "{error}");
+}
