@@ -2,9 +2,10 @@
 //!
 //! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
-//! In the server: `serve → {admin, net} → log → config → cli`, and `{check, plan, scrub} → {log, cli}`.
+//! In the server: `serve → {admin, net, storage} → log → config → cli`, `reindex → storage`, and
+//! `{check, plan, scrub} → {log, cli}`.
 //!
-//! Cargo holds the direction between the packages: `kazoo-storage-server → kazoo-storage-client → kazoo-storage`.
+//! Cargo holds the direction between the packages: `server → {client, ledger} → kazoo-storage`.
 
 use std::{
     collections::BTreeMap,
@@ -74,13 +75,16 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
 /// The modules of the server that may be imported by its `module`.
 fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
     match module {
-        "cli" | "files" | "shutdown" => Some(vec![]),
+        "cli" | "files" | "progress" | "shutdown" => Some(vec![]),
         "config" => Some(vec!["cli"]),
         "log" => Some(vec!["config"]),
         "net" => Some(vec!["config", "files", "log", "shutdown"]),
         "admin" => Some(vec!["shutdown"]),
-        "serve" => Some(vec!["admin", "config", "files", "log", "net", "shutdown"]),
-        "check" | "plan" | "scrub" => Some(vec!["cli", "log"]),
+        "storage" => Some(vec!["config", "log"]),
+        "serve" => Some(vec!["admin", "config", "files", "log", "net", "shutdown", "storage"]),
+        "check" | "plan" => Some(vec!["cli", "log"]),
+        "scrub" => Some(vec!["cli", "log", "progress"]),
+        "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
         _ => None,
     }
 }

@@ -99,7 +99,7 @@ impl Ledger {
     /// Fails if nothing can be recorded.
     pub(crate) async fn check(&self) -> Result<()> {
         // Writes, so that a full disk or a lock of another process is found.
-        const SQL: &str = "UPDATE checks SET checked_at = $1";
+        const SQL: &str = "UPDATE state SET value = $1 WHERE name = 'checked_at'";
         self.write(vec![statement!(SQL, time::now())]).await?;
         Ok(())
     }

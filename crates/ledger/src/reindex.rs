@@ -82,7 +82,7 @@ impl Ledger {
                 batch.push(entry?);
             }
             if batch.is_empty() {
-                return Ok(done);
+                break;
             }
             done.listed += batch.len() as u64;
             let new = self.unknown(batch).await?;
@@ -101,6 +101,21 @@ impl Ledger {
             done.recorded += self.write(statements).await?.into_iter().flatten().count() as u64;
             progress(done);
         }
+        if options.prefix.is_none() {
+            const SQL: &str = "UPDATE state SET value = $1 WHERE name = 'indexed_at'";
+            self.write(vec![statement!(SQL, time::now())]).await?;
+        }
+        Ok(done)
+    }
+
+    /// Returns `true` if a [reindex](Self::reindex) of all files has ended, so that no file of the store is missing.
+    ///
+    /// A new ledger is not indexed, because its store may be older.
+    pub async fn is_indexed(&self) -> Result<bool> {
+        const SQL: &str = "SELECT value FROM state WHERE name = 'indexed_at'";
+        let mut rows = self.read(statement!(SQL)).await?.into_iter();
+        let time = rows.next().map(|mut row| row.integer()).transpose()?;
+        Ok(time.is_some_and(|time| time > 0))
     }
 
     /// Returns the entries of files that the ledger does not have, or has an older version of.

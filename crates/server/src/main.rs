@@ -1,4 +1,4 @@
-//! The program `kazoo-storage`: the storage server, and the commands to plan, check and scrub a storage.
+//! The program `kazoo-storage`: the storage server, and the commands to plan, check, scrub and reindex a storage.
 
 mod admin;
 mod check;
@@ -8,9 +8,12 @@ mod files;
 mod log;
 mod net;
 mod plan;
+mod progress;
+mod reindex;
 mod scrub;
 mod serve;
 mod shutdown;
+mod storage;
 
 use std::process::ExitCode;
 
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
             .and_then(serve::run),
         cli::Command::Plan(options) => plan::run(&options),
         cli::Command::Scrub(options) => scrub::run(&options),
+        cli::Command::Reindex(options) => reindex::run(options),
         cli::Command::Check(options) => Ok(check::run(&options)),
     };
     result.unwrap_or_else(|error| {

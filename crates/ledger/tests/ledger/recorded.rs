@@ -118,7 +118,7 @@ async fn is_unavailable_while_the_ledger_fails_and_recovers_without_help() {
     site.execute(
         "CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(FAIL, 'full'); END; \
          CREATE TRIGGER stuck BEFORE DELETE ON files BEGIN SELECT RAISE(FAIL, 'full'); END; \
-         CREATE TRIGGER checked BEFORE UPDATE ON checks BEGIN SELECT RAISE(FAIL, 'full'); END;",
+         CREATE TRIGGER checked BEFORE UPDATE ON state BEGIN SELECT RAISE(FAIL, 'full'); END;",
     );
     for error in [
         store.put(upload(KEY, "ID3")).await.map(drop),

@@ -31,6 +31,7 @@ async fn rebuilds_the_same_rows() {
         .await
         .unwrap();
     assert_eq!((done.listed, done.recorded), (600, 600));
+    assert!(site.ledger.is_indexed().await.unwrap());
     assert_eq!(calls, [256, 512, 600]);
     for path in &paths {
         let (rebuilt, original) = (
@@ -57,6 +58,7 @@ async fn records_only_the_files_below_a_prefix_and_events_since_a_time() {
     let future = SystemTime::now() + Duration::from_secs(3600);
     let below = Reindex::new().below(key("A")).events_since(future);
     assert_eq!(site.ledger.reindex(&store, below, |_| ()).await.unwrap().recorded, 1);
+    assert!(!site.ledger.is_indexed().await.unwrap());
     let past = Reindex::new().events_since(SystemTime::UNIX_EPOCH);
     assert_eq!(site.ledger.reindex(&store, past, |_| ()).await.unwrap().recorded, 1);
     let job = consumer.next().await.unwrap();

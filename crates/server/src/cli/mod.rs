@@ -1,8 +1,10 @@
 //! The command line, and the environment variables that set its flags.
 
 mod check;
+mod ledger;
 mod location;
 mod plan;
+mod reindex;
 mod scrub;
 mod serve;
 mod values;
@@ -14,8 +16,10 @@ use clap::{
 
 pub(crate) use self::{
     check::CheckOptions,
+    ledger::LedgerLocation,
     location::{Cloud, Location},
     plan::{PlanOptions, Verb},
+    reindex::ReindexOptions,
     scrub::ScrubOptions,
     serve::{Base64Mode, LogFormat, ServeOptions, StoreOptions, TlsOptions},
     values::{KeySource, Size},
@@ -87,6 +91,11 @@ pub(crate) enum Command {
     /// 0 if all files are intact, 2 if a file is damaged, and 1 after any other failure.
     #[command(after_help = VALUES)]
     Scrub(ScrubOptions),
+    /// Record the files of a store in its ledger: for a store that is older than its ledger, or after the loss of a ledger
+    ///
+    /// `serve` does so by itself with a new ledger. For a directory, the server must be stopped. A run that was interrupted
+    /// continues where it stopped. The last line on stdout has the totals.
+    Reindex(ReindexOptions),
     /// Test a storage server as KAZOO uses it, and report failures with their cause and remedy
     ///
     /// With a URL, it stores and fetches as every release since 4.0, with PUT and POST, raw, as multipart and in base64:

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use kazoo_storage::KazooStorage;
 
 use super::{
-    KeySource, Location, Size,
+    KeySource, LedgerLocation, Location, Size,
     values::{address, duration, head_size, idle_timeout, nonzero_duration, size},
 };
 
@@ -38,6 +38,13 @@ pub(crate) struct ServeOptions {
 
     #[command(flatten)]
     pub(crate) store: StoreOptions,
+
+    /// Database of the stored files and of their events: `sqlite:PATH`, or `none`; by default `.ledger/files.sqlite` in the
+    /// directory of `--store`, and `none` for an object store
+    ///
+    /// Each upload is recorded before it is acknowledged. While that is impossible, uploads are answered with 503.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) ledger: Option<LedgerLocation>,
 
     /// JSON file with the access rules: networks, and users and tokens with their permissions; reloaded on SIGHUP
     ///

@@ -1,6 +1,10 @@
 //! Parsers for the values of flags: sizes, durations, addresses and keys.
 
-use std::{net::SocketAddr, str::FromStr, time::Duration};
+use std::{
+    net::SocketAddr,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 pub(crate) use bytesize::ByteSize as Size;
 
@@ -54,6 +58,16 @@ pub(super) fn idle_timeout(text: &str) -> Result<Duration, &'static str> {
         );
     }
     Ok(duration)
+}
+
+/// Parses a time in UTC: `2026-11-29`, or `2026-11-29T10:00:00Z`.
+pub(super) fn time(text: &str) -> Result<SystemTime, &'static str> {
+    let whole = if text.contains('T') {
+        text.to_owned()
+    } else {
+        format!("{text}T00:00:00Z")
+    };
+    humantime::parse_rfc3339(&whole).map_err(|_| "expected a time in UTC, such as 2026-11-29 or 2026-11-29T10:00:00Z")
 }
 
 /// Parses an address and a port.

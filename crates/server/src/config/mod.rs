@@ -12,7 +12,10 @@ use kazoo_storage::Base64;
 use object_store::path::Path;
 use url::Url;
 
-pub(crate) use self::mount::MountPath;
+pub(crate) use self::{
+    mount::MountPath,
+    options::{ledger, store},
+};
 pub(crate) use crate::cli::{Cloud, KeySource};
 
 /// The configuration of the server.
@@ -28,6 +31,8 @@ pub(crate) struct Config {
     /// The mount that the operator has set.
     pub(crate) mount: Option<MountPath>,
     pub(crate) store: StoreConfig,
+    /// The database of the stored files, if there is one.
+    pub(crate) ledger: Option<LedgerConfig>,
     pub(crate) access: Access,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) limits: Limits,
@@ -63,6 +68,14 @@ pub(crate) struct BucketConfig {
     pub(crate) deadline: Duration,
     /// Validity of the signed URLs that fetches are redirected to.
     pub(crate) presign: Option<Duration>,
+}
+
+/// The database of the stored files.
+#[derive(Debug)]
+pub(crate) struct LedgerConfig {
+    pub(crate) path: PathBuf,
+    /// Sync changes to disk before they are acknowledged.
+    pub(crate) durable: bool,
 }
 
 impl fmt::Display for StoreConfig {

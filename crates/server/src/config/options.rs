@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use kazoo_storage::Base64;
 
 use super::{
-    Access, BucketConfig, Config, ConnectionLimits, Limits, LogFormat, MountPath, StoreConfig, Timeouts, TlsConfig,
+    Access, BucketConfig, Config, ConnectionLimits, LedgerConfig, Limits, LogFormat, MountPath, StoreConfig, Timeouts,
+    TlsConfig,
 };
-use crate::cli::{self, Base64Mode, Location, ServeOptions, Size, StoreOptions, TlsOptions};
+use crate::cli::{self, Base64Mode, LedgerLocation, Location, ServeOptions, Size, StoreOptions, TlsOptions};
 
 impl TryFrom<ServeOptions> for Config {
     type Error = String;
@@ -35,6 +36,7 @@ impl TryFrom<ServeOptions> for Config {
                 total: options.connections.max_connections,
             },
             mount: mount.map_err(|error| format!("--mount: {error}"))?,
+            ledger: ledger(options.ledger, &options.store),
             store: store(options.store)?,
             tls: tls(options.tls),
             settings: options.settings,
@@ -78,7 +80,21 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-fn store(options: StoreOptions) -> Result<StoreConfig, String> {
+/// Returns the ledger that `location` names, or the default one of the store.
+pub(crate) fn ledger(location: Option<LedgerLocation>, store: &StoreOptions) -> Option<LedgerConfig> {
+    let path = match (location, &store.store) {
+        (Some(LedgerLocation::Sqlite(path)), _) => path,
+        // No key has a segment with a leading dot.
+        (None, Location::Directory(root)) => root.join(".ledger").join("files.sqlite"),
+        (Some(LedgerLocation::None), _) | (None, Location::Bucket { .. }) => return None,
+    };
+    Some(LedgerConfig {
+        path,
+        durable: !store.no_fsync,
+    })
+}
+
+pub(crate) fn store(options: StoreOptions) -> Result<StoreConfig, String> {
     let location = &options.store;
     match options.store {
         Location::Directory(_)

@@ -1,7 +1,5 @@
 //! The `scrub` command: reads every stored file and compares it with its digest.
 
-mod progress;
-
 use std::{
     error::Error as StdError,
     io::{self, Write as _},
@@ -15,8 +13,10 @@ use kazoo_storage::{
     store::{FsScrub, Scrubbed, Verdict},
 };
 
-use self::progress::Progress;
-use crate::cli::{Location, ScrubOptions, Size};
+use crate::{
+    cli::{Location, ScrubOptions, Size},
+    progress::Progress,
+};
 
 /// Exit status if a file is damaged.
 const DAMAGED: u8 = 2;

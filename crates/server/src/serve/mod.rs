@@ -6,7 +6,6 @@ mod mount;
 mod reload;
 mod request_id;
 mod stack;
-mod store;
 
 use std::{
     error::Error as StdError,
@@ -22,6 +21,7 @@ use kazoo_storage::{
     settings::KazooSettings,
     store::{DynBlobStore, MeasuredStore},
 };
+use kazoo_storage_ledger::Recorded;
 use tokio::{
     net::TcpListener,
     runtime,
@@ -41,6 +41,7 @@ use crate::{
         tls::Tls,
     },
     shutdown::{Phase, Signals},
+    storage::{ledger, store},
 };
 
 /// Maximum number of threads that wait for the disk.
@@ -110,7 +111,14 @@ async fn start(config: Config) -> Fallible<End> {
         };
         tokio::spawn(admin::serve(listener, admin));
     }
-    let store = DynBlobStore::new(MeasuredStore::new(store::open(&config.store).await?));
+    let files = store::open(&config.store).await?;
+    let store = match ledger::open(config.ledger.as_ref()).await? {
+        Some(ledger) => {
+            tokio::spawn(ledger::reindex(ledger.clone(), files.clone()));
+            DynBlobStore::new(MeasuredStore::new(Recorded::new(files, ledger)))
+        }
+        None => DynBlobStore::new(MeasuredStore::new(files)),
+    };
     readiness.opened(store.clone());
     let parts = Parts {
         store,

@@ -8,6 +8,7 @@ mod check;
 mod files;
 mod framing;
 mod kazoo;
+mod ledger;
 mod limits;
 mod mount;
 mod plan;

@@ -51,6 +51,10 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_due ON outbox (receiver, due_at, seq);
 CREATE INDEX outbox_by_key ON outbox (receiver, key, seq);
 
--- The last check that the ledger can be written: one row.
-CREATE TABLE checks (checked_at INTEGER NOT NULL) STRICT;
-INSERT INTO checks VALUES (0);
+-- `checked_at`: the time of the last check that the ledger can be written. `indexed_at`: the time at which every file of
+-- the store was recorded; 0 if some may be missing.
+CREATE TABLE state (
+    name TEXT NOT NULL PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO state VALUES ('checked_at', 0), ('indexed_at', 0);

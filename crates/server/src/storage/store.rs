@@ -26,7 +26,7 @@ const RETRIES: usize = 3;
 const NO_TIMEOUT: &str = "1day";
 
 /// Opens the store and checks that it can store a file, or could if it had space.
-pub(super) async fn open(config: &StoreConfig) -> Result<DynBlobCatalog, String> {
+pub(crate) async fn open(config: &StoreConfig) -> Result<DynBlobCatalog, String> {
     let opened = match config {
         StoreConfig::Directory { root, durable, verify } => open_directory(root, *durable, *verify),
         StoreConfig::Bucket(bucket) => open_bucket(bucket).map(|store| (store, true)),

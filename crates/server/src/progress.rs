@@ -1,4 +1,4 @@
-//! [`Progress`]: the progress of a scrub on stderr.
+//! [`Progress`]: the progress of a command on stderr.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -12,13 +12,13 @@ const REFRESH: Duration = Duration::from_millis(200);
 const REFRESH_LOG: Duration = Duration::from_secs(60);
 
 /// One line on stderr: updated in place on a terminal, and repeated elsewhere.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     terminal: bool,
     next: Instant,
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let terminal = io::stderr().is_terminal();
         Self {
             terminal,
@@ -27,7 +27,7 @@ impl Progress {
     }
 
     /// Shows the line that `line` returns, if an update is due.
-    pub(super) fn show(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn show(&mut self, line: impl FnOnce() -> String) {
         let now = Instant::now();
         if now < self.next {
             return;
@@ -43,7 +43,7 @@ impl Progress {
         };
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if self.terminal {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }

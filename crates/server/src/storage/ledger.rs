@@ -1,0 +1,62 @@
+//! Opens the ledger, and records in it the files of a store that is older.
+
+use std::{
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    time::{Duration, Instant},
+};
+
+use kazoo_storage::store::DynBlobCatalog;
+use kazoo_storage_ledger::{Ledger, Reindex};
+
+use crate::{config::LedgerConfig, log};
+
+/// Interval between log records of a reindex.
+const PROGRESS: Duration = Duration::from_secs(30);
+
+/// Opens the ledger, if there is to be one.
+pub(crate) async fn open(config: Option<&LedgerConfig>) -> Result<Option<Ledger>, String> {
+    let Some(config) = config else {
+        tracing::warn!("no ledger: files cannot be searched, and no receiver learns of them; set --ledger to keep one");
+        return Ok(None);
+    };
+    open_ledger(config).await.map(Some)
+}
+
+/// Opens the ledger. Creates the default directory for it.
+pub(crate) async fn open_ledger(config: &LedgerConfig) -> Result<Ledger, String> {
+    let named = |error: &dyn std::fmt::Display| format!("--ledger sqlite:{}: {error}", config.path.display());
+    if let Some(directory) = config.path.parent().filter(|directory| directory.ends_with(".ledger")) {
+        // The content is about callers, as that of the files.
+        match DirBuilder::new().mode(0o750).create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(named(&error)),
+            _ => {}
+        }
+    }
+    let opened = Ledger::options().durable(config.durable).sqlite(&config.path).await;
+    opened.map_err(|error| named(&log::chain(&error)))
+}
+
+/// Records the files of `store` that `ledger` does not have, unless an earlier run has done so.
+pub(crate) async fn reindex(ledger: Ledger, store: DynBlobCatalog) {
+    match ledger.is_indexed().await {
+        Ok(true) => return,
+        Ok(false) => {}
+        Err(error) => return tracing::error!(error = log::chain(&error), "the ledger cannot be read"),
+    }
+    let mut logged = Instant::now();
+    let progress = |done: kazoo_storage_ledger::Reindexed| {
+        if logged.elapsed() >= PROGRESS {
+            logged = Instant::now();
+            tracing::info!(listed = done.listed, recorded = done.recorded, "reindexing");
+        }
+    };
+    match ledger.reindex(&store, Reindex::new(), progress).await {
+        Ok(done) => tracing::info!(listed = done.listed, recorded = done.recorded, "reindexed"),
+        Err(error) => tracing::error!(
+            error = log::chain(&error),
+            "the reindex failed: older files are missing in the ledger; the next start tries again"
+        ),
+    }
+}

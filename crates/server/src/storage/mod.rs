@@ -1,0 +1,4 @@
+//! Opens the store and the ledger of a configuration.
+
+pub(crate) mod ledger;
+pub(crate) mod store;
