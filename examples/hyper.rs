@@ -46,8 +46,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // The error is temporary: one connection failed, or too many are open.
-                    eprintln!("{error}");
+                    // One connection failed, or too many files are open. Without a pause, the loop would spin.
+                    eprintln!("cannot accept a connection: {error}");
                     sleep(Duration::from_millis(100)).await;
                     continue;
                 }

@@ -8,21 +8,23 @@ use http::Extensions;
 ///
 /// [`AccessRules`](crate::AccessRules) and [`LimitConcurrency`](crate::LimitConcurrency) use it.
 ///
-/// In axum, `ConnectInfo` contains it:
+/// In axum, `ConnectInfo` contains it. The router must be served with `into_make_service_with_connect_info`; otherwise
+/// the extractor answers every request with 500.
 ///
 /// ```
-/// use axum::extract::ConnectInfo;
-/// use http::Request;
-/// use kazoo_storage::PeerAddr;
 /// use std::net::SocketAddr;
 ///
-/// fn with_peer<B>(mut request: Request<B>) -> Request<B> {
-///     if let Some(&ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-///         request.extensions_mut().insert(PeerAddr(peer));
-///     }
+/// use axum::{Router, extract::{ConnectInfo, Request}, middleware::map_request};
+/// use kazoo_storage::{KazooStorage, MemoryStore, PeerAddr};
+///
+/// async fn insert_peer(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
+///     request.extensions_mut().insert(PeerAddr(peer));
 ///     request
 /// }
-/// # let _ = with_peer::<()>;
+///
+/// let storage = KazooStorage::new(MemoryStore::new()).max_per_client(16).into_service();
+/// let app: Router = Router::new().nest_service("/some_prefix", storage).layer(map_request(insert_peer));
+/// let _ = app.into_make_service_with_connect_info::<SocketAddr>();
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
