@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     attachment::Attachment,
     chunks::Chunks,
-    connect::{self, Origin, Sender},
+    connect::{self, Connection, Origin, Sender},
     dialect::Dialect,
     failure::{Failure, FailureKind, History, Redirect},
     handler::Handler,
@@ -115,7 +115,7 @@ pub struct Client {
     tls: Option<Tls>,
     timeouts: Timeouts,
     max_answer: usize,
-    connections: HashMap<Origin, Sender>,
+    connections: HashMap<Origin, Connection>,
 }
 
 impl Default for Client {
@@ -146,6 +146,9 @@ impl Client {
     /// The service receives what hyper would hand over from a socket. The extensions that an application inserts for each
     /// connection, such as `PeerAddr` or axum's `ConnectInfo`, are missing: insert them in the service. Waiting for a retry takes tokio's time: in
     /// a test with `start_paused = true` it takes none.
+    ///
+    /// If the service or a response body fails, or the service panics, the connection breaks, as over a network. The error or the panic is
+    /// the [source](std::error::Error::source) of the [`Failure`].
     #[must_use]
     pub fn over(service: impl LocalService) -> Self {
         Self {
@@ -182,7 +185,7 @@ impl Client {
     #[must_use]
     pub fn is_connected(&self, url: &StorageUrl) -> bool {
         let open = self.connections.get(&Origin::of(url));
-        open.is_some_and(|open| !open.is_closed())
+        open.is_some_and(|open| !open.sender.is_closed())
     }
 
     /// Stores `attachment` as KAZOO would.
@@ -248,7 +251,7 @@ impl Client {
     }
 
     /// Opens a connection.
-    async fn connect(&mut self, origin: &Origin) -> Result<Sender, Failure> {
+    async fn connect(&mut self, origin: &Origin) -> Result<Connection, Failure> {
         if let Some(service) = &self.service {
             return service.connect().await;
         }
@@ -263,14 +266,19 @@ impl Client {
     async fn ask(
         &mut self,
         origin: &Origin,
-        mut sender: Sender,
+        mut connection: Connection,
         request: Question,
     ) -> Result<Response<Bytes>, Unanswered> {
-        let answered = timeout(self.timeouts.response, answer(&mut sender, request, self.max_answer)).await;
-        let answer = answered.map_err(|late| Failure::new(FailureKind::TimedOut).with_source(late))??;
+        let answer = answer(&mut connection.sender, request, self.max_answer);
+        let answered = timeout(self.timeouts.response, answer).await;
+        let answered = answered.map_err(|late| Failure::new(FailureKind::TimedOut).with_source(late))?;
+        let answer = match answered {
+            Err(Unanswered::Failed(failure)) => return Err(connection.explain(failure).await.into()),
+            answered => answered?,
+        };
         // KAZOO's client closes a connection after a server error.
         if !answer.status().is_server_error() {
-            self.connections.insert(origin.clone(), sender);
+            self.connections.insert(origin.clone(), connection);
         }
         Ok(answer)
     }

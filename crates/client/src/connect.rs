@@ -11,12 +11,13 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
     chunks::Chunks,
     failure::{Failure, FailureKind},
+    in_process::Served,
     tls::Tls,
 };
 use kazoo_storage::{Error, ErrorKind, Result, error::BoxError, settings::StorageUrl};
@@ -43,21 +44,47 @@ impl Origin {
 /// Size of the write buffer, and the maximum length of a response's head, in bytes.
 const BUFFER: usize = 64 * 1024;
 
+/// Time in which a service in this process ends after its connection.
+const END: Duration = Duration::from_secs(1);
+
 /// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: Sender,
+    /// The other end, if it is in this process.
+    pub(super) served: Option<Served>,
+}
+
+impl Connection {
+    /// Replaces the cause of `failure` by the error or the panic of a service in this process, which broke the connection.
+    pub(super) async fn explain(self, failure: Failure) -> Failure {
+        let Self { sender, served } = self;
+        // Otherwise a service without an error would wait for the next request.
+        drop(sender);
+        let Some(served) = served else { return failure };
+        match timeout(END, served).await {
+            Ok(Ok(Err(error))) => failure.with_source(error),
+            Ok(Err(panic)) => failure.with_source(panic),
+            Ok(Ok(Ok(()))) | Err(_) => failure,
+        }
+    }
+}
+
 pub(super) type Sender = SendRequest<Chunks>;
 
 /// Opens a connection to `origin` within `time`, including DNS and TLS.
-pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, time: Duration) -> Result<Sender, Failure> {
+pub(super) async fn open(origin: &Origin, tls: Option<&Tls>, time: Duration) -> Result<Connection, Failure> {
     let deadline = Instant::now() + time;
     let addresses = lookup_host((&*origin.host, origin.port));
     let addresses: Vec<_> = until(deadline, FailureKind::Resolve, addresses).await?.collect();
     let stream = until(deadline, FailureKind::Connect, TcpStream::connect(&*addresses)).await;
     let stream = stream.map_err(|failure| refused(&origin.host, addresses, failure))?;
     stream.set_nodelay(true).map_err(failed(FailureKind::Connect))?;
-    let Some(tls) = tls else {
-        return handshake(stream).await;
+    let sender = match tls {
+        None => handshake(stream).await?,
+        Some(tls) => handshake(until(deadline, FailureKind::Tls, tls.connect(&origin.host, stream)).await?).await?,
     };
-    handshake(until(deadline, FailureKind::Tls, tls.connect(&origin.host, stream)).await?).await
+    Ok(Connection { sender, served: None })
 }
 
 /// Adds the `addresses` of `host` to the failure: the operator may not know what the name resolves to here.

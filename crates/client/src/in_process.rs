@@ -8,11 +8,14 @@ use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use kazoo_storage::error::BoxError;
-use tokio::io::{DuplexStream, duplex};
+use tokio::{
+    io::{DuplexStream, duplex},
+    task::JoinHandle,
+};
 use tower_service::Service;
 
 use super::{
-    connect::{Sender, handshake},
+    connect::{Connection, handshake},
     failure::Failure,
 };
 
@@ -51,22 +54,26 @@ where
 /// A connection is a pipe in memory, with hyper at both ends: the service receives what it would receive from a socket,
 /// in the same chunks, with the same target and headers.
 #[derive(Clone)]
-pub(super) struct InProcess(Arc<dyn Fn(DuplexStream) + Send + Sync>);
+pub(super) struct InProcess(Arc<dyn Fn(DuplexStream) -> Served + Send + Sync>);
+
+/// The task that serves a connection. It ends with the error of the service or of a response body, if there was one.
+pub(super) type Served = JoinHandle<hyper::Result<()>>;
 
 impl InProcess {
     pub(super) fn new(service: impl LocalService) -> Self {
         Self(Arc::new(move |stream| {
             let service = TowerToHyperService::new(service.clone());
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // An error of the service breaks the connection, which the client reports.
-            tokio::spawn(async move { drop(connection.await) });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service))
         }))
     }
 
-    pub(super) async fn connect(&self) -> Result<Sender, Failure> {
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         let (client, server) = duplex(BUFFER);
-        (self.0)(server);
-        handshake(client).await
+        let served = (self.0)(server);
+        Ok(Connection {
+            sender: handshake(client).await?,
+            served: Some(served),
+        })
     }
 }
 

@@ -16,7 +16,7 @@
 // These functions are assertions.
 #![allow(clippy::panic, clippy::missing_panics_doc)]
 
-use std::fmt;
+use std::{error::Error as _, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -169,14 +169,24 @@ fn file(name: &str, content: impl Into<Bytes>) -> Attachment {
     Attachment::new(ACCOUNT, document, name, content)
 }
 
-/// The failure, and the beginning of the response.
+/// The failure with its causes, and the beginning of the response.
 fn describe(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        // Many errors include their cause in their own message.
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
     let answer = failure
         .answer()
         .map(|answer| String::from_utf8_lossy(answer.body()).into_owned());
     match answer.filter(|body| !body.is_empty()) {
-        Some(body) => format!("{failure}: {}", body.chars().take(500).collect::<String>()),
-        None => failure.to_string(),
+        Some(body) => format!("{text}: {}", body.chars().take(500).collect::<String>()),
+        None => text,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -25,7 +26,7 @@ use kazoo_storage_client::{
     testing::{assert_probe_passes, assert_serves_every_release},
 };
 use tokio::task::yield_now;
-use tower::{Layer as _, service_fn};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 const URL: &str = "http://storage.example.com/some_prefix";
 
@@ -236,12 +237,67 @@ async fn reports_a_broken_response_and_a_broken_service() {
     let fetched = Client::over(cut)
         .fetch(&Dialect::KAZOO_4_3_106, &handler, &url, &file())
         .await;
-    assert_eq!(fetched.unwrap_err().kind(), FailureKind::Truncated);
+    let failure = fetched.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Truncated);
+    assert!(causes(&failure).contains("cut off"), "{failure:?}");
     let failing = service_fn(async |_| Err::<Response, _>("the service has failed"));
     let stored = Client::over(failing)
         .store(&Dialect::KAZOO_4_3_106, &handler, &file())
         .await;
-    assert_eq!(stored.unwrap_err().kind(), FailureKind::Broken);
+    let failure = stored.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Broken);
+    assert!(causes(&failure).contains("the service has failed"), "{failure:?}");
+}
+
+/// The messages of the causes.
+fn causes(failure: &dyn Error) -> String {
+    let causes = std::iter::successors(failure.source(), |&cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// A body that fails before hyper has sent the head leaves no response, over a socket too.
+#[tokio::test]
+async fn reports_a_body_that_fails_at_once() {
+    let service = service_fn(async |_| {
+        let chunks = futures_util::stream::iter([Err::<bytes::Bytes, _>("the disk has failed")]);
+        Ok::<_, Infallible>(Response::new(Body::from_stream(chunks)))
+    });
+    let handler = Handler::new(URL).unwrap();
+    let url = handler.url_of(&Dialect::KAZOO_4_3_106, &file());
+    let fetched = Client::over(service)
+        .fetch(&Dialect::KAZOO_4_3_106, &handler, &url, &file())
+        .await;
+    let failure = fetched.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Broken);
+    let causes = causes(&failure);
+    assert!(
+        causes.contains("Body") && causes.contains("the disk has failed"),
+        "{causes}"
+    );
+}
+
+/// The assertions show the test author why the service fails, also on a connection that it has used before.
+#[tokio::test]
+async fn shows_the_error_of_a_failing_service_and_its_panic() {
+    for (panics, expected) in [(false, "the database is down"), (true, "the handler has panicked")] {
+        let storage = app();
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let storage = storage.clone();
+            async move {
+                if request.uri().path().contains("_test_cred") {
+                    let answered = storage.oneshot(request).await;
+                    return answered.map_err(|never| match never {});
+                }
+                assert!(!panics, "the handler has panicked");
+                Err("the database is down")
+            }
+        });
+        let message = panic_of(assert_serves_every_release(service, URL)).await;
+        assert!(
+            message.contains("PUT /some_prefix/") && message.contains(expected),
+            "{message}"
+        );
+    }
 }
 
 /// Waiting for retries takes tokio's time.
