@@ -10,7 +10,7 @@ use crate::{
     key::BlobKey,
 };
 
-const KEYS: &str = "; the keys are networks, trusted_proxies and credentials, and in each credential user, password, token, accounts, folders and may";
+const KEYS: &str = "; the keys are networks, trusted_proxies and credentials, and in each credential user, password, token, accounts, folders, max_body (in bytes) and may";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +31,7 @@ struct Entry {
     token: Option<String>,
     accounts: Option<Vec<String>>,
     folders: Option<Vec<String>>,
+    max_body: Option<u64>,
     #[serde(default)]
     may: May,
 }
@@ -86,6 +87,9 @@ impl Entry {
             grant = grant.folders(
                 folders.map_err(|_| "has an invalid folder; use a percent-encoded path such as `archive/acme`")?,
             );
+        }
+        if let Some(bytes) = self.max_body {
+            grant = grant.max_body(bytes);
         }
         Ok(credential.grant(match self.may {
             May::Read => grant.read_only(),

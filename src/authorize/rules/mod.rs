@@ -69,7 +69,8 @@ impl AccessRules {
     ///   "trusted_proxies": ["10.0.0.1"],
     ///   "credentials": [
     ///     { "user": "kazoo", "password": "a long secret" },
-    ///     { "token": "another", "accounts": ["0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7"], "may": "read" }
+    ///     { "token": "another", "accounts": ["0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7"], "may": "read" },
+    ///     { "token": "a third", "folders": ["recordings/acme"], "max_body": 67108864 }
     ///   ]
     /// }
     /// # "#).unwrap();
@@ -77,7 +78,8 @@ impl AccessRules {
     ///
     /// Every field is optional, but there must be at least one network or one credential. `may` is `read`, `write` or
     /// `both`, the default. `accounts` and `folders`, a list of percent-encoded paths, restrict the credential as in
-    /// [`Grant::accounts`] and [`Grant::folders`]; without either, it is valid for all files. A user, password or token has at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
+    /// [`Grant::accounts`] and [`Grant::folders`]; without either, it is valid for all files. `max_body` is the maximum length of its
+    /// uploads in bytes, as in [`Grant::max_body`]. A user, password or token has at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
     /// without revealing a secret.
     pub fn from_json(text: &str) -> Result<Self> {
         json::parse(text)

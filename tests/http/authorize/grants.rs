@@ -1,9 +1,7 @@
 //! Grants of the access rules, of an authorizer and of the application's own middleware.
 
 use http::{Request, StatusCode, request::Parts};
-use kazoo_storage::{
-    AccessRules, Body, Error, ErrorKind, KazooStorage, MemoryStore, authorize::Credential, grant::Grant,
-};
+use kazoo_storage::{AccessRules, Body, Error, ErrorKind, KazooStorage, MemoryStore, grant::Grant};
 use kazoo_storage_test_support::{
     client::{Connection, Pace},
     server::{Front, Server},
@@ -76,10 +74,8 @@ fn refuses_an_invalid_folder_in_the_rules() {
 #[tokio::test]
 async fn a_credential_limits_the_body() {
     let store = Spy::memory();
-    let limited = Credential::token("small").grant(Grant::everything().max_body(4));
-    let rules = AccessRules::new()
-        .credential(limited)
-        .credential(Credential::token("large"));
+    let rules = r#"{"credentials": [{"token": "small", "max_body": 4}, {"token": "large"}]}"#;
+    let rules = AccessRules::from_json(rules).unwrap();
     let storage = KazooStorage::new(store.clone()).max_body(8).authorize(rules);
     let server = Server::start(Front::Hyper, "/p", storage).await;
     for (token, body, expected) in [

@@ -56,6 +56,14 @@ fn reports_what_is_wrong_in_an_access_file() {
         (r#"{"networks": ["10.0.0.0/40"]}"#, "10.0.0.0/40"),
         (r#"{"credentials": [{"user": "hush"}]}"#, "credential 1 needs"),
         (
+            r#"{"credentials": [{"token": "hush", "max_body": "64MiB"}]}"#,
+            "a value has the wrong type at line 1",
+        ),
+        (
+            r#"{"credentials": [{"token": "hush", "max_body": -1}]}"#,
+            "max_body (in bytes)",
+        ),
+        (
             r#"{"credentials": [{"token": "hush", "accounts": ["A", ""]}]}"#,
             "credential 1 has an empty account",
         ),
@@ -76,7 +84,7 @@ fn reports_what_is_wrong_in_an_access_file() {
         (r#"{"credentials": [{"user": "hush", "password": ""}]}"#, "empty"),
         (
             r#"{"credentials": [{"token": "hush", "hush": 1}]}"#,
-            "user, password, token, accounts, folders and may",
+            "user, password, token, accounts, folders, max_body (in bytes) and may",
         ),
         (
             r#"{"credentials": [{"token": "hush", "may": "hush"}]}"#,
