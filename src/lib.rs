@@ -70,7 +70,7 @@
 //! | `object-store` | `ObjectStoreBlobs`; the features of the `object_store` crate select the engines |
 //! | `axum` | the module `axum`: extractors for handlers behind the layers, and [`Error`] as a response |
 //! | `metrics` | the module `metrics`, `observe::Metrics` and `store::MeasuredStore`: measurements through the `metrics` crate |
-//! | `conformance` | `conformance_tests!`, `catalog_conformance_tests!` and `reopen_conformance_tests!`: the contracts of [`BlobStore`] and [`BlobCatalog`] as test suites |
+//! | `conformance` | `conformance_tests!`, `catalog_conformance_tests!`, `reopen_conformance_tests!` and `catalog_reopen_conformance_tests!`: the contracts of [`BlobStore`] and [`BlobCatalog`] as test suites |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod answer_probe;

@@ -17,7 +17,8 @@ use std::sync::Arc;
 #[cfg(feature = "metrics")]
 use kazoo_storage::store::MeasuredStore;
 use kazoo_storage::{
-    MemoryStore, catalog_conformance_tests, conformance_tests, reopen_conformance_tests,
+    MemoryStore, catalog_conformance_tests, catalog_reopen_conformance_tests, conformance_tests,
+    reopen_conformance_tests,
     store::{DynBlobCatalog, DynBlobStore, FaultyStore, FsOptions, FsStore},
 };
 use tempfile::TempDir;
@@ -38,6 +39,16 @@ reopen_conformance_tests!(
 );
 reopen_conformance_tests!(
     files_not_durable_reopened,
+    || tempfile::tempdir().unwrap(),
+    async |root: &TempDir| FsStore::options().durable(false).open(root.path()).unwrap(),
+);
+catalog_reopen_conformance_tests!(
+    file_catalog_reopened,
+    || tempfile::tempdir().unwrap(),
+    async |root: &TempDir| FsStore::open(root.path()).unwrap(),
+);
+catalog_reopen_conformance_tests!(
+    file_catalog_not_durable_reopened,
     || tempfile::tempdir().unwrap(),
     async |root: &TempDir| FsStore::options().durable(false).open(root.path()).unwrap(),
 );

@@ -22,7 +22,7 @@ use crate::{
     store::{BlobCatalog, BlobEntry, PutResult, Upload},
 };
 
-async fn entries(store: &impl BlobCatalog, prefix: Option<&str>) -> Vec<BlobEntry> {
+pub(super) async fn entries(store: &impl BlobCatalog, prefix: Option<&str>) -> Vec<BlobEntry> {
     let prefix = prefix.map(key);
     let mut listed = pin!(store.list(prefix.as_ref()));
     let mut entries = Vec::new();

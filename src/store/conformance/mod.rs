@@ -14,7 +14,9 @@
 //! ```
 //!
 //! [`reopen_conformance_tests!`](crate::reopen_conformance_tests) tests that a store has its files
-//! after it is dropped and opened again. A power failure is no part of the suite.
+//! after it is dropped and opened again, and
+//! [`catalog_reopen_conformance_tests!`](crate::catalog_reopen_conformance_tests) that its listings and deletions are the
+//! same. A power failure is no part of the suite.
 //!
 //! Every case is a function of this module. Its documentation is the sentence of the contract that it demands, and it
 //! panics with that sentence if the store violates it. The suite itself is tested with stores that each violate one
@@ -183,6 +185,36 @@ macro_rules! reopen_conformance_tests {
             $crate::store::conformance::run_reopening(async || {
                 $crate::store::conformance::$case(async || open(&place).await).await;
             });
+        }
+    };
+}
+
+/// Generates a module of tests of the durability of a [`BlobCatalog`](crate::BlobCatalog), with the arguments of
+/// [`reopen_conformance_tests!`](crate::reopen_conformance_tests): listings have the same files when the store is dropped
+/// and opened again, and deleted files stay deleted.
+///
+#[cfg_attr(all(feature = "fs", unix), doc = "```")]
+#[cfg_attr(not(all(feature = "fs", unix)), doc = "```ignore")]
+/// use kazoo_storage::FsStore;
+/// use tempfile::{TempDir, tempdir};
+///
+/// kazoo_storage::catalog_reopen_conformance_tests!(
+///     file_catalog_reopened,
+///     || tempdir().unwrap(),
+///     async |root: &TempDir| FsStore::open(root.path()).unwrap(),
+/// );
+/// ```
+#[macro_export]
+macro_rules! catalog_reopen_conformance_tests {
+    ($(#[$attribute:meta])* $name:ident, $place:expr, $open:expr $(,)?) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $crate::reopen_conformance_tests! { @cases [$(#[$attribute])*] $place, $open;
+                lists_the_same_files_when_it_is_opened_again
+                keeps_deletions_when_it_is_opened_again
+            }
         }
     };
 }

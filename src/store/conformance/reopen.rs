@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use super::{
+    catalog::entries,
     held::Held,
     support::{Sample, Script, Step, assert_absent, body_error, head, key, message, metadata, put},
 };
-use crate::store::{BlobStore, Upload};
+use crate::{
+    key::BlobKey,
+    store::{BlobCatalog, BlobEntry, BlobStore, Upload},
+};
 
 /// The lengths of the contents: none, few, and more than a store buffers.
 const LENS: [usize; 4] = [0, 10, 70_000, 600_000];
@@ -71,4 +75,67 @@ pub async fn keeps_nothing_of_a_failed_upload_when_it_is_opened_again<S: BlobSto
         old.assert_under(&store, &message(), contract).await;
         assert_absent(&store, &absent, contract).await;
     }
+}
+
+/// A listing has the same entries after the store is opened again.
+pub async fn lists_the_same_files_when_it_is_opened_again<C: BlobCatalog>(open: impl AsyncFn() -> C) {
+    let contract = "a file is listed when the store is opened again";
+    let store = open().await;
+    for (number, len) in (0..).zip(LENS) {
+        let key = key(&format!("ACCOUNT/{number}/message.mp3"));
+        Sample::new(number, len).put(&store, &key).await;
+    }
+    let listed = sorted(&store).await;
+    assert_eq!(listed.len(), LENS.len(), "every file is listed, once");
+    drop(store);
+    for _ in 0..2 {
+        assert_eq!(sorted(&open().await).await, listed, "{contract}");
+    }
+}
+
+/// A deleted file does not exist after the store is opened again, whether it was stored before or after the last
+/// opening. A file that was stored after the deletion has nothing of the old one.
+pub async fn keeps_deletions_when_it_is_opened_again<C: BlobCatalog>(open: impl AsyncFn() -> C) {
+    let contract = "a deleted file does not exist when the store is opened again";
+    let (new, kept) = (
+        key("ACCOUNT/202401-DOCUMENT/new.mp3"),
+        key("ACCOUNT/202401-DOCUMENT/kept.mp3"),
+    );
+    for (number, len) in (0..).zip(LENS) {
+        let store = open().await;
+        let sample = Sample::new(number, len);
+        for key in [&message(), &new, &kept] {
+            sample.put(&store, key).await;
+        }
+        delete(&store, &new).await;
+        drop(store);
+        let store = open().await;
+        assert_absent(&store, &new, contract).await;
+        put(&store, Upload::new(new.clone(), "new")).await;
+        delete(&store, &message()).await;
+        drop(store);
+        let store = open().await;
+        assert_absent(&store, &message(), contract).await;
+        sample
+            .assert_under(&store, &kept, "deleting a file leaves the others alone")
+            .await;
+        let keys: Vec<_> = sorted(&store).await.into_iter().map(|entry| entry.key).collect();
+        assert_eq!(keys, [kept.clone(), new.clone()], "{contract}");
+        assert_eq!(
+            metadata(&store, &new).await,
+            None,
+            "{contract}: the old metadata remains"
+        );
+    }
+}
+
+async fn delete(store: &impl BlobCatalog, key: &BlobKey) {
+    store.delete(key).await.expect("a file can be deleted");
+}
+
+/// Returns all entries, ordered by their keys.
+async fn sorted(store: &impl BlobCatalog) -> Vec<BlobEntry> {
+    let mut entries = entries(store, None).await;
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    entries
 }

@@ -30,7 +30,7 @@ impl BlobCatalog for ObjectStoreBlobs {
         let above = self.beneath(prefix.into_iter().flat_map(BlobKey::segments));
         Listing {
             store: self.clone(),
-            objects: self.engine.list(Some(&above)),
+            objects: Some(self.engine.list(Some(&above))),
             item_deadline: ItemDeadline::new(self.deadline, Task::List),
         }
     }
@@ -46,7 +46,8 @@ impl BlobCatalog for ObjectStoreBlobs {
 
 struct Listing {
     store: ObjectStoreBlobs,
-    objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    /// `None` after an error, which ends the listing.
+    objects: Option<BoxStream<'static, object_store::Result<ObjectMeta>>>,
     item_deadline: ItemDeadline,
 }
 
@@ -55,17 +56,26 @@ impl Stream for Listing {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        loop {
-            let object = this.objects.as_mut().poll_next(cx);
-            let object = match ready!(this.item_deadline.poll(object, cx))? {
-                Some(Ok(object)) => object,
-                Some(Err(error)) => return Poll::Ready(Some(Err(failed(Task::List, &error)))),
-                None => return Poll::Ready(None),
+        while let Some(objects) = &mut this.objects {
+            let object = objects.as_mut().poll_next(cx);
+            let object = match ready!(this.item_deadline.poll(object, cx)) {
+                Ok(Some(object)) => object.map_err(|error| failed(Task::List, &error)),
+                Ok(None) => break,
+                Err(late) => Err(late),
             };
-            if let Some(key) = this.store.key(&object.location) {
-                let modified = SystemTime::from(object.last_modified);
-                return Poll::Ready(Some(Ok(BlobEntry::new(key, object.size).with_modified(modified))));
+            match object {
+                Ok(object) => {
+                    if let Some(key) = this.store.key(&object.location) {
+                        let modified = SystemTime::from(object.last_modified);
+                        return Poll::Ready(Some(Ok(BlobEntry::new(key, object.size).with_modified(modified))));
+                    }
+                }
+                Err(error) => {
+                    this.objects = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
             }
         }
+        Poll::Ready(None)
     }
 }

@@ -110,6 +110,8 @@ caught_reopening! {
     loses_dates: Loss::Dates, keeps_files_when_it_is_opened_again, "its description differs";
     loses_replacements: Loss::Replacements, keeps_replacements_when_it_is_opened_again, "is the new one";
     keeps_failed_uploads: Loss::KeepsFailedUploads, keeps_nothing_of_a_failed_upload_when_it_is_opened_again, "has changed nothing";
+    loses_its_listing: Loss::Listing, lists_the_same_files_when_it_is_opened_again, "a file is listed when";
+    loses_deletions: Loss::Deletions, keeps_deletions_when_it_is_opened_again, "a deleted file does not exist when";
 }
 
 #[test]

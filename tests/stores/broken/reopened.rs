@@ -1,11 +1,11 @@
 //! [`Reopened`]: a store that violates the contract only when it is opened again.
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, future::ready, sync::Mutex, time::SystemTime};
 
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use kazoo_storage::{
-    BlobCatalog as _, BlobInfo, BlobKey, BlobStore, ByteRange, GetResult, MemoryStore, Metadata, PutResult, Result,
-    Upload,
+    BlobCatalog, BlobInfo, BlobKey, BlobStore, ByteRange, Error, ErrorKind, GetResult, MemoryStore, Metadata,
+    PutResult, Result, Upload, store::BlobEntry,
 };
 
 use super::store::drain;
@@ -25,6 +25,8 @@ pub(super) enum Loss {
     Dates,
     Replacements,
     KeepsFailedUploads,
+    Listing,
+    Deletions,
 }
 
 pub(super) struct Reopened {
@@ -32,6 +34,10 @@ pub(super) struct Reopened {
     journal: MemoryStore,
     /// What is lost when the store is dropped.
     memory: MemoryStore,
+    /// The keys that were stored since the store was opened.
+    stored: Mutex<BTreeSet<BlobKey>>,
+    /// The keys that were deleted since the store was opened, with [`Loss::Deletions`].
+    deleted: Mutex<BTreeSet<BlobKey>>,
     opened: SystemTime,
     loss: Loss,
 }
@@ -46,18 +52,28 @@ impl Reopened {
             disk: place.disk.clone(),
             journal: place.journal.clone(),
             memory: MemoryStore::new(),
+            stored: Mutex::default(),
+            deleted: Mutex::default(),
             opened: SystemTime::now(),
             loss,
         }
     }
 
     /// Returns the store that has the file.
-    async fn home(&self, key: &BlobKey) -> &MemoryStore {
-        match self.memory.head(key).await {
+    async fn home(&self, key: &BlobKey) -> Result<&MemoryStore> {
+        if keys(&self.deleted).contains(key) {
+            return Err(Error::new(ErrorKind::NotFound, "deleted"));
+        }
+        Ok(match self.memory.head(key).await {
             Ok(_) => &self.memory,
             Err(_) => &self.disk,
-        }
+        })
     }
+}
+
+/// Returns a copy of the set.
+fn keys(set: &Mutex<BTreeSet<BlobKey>>) -> BTreeSet<BlobKey> {
+    set.lock().unwrap().clone()
 }
 
 impl BlobStore for Reopened {
@@ -66,7 +82,7 @@ impl BlobStore for Reopened {
         let is_lost = match self.loss {
             Loss::Everything => true,
             Loss::Replacements => replaced,
-            Loss::Metadata | Loss::Dates | Loss::KeepsFailedUploads => false,
+            Loss::Metadata | Loss::Dates | Loss::KeepsFailedUploads | Loss::Listing | Loss::Deletions => false,
         };
         let (content, error) = drain(upload.body).await;
         upload.body = content.clone().into();
@@ -85,7 +101,10 @@ impl BlobStore for Reopened {
         } else {
             &self.disk
         };
+        let key = upload.key.clone();
         home.put(upload).await?;
+        self.deleted.lock().unwrap().remove(&key);
+        self.stored.lock().unwrap().insert(key);
         Ok(if replaced {
             PutResult::Replaced
         } else {
@@ -94,11 +113,11 @@ impl BlobStore for Reopened {
     }
 
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
-        self.home(key).await.get(key, range).await
+        self.home(key).await?.get(key, range).await
     }
 
     async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
-        let info = self.home(key).await.head(key).await?;
+        let info = self.home(key).await?.head(key).await?;
         Ok(match self.loss {
             Loss::Dates => info.with_modified(self.opened),
             _ => info,
@@ -106,6 +125,25 @@ impl BlobStore for Reopened {
     }
 
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
-        self.home(key).await.metadata(key).await
+        self.home(key).await?.metadata(key).await
+    }
+}
+
+impl BlobCatalog for Reopened {
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
+        let (loss, stored, deleted) = (self.loss, keys(&self.stored), keys(&self.deleted));
+        let entries = self.disk.list(prefix);
+        entries.try_filter(move |entry| {
+            let is_listed = loss != Loss::Listing || stored.contains(&entry.key);
+            ready(is_listed && !deleted.contains(&entry.key))
+        })
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<()> {
+        if self.loss == Loss::Deletions {
+            self.deleted.lock().unwrap().insert(key.clone());
+            return Ok(());
+        }
+        self.disk.delete(key).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::StreamExt as _;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{BlobCatalog as _, BlobStore, Body, ByteRange, ErrorKind, store::ObjectStoreBlobs};
 use object_store::memory::InMemory;
@@ -62,6 +63,18 @@ async fn does_not_abort_an_upload_that_may_be_complete() {
             tokio::task::yield_now().await;
         }
         assert!(!engine.calls().contains(&"abort"), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_ends_after_its_first_error() {
+    for fault in [Fault::ListFails, Fault::Hangs] {
+        let store = ObjectStoreBlobs::new(Faulty::new(fault));
+        if fault == Fault::ListFails {
+            store.put(upload("content")).await.unwrap();
+        }
+        let listed: Vec<_> = store.list(None).take(3).collect().await;
+        assert!(matches!(listed[..], [Err(_)]), "{fault:?}: {listed:?}");
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) enum Fault {
     Repeats,
     /// Replaces the object by `next`, if that exists, after each HEAD.
     ReplacedBehindHead,
+    /// Continues a listing after an error.
+    ListFails,
 }
 
 /// Clones share one engine.
@@ -310,7 +312,16 @@ impl ObjectStore for Faulty {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.engine.list(prefix)
+        match self.fault {
+            Fault::Hangs => stream::pending().boxed(),
+            Fault::ListFails => stream::iter([Err(Error::UnknownConfigurationKey {
+                store: "",
+                key: String::new(),
+            })])
+            .chain(self.engine.list(prefix))
+            .boxed(),
+            _ => self.engine.list(prefix),
+        }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
