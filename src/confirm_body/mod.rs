@@ -6,12 +6,14 @@
 //! replaces the response to a PUT or POST
 //!
 //! - with the response of the error, if the body ended with one, whatever the handler answered;
-//! - with 500 and a message for the developer, if the handler answered with a success before the end of the body.
+//! - with 500 and a message for the developer, if the handler answered before the end of the body with a success, or with
+//!   a redirect that turns the upload into a GET: 303, or 301 or 302 to a POST. KAZOO follows it without the file, and takes
+//!   the success of the GET for that of the upload.
 //!
-//! Other responses pass unchanged, and so do those to requests without a body. Do not redirect an upload: KAZOO turns
-//! a POST that is answered with 301, 302 or 303 into a GET, and regards the file as stored. The layer reads nothing itself, and
-//! holds nothing. A handler must finish reading before it answers: a task of its own, or a response that streams the
-//! request's body, is too late.
+//! Other responses pass unchanged, and so do those to requests without a body. KAZOO sends the upload again, to the new
+//! URL, after a 307 to a POST, or a 301 or 302 with an absolute `location` to a PUT; it crashes on 303, 307 and 308 to a
+//! PUT. The layer reads nothing itself, and holds nothing. A handler must finish reading before it answers: a task of
+//! its own, or a response that streams the request's body, is too late.
 //!
 //! ```
 //! use axum::{Router, body::Body, routing::put};

@@ -17,6 +17,7 @@ use crate::{
 pub struct Confirm {
     /// The end of the body, once the handler has read it.
     end: Arc<OnceLock<Result<()>>>,
+    is_post: bool,
 }
 
 impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Exchange<B> for ConfirmBody {
@@ -36,7 +37,10 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Exchange
             return Begun::Request(Request::from_parts(head, body), None);
         }
         let end = Arc::new(OnceLock::new());
-        let confirm = Confirm { end: Arc::clone(&end) };
+        let confirm = Confirm {
+            end: Arc::clone(&end),
+            is_post: head.method == Method::POST,
+        };
         // The first end counts; `set` ignores later ones.
         let body = body.inspect(move |body, frame| match frame {
             Some(Err(error)) => drop(end.set(Err(error.clone()))),
@@ -51,17 +55,33 @@ impl Finish for Confirm {
     fn finish(self, response: Response<Body>) -> Response<Body> {
         match self.end.get() {
             Some(Err(error)) => error.to_response(),
-            None if response.status().is_success() => unread(response.status()).to_response(),
-            Some(Ok(())) | None => response,
+            Some(Ok(())) => response,
+            None => match self.unread(response.status()) {
+                Some(error) => error.to_response(),
+                None => response,
+            },
         }
     }
 }
 
-fn unread(status: StatusCode) -> Error {
-    let status = status.as_u16();
-    let message = format!(
-        "the handler answered {status} without reading the upload to its end, so the upload may be invalid: the handler must \
-         read the whole body before it answers with a success"
-    );
-    Error::new(ErrorKind::Internal, message)
+impl Confirm {
+    /// Returns the error for a status by which the client regards an unread upload as stored, or `None` for any other.
+    fn unread(&self, status: StatusCode) -> Option<Error> {
+        let becomes_get = match status {
+            StatusCode::SEE_OTHER => true,
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.is_post,
+            _ => false,
+        };
+        let reason = if status.is_success() {
+            "so the upload may be invalid: the handler must read the whole body before it answers with a success"
+        } else if becomes_get {
+            "and the client follows this redirect with a GET, whose success it takes for that of the upload: read the whole body, or \
+             redirect a POST with 307 and a PUT with 302, after which KAZOO sends the upload again"
+        } else {
+            return None;
+        };
+        let status = status.as_u16();
+        let message = format!("the handler answered {status} without reading the upload to its end, {reason}");
+        Some(Error::new(ErrorKind::Internal, message))
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, io};
 
-use axum::{Router, routing::put};
+use axum::{
+    Router,
+    routing::{any, put},
+};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::stream;
@@ -13,6 +16,7 @@ use kazoo_storage::{
     Base64, Body, ConfirmBody, DecodeBase64, Error, ErrorKind, Outcome, SplitMultipart, VerifyDigest,
     metadata::MediaPart,
 };
+use kazoo_storage_client::{Attachment, Client, Dialect, Document, Handler, Verb};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 /// The treatment of a body by a handler.
@@ -87,6 +91,52 @@ async fn a_success_requires_the_whole_body() {
     assert_eq!(response.status(), 201);
 }
 
+/// KAZOO follows these redirects with a GET, and takes a 200 for the success of the upload.
+#[tokio::test]
+async fn an_unread_upload_does_not_become_a_fetch() {
+    for (method, status) in [
+        (Method::POST, StatusCode::MOVED_PERMANENTLY),
+        (Method::POST, StatusCode::FOUND),
+        (Method::POST, StatusCode::SEE_OTHER),
+        (Method::PUT, StatusCode::SEE_OTHER),
+    ] {
+        for reads in [Reads::Nothing, Reads::Start] {
+            let response = answer(method.clone(), chunks(false), reads, status).await;
+            assert_eq!(response.status(), 500, "{method} {status} {reads:?}");
+            let Some(Outcome::Failed { error, .. }) = response.extensions().get() else {
+                panic!("the response has no error");
+            };
+            assert!(error.message().contains("redirect a POST with 307"), "{error}");
+        }
+    }
+}
+
+/// `Client` follows redirects as KAZOO does.
+#[tokio::test]
+async fn kazoo_loses_no_redirected_upload() {
+    let stored = async |app: Router, verb| {
+        let handler = Handler::new("http://storage.example.com/old").unwrap().verb(verb);
+        let document = Document::from_json(r#"{"_id":"DOC"}"#).unwrap();
+        let file = Attachment::new("ACC", document, "message.mp3", "ID3");
+        Client::over(app).store(&Dialect::KAZOO_4_3_106, &handler, &file).await
+    };
+    for status in [301, 302, 303, 307] {
+        for verb in [Verb::Put, Verb::Post] {
+            let redirect = async move || {
+                let location = [(header::LOCATION, "http://storage.example.com/new")];
+                (StatusCode::from_u16(status).unwrap(), location)
+            };
+            let app = Router::new()
+                .route("/old/{*path}", any(redirect))
+                .layer(ConfirmBody::new())
+                .route("/new", any(async |_: Bytes| StatusCode::OK));
+            let is_sent_again = matches!((verb, status), (Verb::Put, 301 | 302) | (Verb::Post, 307));
+            let stored = stored(app, verb).await;
+            assert_eq!(stored.is_ok(), is_sent_again, "{verb:?} {status}: {stored:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_error_of_the_body_is_the_response() {
     for status in [StatusCode::CREATED, StatusCode::NOT_FOUND, StatusCode::BAD_GATEWAY] {
@@ -102,7 +152,12 @@ async fn other_responses_are_unchanged() {
     let handlers = |body: fn() -> Body, method: Method, status| answer(method, body(), Reads::Nothing, status);
     for response in [
         handlers(|| chunks(false), Method::PUT, StatusCode::NOT_FOUND).await,
-        handlers(|| chunks(false), Method::POST, StatusCode::SEE_OTHER).await,
+        // KAZOO sends these uploads again, to the new URL.
+        handlers(|| chunks(false), Method::POST, StatusCode::TEMPORARY_REDIRECT).await,
+        handlers(|| chunks(false), Method::PUT, StatusCode::MOVED_PERMANENTLY).await,
+        handlers(|| chunks(false), Method::PUT, StatusCode::FOUND).await,
+        // The handler has the file, and may redirect to it.
+        answer(Method::POST, chunks(false), Reads::All, StatusCode::SEE_OTHER).await,
         handlers(|| chunks(false), Method::GET, StatusCode::OK).await,
         handlers(Body::empty, Method::PUT, StatusCode::CREATED).await,
     ] {
