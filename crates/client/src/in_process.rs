@@ -68,10 +68,10 @@ impl InProcess {
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
-        let (client, server) = duplex(BUFFER);
-        let served = (self.0)(server);
+        let (near, far) = duplex(BUFFER);
+        let served = (self.0)(far);
         Ok(Connection {
-            sender: handshake(client).await?,
+            sender: handshake(near).await?,
             served: Some(served),
         })
     }
