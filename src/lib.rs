@@ -158,7 +158,6 @@ struct Readme;
 #[cfg(all(doctest, feature = "fs"))]
 #[cfg_attr(feature = "axum", doc = include_str!("../docs/axum.md"))]
 #[doc = include_str!("../docs/hyper.md")]
-#[doc = include_str!("../docs/jobs.md")]
 #[doc = include_str!("../docs/layers.md")]
 #[doc = include_str!("../docs/wrap-a-store.md")]
 #[doc = include_str!("../docs/tower-http.md")]

@@ -174,18 +174,6 @@ fn custom_store() {
 }
 
 #[test]
-fn jobs() {
-    let root = tempfile::tempdir().unwrap();
-    let files = root.path().join("data");
-    let mut example = Example::start("jobs", &[files.to_str().unwrap()]);
-    example.is_a_storage_backend();
-    let mut transcribed = String::new();
-    example.stdout.read_line(&mut transcribed).unwrap();
-    let key = "0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7/202401-DOC/my%20message.mp3";
-    assert_eq!(transcribed, format!("transcribed {} bytes of {key}\n", MEDIA.len()));
-}
-
-#[test]
 fn object_store() {
     let example = Example::start("object_store", &[]);
     example.is_a_storage_backend();

@@ -56,6 +56,11 @@ mod rows;
 mod search;
 mod time;
 
+/// Compiles the examples in the page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/jobs.md")]
+struct Jobs;
+
 pub use self::{
     consumer::{Consumer, Job},
     event::{Event, EventKind},
