@@ -2,12 +2,7 @@
 
 use std::{fmt, time::SystemTime};
 
-use kazoo_storage::{BlobKey, Error, ErrorKind, Metadata, Result, digest::Digest, kazoo_id::AttachmentKind};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use crate::time::rfc3339;
-
+use kazoo_storage::{BlobKey, Metadata, digest::Digest, kazoo_id::AttachmentKind};
 /// Maximum length of a call id, a number or a media type in the ledger, in bytes. A longer one is left out.
 const MAX_FIELD: usize = 255;
 
@@ -83,46 +78,6 @@ impl FileRecord {
         self.stored_at = stored_at;
         self
     }
-
-    /// Returns the JSON that receivers get.
-    pub(crate) fn to_json(&self) -> Result<String> {
-        let json = Json {
-            key: self.key.to_string(),
-            account: self.key.account_id().map(str::to_owned),
-            owner: self.key.owner_id().map(str::to_owned),
-            document: self.key.document_id().map(str::to_owned),
-            attachment: self.key.attachment().to_owned(),
-            kind: kind_name(self.kind).to_owned(),
-            size: self.size,
-            sha256: self.sha256.map(|digest| digest.to_string()),
-            content_type: self.content_type.clone(),
-            stored_at: self.stored_at,
-            call_id: self.call_id.clone(),
-            caller_number: self.caller_number.clone(),
-            callee_number: self.callee_number.clone(),
-            metadata: self.metadata.as_ref().map(raw).transpose()?,
-        };
-        serde_json::to_string(&json).map_err(damaged)
-    }
-
-    pub(crate) fn from_json(text: &str) -> Result<Self> {
-        let json: Json = serde_json::from_str(text).map_err(damaged)?;
-        Ok(Self {
-            key: BlobKey::from_path(&json.key)?,
-            kind: kind_named(&json.kind),
-            size: json.size,
-            sha256: json.sha256.as_deref().and_then(Digest::from_hex),
-            content_type: json.content_type,
-            stored_at: json.stored_at,
-            metadata: match json.metadata {
-                Some(raw) => Some(Metadata::from_json(String::from(Box::<str>::from(raw)))?),
-                None => None,
-            },
-            call_id: json.call_id,
-            caller_number: json.caller_number,
-            callee_number: json.callee_number,
-        })
-    }
 }
 
 impl fmt::Debug for FileRecord {
@@ -133,35 +88,6 @@ impl fmt::Debug for FileRecord {
             .field("size", &self.size)
             .finish_non_exhaustive()
     }
-}
-
-/// The file as JSON. Receivers outside of the process get this, so its fields are API.
-#[derive(Serialize, Deserialize)]
-struct Json {
-    key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    document: Option<String>,
-    attachment: String,
-    kind: String,
-    size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_type: Option<String>,
-    #[serde(with = "rfc3339")]
-    stored_at: SystemTime,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    call_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caller_number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callee_number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Box<RawValue>>,
 }
 
 /// Returns the name of `kind`, as in metrics.
@@ -181,12 +107,4 @@ pub(crate) fn kind_named(name: &str) -> Option<AttachmentKind> {
 fn field(text: String) -> Option<String> {
     let fits = !text.is_empty() && text.len() <= MAX_FIELD && !text.chars().any(char::is_control);
     fits.then_some(text)
-}
-
-fn raw(metadata: &Metadata) -> Result<Box<RawValue>> {
-    serde_json::from_slice(metadata.as_json()).map_err(damaged)
-}
-
-fn damaged(error: serde_json::Error) -> Error {
-    Error::new(ErrorKind::Damaged, "a row of the ledger is not valid JSON").with_source(error)
 }

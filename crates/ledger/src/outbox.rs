@@ -1,41 +1,45 @@
 //! The outbox: the events that were not delivered yet, one row for each receiver.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use kazoo_storage::{Error, ErrorKind, Result};
+use kazoo_storage::{BlobKey, Error, ErrorKind, Result};
 
 use crate::{
     database::{Row, Statement, statement},
     event::{Event, EventKind},
-    file::FileRecord,
     ledger::Ledger,
-    rows::encode,
+    rows::{columns, encode, read},
     time,
 };
 
 /// Maximum length of the error that is kept with an event, in characters.
 const MAX_ERROR: usize = 500;
 
-/// Returns the statement that adds the event of a stored `file` for each receiver, if the file has this `event`.
-pub(crate) fn stored(file: &FileRecord, event: &str) -> Result<Statement> {
-    const SQL: &str = "\
-        INSERT INTO outbox (receiver, event, kind, key, account, recorded_at, file, due_at) \
-        SELECT r.name, f.event, CASE WHEN f.revision = 1 THEN 'file.stored' ELSE 'file.replaced' END, f.key, f.account, \
-            CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($1 AS BIGINT) \
-        FROM receivers r, files f WHERE r.active = 1 AND f.key = $3 AND f.event = $4";
-    let now = time::to_millis(SystemTime::now());
-    Ok(statement!(SQL, now, file.to_json()?, encode(&file.key), event))
+/// The statement that adds the event of a file for each receiver. The last part of it are the columns of [`columns!`].
+macro_rules! add {
+    ($kind:literal) => {
+        concat!(
+            "INSERT INTO outbox (receiver, event, event_kind, recorded_at, due_at, ",
+            columns!(),
+            ") SELECT r.name, f.event, ",
+            $kind,
+            ", CAST($1 AS BIGINT), CAST($1 AS BIGINT), ",
+            columns!(),
+            " FROM receivers r, files f WHERE r.active = 1 AND f.key = $2 AND f.event = $3"
+        )
+    };
 }
 
-/// Returns the statement that adds the event of a deleted `file` for each receiver, if the file has this `event`.
-pub(crate) fn deleted(file: &FileRecord, event: &str) -> Result<Statement> {
-    const SQL: &str = "\
-        INSERT INTO outbox (receiver, event, kind, key, account, recorded_at, file, due_at) \
-        SELECT r.name, f.event, 'file.deleted', f.key, f.account, \
-            CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($1 AS BIGINT) \
-        FROM receivers r, files f WHERE r.active = 1 AND f.key = $3 AND f.event = $4";
-    let now = time::to_millis(SystemTime::now());
-    Ok(statement!(SQL, now, file.to_json()?, encode(&file.key), event))
+/// Returns the statement that adds `event`, that of a stored file, for each receiver, if the file under `key` has it.
+pub(crate) fn stored(key: &BlobKey, event: &str) -> Statement {
+    const SQL: &str = add!("CASE WHEN f.revision = 1 THEN 'file.stored' ELSE 'file.replaced' END");
+    statement!(SQL, time::now(), encode(key), event)
+}
+
+/// Returns the statement that adds `event`, that of a deleted file, for each receiver, if the file under `key` has it.
+pub(crate) fn deleted(key: &BlobKey, event: &str) -> Statement {
+    const SQL: &str = add!("'file.deleted'");
+    statement!(SQL, time::now(), encode(key), event)
 }
 
 /// An event that a receiver has claimed until a time, after which others may claim it.
@@ -51,13 +55,15 @@ impl Ledger {
     /// Claims at most `limit` events of `receiver` that are due, for the time `visibility`. Events of one key are claimed
     /// one after the other, in their order.
     pub(crate) async fn claim(&self, receiver: &str, limit: usize, visibility: Duration) -> Result<Vec<Claim>> {
-        const SQL: &str = "\
-            UPDATE outbox SET due_at = $1, attempts = attempts + 1 WHERE seq IN ( \
+        const SQL: &str = concat!(
+            "UPDATE outbox SET due_at = $1, attempts = attempts + 1 WHERE seq IN ( \
                 SELECT o.seq FROM outbox o WHERE o.receiver = $2 AND o.due_at <= $3 AND NOT EXISTS ( \
                     SELECT 1 FROM outbox e \
                     WHERE e.receiver = o.receiver AND e.key = o.key AND e.seq < o.seq AND e.due_at IS NOT NULL) \
                 ORDER BY o.due_at, o.seq LIMIT $4) \
-            RETURNING seq, attempts, event, kind, recorded_at, file";
+            RETURNING seq, attempts, event, event_kind, recorded_at, ",
+            columns!()
+        );
         let now = time::now();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let statement = statement!(SQL, time::after(now, visibility), receiver, now, limit);
@@ -95,7 +101,7 @@ fn claim(mut row: Row) -> Result<Claim> {
             id: row.text()?,
             kind: kind(&row.text()?)?,
             time: time::from_millis(row.integer()?),
-            file: FileRecord::from_json(&row.text()?)?,
+            file: read(row)?,
         },
     })
 }

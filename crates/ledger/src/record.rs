@@ -25,7 +25,7 @@ impl Ledger {
     /// Call it after the file is durable. [`Recorded`](crate::Recorded) does.
     pub async fn record(&self, file: &FileRecord) -> Result<Option<EventKind>> {
         let event = event::new_id();
-        let statements = vec![store(file, &event), outbox::stored(file, &event)?];
+        let statements = vec![store(file, &event), outbox::stored(&file.key, &event)];
         let mut rows = self.write(statements).await?.into_iter().flatten();
         let revision = rows.next().map(|mut row| row.integer()).transpose()?;
         if revision.is_some() {
@@ -42,13 +42,10 @@ impl Ledger {
         // Takes the file for this event first, so that the other statements see a change of another process.
         const MARK: &str = "UPDATE files SET event = $1 WHERE key = $2";
         const DELETE: &str = "DELETE FROM files WHERE key = $1 AND event = $2 RETURNING revision";
-        let Some(file) = self.file(key).await? else {
-            return Ok(false);
-        };
         let event = event::new_id();
         let statements = vec![
             statement!(MARK, &*event, encode(key)),
-            outbox::deleted(&file, &event)?,
+            outbox::deleted(key, &event),
             statement!(DELETE, encode(key), &*event),
         ];
         let deleted = self.write(statements).await?.into_iter().flatten().count() > 0;

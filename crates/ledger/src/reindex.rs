@@ -95,7 +95,7 @@ impl Ledger {
                 let event = event::new_id();
                 statements.push(store_newer(&file, &event));
                 if options.events_since.is_some_and(|since| file.stored_at >= since) {
-                    statements.push(outbox::stored(&file, &event)?);
+                    statements.push(outbox::stored(&file.key, &event));
                 }
             }
             done.recorded += self.write(statements).await?.into_iter().flatten().count() as u64;

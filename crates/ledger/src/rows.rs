@@ -66,7 +66,7 @@ fn row(sql: &'static str, file: &FileRecord, event: &str) -> Statement {
         file.sha256.map(|digest| digest.as_bytes().to_vec()),
         file.content_type.as_deref(),
         time::to_millis(file.stored_at),
-        metadata.map(|metadata| String::from_utf8_lossy(metadata.as_json()).into_owned()),
+        metadata.map(|metadata| metadata.as_json().clone()),
         file.call_id.as_deref(),
         file.caller_number.as_deref(),
         file.callee_number.as_deref(),

@@ -23,19 +23,3 @@ pub(crate) fn from_millis(millis: i64) -> SystemTime {
 pub(crate) fn after(millis: i64, duration: Duration) -> i64 {
     millis.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
-
-/// A time in JSON, as in RFC 3339: `2026-11-29T10:00:00.000Z`.
-pub(crate) mod rfc3339 {
-    use std::{borrow::Cow, time::SystemTime};
-
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(crate) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_rfc3339_millis(*time))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        humantime::parse_rfc3339(&text).map_err(D::Error::custom)
-    }
-}

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use kazoo_storage::{Error, ErrorKind, Result};
 use rusqlite::{
     ToSql,
@@ -14,6 +15,8 @@ pub(crate) enum Value {
     Null,
     Integer(i64),
     Text(String),
+    /// A long text in UTF-8, not copied.
+    Shared(Bytes),
     Bytes(Vec<u8>),
 }
 
@@ -78,7 +81,7 @@ fn unexpected(expected: &str, found: Option<&Value>) -> Error {
         None => "nothing",
         Some(Value::Null) => "NULL",
         Some(Value::Integer(_)) => "an integer",
-        Some(Value::Text(_)) => "a text",
+        Some(Value::Text(_) | Value::Shared(_)) => "a text",
         Some(Value::Bytes(_)) => "bytes",
     };
     let message = format!("a row of the ledger has {found} in place of {expected}; something else has changed it");
@@ -103,6 +106,12 @@ impl From<&str> for Value {
     }
 }
 
+impl From<Bytes> for Value {
+    fn from(text: Bytes) -> Self {
+        Self::Shared(text)
+    }
+}
+
 impl From<Vec<u8>> for Value {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Bytes(bytes)
@@ -121,6 +130,7 @@ impl ToSql for Value {
             Self::Null => ValueRef::Null,
             Self::Integer(number) => ValueRef::Integer(*number),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Shared(text) => ValueRef::Text(text),
             Self::Bytes(bytes) => ValueRef::Blob(bytes),
         }))
     }

@@ -3,9 +3,16 @@
 use std::{collections::HashMap, time::Duration};
 
 use kazoo_storage::{BlobCatalog as _, BlobStore as _, Upload};
-use kazoo_storage_ledger::{Consumer, EventKind};
+use kazoo_storage_ledger::{Consumer, EventKind, Job};
+use tokio::time::timeout;
 
 use super::{Site, key, metadata, open, upload};
+
+/// Waits for the next job. A consumer waits forever while its ledger fails.
+async fn next(consumer: &Consumer) -> Job {
+    let job = timeout(Duration::from_secs(20), consumer.next()).await;
+    job.expect("no event is due").unwrap()
+}
 
 /// Receives and acknowledges everything that is due.
 async fn drain(consumer: &Consumer) -> Vec<(String, EventKind)> {
@@ -51,7 +58,7 @@ async fn an_event_has_the_file_of_its_time() {
     store.delete(&key("a/b")).await.unwrap();
     let mut files = Vec::new();
     for _ in 0..3 {
-        let job = consumer.next().await.unwrap();
+        let job = next(&consumer).await;
         files.push(job.event().file.clone());
         job.ack().await.unwrap();
     }
@@ -70,15 +77,15 @@ async fn a_later_event_of_a_key_waits_for_the_earlier_one() {
     store.put(upload("a", "1")).await.unwrap();
     store.put(upload("a", "2")).await.unwrap();
     store.put(upload("b", "1")).await.unwrap();
-    let first = consumer.next().await.unwrap();
-    let other = consumer.next().await.unwrap();
+    let first = next(&consumer).await;
+    let other = next(&consumer).await;
     assert_eq!(
         (&first.event().file.key, &other.event().file.key),
         (&key("a"), &key("b"))
     );
     assert!(consumer.try_next().await.unwrap().is_none());
     first.ack().await.unwrap();
-    let second = consumer.next().await.unwrap();
+    let second = next(&consumer).await;
     assert_eq!(
         (second.event().file.size, second.event().kind),
         (1, EventKind::Replaced)
@@ -90,14 +97,14 @@ async fn an_unacknowledged_job_comes_back_after_a_restart() {
     let site = Site::new().await;
     let consumer = site.ledger.consumer("test").await.unwrap().visibility(Duration::ZERO);
     site.store().put(upload("a", "1")).await.unwrap();
-    let lost = consumer.next().await.unwrap();
+    let lost = next(&consumer).await;
     let id = lost.event().id.clone();
     assert_eq!(lost.attempts(), 1);
     // As in a crash, nothing is acknowledged.
     drop(consumer);
     let ledger = open(site.path()).await;
     let consumer = ledger.consumer("test").await.unwrap();
-    let again = consumer.next().await.unwrap();
+    let again = next(&consumer).await;
     assert_eq!((&again.event().id, again.attempts()), (&id, 2));
     // The first claim has ended, so it cannot acknowledge the event of the second.
     assert!(!lost.ack().await.unwrap());
@@ -112,9 +119,9 @@ async fn retries_and_buries() {
     let store = site.store();
     store.put(upload("a", "1")).await.unwrap();
     store.put(upload("a", "2")).await.unwrap();
-    let job = consumer.next().await.unwrap();
+    let job = next(&consumer).await;
     job.retry(Duration::ZERO, "the recogniser is down").await.unwrap();
-    let job = consumer.next().await.unwrap();
+    let job = next(&consumer).await;
     assert_eq!((job.attempts(), job.event().kind), (2, EventKind::Stored));
     job.bury("not audio").await.unwrap();
     // A dead event does not block the next one.
@@ -137,7 +144,7 @@ async fn each_consumer_has_its_own_events_and_a_late_one_only_later_events() {
 async fn wakes_a_waiting_consumer() {
     let site = Site::new().await;
     let consumer = site.ledger.consumer("test").await.unwrap();
-    let waiting = tokio::spawn(async move { consumer.next().await.unwrap().event().file.size });
+    let waiting = tokio::spawn(async move { next(&consumer).await.event().file.size });
     tokio::task::yield_now().await;
     site.store().put(upload("a", "123")).await.unwrap();
     assert_eq!(waiting.await.unwrap(), 3);

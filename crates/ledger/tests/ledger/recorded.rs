@@ -114,7 +114,7 @@ async fn is_unavailable_while_the_ledger_fails_and_recovers_without_help() {
     let consumer = site.ledger.consumer("test").await.unwrap();
     let store = site.store();
     store.put(upload("old", "old")).await.unwrap();
-    consumer.next().await.unwrap().ack().await.unwrap();
+    consumer.try_next().await.unwrap().unwrap().ack().await.unwrap();
     site.execute(
         "CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(FAIL, 'full'); END; \
          CREATE TRIGGER stuck BEFORE DELETE ON files BEGIN SELECT RAISE(FAIL, 'full'); END; \
@@ -139,7 +139,7 @@ async fn is_unavailable_while_the_ledger_fails_and_recovers_without_help() {
     store.check().await.unwrap();
     let mut kinds = Vec::new();
     for _ in 0..2 {
-        let job = consumer.next().await.unwrap();
+        let job = consumer.try_next().await.unwrap().unwrap();
         kinds.push((job.event().file.key.to_string(), job.event().kind));
         job.ack().await.unwrap();
     }

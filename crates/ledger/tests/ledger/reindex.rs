@@ -61,7 +61,7 @@ async fn records_only_the_files_below_a_prefix_and_events_since_a_time() {
     assert!(!site.ledger.is_indexed().await.unwrap());
     let past = Reindex::new().events_since(SystemTime::UNIX_EPOCH);
     assert_eq!(site.ledger.reindex(&store, past, |_| ()).await.unwrap().recorded, 1);
-    let job = consumer.next().await.unwrap();
+    let job = consumer.try_next().await.unwrap().unwrap();
     assert_eq!(
         (job.event().file.key.to_string(), job.event().kind),
         ("B/D/b".to_owned(), EventKind::Stored)
