@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use kazoo_storage::Result;
+use kazoo_storage::{Error, ErrorKind, Result};
 use tokio::time::{sleep, timeout};
 
 use crate::{database::statement, event::Event, ledger::Ledger, outbox::Claim};
@@ -12,6 +12,9 @@ const VISIBILITY: Duration = Duration::from_secs(300);
 
 /// Maximum time between two looks at the ledger: another process may have recorded something.
 const POLL: Duration = Duration::from_secs(1);
+
+/// The names of webhooks in the ledger begin with this.
+pub(crate) const WEBHOOK: &str = "webhook:";
 
 /// A durable queue of the events of a [`Ledger`].
 ///
@@ -29,9 +32,15 @@ impl Ledger {
     /// Registers the consumer `name`, if it is new, and returns it.
     ///
     /// A consumer receives every event that is recorded after its registration, and keeps its events while no process
-    /// runs it. Consumers with the same name, in any number of tasks and processes, share the events.
+    /// runs it. Consumers with the same name, in any number of tasks and processes, share the events. A name does not begin
+    /// with `webhook:`, the prefix of other receivers.
     pub async fn consumer(&self, name: impl Into<String>) -> Result<Consumer> {
         let name = name.into();
+        if name.starts_with(WEBHOOK) {
+            let message =
+                format!("names that begin with `{WEBHOOK}` are those of webhooks; choose another for the consumer");
+            return Err(Error::new(ErrorKind::InvalidRequest, message));
+        }
         self.register(&name).await?;
         Ok(Consumer::new(self.clone(), name))
     }

@@ -49,17 +49,26 @@ mod file;
 mod key_locks;
 mod ledger;
 mod outbox;
+#[cfg(feature = "webhooks")]
+mod receivers;
 mod record;
 mod recorded;
 mod reindex;
 mod rows;
 mod search;
 mod time;
+#[cfg(feature = "webhooks")]
+pub mod webhook;
 
 /// Compiles the examples in the page.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/jobs.md")]
 struct Jobs;
+
+/// Compiles the examples in the page.
+#[cfg(all(doctest, feature = "webhooks"))]
+#[doc = include_str!("../../../docs/events.md")]
+struct Events;
 
 pub use self::{
     consumer::{Consumer, Job},

@@ -73,10 +73,17 @@ impl Ledger {
         Ok(claims)
     }
 
+    /// Removes events that the receiver does not want.
+    #[cfg(feature = "webhooks")]
+    pub(crate) async fn skip(&self, claims: &[Claim]) -> Result<()> {
+        let statements = claims.iter().map(removal).collect();
+        self.write(statements).await?;
+        Ok(())
+    }
+
     /// Removes a delivered event. Returns `false` if the claim has ended, so that it may be delivered again.
     pub(crate) async fn delivered(&self, claim: &Claim) -> Result<bool> {
-        const SQL: &str = "DELETE FROM outbox WHERE seq = $1 AND attempts = $2 RETURNING seq";
-        self.settle(statement!(SQL, claim.seq, claim.attempts)).await
+        self.settle(removal(claim)).await
     }
 
     /// Makes a claimed event due again after `delay`, or declares it dead if that is `None`.
@@ -91,6 +98,11 @@ impl Ledger {
     async fn settle(&self, statement: Statement) -> Result<bool> {
         Ok(self.write(vec![statement]).await?.into_iter().flatten().count() > 0)
     }
+}
+
+fn removal(claim: &Claim) -> Statement {
+    const SQL: &str = "DELETE FROM outbox WHERE seq = $1 AND attempts = $2 RETURNING seq";
+    statement!(SQL, claim.seq, claim.attempts)
 }
 
 fn claim(mut row: Row) -> Result<Claim> {

@@ -46,6 +46,12 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "LOCATION")]
     pub(crate) ledger: Option<LedgerLocation>,
 
+    /// JSON file with the webhooks that get the events of the files; reloaded on SIGHUP
+    ///
+    /// For example `{"webhooks": [{"url": "https://…", "secret": "whsec_…"}]}`. docs/events.md describes all fields.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) deliveries: Option<PathBuf>,
+
     /// JSON file with the access rules: networks, and users and tokens with their permissions; reloaded on SIGHUP
     ///
     /// For example `{"networks": ["10.0.0.0/8"], "credentials": [{"user": "kazoo", "password": "…"}, {"token": "…"}]}`. A

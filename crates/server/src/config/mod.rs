@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     /// The database of the stored files, if there is one.
     pub(crate) ledger: Option<LedgerConfig>,
+    /// File with the receivers of events. There is a ledger if this is set.
+    pub(crate) deliveries: Option<PathBuf>,
     pub(crate) access: Access,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) limits: Limits,

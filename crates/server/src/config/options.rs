@@ -16,8 +16,14 @@ impl TryFrom<ServeOptions> for Config {
     fn try_from(options: ServeOptions) -> Result<Self, String> {
         let limits = &options.limits;
         let mount = options.mount.as_deref().map(MountPath::parse).transpose();
+        let access = access(&options)?;
+        let ledger = ledger(options.ledger, &options.store);
+        if options.deliveries.is_some() && ledger.is_none() {
+            let message = "--deliveries needs a ledger, which keeps the events: set --ledger sqlite:PATH";
+            return Err(message.to_owned());
+        }
         Ok(Self {
-            access: access(&options)?,
+            access,
             limits: Limits {
                 max_body: limits.max_body.as_u64(),
                 max_metadata: bytes("--max-metadata", limits.max_metadata)?,
@@ -36,7 +42,8 @@ impl TryFrom<ServeOptions> for Config {
                 total: options.connections.max_connections,
             },
             mount: mount.map_err(|error| format!("--mount: {error}"))?,
-            ledger: ledger(options.ledger, &options.store),
+            ledger,
+            deliveries: options.deliveries,
             store: store(options.store)?,
             tls: tls(options.tls),
             settings: options.settings,
@@ -176,6 +183,21 @@ mod tests {
         ] {
             let error = config(&options).map(|_| ()).unwrap_err();
             assert!(error.contains(named) && error.contains("--store"), "{error}");
+        }
+    }
+
+    #[test]
+    fn deliveries_require_a_ledger() {
+        for (options, accepted) in [
+            (&["--store=./data"][..], true),
+            (&["--store=./data", "--ledger=none"], false),
+            (&["--store=s3://bucket"], false),
+            (&["--store=s3://bucket", "--ledger=sqlite:/ledger"], true),
+        ] {
+            let options = [options, &["--deliveries=deliveries.json"]].concat();
+            let error = config(&options).map(|_| ()).err();
+            assert_eq!(error.is_none(), accepted, "{options:?}");
+            assert!(error.is_none_or(|error| error.contains("set --ledger")));
         }
     }
 

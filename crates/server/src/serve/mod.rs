@@ -1,6 +1,7 @@
 //! The `serve` command: opens the files, sockets and store of the configuration, and runs the server.
 
 mod access;
+mod deliveries;
 mod drain;
 mod mount;
 mod reload;
@@ -29,7 +30,7 @@ use tokio::{
     sync::watch,
 };
 
-use self::{mount::Mount, reload::Reloadable, stack::Parts};
+use self::{deliveries::Deliveries, mount::Mount, reload::Reloadable, stack::Parts};
 use crate::{
     admin::{self, Admin, Exporter, Readiness},
     config::Config,
@@ -96,6 +97,7 @@ async fn start(config: Config) -> Fallible<End> {
              to the part of the path before it"
         );
     }
+    let webhooks = config.deliveries.as_deref().map(deliveries::read).transpose()?;
     let tls = config.tls.clone().map(Tls::open).transpose()?;
     // Binds the port before it opens the store: clients can connect while a slow store is being opened, and a second server
     // on the same port does not touch the files.
@@ -112,7 +114,15 @@ async fn start(config: Config) -> Fallible<End> {
         tokio::spawn(admin::serve(listener, admin));
     }
     let files = store::open(&config.store).await?;
-    let store = match ledger::open(config.ledger.as_ref()).await? {
+    let ledger = ledger::open(config.ledger.as_ref()).await?;
+    let deliveries = match (config.deliveries.clone(), webhooks, &ledger) {
+        // Before the first upload, so that it has receivers.
+        (Some(file), Some(webhooks), Some(ledger)) => {
+            Some(Arc::new(Deliveries::start(file, webhooks, ledger.clone()).await?))
+        }
+        _ => None,
+    };
+    let store = match ledger {
         Some(ledger) => {
             tokio::spawn(ledger::reindex(ledger.clone(), files.clone()));
             DynBlobStore::new(MeasuredStore::new(Recorded::new(files, ledger)))
@@ -146,11 +156,16 @@ async fn start(config: Config) -> Fallible<End> {
         rules,
         mount,
         tls,
+        deliveries: deliveries.clone(),
     };
     tokio::spawn(reloadable.reload_on(hangups));
     // The server works without stdout too.
     let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
-    Ok(accept::serve(listener, server, phases, signals, config.grace).await)
+    let end = accept::serve(listener, server, phases, signals, config.grace).await;
+    if let (Some(deliveries), End::Drained | End::GraceOver) = (deliveries, &end) {
+        deliveries.end().await;
+    }
+    Ok(end)
 }
 
 fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {

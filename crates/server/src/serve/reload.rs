@@ -1,11 +1,11 @@
-//! SIGHUP: reloads the access rules and the certificate.
+//! SIGHUP: reloads the access rules, the certificate and the receivers of events.
 
 use std::sync::Arc;
 
 use kazoo_storage::authorize::SharedAccessRules;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
-use super::{access, mount::Mount};
+use super::{access, deliveries::Deliveries, mount::Mount};
 use crate::{config::Access, net::tls::Tls};
 
 /// The parts of the server that come from files.
@@ -14,6 +14,7 @@ pub(super) struct Reloadable {
     pub(super) rules: Option<SharedAccessRules>,
     pub(super) mount: Mount,
     pub(super) tls: Option<Tls>,
+    pub(super) deliveries: Option<Arc<Deliveries>>,
 }
 
 impl Reloadable {
@@ -21,17 +22,20 @@ impl Reloadable {
     pub(super) async fn reload_on(self, mut hangups: Signal) {
         let this = Arc::new(self);
         while hangups.recv().await.is_some() {
-            let this = Arc::clone(&this);
+            let files = Arc::clone(&this);
             // Reading may block for long; the runtime serves requests meanwhile.
-            if let Err(error) = spawn_blocking(move || this.reload()).await {
+            if let Err(error) = spawn_blocking(move || files.reload()).await {
                 tracing::error!(%error, "reload failed");
+            }
+            if let Some(deliveries) = &this.deliveries {
+                log("deliveries", deliveries.reload().await);
             }
         }
     }
 
     fn reload(&self) {
-        if self.rules.is_none() && self.tls.is_none() {
-            tracing::info!("nothing to reload: neither --access nor --tls-cert is set");
+        if self.rules.is_none() && self.tls.is_none() && self.deliveries.is_none() {
+            tracing::info!("nothing to reload: none of --access, --tls-cert and --deliveries is set");
         }
         if let Some(rules) = &self.rules {
             log("access rules", access::reload(&self.access, rules, &self.mount));

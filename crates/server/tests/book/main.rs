@@ -7,7 +7,7 @@
 //! | `json,answer` and `http,answer` | equals the answer to the last `curl` |
 //! | `text,output` | equals the output of the last command |
 //! | `text,log` | each line is in the server's log |
-//! | `json` | parses as access rules or storage settings |
+//! | `json` | parses as access rules, storage settings or deliveries |
 //! | `json,file=NAME` | also written to that file, for the commands that follow |
 //! | `ini` | a systemd unit: `systemctl start kazoo-storage` runs its command |
 //! | `nginx` | configures nginx in front of a server, which `kazoo-storage check` tests (ignored by default) |
@@ -31,6 +31,7 @@ use std::{
 };
 
 use kazoo_storage::{AccessRules, settings::KazooSettings};
+use kazoo_storage_ledger::webhook::Webhooks;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -123,7 +124,9 @@ fn json_blocks_parse() {
             if value.get("networks").or_else(|| value.get("credentials")).is_some() {
                 AccessRules::from_json(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
                 rules += 1;
-            } else if value.get("url").or_else(|| value.get("data")).is_some() {
+            } else if value.get("webhooks").is_some() {
+                Webhooks::from_json(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
+            } else if value.get("specversion").is_none() && value.get("url").or_else(|| value.get("data")).is_some() {
                 KazooSettings::from_json(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
             }
         }

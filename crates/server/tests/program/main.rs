@@ -5,6 +5,7 @@
 
 mod admin;
 mod check;
+mod deliveries;
 mod files;
 mod framing;
 mod kazoo;

@@ -1,0 +1,173 @@
+//! [`Sender`]: sends one event once.
+
+use std::{
+    error::Error as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use kazoo_storage::{Error, ErrorKind, Result};
+use reqwest::{Client, Response, StatusCode, header, redirect};
+use tokio::time::timeout;
+
+use super::{cloud_event, endpoint::Webhook, resolver::Resolver};
+use crate::event::Event;
+
+const USER_AGENT: &str = concat!("kazoo-storage/", env!("CARGO_PKG_VERSION"));
+
+/// Maximum length of an answer's body that is read so that its connection can be used again, in bytes.
+const DRAIN: usize = 16 << 10;
+
+/// Time limit for reading it.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// The answer of a receiver.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// 2xx.
+    Delivered,
+    /// 410.
+    Gone,
+    Failed {
+        error: String,
+        retry_after: Option<Duration>,
+    },
+}
+
+/// Sends events to one receiver.
+pub(super) struct Sender {
+    client: Client,
+    webhook: Arc<Webhook>,
+}
+
+impl Sender {
+    pub(super) fn new(webhook: Arc<Webhook>) -> Result<Self> {
+        let mut client = Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(redirect::Policy::none())
+            .timeout(webhook.timeout)
+            .pool_max_idle_per_host(webhook.in_flight)
+            .dns_resolver(Arc::new(Resolver::new()));
+        // A system without authorities can still send over plain HTTP.
+        if webhook.url.scheme() == "http" || !webhook.authorities.is_empty() {
+            client = client.tls_certs_only(webhook.authorities.iter().cloned());
+        }
+        let client = client.build().map_err(|error| {
+            let message = format!("the webhook {} cannot use TLS: {}", webhook.name, chain(error));
+            Error::new(ErrorKind::InvalidRequest, message)
+        })?;
+        Ok(Self { client, webhook })
+    }
+
+    /// Sends `event`, and waits for the answer.
+    pub(super) async fn send(&self, event: &Event) -> Answer {
+        let body = match cloud_event::encode(event, &self.webhook) {
+            Ok(body) => body,
+            Err(error) => return failed(error.to_string()),
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let timestamp = now.unwrap_or_default().as_secs();
+        let secrets = self.webhook.secrets.iter();
+        let signatures: Vec<String> = secrets.map(|secret| secret.sign(&event.id, timestamp, &body)).collect();
+        let request = self
+            .client
+            .post(self.webhook.url.clone())
+            .header(header::CONTENT_TYPE, cloud_event::CONTENT_TYPE)
+            .header("webhook-id", &event.id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signatures.join(" "))
+            .body(body);
+        match request.send().await {
+            Ok(response) => {
+                let answer = judge(&response);
+                drain(response).await;
+                answer
+            }
+            Err(error) if error.is_timeout() => failed(format!(
+                "no answer within {}",
+                humantime::format_duration(self.webhook.timeout)
+            )),
+            Err(error) => failed(chain(error)),
+        }
+    }
+}
+
+fn judge(response: &Response) -> Answer {
+    let status = response.status();
+    if status.is_success() {
+        return Answer::Delivered;
+    }
+    if status == StatusCode::GONE {
+        return Answer::Gone;
+    }
+    let error = if status.is_redirection() {
+        format!("the receiver answered {status}; redirects are not followed: configure the URL that it leads to")
+    } else {
+        format!("the receiver answered {status}")
+    };
+    let retry_after = response.headers().get(header::RETRY_AFTER);
+    Answer::Failed {
+        error,
+        retry_after: retry_after
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| delay(text, SystemTime::now())),
+    }
+}
+
+/// Parses a `Retry-After`: seconds, or a date.
+fn delay(text: &str, now: SystemTime) -> Option<Duration> {
+    let seconds = text.trim().parse().map(Duration::from_secs).ok();
+    seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
+}
+
+async fn drain(mut response: Response) {
+    let read = async {
+        let mut left = DRAIN;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let Some(rest) = left.checked_sub(chunk.len()) else {
+                break;
+            };
+            left = rest;
+        }
+    };
+    let _ = timeout(DRAIN_TIME, read).await;
+}
+
+fn failed(error: String) -> Answer {
+    Answer::Failed {
+        error,
+        retry_after: None,
+    }
+}
+
+/// Returns the error and its causes, without the URL.
+fn chain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_both_forms_of_retry_after() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let date = httpdate::fmt_http_date(now + Duration::from_secs(90));
+        for (text, expected) in [
+            ("120", Some(Duration::from_secs(120))),
+            (&date, Some(Duration::from_secs(90))),
+            ("Wed, 01 Jan 2020 00:00:00 GMT", None),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(delay(text, now), expected, "{text}");
+        }
+    }
+}

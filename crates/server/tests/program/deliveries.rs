@@ -1,0 +1,177 @@
+//! `--deliveries`: an upload arrives at the webhooks of the file.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    path::Path,
+    sync::mpsc,
+    thread,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use tempfile::TempDir;
+
+use crate::{
+    process::{FILE, Server, TIMEOUT, eventually},
+    startup::complaint,
+};
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Receives webhooks, and answers 200.
+struct Receiver {
+    url: String,
+    deliveries: mpsc::Receiver<(String, String)>,
+}
+
+impl Receiver {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hush", listener.local_addr().unwrap());
+        let (sender, deliveries) = mpsc::channel();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") {
+                    assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
+                }
+                let mut body = vec![0; field(&head, "content-length").parse().unwrap()];
+                stream.read_exact(&mut body).unwrap();
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                if sender.send((head, String::from_utf8(body).unwrap())).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { url, deliveries }
+    }
+
+    /// Waits for the next event, verifies its signature, and returns its JSON.
+    fn next(&self) -> serde_json::Value {
+        let (head, body) = self.deliveries.recv_timeout(TIMEOUT).unwrap();
+        let key = STANDARD.decode(SECRET.trim_start_matches("whsec_")).unwrap();
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+        let (id, timestamp) = (field(&head, "webhook-id"), field(&head, "webhook-timestamp"));
+        mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
+        let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+        assert_eq!(field(&head, "webhook-signature"), signature);
+        serde_json::from_str(&body).unwrap()
+    }
+}
+
+/// Returns the value of a header.
+fn field<'a>(head: &'a str, name: &str) -> &'a str {
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    let mut values = fields.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    values.next().unwrap().1
+}
+
+fn entry(receiver: &Receiver) -> String {
+    format!(r#"{{"url": "{}", "secret": "{SECRET}"}}"#, receiver.url)
+}
+
+fn write(file: &Path, entries: &[String]) {
+    fs::write(file, format!(r#"{{"webhooks": [{}]}}"#, entries.join(", "))).unwrap();
+}
+
+/// Starts a server that has not stored its files on disk before it answers, and delivers as `file` says.
+fn start(root: &Path, file: &Path) -> Server {
+    Server::start(
+        &root.join("data"),
+        &["--no-fsync", "--deliveries", file.to_str().unwrap()],
+    )
+}
+
+#[test]
+fn sends_each_upload_to_the_webhooks_that_sighup_reloads() {
+    let root = TempDir::new().unwrap();
+    let file = root.path().join("deliveries.json");
+    let (first, second) = (Receiver::start(), Receiver::start());
+    write(&file, &[entry(&first)]);
+    let mut server = start(root.path(), &file);
+    assert_eq!(server.connect().put(FILE, b"content").status, 201);
+    let event = first.next();
+    assert_eq!(event["type"], "kazoo_storage.file.stored");
+    assert!(FILE.ends_with(event["data"]["key"].as_str().unwrap()), "{event}");
+
+    write(&file, &[entry(&second)]);
+    server.signal("HUP");
+    eventually("the deliveries are reloaded", || {
+        server.log().contains("subject=\"deliveries\"").then_some(())
+    });
+    assert_eq!(server.connect().put(FILE, b"other content").status, 201);
+    assert_eq!(second.next()["type"], "kazoo_storage.file.replaced");
+
+    // An invalid file changes nothing.
+    fs::write(&file, r#"{"webhooks": [{"url": "https://x.example.com"}]}"#).unwrap();
+    server.signal("HUP");
+    eventually("the error is logged", || {
+        server.log().contains("the previous version stays in use").then_some(())
+    });
+    assert_eq!(server.connect().put(FILE, b"a third content").status, 201);
+    assert_eq!(second.next()["data"]["size"], 15);
+    server.stop();
+    assert!(first.deliveries.try_recv().is_err());
+    for secret in [SECRET, "hush"] {
+        assert!(!server.log().contains(secret), "{}", server.log());
+    }
+}
+
+#[test]
+fn sends_what_was_stored_before_a_restart() {
+    let root = TempDir::new().unwrap();
+    let file = root.path().join("deliveries.json");
+    let receiver = Receiver::start();
+    let dead = format!(r#"{{"name": "crm", "url": "http://127.0.0.1:1", "secret": "{SECRET}"}}"#);
+    write(&file, &[dead]);
+    let mut server = start(root.path(), &file);
+    assert_eq!(server.connect().put(FILE, b"content").status, 201);
+    server.stop();
+    // The receiver is the same by its name.
+    write(
+        &file,
+        &[entry(&receiver).replace(r#"{"url"#, r#"{"name": "crm", "url"#)],
+    );
+    let _server = start(root.path(), &file);
+    assert_eq!(receiver.next()["data"]["size"], 7);
+}
+
+#[test]
+fn refuses_an_invalid_file_before_it_serves() {
+    let root = TempDir::new().unwrap();
+    let file = root.path().join("deliveries.json");
+    let options = |more: &[&str]| {
+        let store = root.path().join("data");
+        let fixed = ["serve", "--listen=127.0.0.1:0", "--store", store.to_str().unwrap()];
+        let options = [&fixed[..], &["--deliveries", file.to_str().unwrap()], more].concat();
+        complaint(&options)
+    };
+    let line = options(&[]);
+    assert!(line.contains("cannot read --deliveries"), "{line}");
+    for (text, reason) in [
+        (r#"{"webhooks": [{"url": "https://"}]}"#, "webhook 1: "),
+        (
+            r#"{"webhooks": [{"url": "https://u:hush@x.example.com", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}]}"#,
+            "webhook 1: `url`: ",
+        ),
+        (
+            r#"{"webhooks": [{"url": "https://x.example.com", "secret": "whsec_aHVzaA=="}]}"#,
+            "webhook 1: `secret`: ",
+        ),
+        (r#"{"webhook": []}"#, "unknown field `webhook`"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let line = options(&[]);
+        assert!(line.contains("deliveries.json: ") && line.contains(reason), "{line}");
+        assert!(!line.contains("hush") && !line.contains("aHVzaA"), "{line}");
+    }
+    write(&file, &[]);
+    let line = options(&["--ledger=none"]);
+    assert!(line.contains("--deliveries needs a ledger"), "{line}");
+    assert!(!root.path().join("data").exists());
+}
