@@ -12,7 +12,8 @@ use kazoo_storage::Result;
 use tokio::sync::Notify;
 
 use crate::{
-    database::{Database, Row, Statement, statement},
+    database::{Database, Engine, Row, Statement, statement},
+    location::{Location, Place},
     time,
 };
 
@@ -55,11 +56,21 @@ impl LedgerOptions {
 
     /// Opens the SQLite database in the file `path`, as [`Ledger::sqlite`] does.
     pub async fn sqlite(self, path: impl AsRef<Path>) -> Result<Ledger> {
-        let path = path.as_ref().to_owned();
-        let open = move || Database::sqlite(&path, self.durable);
-        let database = tokio::task::spawn_blocking(open)
-            .await
-            .map_err(std::io::Error::other)??;
+        self.open(&Location::sqlite(path)).await
+    }
+
+    /// Opens the database at `location`, as [`Ledger::open`] does.
+    pub async fn open(self, location: &Location) -> Result<Ledger> {
+        let database = match &location.0 {
+            Place::Sqlite(path) => {
+                let path = path.clone();
+                tokio::task::spawn_blocking(move || Database::sqlite(&path, self.durable))
+                    .await
+                    .map_err(std::io::Error::other)??
+            }
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => Database::postgres(address, self.durable).await?,
+        };
         Ok(Ledger {
             shared: Arc::new(Shared {
                 database,
@@ -83,6 +94,16 @@ impl Ledger {
     /// newer schema, the database of another program, a damaged file and a directory are errors.
     pub async fn sqlite(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().sqlite(path).await
+    }
+
+    /// Opens the database at `location`, such as `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`: see
+    /// [`Location`].
+    ///
+    /// In a PostgreSQL database, the ledger has the schema `kazoo_storage`, and creates it. Several servers may use it.
+    /// While PostgreSQL is down, everything fails with [`ErrorKind::Unavailable`](kazoo_storage::ErrorKind::Unavailable);
+    /// the ledger connects again by itself. Its tasks run on the runtime that opened it.
+    pub async fn open(location: &str) -> Result<Self> {
+        Self::options().open(&location.parse()?).await
     }
 
     /// Ends every consumer of this ledger: [`Consumer::next`](crate::Consumer::next) returns `None`. Their events stay.
@@ -112,6 +133,10 @@ impl Ledger {
     /// Waits until something is recorded in this process after the call.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> {
         self.shared.changed.notified()
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.shared.database.engine()
     }
 
     pub(crate) async fn read(&self, statement: Statement) -> Result<Vec<Row>> {

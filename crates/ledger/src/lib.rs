@@ -33,6 +33,12 @@
 //! # }).unwrap();
 //! ```
 //!
+//! # Databases
+//!
+//! [`Ledger::sqlite`] keeps the ledger in a file, which the processes of one machine share. With the feature `postgres`,
+//! [`Ledger::open`] takes a URL such as `postgres://USER:PASSWORD@HOST/DATABASE` too: several servers that store files in
+//! one bucket share that ledger, and each event goes to one of them.
+//!
 //! # Promises
 //!
 //! - An upload is acknowledged only after its file, its row and its events are durable. If the ledger cannot record, the
@@ -48,6 +54,7 @@ mod event;
 mod file;
 mod key_locks;
 mod ledger;
+mod location;
 mod outbox;
 #[cfg(feature = "webhooks")]
 mod receivers;
@@ -75,6 +82,7 @@ pub use self::{
     event::{Event, EventKind},
     file::FileRecord,
     ledger::{Ledger, LedgerOptions},
+    location::Location,
     recorded::Recorded,
     reindex::{Reindex, Reindexed},
     search::Search,

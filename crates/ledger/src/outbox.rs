@@ -5,7 +5,7 @@ use std::time::Duration;
 use kazoo_storage::{BlobKey, Error, ErrorKind, Result};
 
 use crate::{
-    database::{Row, Statement, statement},
+    database::{Engine, Row, Statement, statement},
     event::{Event, EventKind},
     ledger::Ledger,
     rows::{columns, encode, read},
@@ -51,22 +51,36 @@ pub(crate) struct Claim {
     pub(crate) event: Event,
 }
 
+/// The statement that claims events. The events are chosen once, before the first is changed.
+macro_rules! claim_sql {
+    ($lock:literal) => {
+        concat!(
+            "WITH chosen (id) AS MATERIALIZED ( \
+                SELECT o.seq FROM outbox o WHERE o.receiver = $1 AND o.due_at <= $2 AND NOT EXISTS ( \
+                    SELECT 1 FROM outbox e \
+                    WHERE e.receiver = o.receiver AND e.key = o.key AND e.seq < o.seq AND e.due_at IS NOT NULL) \
+                ORDER BY o.due_at, o.seq LIMIT $3 ",
+            $lock,
+            ") UPDATE outbox SET due_at = $4, attempts = attempts + 1 FROM chosen WHERE seq = chosen.id \
+            RETURNING seq, attempts, event, event_kind, recorded_at, ",
+            columns!()
+        )
+    };
+}
+
 impl Ledger {
     /// Claims at most `limit` events of `receiver` that are due, for the time `visibility`. Events of one key are claimed
     /// one after the other, in their order.
     pub(crate) async fn claim(&self, receiver: &str, limit: usize, visibility: Duration) -> Result<Vec<Claim>> {
-        const SQL: &str = concat!(
-            "UPDATE outbox SET due_at = $1, attempts = attempts + 1 WHERE seq IN ( \
-                SELECT o.seq FROM outbox o WHERE o.receiver = $2 AND o.due_at <= $3 AND NOT EXISTS ( \
-                    SELECT 1 FROM outbox e \
-                    WHERE e.receiver = o.receiver AND e.key = o.key AND e.seq < o.seq AND e.due_at IS NOT NULL) \
-                ORDER BY o.due_at, o.seq LIMIT $4) \
-            RETURNING seq, attempts, event, event_kind, recorded_at, ",
-            columns!()
-        );
+        let sql = match self.engine() {
+            Engine::Sqlite => claim_sql!(""),
+            // Another server that claims at the same time takes other events, and waits for nothing.
+            #[cfg(feature = "postgres")]
+            Engine::Postgres => claim_sql!("FOR UPDATE OF o SKIP LOCKED"),
+        };
         let now = time::now();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let statement = statement!(SQL, time::after(now, visibility), receiver, now, limit);
+        let statement = statement!(sql, receiver, now, limit, time::after(now, visibility));
         let rows = self.write(vec![statement]).await?.into_iter().flatten();
         let mut claims: Vec<Claim> = rows.map(claim).collect::<Result<_>>()?;
         claims.sort_by_key(|claim| claim.seq);

@@ -1,5 +1,7 @@
 //! [`Database`]: runs statements, many units of work in one transaction.
 
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;
 mod value;
 
@@ -8,6 +10,8 @@ use std::path::Path;
 use kazoo_storage::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 
+#[cfg(feature = "postgres")]
+pub(crate) use self::postgres::Address;
 pub(crate) use self::value::{Row, Statement, Value, statement};
 
 /// Maximum number of units that wait for a connection. More wait in their callers.
@@ -20,9 +24,18 @@ struct Unit {
     reply: oneshot::Sender<Result<Vec<Vec<Row>>>>,
 }
 
+/// The program that keeps a database, where its SQL differs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Engine {
+    Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres,
+}
+
 /// A database with one connection that writes and one that reads.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
+    engine: Engine,
     writer: mpsc::Sender<Unit>,
     reader: mpsc::Sender<Unit>,
 }
@@ -31,6 +44,16 @@ impl Database {
     /// Opens the SQLite database at `path`, and creates it if it does not exist.
     pub(crate) fn sqlite(path: &Path, durable: bool) -> Result<Self> {
         sqlite::open(path, durable)
+    }
+
+    /// Opens the PostgreSQL database at `address`, and creates the tables if they do not exist.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn postgres(address: &Address, durable: bool) -> Result<Self> {
+        postgres::open(address, durable).await
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// Runs `statements` in order in one transaction, which may include other units. Returns the rows of each after the

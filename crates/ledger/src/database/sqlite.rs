@@ -6,7 +6,7 @@ use kazoo_storage::{Error, ErrorKind, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params_from_iter};
 use tokio::sync::mpsc;
 
-use super::{Database, QUEUE, Row, Statement, Unit, Value};
+use super::{Database, Engine, QUEUE, Row, Statement, Unit, Value};
 
 /// Marks the file as a ledger (`PRAGMA application_id`): `KZLG`.
 const APPLICATION_ID: i64 = 0x4B5A_4C47;
@@ -36,6 +36,7 @@ pub(super) fn open(path: &Path, durable: bool) -> Result<Database> {
     migrate(&mut writer).map_err(at)?;
     let reader = connect(path, durable).map_err(at)?;
     Ok(Database {
+        engine: Engine::Sqlite,
         writer: spawn("ledger writer", writer, TransactionBehavior::Immediate)?,
         // Without a lock until a statement writes, which none of its statements does.
         reader: spawn("ledger reader", reader, TransactionBehavior::Deferred)?,

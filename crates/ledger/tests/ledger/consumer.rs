@@ -6,7 +6,7 @@ use kazoo_storage::{BlobCatalog as _, BlobStore as _, Upload};
 use kazoo_storage_ledger::{Consumer, EventKind, Job};
 use tokio::time::timeout;
 
-use super::{Site, key, metadata, open, upload};
+use super::{Site, key, metadata, upload};
 
 /// Waits for the next job. A consumer waits forever while its ledger fails.
 async fn next(consumer: &Consumer) -> Job {
@@ -102,7 +102,7 @@ async fn an_unacknowledged_job_comes_back_after_a_restart() {
     assert_eq!(lost.attempts(), 1);
     // As in a crash, nothing is acknowledged.
     drop(consumer);
-    let ledger = open(site.path()).await;
+    let ledger = site.open_again().await;
     let consumer = ledger.consumer("test").await.unwrap();
     let again = next(&consumer).await;
     assert_eq!((&again.event().id, again.attempts()), (&id, 2));
@@ -155,7 +155,7 @@ async fn wakes_a_waiting_consumer() {
 async fn consumers_of_one_name_share_the_events() {
     let site = Site::new().await;
     let first = site.ledger.consumer("test").await.unwrap();
-    let other = open(site.path()).await;
+    let other = site.open_again().await;
     let second = other.consumer("test").await.unwrap();
     let store = site.store();
     for number in 0..100 {

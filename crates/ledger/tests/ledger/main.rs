@@ -3,51 +3,18 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod consumer;
+mod location;
 mod open;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod recorded;
 mod reindex;
 mod search;
+mod site;
 
-use std::path::PathBuf;
+use kazoo_storage::{BlobKey, Metadata, Upload};
 
-use kazoo_storage::{BlobKey, MemoryStore, Metadata, Upload};
-use kazoo_storage_ledger::{Ledger, Recorded};
-use tempfile::TempDir;
-
-/// A ledger in a directory of its own.
-struct Site {
-    directory: TempDir,
-    ledger: Ledger,
-}
-
-impl Site {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let ledger = open(directory.path().join("ledger.sqlite")).await;
-        Self { directory, ledger }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("ledger.sqlite")
-    }
-
-    fn store(&self) -> Recorded<MemoryStore> {
-        Recorded::new(MemoryStore::new(), self.ledger.clone())
-    }
-
-    /// Runs `sql` on a connection of its own, as another process would.
-    fn execute(&self, sql: &str) {
-        rusqlite::Connection::open(self.path())
-            .unwrap()
-            .execute_batch(sql)
-            .unwrap();
-    }
-}
-
-async fn open(path: PathBuf) -> Ledger {
-    // A test needs no sync: it survives its own process.
-    Ledger::options().durable(false).sqlite(path).await.unwrap()
-}
+use self::site::Site;
 
 fn key(path: &str) -> BlobKey {
     BlobKey::from_path(path).unwrap()

@@ -3,13 +3,13 @@
 use kazoo_storage::{BlobStore as _, ErrorKind};
 use kazoo_storage_ledger::Ledger;
 
-use super::{Site, key, open, upload};
+use super::{Site, key, upload};
 
 #[tokio::test]
 async fn keeps_its_files_when_it_is_opened_again() {
     let site = Site::new().await;
     site.store().put(upload("a/b/c", "1")).await.unwrap();
-    let again = open(site.path()).await;
+    let again = site.open_again().await;
     assert_eq!(again.file(&key("a/b/c")).await.unwrap().unwrap().size, 1);
 }
 
@@ -47,7 +47,7 @@ async fn refuses_what_is_not_its_database() {
 
 #[tokio::test]
 async fn refuses_a_newer_schema() {
-    let site = Site::new().await;
+    let site = Site::sqlite().await;
     site.execute("PRAGMA user_version = 1000");
     let error = Ledger::sqlite(site.path()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);

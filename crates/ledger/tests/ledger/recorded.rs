@@ -115,11 +115,10 @@ async fn is_unavailable_while_the_ledger_fails_and_recovers_without_help() {
     let store = site.store();
     store.put(upload("old", "old")).await.unwrap();
     consumer.try_next().await.unwrap().unwrap().ack().await.unwrap();
-    site.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(FAIL, 'full'); END; \
-         CREATE TRIGGER stuck BEFORE DELETE ON files BEGIN SELECT RAISE(FAIL, 'full'); END; \
-         CREATE TRIGGER checked BEFORE UPDATE ON state BEGIN SELECT RAISE(FAIL, 'full'); END;",
-    );
+    let refused = [("INSERT", "files"), ("DELETE", "files"), ("UPDATE", "state")];
+    for (operation, table) in refused {
+        site.refuse(operation, table, None);
+    }
     for error in [
         store.put(upload(KEY, "ID3")).await.map(drop),
         store.delete(&key("old")).await,
@@ -132,7 +131,9 @@ async fn is_unavailable_while_the_ledger_fails_and_recovers_without_help() {
             "{error}"
         );
     }
-    site.execute("DROP TRIGGER full; DROP TRIGGER stuck; DROP TRIGGER checked;");
+    for (operation, table) in refused {
+        site.accept(operation, table);
+    }
     // The client sends both again.
     store.put(upload(KEY, "ID3")).await.unwrap();
     store.delete(&key("old")).await.unwrap();
@@ -155,7 +156,7 @@ async fn is_unavailable_while_the_ledger_fails_and_recovers_without_help() {
 #[tokio::test]
 async fn one_bad_row_does_not_fail_the_others_of_its_commit() {
     let site = Site::new().await;
-    site.execute("CREATE TRIGGER bad BEFORE INSERT ON files WHEN NEW.size = 3 BEGIN SELECT RAISE(FAIL, 'bad'); END;");
+    site.refuse("INSERT", "files", Some("NEW.size = 3"));
     let store = site.store();
     let uploads = (0..64).map(|number| {
         let store = &store;

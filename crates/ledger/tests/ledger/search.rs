@@ -66,7 +66,7 @@ async fn finds_files_by_each_condition_newest_first() {
 /// A lookup whose cost grows with the number of files scans a table, which the plan of the query shows.
 #[tokio::test]
 async fn looks_up_calls_and_numbers_in_an_index() {
-    let site = Site::new().await;
+    let site = Site::sqlite().await;
     let connection = rusqlite::Connection::open(site.path()).unwrap();
     for condition in [
         "call_id = 'c'",

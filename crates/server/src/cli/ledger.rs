@@ -1,31 +1,26 @@
 //! [`LedgerLocation`]: the value of `--ledger`.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::str::FromStr;
+
+use kazoo_storage_ledger::Location;
 
 /// The database of the stored files, or none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum LedgerLocation {
     None,
-    Sqlite(PathBuf),
+    At(Location),
 }
 
 impl FromStr for LedgerLocation {
-    type Err = &'static str;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            None if text == "none" => Ok(Self::None),
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err("expected sqlite:PATH, a file on a local disk, or none"),
-        }
-    }
-}
-
-impl fmt::Display for LedgerLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        match text {
+            "none" => Ok(Self::None),
+            _ => text
+                .parse()
+                .map(Self::At)
+                .map_err(|error| format!("{error}; or `none`")),
         }
     }
 }
@@ -35,12 +30,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parses_its_own_output_and_nothing_else() {
-        for text in ["none", "sqlite:/var/lib/ledger.sqlite", "sqlite:a:b"] {
-            assert_eq!(text.parse::<LedgerLocation>().unwrap().to_string(), text);
+    fn parses_locations_and_none() {
+        assert!(matches!("none".parse(), Ok(LedgerLocation::None)));
+        for text in [
+            "sqlite:/var/lib/ledger.sqlite",
+            "postgres://kazoo:secret@127.0.0.1/ledger",
+        ] {
+            assert!(matches!(text.parse(), Ok(LedgerLocation::At(_))), "{text}");
         }
-        for bad in ["", "sqlite:", "sqlite", "/var/lib/ledger.sqlite", "None", "mysql:x"] {
-            assert!(bad.parse::<LedgerLocation>().is_err(), "{bad}");
+        for bad in ["", "sqlite:", "/var/lib/ledger.sqlite", "None", "mysql:x"] {
+            let error = bad.parse::<LedgerLocation>().unwrap_err();
+            assert!(error.contains("none"), "{bad}: {error}");
         }
     }
 }

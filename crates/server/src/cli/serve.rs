@@ -39,7 +39,8 @@ pub(crate) struct ServeOptions {
     #[command(flatten)]
     pub(crate) store: StoreOptions,
 
-    /// Database of the stored files and of their events: `sqlite:PATH`, or `none`; by default `.ledger/files.sqlite` in the
+    /// Database of the stored files and of their events: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE` for several
+    /// servers, or `none`; by default `.ledger/files.sqlite` in the
     /// directory of `--store`, and `none` for an object store
     ///
     /// Each upload is recorded before it is acknowledged. While that is impossible, uploads are answered with 503.

@@ -9,6 +9,7 @@ mod options;
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use kazoo_storage::Base64;
+use kazoo_storage_ledger::Location;
 use object_store::path::Path;
 use url::Url;
 
@@ -75,7 +76,9 @@ pub(crate) struct BucketConfig {
 /// The database of the stored files.
 #[derive(Debug)]
 pub(crate) struct LedgerConfig {
-    pub(crate) path: PathBuf,
+    pub(crate) location: Location,
+    /// The directory to create for it, if it is the default one.
+    pub(crate) directory: Option<PathBuf>,
     /// Sync changes to disk before they are acknowledged.
     pub(crate) durable: bool,
 }

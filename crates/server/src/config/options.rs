@@ -89,14 +89,19 @@ fn is_loopback(address: SocketAddr) -> bool {
 
 /// Returns the ledger that `location` names, or the default one of the store.
 pub(crate) fn ledger(location: Option<LedgerLocation>, store: &StoreOptions) -> Option<LedgerConfig> {
-    let path = match (location, &store.store) {
-        (Some(LedgerLocation::Sqlite(path)), _) => path,
-        // No key has a segment with a leading dot.
-        (None, Location::Directory(root)) => root.join(".ledger").join("files.sqlite"),
+    let (location, directory) = match (location, &store.store) {
+        (Some(LedgerLocation::At(location)), _) => (location, None),
+        (None, Location::Directory(root)) => {
+            // No key has a segment with a leading dot.
+            let directory = root.join(".ledger");
+            let location = kazoo_storage_ledger::Location::sqlite(directory.join("files.sqlite"));
+            (location, Some(directory))
+        }
         (Some(LedgerLocation::None), _) | (None, Location::Bucket { .. }) => return None,
     };
     Some(LedgerConfig {
-        path,
+        location,
+        directory,
         durable: !store.no_fsync,
     })
 }

@@ -26,15 +26,15 @@ pub(crate) async fn open(config: Option<&LedgerConfig>) -> Result<Option<Ledger>
 
 /// Opens the ledger. Creates the default directory for it.
 pub(crate) async fn open_ledger(config: &LedgerConfig) -> Result<Ledger, String> {
-    let named = |error: &dyn std::fmt::Display| format!("--ledger sqlite:{}: {error}", config.path.display());
-    if let Some(directory) = config.path.parent().filter(|directory| directory.ends_with(".ledger")) {
+    let named = |error: &dyn std::fmt::Display| format!("--ledger {}: {error}", config.location);
+    if let Some(directory) = &config.directory {
         // The content is about callers, as that of the files.
         match DirBuilder::new().mode(0o750).create(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(named(&error)),
             _ => {}
         }
     }
-    let opened = Ledger::options().durable(config.durable).sqlite(&config.path).await;
+    let opened = Ledger::options().durable(config.durable).open(&config.location).await;
     opened.map_err(|error| named(&log::chain(&error)))
 }
 
