@@ -17,11 +17,10 @@ use std::{collections::HashMap, env};
 use axum::Router;
 use http::request::Parts;
 use kazoo_storage::{
-    BlobKey, BlobStore, Error, ErrorKind, KazooStorage, MemoryStore, PathKey, Result,
+    BlobKey, BlobStore, Error, ErrorKind, Grant, KazooStorage, MemoryStore, PathKey, Result,
     authorize::{Authorizer, take_first_segment},
     builder::StorageService,
     extract_key::KeyExtractor as _,
-    grant::Grant,
 };
 use tokio::net::TcpListener;
 

@@ -14,7 +14,7 @@ use crate::{
 /// everything.
 ///
 /// ```
-/// use kazoo_storage::{BlobKey, grant::Grant};
+/// use kazoo_storage::{BlobKey, Grant};
 ///
 /// let one_account = Grant::everything().accounts(["0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7"]);
 /// let to_fetch = Grant::everything().read_only();

@@ -49,7 +49,7 @@
 //! ```
 //!
 //! Each layer takes a plain HTTP request and emits a plain HTTP request with one KAZOO peculiarity removed. It passes
-//! other requests unchanged and works alone in front of any handler; each module has an example. Each layer implements
+//! other requests unchanged and works alone in front of any handler; its documentation has an example. Each layer implements
 //! [`Rewrite`](rewrite::Rewrite) or, if it works on responses, [`Exchange`](exchange::Exchange), and custom layers can, too.
 //!
 //! The layers hold at most 256 KiB of a request's body, whatever its size or shape, and the JSON of a multipart upload
@@ -73,7 +73,7 @@
 //! | `conformance` | `conformance_tests!`, `catalog_conformance_tests!`, `reopen_conformance_tests!` and `catalog_reopen_conformance_tests!`: the contracts of [`BlobStore`] and [`BlobCatalog`] as test suites |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod answer_probe;
+mod answer_probe;
 pub mod authorize;
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -81,21 +81,21 @@ mod blocks;
 mod body;
 pub mod builder;
 pub mod client_addr;
-pub mod confirm_body;
-pub mod decode_base64;
+mod confirm_body;
+mod decode_base64;
 pub mod digest;
-pub mod drain_body;
-pub mod encoding;
+mod drain_body;
+mod encoding;
 pub mod error;
 pub mod exchange;
 pub mod extract_key;
-pub mod format_errors;
+mod format_errors;
 mod framing;
-pub mod grant;
+mod grant;
 pub mod kazoo_id;
 pub mod key;
-pub mod limit_body;
-pub mod limit_concurrency;
+mod limit_body;
+mod limit_concurrency;
 pub mod metadata;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -104,16 +104,16 @@ pub mod observe;
 mod outcome;
 pub mod probe;
 mod progress;
-pub mod reject;
-pub mod reject_ambiguous_framing;
-pub mod reject_stalled_body;
-pub mod retry_after;
+mod reject;
+mod reject_ambiguous_framing;
+mod reject_stalled_body;
+mod retry_after;
 pub mod rewrite;
-pub mod serve;
+mod serve;
 pub mod settings;
-pub mod split_multipart;
+mod split_multipart;
 pub mod store;
-pub mod verify_digest;
+mod verify_digest;
 
 #[cfg(all(feature = "fs", unix))]
 #[doc(inline)]
@@ -134,6 +134,7 @@ pub use self::{
     error::{Error, ErrorKind, Result},
     extract_key::{ExtractKey, PathKey},
     format_errors::FormatErrors,
+    grant::Grant,
     key::BlobKey,
     limit_body::LimitBody,
     limit_concurrency::LimitConcurrency,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Request, request::Parts};
-use kazoo_storage::{AccessRules, BlobKey, Error, ErrorKind, PeerAddr, authorize::Authorizer as _, grant::Grant};
+use kazoo_storage::{AccessRules, BlobKey, Error, ErrorKind, Grant, PeerAddr, authorize::Authorizer as _};
 use kazoo_storage_fuzz::{oracle::forwarded, run::run};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};

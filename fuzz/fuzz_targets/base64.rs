@@ -4,7 +4,10 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
-use kazoo_storage::{Base64, DecodeBase64, encoding::TransferEncoding, metadata::MediaPart};
+use kazoo_storage::{
+    Base64, DecodeBase64,
+    metadata::{MediaPart, TransferEncoding},
+};
 use kazoo_storage_fuzz::{
     oracle,
     pieces::{Cuts, End, Pieces},

@@ -1,7 +1,7 @@
 //! Authorizes requests before their bodies are read.
 //!
 //! [`Authorize`] passes the head of each request to an [`Authorizer`]. The resulting
-//! [`Grant`](crate::grant::Grant) becomes a request extension, which [`ExtractKey`](crate::ExtractKey) enforces. A
+//! [`Grant`](crate::Grant) becomes a request extension, which [`ExtractKey`](crate::ExtractKey) enforces. A
 //! rejected request is answered with 401 or 403, whether the file exists or not. The grant replaces one that outer
 //! middleware has inserted.
 //!
@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use http::{Request, request::Parts};
-//! use kazoo_storage::{AccessRules, Authorize, Body, Error, ErrorKind, authorize::Credential, grant::Grant};
+//! use kazoo_storage::{AccessRules, Authorize, Body, Error, ErrorKind, Grant, authorize::Credential};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -114,7 +114,7 @@ impl KazooStorage {
     }
 
     /// Rejects a body of more than `bytes` with 413; by default [`DEFAULT_MAX_BODY`](Self::DEFAULT_MAX_BODY). The
-    /// length includes the multipart and base64 encodings. A [`Grant`](crate::grant::Grant) may have a smaller limit.
+    /// length includes the multipart and base64 encodings. A [`Grant`](crate::Grant) may have a smaller limit.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
@@ -181,7 +181,7 @@ impl KazooStorage {
     }
 
     /// Authorizes every request with `authorizer`, such as [`AccessRules`](crate::AccessRules); by default every
-    /// request is allowed what its [`Grant`](crate::grant::Grant) permits, if outer middleware has inserted one.
+    /// request is allowed what its [`Grant`](crate::Grant) permits, if outer middleware has inserted one.
     #[must_use]
     pub fn authorize(mut self, authorizer: impl Authorizer) -> Self {
         self.authorize = Some(Authorize::new(authorizer));

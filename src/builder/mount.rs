@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, uri::PathAndQuery};
+use http::{
+    Request, Response, Uri,
+    uri::{self, PathAndQuery},
+};
 use http_body::Body as HttpBody;
 use pin_project::pin_project;
 use tower_layer::Layer;
@@ -90,7 +93,9 @@ where
     }
 }
 
-/// Returns the part of `uri` below `prefix`, or `None` if it is not below it.
+/// Returns `uri` without `prefix` in its path, or `None` if it is not below it.
+///
+/// The scheme and the authority, which HTTP/2 sends instead of a `host` header, stay.
 ///
 /// Older Erlang sends the `.` segments of the prefix, which are skipped. A `..` is not resolved and an empty segment is
 /// not skipped, because a proxy that guards the prefix may treat them differently.
@@ -116,7 +121,9 @@ fn strip(uri: &Uri, prefix: &[String]) -> Option<Uri> {
         Some(query) => format!("{slash}{rest}?{query}"),
         None => format!("{slash}{rest}"),
     };
-    PathAndQuery::try_from(target).ok().map(Uri::from)
+    let mut parts = uri::Parts::from(uri.clone());
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// Splits `path` into its first segment and the rest.
@@ -183,7 +190,12 @@ mod tests {
         );
         assert_eq!(stripped("/pre//A", "/pre").as_deref(), Some("//A"));
         assert_eq!(stripped("/A/B", "").as_deref(), Some("/A/B"));
-        assert_eq!(stripped("http://host/pre/A%2FB", "/pre").as_deref(), Some("/A%2FB"));
+        assert_eq!(
+            stripped("https://host:1/pre/A%2FB?x", "/pre").as_deref(),
+            Some("https://host:1/A%2FB?x")
+        );
+        assert_eq!(stripped("http://host/pre", "/pre").as_deref(), Some("http://host/"));
+        assert_eq!(stripped("host:1", ""), None, "CONNECT has no path");
         assert_eq!(stripped("/prefix/A", "/pre"), None);
         assert_eq!(stripped("/other", "/pre"), None);
         assert_eq!(stripped("/", "/pre"), None);

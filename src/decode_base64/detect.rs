@@ -55,7 +55,7 @@ pub(super) enum Plan {
     Inspect,
 }
 
-/// Returns the plan for a body: the table in the [module](super)'s documentation.
+/// Returns the plan for a body: the table in the documentation of [`DecodeBase64`](super::DecodeBase64).
 pub(super) fn plan(mode: Base64, media_part: Option<MediaPart>) -> Plan {
     match (mode, media_part.map(|part| part.transfer_encoding)) {
         (_, Some(Some(TransferEncoding::Base64))) => Plan::Decode(Reason::TransferEncoding),

@@ -2,7 +2,7 @@
 //!
 //! [`ExtractKey`] calls a [`KeyExtractor`] and inserts request extensions: the [`BlobKey`] and, for GET and HEAD, the
 //! [`Candidates`]. A request without a valid key is answered with 400 and a message that names the violated rule. A key
-//! that the [`Grant`](crate::grant::Grant) of the request does not cover is answered with 403. The path, the headers
+//! that the [`Grant`](crate::Grant) of the request does not cover is answered with 403. The path, the headers
 //! and the body are unchanged. An upload whose target ends with a slash is rejected, because its file has no name.
 //!
 //! | URL in the storage settings | extractor | example target |

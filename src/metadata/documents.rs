@@ -11,7 +11,7 @@ use super::time::{gregorian, milliseconds, seconds};
 
 /// The document of a voicemail message.
 ///
-/// `docs/metadata.md` in the repository shows an example of each field. KAZOO may omit any field. `Debug` shows only the
+/// [The metadata](https://github.com/kazoo-storage/kazoo-storage/blob/main/docs/metadata.md) has an example of each field. KAZOO may omit any field. `Debug` shows only the
 /// id, because the document contains callers' names and numbers; so does that of the other documents.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]

@@ -44,6 +44,7 @@ pub use self::{
     media_part::MediaPart,
     time::gregorian_time,
 };
+pub use crate::encoding::TransferEncoding;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Request extension: the public fields of the KAZOO document that a file is attached to, one JSON object.

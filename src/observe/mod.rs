@@ -4,7 +4,8 @@
 //! [`Event`] to an [`Events`] implementation: the [`Outcome`](crate::Outcome), the duration, the bytes sent, and
 //! whether the client received the complete response. An event with [`Outcome::Stored`](crate::Outcome::Stored) is sent
 //! after the file is durable, so it can start a transcription or notify a CRM. If the process dies before that work is
-//! done, the work is lost: `docs/jobs.md` in the repository shows a store that keeps it.
+//! done, the work is lost: [Jobs after an
+//! upload](https://github.com/kazoo-storage/kazoo-storage/blob/main/docs/jobs.md) shows a store that keeps it.
 //!
 //! The event contains the path of the request and not its query, where KAZOO puts callers' names and numbers.
 //!
@@ -15,7 +16,9 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let (events, seen) = std::sync::mpsc::channel();
-//! let observe = Observe::new(move |event: &Event<'_>| events.send((event.path.to_owned(), event.status)).unwrap());
+//! let observe = Observe::new(move |event: &Event<'_>| {
+//!     let _ = events.send((event.path.to_owned(), event.status));
+//! });
 //! let service = ServiceBuilder::new().layer(observe).service(service_fn(
 //!     async |_: Request<Body>| Ok::<_, std::convert::Infallible>(Response::new(Body::empty())),
 //! ));

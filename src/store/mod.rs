@@ -1,4 +1,19 @@
 //! The [`BlobStore`] trait, its input and output types, and the stores of this crate.
+//!
+//! ```
+//! use kazoo_storage::{BlobKey, BlobStore as _, ErrorKind, MemoryStore, PutResult, Upload};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let store = MemoryStore::new();
+//! let key = BlobKey::from_path("ACCOUNT/DOCUMENT/message.mp3")?;
+//! assert_eq!(store.head(&key).await.unwrap_err().kind(), ErrorKind::NotFound);
+//! assert_eq!(store.put(Upload::new(key.clone(), "ID3")).await?, PutResult::Created);
+//! assert_eq!(store.head(&key).await?.len, 3);
+//! # Ok::<(), kazoo_storage::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! [Write a store](https://github.com/kazoo-storage/kazoo-storage/blob/main/docs/write-a-store.md) implements the trait.
 
 mod blob;
 mod catalog;

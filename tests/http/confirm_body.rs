@@ -234,3 +234,42 @@ async fn the_failure_of_the_handler_passes() {
     let request = Request::put("/").body(chunks(false)).unwrap();
     assert_eq!(service.oneshot(request).await.unwrap_err().message(), "down");
 }
+
+/// `Detect` cannot tell base64 that is broken at its start from a file, so it is no invalid upload.
+#[tokio::test]
+async fn only_declared_base64_is_refused_for_a_fault_at_its_start() {
+    let mp3: Vec<u8> = [b"ID3\x04\0\0\0\0\0\x0a", &[0x55; 9000][..]].concat();
+    for (mode, at, status) in [
+        (Base64::Detect, 1000, StatusCode::CREATED),
+        (Base64::Detect, 4000, StatusCode::BAD_REQUEST),
+        (Base64::Declared, 1000, StatusCode::BAD_REQUEST),
+        (Base64::Declared, 4000, StatusCode::BAD_REQUEST),
+    ] {
+        let mut text = BASE64_STANDARD.encode(&mp3);
+        text.replace_range(at..=at, "*");
+        let sent = text.clone();
+        let app = Router::new()
+            .route(
+                "/upload",
+                put(async move |body: Body| {
+                    let content = body.collect().await.map(http_body_util::Collected::to_bytes);
+                    if content.is_ok_and(|content| content == sent) {
+                        StatusCode::CREATED
+                    } else {
+                        StatusCode::IM_A_TEAPOT
+                    }
+                }),
+            )
+            .layer(
+                ServiceBuilder::new()
+                    .layer(DecodeBase64::new(mode))
+                    .layer(ConfirmBody::new()),
+            );
+        let upload = Request::put("/upload")
+            .header("content-type", "audio/mpeg")
+            .extension(MediaPart::default())
+            .body(axum::body::Body::from(text))
+            .unwrap();
+        assert_eq!(app.oneshot(upload).await.unwrap().status(), status, "{mode:?} {at}");
+    }
+}

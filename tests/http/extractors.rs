@@ -5,13 +5,14 @@ use axum::{
     extract::DefaultBodyLimit,
     routing::{get, put},
 };
+use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Collected, StreamBody};
 use kazoo_storage::{
-    Authorize, Base64, BlobKey, Body, DecodeBase64, Error, ExtractKey, LimitBody, Metadata, PathKey, SplitMultipart,
-    axum::Media, grant::Grant, metadata::MediaPart,
+    Authorize, Base64, BlobKey, Body, ConfirmBody, DecodeBase64, Error, ExtractKey, FormatErrors, Grant, LimitBody,
+    Metadata, PathKey, SplitMultipart, axum::Media, metadata::MediaPart,
 };
 use tower::{ServiceBuilder, ServiceExt as _};
 
@@ -148,6 +149,20 @@ async fn media_has_the_body_limit_of_axum() {
     let (status, kind, message) = refusal(send(&media, large()).await);
     assert_eq!((status, &*kind), (413, "too_large"));
     assert!(message.contains("DefaultBodyLimit"), "{message}");
+    // The refusal of axum's own extractor is no `Error`, so nothing changes its text.
+    let layers = ServiceBuilder::new()
+        .layer(FormatErrors::new(|_: &Error, _: Response<Body>| {
+            Response::new(Body::empty())
+        }))
+        .layer(ConfirmBody::new());
+    let bytes = Router::new()
+        .route("/{*path}", put(async |body: Bytes| body.len().to_string()))
+        .layer(layers);
+    let (status, text) = send(&bytes, large()).await;
+    assert!(
+        status == StatusCode::PAYLOAD_TOO_LARGE && text.contains("length limit"),
+        "{status} {text}"
+    );
     for app in [body, media.layer(DefaultBodyLimit::max(3 << 20))] {
         assert_eq!(send(&app, large()).await.0, StatusCode::OK);
     }

@@ -13,8 +13,8 @@ use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Bytes;
 use kazoo_storage::{
-    AccessRules, Body, DrainBody, Error, ErrorKind, Event, ExtractKey, KazooStorage, LimitBody, MemoryStore, Observe,
-    Outcome, PathKey, RetryAfter, ServeBlobs, SplitMultipart, authorize::Credential, grant::Grant,
+    AccessRules, Body, DrainBody, Error, ErrorKind, Event, ExtractKey, Grant, KazooStorage, LimitBody, MemoryStore,
+    Observe, Outcome, PathKey, RetryAfter, ServeBlobs, SplitMultipart, authorize::Credential,
 };
 use kazoo_storage_test_support::stores::Spy;
 use tower::{Service, ServiceBuilder, ServiceExt as _, limit::ConcurrencyLimitLayer, load_shed::LoadShedLayer};

@@ -61,8 +61,8 @@ impl Case {
 }
 
 fn by_host(request: &Parts) -> kazoo_storage::Result<BlobKey> {
-    let host = request.headers.get(header::HOST);
-    let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let header = || Authority::try_from(request.headers.get(header::HOST)?.as_bytes()).ok();
+    let host = request.uri.authority().cloned().or_else(header);
     let host = host.ok_or_else(|| Error::new(ErrorKind::InvalidRequest, "the request has no host"))?;
     BlobKey::from_segments(["hosts", &host.host().to_ascii_lowercase()])
 }

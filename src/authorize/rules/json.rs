@@ -89,6 +89,11 @@ impl Entry {
             );
         }
         if let Some(bytes) = self.max_body {
+            if bytes == 0 {
+                return Err(
+                    "has a `max_body` of 0, which refuses every file; for fetches only, use `\"may\": \"read\"`",
+                );
+            }
             grant = grant.max_body(bytes);
         }
         Ok(credential.grant(match self.may {

@@ -1,7 +1,9 @@
 //! Grants of the access rules, of an authorizer and of the application's own middleware.
 
+use std::sync::Arc;
+
 use http::{Request, StatusCode, request::Parts};
-use kazoo_storage::{AccessRules, Body, Error, ErrorKind, KazooStorage, MemoryStore, grant::Grant};
+use kazoo_storage::{AccessRules, Body, Error, ErrorKind, Grant, KazooStorage, MemoryStore};
 use kazoo_storage_test_support::{
     client::{Connection, Pace},
     server::{Front, Server},
@@ -155,4 +157,13 @@ async fn the_grant_of_an_authorizer_replaces_the_outer_one_which_it_may_read() {
         with_outer_grant(storage().authorize(combined), everything, path).await,
         StatusCode::FORBIDDEN
     );
+}
+
+#[tokio::test]
+async fn an_application_may_share_an_authorizer() {
+    let authorizer = Arc::new(|_: &mut Parts| Ok(Grant::everything().read_only()));
+    let storage = KazooStorage::new(MemoryStore::new()).authorize(Arc::clone(&authorizer));
+    let upload = Request::put("/ACC/DOC/ATT").body(Body::from("ID3")).unwrap();
+    let response = storage.into_service().oneshot(upload).await.unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }

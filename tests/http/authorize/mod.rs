@@ -7,10 +7,9 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, request::Parts};
 use kazoo_storage::{
-    AccessRules, BlobKey, Error, ErrorKind, KazooStorage, MemoryStore, PeerAddr,
+    AccessRules, BlobKey, Error, ErrorKind, Grant, KazooStorage, MemoryStore, PeerAddr,
     authorize::{Credential, SharedAccessRules},
     extract_key::QueryKey,
-    grant::Grant,
 };
 use kazoo_storage_test_support::{
     client::{Connection, Pace},

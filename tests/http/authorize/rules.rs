@@ -64,6 +64,10 @@ fn reports_what_is_wrong_in_an_access_file() {
             "max_body (in bytes)",
         ),
         (
+            r#"{"credentials": [{"token": "hush", "max_body": 0}]}"#,
+            r#"credential 1 has a `max_body` of 0, which refuses every file; for fetches only, use `"may": "read"`"#,
+        ),
+        (
             r#"{"credentials": [{"token": "hush", "accounts": ["A", ""]}]}"#,
             "credential 1 has an empty account",
         ),

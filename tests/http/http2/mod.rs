@@ -14,11 +14,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header, request::Parts, uri::Authority};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
-    Body, DecodeBase64, ExtractKey, KazooStorage, LimitBody, PathKey, ServeBlobs, SplitMultipart, error::BoxError,
+    BlobKey, Body, DecodeBase64, Error, ErrorKind, ExtractKey, KazooStorage, LimitBody, PathKey, ServeBlobs,
+    SplitMultipart, error::BoxError, extract_key::KeyExtractor as _,
 };
 use kazoo_storage_test_support::stores::{Kind, Spy};
 use tower::{Layer as _, Service, ServiceBuilder};
@@ -176,5 +177,43 @@ async fn reports_a_reset_behind_each_layer_that_reads_bodies() {
         assert_eq!(statuses(front, decode).await, EXPECTED, "{front:?}, DecodeBase64");
         let limit = layers.clone().layer(LimitBody::new(100)).service(Collect);
         assert_eq!(statuses(front, limit).await, EXPECTED, "{front:?}, LimitBody");
+    }
+}
+
+/// HTTP/2 sends the host in the URI. A prefix is stripped from the path only.
+#[tokio::test]
+async fn an_extractor_sees_the_host_of_the_request() {
+    fn by_host(request: &Parts) -> kazoo_storage::Result<BlobKey> {
+        let header = || Authority::try_from(request.headers.get(header::HOST)?.as_bytes()).ok();
+        let host = request.uri.authority().cloned().or_else(header);
+        let host = host.ok_or_else(|| Error::new(ErrorKind::InvalidRequest, "the request has no host"))?;
+        BlobKey::from_segments([host.host()])
+    }
+    let frames = [upload(&[]), data(END_STREAM, NEW[0])];
+    for front in FRONTS {
+        let store = Spy::memory();
+        let storage = KazooStorage::new(store.clone()).key(PathKey.prefixed(by_host));
+        let mut whole = Site::start(front, storage.clone().into_service()).await;
+        assert_eq!(
+            whole.exchange(&frames, true, true).await,
+            [StatusCode::CREATED],
+            "{front:?}"
+        );
+        assert_eq!(
+            store.content("/h/ACC/DOC/a.mp3").await.as_deref(),
+            Some(NEW[0]),
+            "{front:?}"
+        );
+        let mut mounted = Site::start(front, storage.mount("/ACC").layer(Collect)).await;
+        assert_eq!(
+            mounted.exchange(&frames, true, true).await,
+            [StatusCode::CREATED],
+            "{front:?}"
+        );
+        assert_eq!(
+            store.content("/h/DOC/a.mp3").await.as_deref(),
+            Some(NEW[0]),
+            "{front:?}"
+        );
     }
 }

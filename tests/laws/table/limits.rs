@@ -1,7 +1,7 @@
 //! Limits of the body and of the media.
 
 use http::Request;
-use kazoo_storage::{Base64, LimitBody, grant::Grant};
+use kazoo_storage::{Base64, Grant, LimitBody};
 use tower::util::BoxCloneSyncService;
 
 use super::{

@@ -10,10 +10,9 @@ use std::{convert::Infallible, time::Duration};
 use http::{Request, Response, request::Parts};
 use kazoo_storage::{
     AnswerProbe, Authorize, Base64, Body, ConfirmBody, DecodeBase64, DrainBody, Error, Event, ExtractKey, FormatErrors,
-    KazooStorage, LimitConcurrency, Metadata, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody, RetryAfter,
-    SplitMultipart, VerifyDigest,
+    Grant, KazooStorage, LimitConcurrency, Metadata, Observe, PathKey, RejectAmbiguousFraming, RejectStalledBody,
+    RetryAfter, SplitMultipart, VerifyDigest,
     extract_key::{MetadataKey, QueryKey},
-    grant::Grant,
 };
 use md5::{Digest as _, Md5};
 use tower::{Layer, Service, util::BoxCloneSyncService};
