@@ -26,7 +26,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from rig import (BROKEN, Client, Kept, Reply, Server, Upload, calls, check, eventually, fact, found, media, options, run, staged, traced)
+import rig
+from rig import (BROKEN, Client, Kept, Reply, Upload, calls, check, eventually, fact, found, media, options, run, staged, traced)
+
+def Server(binary: str, root: str, *flags: str, prefix: tuple[str, ...] = ()) -> rig.Server:
+    """A server without a ledger: its faults are a case of their own, because they leave a file that was not acknowledged."""
+    return rig.Server(binary, root, '--ledger', 'none', *flags, prefix=prefix)
+
 
 def row(fault: str, answers: str, state: str) -> None:
     """Prints a line of the table."""
@@ -486,10 +492,39 @@ def unnamed_files(binary: str, directory: str) -> None:
     row('a file system without O_TMPFILE', '201', 'it is not asked for: no openat has it')
 
 
+def full_ledger(binary: str, directory: str) -> None:
+    """The file system of the ledger is full: uploads are refused until it has space, and nobody has to intervene."""
+    where = f'{directory}/ledger'
+    with mounted(where, '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs') as done:
+        if not done:
+            return row('a full ledger', 'left out', 'mounting is not permitted')
+        files = Files(f'{directory}/beside-the-ledger')
+        with rig.Server(binary, files.root, '--ledger', f'sqlite:{where}/files.sqlite') as server, server.client() as client:
+            check(files.put(client, files.uploads()[0]).status == 201, 'an upload without a fault failed')
+            with ballast(f'{where}/ballast', 0):
+                refused = []
+                for _ in range(30):
+                    for upload in files.uploads():
+                        reply = client.put(upload)
+                        if reply.status == 201:
+                            files.kept[upload.path] = upload.kept
+                            continue
+                        check(reply.status == 503 and 'ledger' in reply.error['message'], lambda: f'{upload.path}: {reply}')
+                        check('retry-after' in reply.headers, lambda: f'{upload.path}: {reply.headers}')
+                        refused.append(upload)
+                check(refused, 'there was always room')
+                check((answer := probe(client)).status == 503, lambda: f'the probe: {answer}')
+            for upload in refused:
+                check((reply := files.put(client, upload)).status == 201, lambda: f'with room again: {upload.path}: {reply}')
+            files.all_settled(client)
+            row('a full ledger', told(answer), 'stored once there is room, without a restart')
+
+
 def main(arguments: argparse.Namespace) -> None:
     row('FAULT', 'ANSWER', 'STATE')
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
-        for scenario in (without_room, injected, checkpoint, fetches, without_descriptors, read_only, failing_disk, unnamed_files):
+        for scenario in (without_room, injected, checkpoint, fetches, without_descriptors, read_only, failing_disk, unnamed_files,
+                         full_ledger):
             scenario(arguments.server, directory)
 
 
