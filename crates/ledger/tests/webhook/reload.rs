@@ -1,5 +1,7 @@
 //! Webhooks that stop, come back and change.
 
+use std::time::SystemTime;
+
 use super::{
     Site,
     receiver::{Receiver, status},
@@ -42,6 +44,14 @@ async fn a_receiver_that_is_gone_gets_nothing_until_it_is_registered_again() {
     other.next().await;
     running.stop().await;
     assert!(receiver.is_quiet());
+    // Nothing delays them: the next registration sends them at once.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let is_due = |due: Option<i64>| due.is_some_and(|due| u128::try_from(due).unwrap() <= now.as_millis());
+    let events = site.outbox();
+    assert!(
+        events.len() == 2 && events.iter().all(|(due, _)| is_due(*due)),
+        "{events:?}"
+    );
     receiver.answers(|_| status(200));
     let running = site.deliver([receiver.webhook(), other.webhook()]).await;
     let mut keys = [receiver.next().await.file().0, receiver.next().await.file().0];
