@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let cli::Cli { command } = cli::Cli::read();
     let result = match command {
         cli::Command::Serve(options) => config::Config::try_from(*options)
-            .map_err(Into::into)
+            .map_err(|error| config::Invalid(error).into())
             .and_then(serve::run),
         cli::Command::Plan(options) => plan::run(&options),
         cli::Command::Scrub(options) => scrub::run(&options),
@@ -39,6 +39,9 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("kazoo-storage: {}", log::chain(&*error));
+        if error.is::<config::Invalid>() {
+            return ExitCode::from(2);
+        }
         ExitCode::FAILURE
     })
 }

@@ -78,6 +78,8 @@ pub(crate) enum Command {
     /// The first SIGTERM or Ctrl-C stops the server: it accepts no new connections, finishes the requests in progress,
     /// answers requests that arrive on open connections, and exits with status 0 when all connections are closed or the
     /// grace period ends. A second signal stops it at once, with status 128 plus the signal's number.
+    ///
+    /// The status is 2 if a flag, or a file that a flag names, is wrong, and 1 if the server cannot start for another reason.
     #[command(after_help = VALUES)]
     Serve(Box<ServeOptions>),
     /// Print a storage document for KAZOO, and report settings that KAZOO would refuse

@@ -19,6 +19,19 @@ pub(crate) use self::{
 };
 pub(crate) use crate::cli::{Cloud, KeySource};
 
+/// The error of a configuration that is wrong: of a flag, or of a file that one names. The same start fails again until the
+/// operator changes it, so the exit status is 2, as for an unknown flag.
+#[derive(Debug)]
+pub(crate) struct Invalid(pub(crate) String);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
 /// The configuration of the server.
 #[derive(Debug)]
 pub(crate) struct Config {

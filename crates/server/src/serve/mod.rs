@@ -33,7 +33,7 @@ use tokio::{
 use self::{deliveries::Deliveries, mount::Mount, reload::Reloadable, stack::Parts};
 use crate::{
     admin::{self, Admin, Exporter, Readiness},
-    config::Config,
+    config::{Config, Invalid},
     files, log,
     net::{
         accept::{self, End, Server},
@@ -84,9 +84,9 @@ pub(crate) fn run(config: Config) -> Fallible<ExitCode> {
 async fn start(config: Config) -> Fallible<End> {
     // From now on SIGHUP does not end the process, neither from a closed terminal nor while the store is being opened.
     let hangups = signal(SignalKind::hangup())?;
-    let settings = config.settings.as_deref().map(settings).transpose()?;
-    let mount = Mount::new(config.mount.as_ref(), settings.as_ref())?;
-    let rules = access::rules(&config.access, &mount)?;
+    let settings = config.settings.as_deref().map(settings).transpose().map_err(Invalid)?;
+    let mount = Mount::new(config.mount.as_ref(), settings.as_ref()).map_err(Invalid)?;
+    let rules = access::rules(&config.access, &mount).map_err(Invalid)?;
     if let Some(rules) = &rules {
         log::redact::conceal(rules);
     }
@@ -97,8 +97,13 @@ async fn start(config: Config) -> Fallible<End> {
              to the part of the path before it"
         );
     }
-    let webhooks = config.deliveries.as_deref().map(deliveries::read).transpose()?;
-    let tls = config.tls.clone().map(Tls::open).transpose()?;
+    let webhooks = config
+        .deliveries
+        .as_deref()
+        .map(deliveries::read)
+        .transpose()
+        .map_err(Invalid)?;
+    let tls = config.tls.clone().map(Tls::open).transpose().map_err(Invalid)?;
     // Binds the port before it opens the store: clients can connect while a slow store is being opened, and a second server
     // on the same port does not touch the files.
     let listener = listen(config.listen, "--listen")?;
@@ -174,7 +179,7 @@ fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
 }
 
 /// Reads the file of `--settings`, and logs its warnings.
-fn settings(file: &Path) -> Fallible<KazooSettings> {
+fn settings(file: &Path) -> Result<KazooSettings, String> {
     let shown = file.display();
     let text = files::read_text("--settings", file)?;
     let settings = KazooSettings::from_json(&text).map_err(|error| format!("--settings {shown}: {error}"))?;

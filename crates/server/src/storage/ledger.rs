@@ -7,16 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kazoo_storage::store::DynBlobCatalog;
+use kazoo_storage::{ErrorKind, store::DynBlobCatalog};
 use kazoo_storage_ledger::{Ledger, Reindex};
 
-use crate::{config::LedgerConfig, log};
+use crate::{
+    config::{Invalid, LedgerConfig},
+    log,
+};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Interval between log records of a reindex.
 const PROGRESS: Duration = Duration::from_secs(30);
 
 /// Opens the ledger, if there is to be one.
-pub(crate) async fn open(config: Option<&LedgerConfig>) -> Result<Option<Ledger>, String> {
+pub(crate) async fn open(config: Option<&LedgerConfig>) -> Result<Option<Ledger>, BoxError> {
     let Some(config) = config else {
         tracing::warn!("no ledger: files cannot be searched, and no receiver learns of them; set --ledger to keep one");
         return Ok(None);
@@ -25,17 +30,24 @@ pub(crate) async fn open(config: Option<&LedgerConfig>) -> Result<Option<Ledger>
 }
 
 /// Opens the ledger. Creates the default directory for it.
-pub(crate) async fn open_ledger(config: &LedgerConfig) -> Result<Ledger, String> {
+pub(crate) async fn open_ledger(config: &LedgerConfig) -> Result<Ledger, BoxError> {
     let named = |error: &dyn std::fmt::Display| format!("--ledger {}: {error}", config.location);
     if let Some(directory) = &config.directory {
         // The content is about callers, as that of the files.
         match DirBuilder::new().mode(0o750).create(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(named(&error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(named(&error).into()),
             _ => {}
         }
     }
     let opened = Ledger::options().durable(config.durable).open(&config.location).await;
-    opened.map_err(|error| named(&log::chain(&error)))
+    opened.map_err(|error| {
+        let message = named(&log::chain(&error));
+        match error.kind() {
+            // PostgreSQL may be down, and the disk full.
+            ErrorKind::Unavailable => message.into(),
+            _ => Invalid(message).into(),
+        }
+    })
 }
 
 /// Records the files of `store` that `ledger` does not have, unless an earlier run has done so.

@@ -59,7 +59,7 @@ fn refuses_to_start_with_a_pipe_in_place_of_a_file() {
             .output();
         let output = output.unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{flags:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {stderr}");
         assert!(
             stderr.contains(flags[0]) && stderr.contains("not a regular file"),
             "{flags:?}: {stderr}"

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{
     process::{FILE, Server, eventually, program},
-    startup::complaint,
+    startup::{complaint, failure},
 };
 
 /// The path of the default ledger below the root of the store.
@@ -67,13 +67,13 @@ fn refuses_a_ledger_that_is_none() {
     let text = root.path().join("text");
     fs::write(&text, "not a database".repeat(1000)).unwrap();
     let store = root.path().join("data");
-    for (path, reason) in [
-        (&*text, "not a database"),
-        (root.path(), "is a directory"),
-        (Path::new("/none/ledger"), "cannot be opened"),
+    for (path, reason, refusal) in [
+        (&*text, "not a database", complaint as fn(&[&str]) -> String),
+        (root.path(), "is a directory", complaint),
+        (Path::new("/none/ledger"), "cannot be opened", failure),
     ] {
         let ledger = format!("sqlite:{}", path.display());
-        let line = complaint(&[
+        let line = refusal(&[
             "serve",
             "--listen",
             "127.0.0.1:0",

@@ -40,7 +40,7 @@ fn refuses_a_second_server_on_the_same_root() {
     eventually("the upload beside the lock and the journal", || {
         (in_stage() == 4).then_some(())
     });
-    let line = complaint(&["serve", "--listen", "127.0.0.1:0", "--store", path]);
+    let line = failure(&["serve", "--listen", "127.0.0.1:0", "--store", path]);
     assert!(line.contains(path) && line.contains("has this root open"), "{line}");
     assert_eq!(in_stage(), 4, "it removed nothing");
     client.send(vec![7; 100_000]);
@@ -52,13 +52,22 @@ fn run(options: &[&str]) -> Output {
     program().args(options).output().unwrap()
 }
 
-/// Returns the one line on stderr of a server that does not start.
+/// Returns the one line on stderr of a server whose configuration is wrong.
 pub(crate) fn complaint(options: &[&str]) -> String {
+    refusal(2, options)
+}
+
+/// Returns the one line on stderr of a server that cannot start now, with the right configuration.
+pub(crate) fn failure(options: &[&str]) -> String {
+    refusal(1, options)
+}
+
+fn refusal(status: i32, options: &[&str]) -> String {
     let output = run(options);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
         (output.status.code(), stderr.lines().count()),
-        (Some(1), 1),
+        (Some(status), 1),
         "{options:?}: {stderr}"
     );
     assert!(output.stdout.is_empty());
@@ -72,7 +81,7 @@ fn reports_a_failed_start_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let unborn = root.path().join("data");
-    let line = complaint(&["serve", "--store", unborn.to_str().unwrap(), "--listen", &address]);
+    let line = failure(&["serve", "--store", unborn.to_str().unwrap(), "--listen", &address]);
     assert!(line.contains(&address) && line.contains("in use"), "{line}");
     assert!(!unborn.exists());
 
@@ -86,7 +95,7 @@ fn reports_a_failed_start_in_one_line() {
         ),
     ] {
         let bad = bad.to_str().unwrap();
-        let line = complaint(&["serve", "--listen", "127.0.0.1:0", "--store", bad]);
+        let line = failure(&["serve", "--listen", "127.0.0.1:0", "--store", bad]);
         assert!(line.ends_with(&format!("--store {bad}{says}")), "{line}");
     }
 

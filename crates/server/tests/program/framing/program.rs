@@ -12,7 +12,7 @@ use super::{MOUNT, OLD, bodies::chunked_bodies, departure, heads::heads_in_the_p
 fn files(root: &Path) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for account in fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()) {
-        if account.ends_with(".stage") {
+        if account.ends_with(".stage") || account.ends_with(".ledger") {
             continue;
         }
         for document in fs::read_dir(account).unwrap().map(|entry| entry.unwrap().path()) {
