@@ -62,8 +62,8 @@ use crate::{
 
 /// Extractor of the whole body: the media, if [`SplitMultipart`](crate::SplitMultipart) is in front.
 ///
-/// It is held in memory, which takes up to twice its length. Like `Bytes`, it is limited by axum's `DefaultBodyLimit`: 2 MB unless the application changes
-/// it, which most recordings exceed. Extract the [`Body`] to read the media as it arrives, without this limit.
+/// It is held in memory, which takes up to twice its length. Like `Bytes`, it is limited by axum's `DefaultBodyLimit`: 2 MB
+/// by default, less than most recordings. Extract the [`Body`] to read the media as it arrives, without this limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Media(pub Bytes);
 

@@ -218,7 +218,8 @@ impl Error {
         self
     }
 
-    /// Sets the delay after which the client is asked to retry; with `None`, it is not asked.
+    /// Sets the delay after which the client is asked to retry; with `None`, it is not asked. The
+    /// default is 5 seconds for [`ErrorKind::Unavailable`], and `None` for others.
     ///
     /// KAZOO's client retries after 1 to 99 seconds on a 503, so `delay` is clamped to that range.
     #[must_use]

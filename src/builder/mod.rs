@@ -70,7 +70,7 @@ impl KazooStorage {
 
     /// Default maximum number of concurrent requests: 2048.
     ///
-    /// Each holds at most 256 KiB of its body.
+    /// Each holds at most 256 KiB of its body, and the JSON of a multipart upload.
     pub const DEFAULT_MAX_CONCURRENT: usize = 2048;
 
     /// Default maximum number of concurrent requests of one client: 512, a quarter of the total.

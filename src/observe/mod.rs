@@ -5,7 +5,7 @@
 //! whether the client received the complete response. An event with [`Outcome::Stored`](crate::Outcome::Stored) is sent
 //! after the file is durable, so it can start a transcription or notify a CRM. If the process dies before that work is
 //! done, the work is lost: [Jobs after an
-//! upload](https://github.com/kazoo-storage/kazoo-storage/blob/main/docs/jobs.md) shows a store that keeps it.
+//! upload](https://github.com/kazoo-storage/kazoo-storage/blob/main/docs/jobs.md) uses the crate `kazoo-storage-ledger`, which keeps it.
 //!
 //! The event contains the path of the request and not its query, where KAZOO puts callers' names and numbers.
 //!

@@ -11,7 +11,7 @@ use crate::rewrite::RewriteService;
 ///
 /// Within each timeout, 1 KiB or the end of the body must arrive. The longer a body takes, the faster it must be: after `n`
 /// timeouts, from the second on, it must have delivered an average of `n` × 2 KiB per timeout, up to 128 KiB. With 30
-/// seconds, that is 1.4 KiB/s after ten minutes, and at most 4.3 KiB/s, after half an hour. Only the time
+/// seconds, that is 1.3 KiB/s after ten minutes, and at most 4.3 KiB/s, after half an hour. Only the time
 /// spent waiting for the body counts: a slow store is not the client's fault.
 ///
 /// [`LimitConcurrency`](crate::LimitConcurrency) behind the layer may end a slow upload earlier, in favor of a new

@@ -13,7 +13,7 @@
 //! # }).unwrap();
 //! ```
 //!
-//! [Write a store](https://github.com/kazoo-storage/kazoo-storage/blob/main/docs/write-a-store.md) implements the trait.
+//! [Write a store](https://github.com/kazoo-storage/kazoo-storage/blob/main/docs/write-a-store.md) shows how to implement the trait.
 
 mod blob;
 mod catalog;

@@ -32,8 +32,9 @@ impl Ledger {
     /// Registers the consumer `name`, if it is new, and returns it.
     ///
     /// A consumer receives every event that is recorded after its registration, and keeps its events while no process
-    /// runs it. Consumers with the same name, in any number of tasks and processes, share the events. A name does not begin
-    /// with `webhook:`, the prefix of other receivers.
+    /// runs it. One that is not used any more keeps collecting them, and the ledger grows. Consumers with the same name, in
+    /// any number of tasks and processes, share the events. A name does not begin with `webhook:`, the prefix of other
+    /// receivers.
     pub async fn consumer(&self, name: impl Into<String>) -> Result<Consumer> {
         let name = name.into();
         if name.starts_with(WEBHOOK) {
@@ -72,7 +73,9 @@ impl Consumer {
 
     /// Waits for the next event. Returns `None` after [`Ledger::close`].
     ///
-    /// While the ledger fails, this logs the error and tries again every second.
+    /// Events of other processes are received within a second. While the ledger fails, this logs the error and tries again
+    /// every second. If the future is dropped, an event that it has claimed is received again after the
+    /// [`visibility`](Self::visibility) timeout.
     pub async fn next(&self) -> Option<Job> {
         while !self.ledger.is_closed() {
             // Created before the claim, so that an event recorded in between is not missed.
@@ -123,18 +126,20 @@ impl Job {
         u64::try_from(self.claim.attempts).unwrap_or_default()
     }
 
-    /// Removes the event: the work is done. Returns `false` if the visibility timeout had passed, so that the event may
-    /// be received again.
+    /// Removes the event: the work is done. Returns `false` if the event was received again since, because the visibility
+    /// timeout had passed.
     pub async fn ack(self) -> Result<bool> {
         self.ledger.delivered(&self.claim).await
     }
 
-    /// Makes the event due again after `delay`, for example because a service is down. `error` is kept for the operator.
+    /// Makes the event due again after `delay`, for example because a service is down. Until then, later events of its key
+    /// wait. The first 500 characters of `error` are kept for the operator. Returns as [`ack`](Self::ack) does.
     pub async fn retry(self, delay: Duration, error: impl fmt::Display) -> Result<bool> {
         self.ledger.failed(&self.claim, &error.to_string(), Some(delay)).await
     }
 
-    /// Gives the event up: it is kept for the operator, and not received again. Later events of its key are.
+    /// Gives the event up: it is kept for the operator, and not received again. Later events of its key
+    /// are still received.
     pub async fn bury(self, error: impl fmt::Display) -> Result<bool> {
         self.ledger.failed(&self.claim, &error.to_string(), None).await
     }

@@ -10,7 +10,7 @@ use crate::file::FileRecord;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// A UUID, the same each time the event is received: a receiver that keeps it can drop repeats.
+    /// A UUID, the same for every receiver and attempt: a receiver that keeps it can drop repeats.
     pub id: String,
     /// The change.
     pub kind: EventKind,

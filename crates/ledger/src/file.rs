@@ -18,7 +18,7 @@ pub struct FileRecord {
     pub kind: Option<AttachmentKind>,
     /// The length of the content, in bytes.
     pub size: u64,
-    /// The digest of the content. `None` only after [`reindex`](crate::Ledger::reindex), for a store without digests.
+    /// The digest of the content. `None` if [`reindex`](crate::Ledger::reindex) found none, or none was set.
     pub sha256: Option<Digest>,
     /// The media type of the upload, if it is at most 255 bytes.
     pub content_type: Option<String>,

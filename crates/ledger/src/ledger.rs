@@ -90,8 +90,11 @@ impl Ledger {
 
     /// Opens the SQLite database in the file `path`, and creates it if it does not exist.
     ///
-    /// The file must be on a local disk. Several processes of one machine may use it. An older schema is migrated. A
-    /// newer schema, the database of another program, a damaged file and a directory are errors.
+    /// The file must be on a local disk. Several processes of one machine may use it; a write waits up to 10 seconds for
+    /// another one. An older schema is migrated. A newer schema, the database of another program and a directory are
+    /// [`ErrorKind::Conflict`](kazoo_storage::ErrorKind::Conflict), and a damaged file is
+    /// [`ErrorKind::Damaged`](kazoo_storage::ErrorKind::Damaged). Everything else is
+    /// [`ErrorKind::Unavailable`](kazoo_storage::ErrorKind::Unavailable).
     pub async fn sqlite(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().sqlite(path).await
     }
@@ -100,13 +103,14 @@ impl Ledger {
     /// [`Location`].
     ///
     /// In a PostgreSQL database, the ledger has the schema `kazoo_storage`, and creates it. Several servers may use it.
-    /// While PostgreSQL is down, everything fails with [`ErrorKind::Unavailable`](kazoo_storage::ErrorKind::Unavailable);
-    /// the ledger connects again by itself. Its tasks run on the runtime that opened it.
+    /// Fails with [`ErrorKind::Unavailable`](kazoo_storage::ErrorKind::Unavailable) if PostgreSQL cannot be reached. If it
+    /// goes down later, every call fails so, and the ledger connects again by itself. Its tasks run on the runtime that opened it.
     pub async fn open(location: &str) -> Result<Self> {
         Self::options().open(&location.parse()?).await
     }
 
-    /// Ends every consumer of this ledger: [`Consumer::next`](crate::Consumer::next) returns `None`. Their events stay.
+    /// Ends every consumer of this ledger: [`Consumer::next`](crate::Consumer::next) returns `None`. Their events stay, and
+    /// jobs can still be acknowledged. Recording continues; the database is closed with the last clone.
     pub fn close(&self) {
         self.shared.closed.store(true, Ordering::SeqCst);
         self.shared.changed.notify_waiters();

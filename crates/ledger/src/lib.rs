@@ -1,8 +1,8 @@
-//! After the 201: a database that knows which files KAZOO has stored, and a durable queue of what happened to them.
+//! A database of the files that KAZOO has stored, and a durable queue of their changes.
 //!
 //! KAZOO expects its storage server to answer as soon as a file is safe, and to process the file later. [`Recorded`]
-//! wraps a store: it records each upload and each deletion in a [`Ledger`] before it returns, so that no acknowledged
-//! file is without its [`Event`]. A [`Consumer`] takes the events from the ledger, each at least once, also after a
+//! wraps a store: it records each upload and each deletion in a [`Ledger`] before it returns, so every acknowledged file
+//! has its [`Event`]. A [`Consumer`] takes the events from the ledger, each at least once, also after a
 //! crash:
 //!
 //! ```
@@ -36,8 +36,19 @@
 //! # Databases
 //!
 //! [`Ledger::sqlite`] keeps the ledger in a file, which the processes of one machine share. With the feature `postgres`,
-//! [`Ledger::open`] takes a URL such as `postgres://USER:PASSWORD@HOST/DATABASE` too: several servers that store files in
-//! one bucket share that ledger, and each event goes to one of them.
+//! [`Ledger::open`] takes a URL such as `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full` too: several servers
+//! that store files in one bucket share that ledger, and each event of a consumer goes to one of them.
+//!
+//! A ledger needs a Tokio runtime with timers, and with I/O for PostgreSQL and webhooks. SQLite has two threads and two
+//! connections, PostgreSQL two tasks and two connections. Every change is durable when its call returns, so nothing needs to
+//! be flushed on shutdown.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `postgres` | `postgres://…` as a location |
+//! | `webhooks` | the module `webhook` |
 //!
 //! # Promises
 //!

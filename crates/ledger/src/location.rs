@@ -13,7 +13,10 @@ use crate::database::Address;
 
 const EXPECTED: &str = "expected `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`";
 
-/// The place of a ledger: `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` with the feature `postgres`.
+/// The database of a ledger: `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` with the feature `postgres`.
+///
+/// For a PostgreSQL on another machine, the URL must have `?sslmode=verify-full` or `?sslmode=disable`; `sslrootcert=FILE`
+/// names the authorities to trust. Any other text is [`ErrorKind::InvalidRequest`].
 ///
 /// `Display` and `Debug` show no password.
 #[derive(Clone, Debug)]

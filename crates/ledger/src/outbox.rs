@@ -82,7 +82,7 @@ impl Ledger {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let statement = statement!(sql, receiver, now, limit, time::after(now, visibility));
         let rows = self.write(vec![statement]).await?.into_iter().flatten();
-        let mut claims: Vec<Claim> = rows.map(claim).collect::<Result<_>>()?;
+        let mut claims: Vec<Claim> = rows.filter_map(|row| readable(claim(row), receiver)).collect();
         claims.sort_by_key(|claim| claim.seq);
         Ok(claims)
     }
@@ -117,6 +117,13 @@ impl Ledger {
 fn removal(claim: &Claim) -> Statement {
     const SQL: &str = "DELETE FROM outbox WHERE seq = $1 AND attempts = $2 RETURNING seq";
     statement!(SQL, claim.seq, claim.attempts)
+}
+
+/// Returns the claim, or logs why it cannot be read: one damaged row must not hold back the others.
+fn readable(claim: Result<Claim>, receiver: &str) -> Option<Claim> {
+    claim
+        .inspect_err(|error| tracing::error!(receiver, %error, "an event of the ledger cannot be read, and is skipped"))
+        .ok()
 }
 
 fn claim(mut row: Row) -> Result<Claim> {

@@ -21,20 +21,20 @@ impl Ledger {
     /// An event that is recorded meanwhile is kept for the receivers before or for those after, and for each that is in
     /// both.
     pub(crate) async fn set_receivers(&self, prefix: &str, names: &[String]) -> Result<Vec<Abandoned>> {
-        const STOP: &str = "UPDATE receivers SET active = 0 WHERE active = 1 AND name LIKE $1";
+        const STOP: &str =
+            "UPDATE receivers SET active = 0 WHERE active = 1 AND substr(name, 1, length(CAST($1 AS TEXT))) = $1";
         const START: &str =
             "INSERT INTO receivers (name, active) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET active = 1";
         const ABANDONED: &str = "\
             SELECT name, events FROM ( \
                 SELECT r.name, ( \
                     SELECT count(*) FROM outbox o WHERE o.receiver = r.name AND o.due_at IS NOT NULL) AS events \
-                FROM receivers r WHERE r.active = 0 AND r.name LIKE $1) AS stopped \
+                FROM receivers r WHERE r.active = 0 AND substr(r.name, 1, length(CAST($1 AS TEXT))) = $1) AS stopped \
             WHERE events > 0 ORDER BY name";
-        let pattern = format!("{prefix}%");
-        let mut statements = vec![statement!(STOP, &*pattern)];
+        let mut statements = vec![statement!(STOP, prefix)];
         statements.extend(names.iter().map(|name| statement!(START, &**name)));
         self.write(statements).await?;
-        let rows = self.read(statement!(ABANDONED, pattern)).await?;
+        let rows = self.read(statement!(ABANDONED, prefix)).await?;
         rows.into_iter().map(abandoned).collect()
     }
 }

@@ -25,10 +25,12 @@ use crate::{
 /// A store that records each change in a [`Ledger`] before it returns.
 ///
 /// `put` stores the file in `S`, then records it, and returns after both are durable. If the ledger cannot record, `put`
-/// fails with [`ErrorKind::Unavailable`], although `S` has the file: KAZOO sends it again, and the second `put` records it.
-/// `delete` does the same. Everything else is passed on to `S`.
+/// fails with [`ErrorKind::Unavailable`], although `S` has the file. The next `put` of the same file records it; if KAZOO
+/// gives up before that, [`Ledger::reindex`] does, with [events](crate::Reindex::events_since). `delete` behaves alike: call
+/// it again. Everything else is passed on to `S`.
 ///
-/// Changes of one key are recorded in the order in which `S` made them, in this process. If several servers share a
+/// Changes of one key are recorded in the order in which `S` made them, if all of them go through clones of one
+/// `Recorded`. If several servers share a
 /// ledger, two of them that store *different* contents under one key at the same moment may record them in the other
 /// order; KAZOO never does so.
 #[derive(Clone, Debug)]

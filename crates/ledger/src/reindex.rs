@@ -42,7 +42,7 @@ impl Reindex {
         self
     }
 
-    /// Records an event for each file that is new in the ledger and was stored at `since` or later.
+    /// Records an event for each file that is recorded and was stored at `since` or later.
     pub fn events_since(mut self, since: SystemTime) -> Self {
         self.events_since = Some(since);
         self
@@ -55,7 +55,7 @@ impl Reindex {
 pub struct Reindexed {
     /// The number of files that the store has listed.
     pub listed: u64,
-    /// The number of files that were new in the ledger, or different.
+    /// The number of files that were new in the ledger, or newer in the store.
     pub recorded: u64,
 }
 
@@ -63,8 +63,8 @@ impl Ledger {
     /// Records the files of `store` that the ledger does not have: for a store that is older than its ledger, or after the
     /// loss of a ledger.
     ///
-    /// Calls `progress` after each batch of files. A file that the ledger has with the same length, and that is not newer,
-    /// is not read again, so an interrupted run continues where it stopped. Memory is bounded. Files may be stored
+    /// Calls `progress` after each batch of files. Files whose row has the same length, and is at least as recent, are
+    /// skipped, so an interrupted run continues where it stopped. Memory is bounded. Files may be stored
     /// meanwhile. A file that is deleted meanwhile may be recorded, and rows of files that the store no longer has stay.
     pub async fn reindex<S: BlobCatalog>(
         &self,

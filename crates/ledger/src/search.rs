@@ -74,9 +74,9 @@ impl Search {
 }
 
 impl Ledger {
-    /// Returns the newest files, at most `limit`, that satisfy `search`.
+    /// Returns at most `limit` files that satisfy `search`, newest first.
     ///
-    /// A search by call id or number takes the same time for any number of files in the ledger.
+    /// Call id, number and account have an index. Other searches read all rows.
     pub async fn search(&self, search: Search, limit: usize) -> Result<Vec<FileRecord>> {
         let rows = self.read(search.statement(limit)).await?;
         rows.into_iter().map(read).collect()

@@ -190,7 +190,7 @@ impl FsStore {
     }
 
     /// Returns the reason why the store refuses uploads and deletions, and some fetches fail: recovery after a crash
-    /// is unfinished because the disk is full. The store finishes it once there is space.
+    /// is unfinished because the disk is full. The store finishes it once there is space. `None` if the recovery is complete.
     #[must_use]
     pub fn unrecovered(&self) -> Option<Error> {
         self.0.recovery.error()

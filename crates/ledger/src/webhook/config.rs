@@ -44,9 +44,9 @@ impl Webhooks {
     /// # Ok::<(), kazoo_storage::Error>(())
     /// ```
     ///
-    /// The other fields are named after the methods of [`Webhook`]: `secrets` (two, in place of `secret`), `name`,
+    /// The other fields are named after the methods of [`Webhook`]: `secrets` (one or two, in place of `secret`), `name`,
     /// `accounts`, `kinds` (`voicemail`, `call_recording`, `fax`, `other`), `events`, `metadata`, `link`, `timeout` and
-    /// `max_age` (such as `15s` and `3days`), `in_flight`, and `ca_file`, the path of a PEM file with the
+    /// `max_age` (such as `15s` and `3days`), `in_flight` (1 to 1000), and `ca_file`, the path of a PEM file with the
     /// [authorities](Webhook::authorities). An error names the webhook and the field, and shows neither URLs nor secrets.
     pub fn from_json(text: &str) -> Result<Self> {
         let json: Box<RawValue> = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;

@@ -37,14 +37,14 @@ pub struct Deliveries {
 }
 
 impl Ledger {
-    /// Makes `webhooks` the receivers of every event that is recorded from now on, in place of those of earlier calls, also
-    /// by other processes.
+    /// Makes `webhooks` the receivers of every event that is recorded from now on, in place of earlier ones, also those of
+    /// other processes: servers that share a ledger must pass the same webhooks.
     ///
     /// A receiver is known by its [name](Webhook::named). The events of one that is no longer among them stay in the
     /// ledger: this logs their number, and they are sent when the receiver is back. [Consumers](Ledger::consumer) are not
     /// affected.
     ///
-    /// To change the webhooks while events are recorded, call this again, end the deliveries before, and run the new ones:
+    /// To change the webhooks while events are recorded, call this again, end the earlier [`Deliveries`], and run the new ones:
     /// no event is lost.
     pub async fn webhooks(&self, webhooks: Webhooks) -> Result<Deliveries> {
         let workers: Vec<Worker> = webhooks
@@ -64,10 +64,11 @@ impl Ledger {
 }
 
 impl Deliveries {
-    /// Sends events until `shutdown` completes or the ledger is [closed](Ledger::close), then waits for the answers to
-    /// those that are in flight.
+    /// Sends events until `shutdown` completes, then waits for the answers to those that are in flight, each up to its
+    /// timeout. After [`Ledger::close`] it sends no more events, but still returns only after `shutdown`.
     ///
-    /// If the future is dropped, what was in flight is sent again by the next run, after a timeout.
+    /// If the future is dropped, what was in flight is sent again by the next run, after twice the webhook's timeout plus 10
+    /// seconds.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
         let mut running = JoinSet::new();

@@ -32,7 +32,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// The default [`timeout`](Self::timeout).
+    /// The default [`timeout`](Self::timeout): 15 seconds.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
     /// The default [`max_age`](Self::max_age): three days.
@@ -84,32 +84,34 @@ impl Webhook {
         Ok(self)
     }
 
-    /// Sends only events of files of these accounts.
+    /// Sends only events of files of these accounts: none, if the list is empty.
     pub fn accounts(mut self, accounts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.accounts = Some(accounts.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sends only events of files of these kinds. `None` stands for other files, such as greetings.
+    /// Sends only events of files of these kinds: none, if the list is empty. `None` stands for other files, such as greetings.
     pub fn kinds(mut self, kinds: impl IntoIterator<Item = Option<AttachmentKind>>) -> Self {
         self.kinds = Some(kinds.into_iter().collect());
         self
     }
 
-    /// Sends only these events.
+    /// Sends only these events: none, if the list is empty.
     pub fn events(mut self, events: impl IntoIterator<Item = EventKind>) -> Self {
         self.events = Some(events.into_iter().collect());
         self
     }
 
     /// Determines whether an event has the call id, the numbers and the metadata of the file; `false` by default, so that
-    /// they do not leave the machine.
+    /// they do not leave the machine. The key is always sent.
     pub fn metadata(mut self, metadata: bool) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// Adds the URL of the file to its events: this URL, and then the key.
+    /// Adds the URL of the file to its events: `base`, a slash and the key. A deleted file has none.
+    ///
+    /// `base` has neither query nor fragment.
     pub fn link(mut self, base: &str) -> Result<Self> {
         let base = http_url(base)?;
         if base.query().is_some() || base.fragment().is_some() {
@@ -131,7 +133,7 @@ impl Webhook {
         self
     }
 
-    /// Sets the maximum number of events that are sent at once, 32 by default and at least 1.
+    /// Sets the maximum number of events that one [`Deliveries`](super::Deliveries) sends at once, 32 by default and at least 1.
     pub fn in_flight(mut self, in_flight: usize) -> Self {
         self.in_flight = in_flight.max(1);
         self

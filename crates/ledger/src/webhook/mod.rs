@@ -19,11 +19,11 @@
 //! ```
 //!
 //! - An answer of 2xx means that the event is delivered. No answer within the [timeout](Webhook::timeout), and any other
-//!   answer, a redirect included, is a failure: the event is sent again after 1 second, 2 seconds, … 1 hour, or after the
-//!   `Retry-After` of the answer, up to 1 hour. An event that fails when it is older than its
+//!   answer, a redirect included, is a failure: the event is sent again after 1 second, 2 seconds, 4 seconds, … 1 hour,
+//!   each less up to half of it at random, or after the `Retry-After` of the answer, up to 1 hour. An event that fails when it is older than its
 //!   [maximum age](Webhook::max_age) is dead: it stays in the ledger, and is not sent again.
 //! - After as many failures in a row as there may be [events in flight](Webhook::in_flight), the receiver gets one event at
-//!   a time, with pauses of up to a minute, until it accepts one.
+//!   a time, with pauses of up to a minute, until it accepts one. A `Retry-After` pauses the whole receiver.
 //! - After an answer of 410 the receiver gets nothing until it is [registered](crate::Ledger::webhooks) again. Its events
 //!   stay.
 

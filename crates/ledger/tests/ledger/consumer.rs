@@ -204,3 +204,15 @@ async fn close_ends_a_waiting_consumer_and_keeps_its_events() {
     assert!(consumer.next().await.is_none());
     assert_eq!(drain(&consumer).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_damaged_event_does_not_hold_back_the_others() {
+    let site = Site::new().await;
+    let consumer = site.ledger.consumer("test").await.unwrap();
+    let store = site.store();
+    store.put(upload("a", "1")).await.unwrap();
+    store.put(upload("b", "1")).await.unwrap();
+    site.execute("UPDATE outbox SET event_kind = 'unknown' WHERE key = 'a'");
+    assert!(consumer.try_next().await.unwrap().is_none());
+    assert_eq!(drain(&consumer).await, [("b".to_owned(), EventKind::Stored)]);
+}

@@ -91,3 +91,14 @@ async fn a_consumer_cannot_take_the_name_of_a_webhook() {
     let error = site.ledger.consumer("webhook:crm").await.unwrap_err();
     assert!(error.message().contains("choose another"), "{error}");
 }
+
+#[tokio::test]
+async fn a_consumer_with_a_similar_name_keeps_its_events() {
+    let site = Site::new().await;
+    let consumer = site.ledger.consumer("Webhook:mine").await.unwrap();
+    let receiver = Receiver::start().await;
+    let running = site.deliver([receiver.webhook()]).await;
+    site.put("a", "1").await;
+    running.stop().await;
+    assert!(consumer.try_next().await.unwrap().is_some());
+}
