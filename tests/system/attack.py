@@ -144,10 +144,16 @@ async def hold(server, source, tally):
         await asyncio.sleep(1)
 
 
-async def lockout(server):
-    tally, before = {}, len(os.listdir(server.proc('fd')))
+async def lockout(server, before):
+    """Holds every place. `before` is the number of descriptors of an idle server."""
+    tally, deadline = {}, time.monotonic() + 60
+    # The server still closes the connections of an earlier attack, and these are not to be counted.
+    while len(os.listdir(server.proc('fd'))) > before:
+        assert time.monotonic() < deadline, 'the server does not close connections'
+        await asyncio.sleep(0.1)
     holds = [asyncio.create_task(hold(server, source, tally)) for source in LOCKING_OUT for _ in range(SHARE)]
     while len(os.listdir(server.proc('fd'))) < before + len(holds) * 0.95:
+        assert time.monotonic() < deadline + 60, 'the slow uploads do not get their places'
         await asyncio.sleep(0.1)
     waits = await retrying(server, 10 if QUICK else 60)
     for one in holds:
@@ -268,7 +274,7 @@ async def attack(server):
     before = server.figures() | {'threads': 64 + os.cpu_count() + 4}
     slow = await slowloris(server)
     assert slow
-    await lockout(server)
+    await lockout(server, before['descriptors'])
     begun = time.monotonic()
     await aborted(server)
     print(f'aborted uploads: {ABORTED} in {time.monotonic() - begun:.1f} s')
