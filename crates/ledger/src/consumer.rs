@@ -5,7 +5,12 @@ use std::{fmt, time::Duration};
 use kazoo_storage::{Error, ErrorKind, Result};
 use tokio::time::{sleep, timeout};
 
-use crate::{database::statement, event::Event, ledger::Ledger, outbox::Claim};
+use crate::{
+    database::{Statement, statement},
+    event::Event,
+    ledger::Ledger,
+    outbox::Claim,
+};
 
 /// The default time after which a job that was not acknowledged comes back.
 const VISIBILITY: Duration = Duration::from_secs(300);
@@ -42,16 +47,15 @@ impl Ledger {
                 format!("names that begin with `{WEBHOOK}` are those of webhooks; choose another for the consumer");
             return Err(Error::new(ErrorKind::InvalidRequest, message));
         }
-        self.register(&name).await?;
+        self.write(vec![activate(&name)]).await?;
         Ok(Consumer::new(self.clone(), name))
     }
+}
 
-    async fn register(&self, receiver: &str) -> Result<()> {
-        const SQL: &str =
-            "INSERT INTO receivers (name, active) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET active = 1";
-        self.write(vec![statement!(SQL, receiver)]).await?;
-        Ok(())
-    }
+/// Returns the statement that gives `receiver` every event from now on.
+pub(crate) fn activate(receiver: &str) -> Statement {
+    const SQL: &str = "INSERT INTO receivers (name, active) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET active = 1";
+    statement!(SQL, receiver)
 }
 
 impl Consumer {

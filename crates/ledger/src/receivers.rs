@@ -3,6 +3,7 @@
 use kazoo_storage::Result;
 
 use crate::{
+    consumer::activate,
     database::{Row, statement},
     ledger::Ledger,
 };
@@ -23,8 +24,6 @@ impl Ledger {
     pub(crate) async fn set_receivers(&self, prefix: &str, names: &[String]) -> Result<Vec<Abandoned>> {
         const STOP: &str =
             "UPDATE receivers SET active = 0 WHERE active = 1 AND substr(name, 1, length(CAST($1 AS TEXT))) = $1";
-        const START: &str =
-            "INSERT INTO receivers (name, active) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET active = 1";
         const ABANDONED: &str = "\
             SELECT name, events FROM ( \
                 SELECT r.name, ( \
@@ -32,7 +31,7 @@ impl Ledger {
                 FROM receivers r WHERE r.active = 0 AND substr(r.name, 1, length(CAST($1 AS TEXT))) = $1) AS stopped \
             WHERE events > 0 ORDER BY name";
         let mut statements = vec![statement!(STOP, prefix)];
-        statements.extend(names.iter().map(|name| statement!(START, &**name)));
+        statements.extend(names.iter().map(|name| activate(name)));
         self.write(statements).await?;
         let rows = self.read(statement!(ABANDONED, prefix)).await?;
         rows.into_iter().map(abandoned).collect()

@@ -1,6 +1,6 @@
 //! [`Ledger::reindex`]: rebuilds the rows of the files from a store.
 
-use std::{future::poll_fn, pin::pin, time::SystemTime};
+use std::{future::poll_fn, mem, pin::pin, time::SystemTime};
 
 use futures_core::Stream as _;
 use futures_util::{StreamExt as _, stream};
@@ -18,6 +18,9 @@ use crate::{
 
 /// Number of files that are read and recorded together.
 const BATCH: usize = 256;
+
+/// Length of the metadata that waits to be recorded, in bytes: a batch of the longest metadata would take 256 MiB.
+const MAX_METADATA: usize = 4 << 20;
 
 /// Number of files that are read at once. An object store answers after milliseconds.
 const CONCURRENT: usize = 16;
@@ -89,7 +92,7 @@ impl Ledger {
             let mut files = stream::iter(new)
                 .map(|entry| describe(store, entry))
                 .buffer_unordered(CONCURRENT);
-            let mut statements = Vec::with_capacity(BATCH);
+            let (mut statements, mut metadata) = (Vec::with_capacity(BATCH), 0);
             while let Some(file) = files.next().await {
                 let Some(file) = file? else { continue };
                 let event = event::new_id();
@@ -97,8 +100,13 @@ impl Ledger {
                 if options.events_since.is_some_and(|since| file.stored_at >= since) {
                     statements.push(outbox::stored(&file.key, &event));
                 }
+                metadata += file.metadata.map_or(0, |metadata| metadata.as_json().len());
+                if metadata >= MAX_METADATA {
+                    done.recorded += self.write(mem::take(&mut statements)).await?.iter().flatten().count() as u64;
+                    metadata = 0;
+                }
             }
-            done.recorded += self.write(statements).await?.into_iter().flatten().count() as u64;
+            done.recorded += self.write(statements).await?.iter().flatten().count() as u64;
             progress(done);
         }
         if options.prefix.is_none() {

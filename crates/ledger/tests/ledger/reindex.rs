@@ -109,3 +109,19 @@ async fn repairs_a_row_that_is_older_than_its_file_and_keeps_a_newer_one() {
     assert_ne!(done, Reindexed::default());
     recorded.delete(&key("a")).await.unwrap();
 }
+
+/// More metadata than waits in memory: it is recorded in several steps.
+#[tokio::test]
+async fn records_every_file_with_long_metadata() {
+    let site = Site::new().await;
+    let store = MemoryStore::new();
+    let long = kazoo_storage::Metadata::from_json(format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20))).unwrap();
+    for number in 0..10 {
+        let upload = upload(&format!("A/D/{number}"), "1").with_metadata(long.clone());
+        store.put(upload).await.unwrap();
+    }
+    let done = site.ledger.reindex(&store, Reindex::new(), |_| ()).await.unwrap();
+    assert_eq!((done.listed, done.recorded), (10, 10));
+    let again = site.ledger.file(&key("A/D/9")).await.unwrap().unwrap();
+    assert_eq!(again.metadata, Some(long));
+}

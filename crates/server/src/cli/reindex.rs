@@ -11,7 +11,8 @@ pub(crate) struct ReindexOptions {
     #[command(flatten)]
     pub(crate) store: StoreOptions,
 
-    /// Database to record the files in: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`; by default the one that `serve` keeps for this store
+    /// Database to record the files in: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`; by default
+    /// the one that `serve` keeps for this store
     #[arg(long, value_name = "LOCATION")]
     pub(crate) ledger: Option<LedgerLocation>,
 

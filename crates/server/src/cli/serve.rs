@@ -40,8 +40,7 @@ pub(crate) struct ServeOptions {
     pub(crate) store: StoreOptions,
 
     /// Database of the stored files and of their events: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE` for several
-    /// servers, or `none`; by default `.ledger/files.sqlite` in the
-    /// directory of `--store`, and `none` for an object store
+    /// servers, or `none`; by default `.ledger/files.sqlite` in the directory of `--store`, and `none` for an object store
     ///
     /// Each upload is recorded before it is acknowledged. While that is impossible, uploads are answered with 503.
     #[arg(long, value_name = "LOCATION")]
