@@ -1,6 +1,7 @@
 //! [`Body`]: the body type of the requests that layers emit and of all responses.
 
 use std::{
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,7 +12,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty, Full, combinators::UnsyncBoxBody};
 use pin_project::pin_project;
 
-use crate::error::{BoxError, Error, Result};
+use crate::{
+    digest::{Digest, Digester},
+    error::{BoxError, Error, Result},
+};
 
 /// A streaming body of any origin whose error is [`Error`].
 ///
@@ -25,6 +29,7 @@ pub struct Body {
     failed: Option<Error>,
     /// `true` after a clean end. The inner body is not polled again, because some streams panic.
     ended: bool,
+    content: Option<Box<Content>>,
 }
 
 impl Body {
@@ -41,12 +46,20 @@ impl Body {
             return own;
         }
         match slot {
-            Some(body) => Self {
-                inner: body.map_err(Error::from_body).boxed_unsync(),
-                failed: None,
-                ended: false,
-            },
+            Some(body) => Self::boxed(body),
             None => Self::empty(),
+        }
+    }
+
+    fn boxed<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        Self {
+            inner: body.map_err(Error::from_body).boxed_unsync(),
+            failed: None,
+            ended: false,
+            content: None,
         }
     }
 
@@ -85,6 +98,55 @@ impl Body {
     #[must_use]
     pub fn empty() -> Self {
         Self::new(Empty::new())
+    }
+
+    /// Computes the digest of the content while it is read, for [`digest`](Self::digest).
+    ///
+    /// A body computes one digest, however often this is called: the parts of a service that need it share it. They must
+    /// pass the `Body` on. [`new`](Self::new) over another type around it is a new body, whose content may differ.
+    ///
+    /// ```
+    /// use http_body_util::BodyExt as _;
+    /// use kazoo_storage::{Body, digest::Digest};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let mut body = Body::from("ID3").with_digest();
+    /// while let Some(frame) = body.frame().await {
+    ///     frame?;
+    /// }
+    /// assert_eq!(body.digest(), Some(Digest::of(b"ID3")));
+    /// # Ok::<(), kazoo_storage::Error>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn with_digest(mut self) -> Self {
+        self.content.get_or_insert_default();
+        self
+    }
+
+    /// Returns the digest of the whole content: after the clean end of a body [`with_digest`](Self::with_digest), and
+    /// `None` otherwise.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.content.as_ref()?.digest
+    }
+
+    /// Calls `act` with the length of the content in bytes and its digest when the body ends cleanly, and waits for the
+    /// future before the reader sees the end. It is dropped with the body if that does not end, or fails.
+    ///
+    /// A store may commit as soon as it has seen the end of a body. This is the last moment before it.
+    #[must_use]
+    pub fn at_end<F, A>(mut self, act: F) -> Self
+    where
+        F: FnOnce(u64, Digest) -> A + Send + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
+        // The earlier function is called first.
+        if self.content.as_ref().is_some_and(|content| content.act.is_some()) {
+            self = Self::boxed(self);
+        }
+        self.content.get_or_insert_default().act = Act::Waiting(Box::new(|len, digest| Box::pin(act(len, digest))));
+        self
     }
 
     /// Calls `inspect` with each frame that is read, and with `None` at the end. The function is dropped with the body.
@@ -159,20 +221,31 @@ impl HttpBody for Body {
         if let Some(error) = &self.failed {
             return Poll::Ready(Some(Err(error.clone())));
         }
-        if self.ended {
-            return Poll::Ready(None);
+        if !self.ended {
+            let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+            match &frame {
+                Some(Err(error)) => self.failed = Some(error.clone()),
+                Some(Ok(frame)) => {
+                    if let (Some(content), Some(data)) = (&mut self.content, frame.data_ref()) {
+                        content.update(data);
+                    }
+                }
+                None => self.ended = true,
+            }
+            if frame.is_some() {
+                return Poll::Ready(frame);
+            }
         }
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        match &frame {
-            Some(Err(error)) => self.failed = Some(error.clone()),
-            Some(Ok(_)) => {}
-            None => self.ended = true,
+        if let Some(content) = &mut self.content {
+            ready!(content.poll_end(cx));
         }
-        Poll::Ready(frame)
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.failed.is_none() && self.inner.is_end_stream()
+        // The reader must poll for the end if something happens there.
+        let acts = self.content.as_ref().is_some_and(|content| !content.has_ended());
+        self.failed.is_none() && !acts && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -181,6 +254,70 @@ impl HttpBody for Body {
             return SizeHint::default();
         }
         self.inner.size_hint()
+    }
+}
+
+/// The content of a body that was read so far.
+#[derive(Default)]
+struct Content {
+    digester: Digester,
+    len: u64,
+    /// The digest of the whole content.
+    digest: Option<Digest>,
+    act: Act,
+}
+
+type ActFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The function of [`Body::at_end`].
+#[derive(Default)]
+enum Act {
+    #[default]
+    None,
+    Waiting(Box<dyn FnOnce(u64, Digest) -> ActFuture + Send>),
+    Running(ActFuture),
+}
+
+impl Act {
+    fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
+impl Content {
+    fn update(&mut self, data: &Bytes) {
+        self.digester.update(data);
+        self.len += data.len() as u64;
+    }
+
+    /// Computes the digest, and runs the function. Can be polled again after it is ready.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let digest = *self
+            .digest
+            .get_or_insert_with(|| mem::take(&mut self.digester).finish());
+        if let Act::Waiting(_) = self.act
+            && let Act::Waiting(act) = mem::take(&mut self.act)
+        {
+            self.act = Act::Running(act(self.len, digest));
+        }
+        if let Act::Running(act) = &mut self.act {
+            ready!(act.as_mut().poll(cx));
+            self.act = Act::None;
+        }
+        Poll::Ready(())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.digest.is_some() && !self.act.is_some()
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content")
+            .field("len", &self.len)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -257,6 +394,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::error::ErrorKind;
 
@@ -271,6 +410,48 @@ mod tests {
             let data = body.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
             assert_eq!(data.as_deref(), expected.map(str::as_bytes));
         }
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_every_function() {
+        let (open, opened) = tokio::sync::oneshot::channel::<()>();
+        let seen = std::sync::Arc::<std::sync::Mutex<Vec<_>>>::default();
+        let note = |seen: &std::sync::Arc<std::sync::Mutex<Vec<_>>>, name| {
+            let seen = seen.clone();
+            move |len, digest| {
+                seen.lock().unwrap().push((name, len, digest));
+                std::future::ready(())
+            }
+        };
+        let mut body = Body::from("ID3")
+            .at_end(note(&seen, "first"))
+            .at_end(async move |_, _| drop(opened.await))
+            .at_end(note(&seen, "last"))
+            .with_digest();
+        assert!(!body.is_end_stream());
+        assert!(body.frame().await.is_some());
+        assert!(!body.is_end_stream());
+        let mut end = std::pin::pin!(async move {
+            let end = body.frame().await;
+            (end.is_none(), body)
+        });
+        assert!((&mut end).now_or_never().is_none());
+        let digest = Digest::of(b"ID3");
+        assert_eq!(*seen.lock().unwrap(), [("first", 3, digest)]);
+        open.send(()).unwrap();
+        let (ended, mut body) = end.await;
+        assert!(ended && body.is_end_stream() && body.frame().await.is_none());
+        assert_eq!(body.digest(), Some(digest));
+        assert_eq!(*seen.lock().unwrap(), [("first", 3, digest), ("last", 3, digest)]);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_fails_has_no_digest_and_no_end() {
+        let chunks = futures_util::stream::iter([Ok("ID"), Err(Error::new(ErrorKind::IncompleteBody, "cut off"))]);
+        let mut body = Body::from_stream(chunks).at_end(async |_, _| panic!("the body has not ended"));
+        while let Some(Ok(_)) = body.frame().await {}
+        assert!(body.frame().await.unwrap().is_err());
+        assert_eq!(body.digest(), None);
     }
 
     #[tokio::test]

@@ -141,11 +141,31 @@ impl Metadata {
     /// Returns the value of `name`, as [`field`](Self::field) finds it, if it is a string.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
-        let ([own], [nested]) = self.raw([name]);
-        match scalar(own.or(nested)?)? {
-            Value::String(text) => Some(text),
-            _ => None,
-        }
+        let [text] = self.texts([name]);
+        text
+    }
+
+    /// Returns the value of each of `names`, as [`text`](Self::text) does, and reads the document once.
+    ///
+    /// ```
+    /// use kazoo_storage::Metadata;
+    ///
+    /// let metadata = Metadata::from_json(r#"{"id":"D","metadata":{"call_id":"b3f6"}}"#)?;
+    /// let [call, owner] = metadata.texts(["call_id", "owner_id"]);
+    /// assert_eq!((call.as_deref(), owner), (Some("b3f6"), None));
+    /// # Ok::<(), kazoo_storage::Error>(())
+    /// ```
+    #[must_use]
+    pub fn texts<const N: usize>(&self, names: [&str; N]) -> [Option<String>; N] {
+        let (own, mut nested) = self.raw(names);
+        let mut nested = nested.iter_mut();
+        own.map(|own| {
+            let nested = nested.next().and_then(Option::take);
+            match scalar(own.or(nested)?)? {
+                Value::String(text) => Some(text),
+                _ => None,
+            }
+        })
     }
 
     /// Returns the first of `names` with a string or number: in the nested `metadata` object, or else in this one.

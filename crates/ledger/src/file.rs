@@ -39,15 +39,24 @@ impl FileRecord {
     #[must_use]
     pub fn new(key: &BlobKey, size: u64, metadata: impl Into<Option<Metadata>>) -> Self {
         let metadata = metadata.into();
-        let first = |names: &[&str]| {
-            let metadata = metadata.as_ref()?;
-            names.iter().find_map(|name| metadata.text(name).and_then(field))
-        };
+        let names = [
+            "call_id",
+            "caller_id_number",
+            "from_number",
+            "callee_id_number",
+            "to_number",
+            "to_user",
+        ];
+        let texts = metadata
+            .as_ref()
+            .map(|metadata| metadata.texts(names))
+            .unwrap_or_default();
+        let [call_id, from, fax_from, to, fax_to, user] = texts.map(|text| text.and_then(field));
         Self {
             kind: AttachmentKind::of(key, metadata.as_ref()),
-            call_id: first(&["call_id"]),
-            caller_number: first(&["caller_id_number", "from_number"]),
-            callee_number: first(&["callee_id_number", "to_number", "to_user"]),
+            call_id,
+            caller_number: from.or(fax_from),
+            callee_number: to.or(fax_to).or(user),
             key: key.detached(),
             size,
             sha256: None,

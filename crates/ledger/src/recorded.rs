@@ -1,19 +1,11 @@
 //! [`Recorded`]: a store whose changes are recorded in a ledger.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
-};
+use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use futures_core::Stream;
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use kazoo_storage::{
-    BlobCatalog, BlobInfo, BlobKey, BlobStore, Body, ByteRange, Error, ErrorKind, GetResult, Metadata, PutResult,
-    Result, Upload,
-    digest::{Digest, Digester},
-    store::BlobEntry,
+    BlobCatalog, BlobInfo, BlobKey, BlobStore, ByteRange, Error, ErrorKind, GetResult, Metadata, PutResult, Result,
+    Upload, digest::Digest, store::BlobEntry,
 };
 
 use crate::{
@@ -40,6 +32,17 @@ pub struct Recorded<S> {
     locks: KeyLocks,
 }
 
+/// The end of the body of an upload.
+///
+/// It is the commit, so the store commits under the lock. The lock is not held while the body arrives: KAZOO may send a
+/// file again while its first attempt hangs.
+struct End {
+    size: u64,
+    digest: Digest,
+    /// Held to the end of `put`.
+    _guard: KeyGuard,
+}
+
 impl<S> Recorded<S> {
     /// Records the changes of `store` in `ledger`.
     pub fn new(store: S, ledger: Ledger) -> Self {
@@ -55,21 +58,25 @@ impl<S: BlobStore> BlobStore for Recorded<S> {
     async fn put(&self, mut upload: Upload) -> Result<PutResult> {
         let key = upload.key.clone();
         let (content_type, metadata) = (upload.content_type.clone(), upload.metadata.clone());
-        let end = End::default();
-        upload.body = Body::new(Observed {
-            body: upload.body,
-            digester: Digester::new(),
-            size: 0,
-            lock: Box::pin(self.locks.clone().lock(key.clone())),
-            end: end.clone(),
+        let end = Arc::<OnceLock<End>>::default();
+        upload.body = upload.body.at_end({
+            let (end, locks, key) = (Arc::clone(&end), self.locks.clone(), key.detached());
+            async move |size, digest| {
+                let guard = locks.lock(key).await;
+                let _ = end.set(End {
+                    size,
+                    digest,
+                    _guard: guard,
+                });
+            }
         });
         let result = self.inner.put(upload).await?;
-        let Some(content) = end.take() else {
+        let Some(end) = end.get() else {
             let message = "the store has acknowledged an upload without reading its body to the end";
             return Err(Error::new(ErrorKind::Internal, message));
         };
-        let file = FileRecord::new(&key, content.size, metadata)
-            .with_sha256(content.digest)
+        let file = FileRecord::new(&key, end.size, metadata)
+            .with_sha256(end.digest)
             .with_content_type(content_type.as_ref());
         self.ledger.record(&file).await.map_err(unrecorded)?;
         Ok(result)
@@ -112,78 +119,4 @@ impl<S: BlobCatalog> BlobCatalog for Recorded<S> {
 fn unrecorded(error: Error) -> Error {
     let message = format!("the change cannot be recorded in the ledger: {}", error.message());
     Error::new(ErrorKind::Unavailable, message).with_source(error)
-}
-
-/// The content of a body that has ended.
-struct Content {
-    size: u64,
-    digest: Digest,
-    /// Held from the end of the body to the end of `put`.
-    _guard: KeyGuard,
-}
-
-/// Where a body leaves its content.
-#[derive(Clone, Default)]
-struct End(Arc<Mutex<Option<Content>>>);
-
-impl End {
-    fn take(&self) -> Option<Content> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn set(&self, content: Content) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(content);
-    }
-}
-
-/// A body that takes the lock of its key before it ends.
-///
-/// The end of a body is the commit, so the store commits under the lock. The lock is not held while the body arrives:
-/// KAZOO may send a file again while its first attempt hangs.
-#[pin_project::pin_project]
-struct Observed {
-    #[pin]
-    body: Body,
-    digester: Digester,
-    size: u64,
-    lock: Pin<Box<dyn Future<Output = KeyGuard> + Send>>,
-    end: End,
-}
-
-impl HttpBody for Observed {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let this = self.project();
-        match ready!(this.body.poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    this.digester.update(data);
-                    *this.size += data.len() as u64;
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => Poll::Ready(Some(Err(error))),
-            None => {
-                // A body that has ended can be polled again.
-                let guard = ready!(this.lock.as_mut().poll(cx));
-                this.end.set(Content {
-                    size: *this.size,
-                    digest: this.digester.clone().finish(),
-                    _guard: guard,
-                });
-                Poll::Ready(None)
-            }
-        }
-    }
-
-    /// Never `true`: the store must poll for the end, which takes the lock.
-    fn is_end_stream(&self) -> bool {
-        false
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -10,7 +10,6 @@ use http_body_util::BodyExt as _;
 
 use super::{Inner, blocking, commit, name::KeyPath, sidecar::Facts, stage::Staged};
 use crate::{
-    digest::Digester,
     error::Result,
     store::{PutResult, Upload},
 };
@@ -23,7 +22,7 @@ const BUFFER: usize = 64 << 10;
 pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<PutResult> {
     let Upload {
         key,
-        mut body,
+        body,
         content_type,
         metadata,
         len,
@@ -39,25 +38,24 @@ pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<PutResult>
     // Small chunks are copied: each of them could pin the whole buffer that it is a slice of.
     let mut buffer = Vec::with_capacity(expected.min(BUFFER));
     let mut staged = None;
-    let mut digester = Digester::new();
+    let mut body = body.with_digest();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         if buffer.len() + data.len() <= BUFFER {
-            digester.update(&data);
             buffer.extend_from_slice(&data);
             continue;
         }
         let store = Arc::clone(store);
         // The chunk is returned, so that the thread that allocated it frees it: allocators then reuse the memory at
         // once.
-        (staged, buffer, digester, _) = blocking(move || {
-            digester.update(&data);
+        (staged, buffer, _) = blocking(move || {
             let staged = append(&store, staged, &buffer, &data)?;
             buffer.clear();
-            Ok((Some(staged), buffer, digester, data))
+            Ok((Some(staged), buffer, data))
         })
         .await?;
     }
+    let digest = body.digest();
     let cancelled = Arc::new(AtomicBool::new(false));
     let _guard = SetOnDrop(Arc::clone(&cancelled));
     let store = Arc::clone(store);
@@ -66,7 +64,7 @@ pub(super) async fn put(store: &Arc<Inner>, upload: Upload) -> Result<PutResult>
         let whole = staged.is_none().then_some(&rest);
         let media = append(&store, staged, &rest, &Bytes::new())?;
         let facts = Facts {
-            digest: Some(digester.finish()),
+            digest,
             content_type,
             metadata,
         };

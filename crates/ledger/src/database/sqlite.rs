@@ -3,7 +3,7 @@
 use std::{path::Path, thread, time::Duration};
 
 use kazoo_storage::{Error, ErrorKind, Result};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, params_from_iter};
 use tokio::sync::mpsc;
 
 use super::{Database, Engine, QUEUE, Row, Statement, Unit, Value};
@@ -48,6 +48,10 @@ fn connect(path: &Path, durable: bool) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Otherwise SQLite compiles a statement again for each value of some parameters.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(failed)?;
     // With `OFF`, a power failure could damage the file. With `NORMAL`, it loses the last commits.
     let synchronous = if durable { "FULL" } else { "NORMAL" };
     // With a write-ahead log, a commit is one sync, and readers do not wait for writers. A checkpoint copies the log into
@@ -192,4 +196,37 @@ fn failed(error: rusqlite::Error) -> Error {
         _ => (ErrorKind::Unavailable, "the ledger failed"),
     };
     Error::new(kind, message).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use kazoo_storage::BlobKey;
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::{file::FileRecord, outbox, rows::store};
+
+    #[test]
+    fn a_statement_is_compiled_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection = connect(&directory.path().join("ledger.sqlite"), true).unwrap();
+        migrate(&mut connection).unwrap();
+        let key = BlobKey::from_path("/ACCOUNT/202401-DOCUMENT/fax_file.tiff").unwrap();
+        for size in 0..3 {
+            let event = size.to_string();
+            let statements = [
+                store(&FileRecord::new(&key, size, None), &event),
+                outbox::stored(&key, &event),
+            ];
+            for statement in statements {
+                execute(&connection, &statement).unwrap();
+                let prepared = connection.prepare_cached(&statement.sql).unwrap();
+                assert_eq!(
+                    prepared.get_status(StatementStatus::Run),
+                    i32::try_from(size).unwrap() + 1
+                );
+                assert_eq!(prepared.get_status(StatementStatus::RePrepare), 0, "{}", statement.sql);
+            }
+        }
+    }
 }
