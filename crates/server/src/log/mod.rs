@@ -24,18 +24,15 @@ use tracing_subscriber::{
 pub(crate) use self::requests::Requests;
 use crate::config::LogFormat;
 
-/// Starts logging. `RUST_LOG` sets the level of this program's own records, by default `info`.
+/// Starts logging. `RUST_LOG` sets the level of the records of this project, by default `info`.
 ///
 /// Records of other crates are never written, whatever `RUST_LOG` is: one that shows a request's head shows its query.
 pub(crate) fn init(format: LogFormat) {
     let level = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .from_env_lossy();
-    let own = filter_fn(|metadata| {
-        let target = metadata.target();
-        let path = target.strip_prefix(env!("CARGO_CRATE_NAME"));
-        path.is_some_and(|path| path.is_empty() || path.starts_with("::"))
-    });
+    // The packages of this project have names that begin with that of the program.
+    let own = filter_fn(|metadata| metadata.target().starts_with(env!("CARGO_CRATE_NAME")));
     let lines = fmt::layer()
         // Each record is written in one call.
         .with_writer(|| redact::Redacted(io::stderr()))

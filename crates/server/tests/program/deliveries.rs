@@ -175,3 +175,28 @@ fn refuses_an_invalid_file_before_it_serves() {
     assert!(line.contains("--deliveries needs a ledger"), "{line}");
     assert!(!root.path().join("data").exists());
 }
+
+#[test]
+fn a_webhook_that_fails_is_in_the_log() {
+    let root = TempDir::new().unwrap();
+    let file = root.path().join("deliveries.json");
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{nobody}/hush");
+    write(
+        &file,
+        &[format!(
+            r#"{{"url": "{url}", "secret": "{SECRET}", "name": "crm", "in_flight": 1}}"#
+        )],
+    );
+    let server = start(root.path(), &file);
+    assert_eq!(server.connect().put(FILE, b"content").status, 201);
+    let log = eventually("the failure is logged", || {
+        let log = server.log();
+        log.contains("the webhook fails").then_some(log)
+    });
+    assert!(
+        log.contains("kazoo_storage_ledger::") && log.contains("webhook=\"crm\""),
+        "{log}"
+    );
+    assert!(!log.contains("hush"), "{log}");
+}
