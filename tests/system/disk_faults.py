@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.server
 import json
 import os
 import pathlib
@@ -24,6 +25,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 
 import rig
@@ -492,32 +495,74 @@ def unnamed_files(binary: str, directory: str) -> None:
     row('a file system without O_TMPFILE', '201', 'it is not asked for: no openat has it')
 
 
+class Receiver:
+    """A webhook that accepts every event."""
+
+    def __init__(self) -> None:
+        self.accepted: set[tuple[str, str]] = set()
+        accepted = self.accepted
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                data = json.loads(self.rfile.read(int(self.headers['content-length'])))['data']
+                accepted.add((data['key'], data['sha256']))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def deliveries(self, path: str) -> str:
+        """Writes the configuration of the server to `path`, and returns it."""
+        url = f'http://127.0.0.1:{self.server.server_port}/'
+        secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+        pathlib.Path(path).write_text(json.dumps({'webhooks': [{'url': url, 'secret': secret, 'timeout': '1s'}]}))
+        return path
+
+
 def full_ledger(binary: str, directory: str) -> None:
-    """The file system of the ledger is full: uploads are refused until it has space, and nobody has to intervene."""
-    where = f'{directory}/ledger'
-    with mounted(where, '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs') as done:
+    """The file system of the ledger is full: uploads are refused until it has space, and nobody has to intervene. Every acknowledged
+    upload is delivered, before, while or after the file system is full."""
+    where, receiver = f'{directory}/ledger', Receiver()
+    with mounted(where, '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs') as done:
         if not done:
             return row('a full ledger', 'left out', 'mounting is not permitted')
         files = Files(f'{directory}/beside-the-ledger')
-        with rig.Server(binary, files.root, '--ledger', f'sqlite:{where}/files.sqlite') as server, server.client() as client:
-            check(files.put(client, files.uploads()[0]).status == 201, 'an upload without a fault failed')
-            with ballast(f'{where}/ballast', 0):
+        acknowledged: set[tuple[str, str]] = set()
+
+        def put(upload: Upload) -> Reply:
+            reply = client.put(upload)
+            if reply.status == 201:
+                files.kept[upload.path] = upload.kept
+                acknowledged.add((upload.path, upload.kept.digest.hex()))
+            return reply
+
+        flags = ('--ledger', f'sqlite:{where}/files.sqlite', '--deliveries', receiver.deliveries(f'{directory}/deliveries.json'))
+        with rig.Server(binary, files.root, *flags) as server, server.client() as client:
+            for turn in range(3):
+                check(put(files.uploads()[0]).status == 201, 'an upload without a fault failed')
                 refused = []
-                for _ in range(30):
-                    for upload in files.uploads():
-                        reply = client.put(upload)
-                        if reply.status == 201:
-                            files.kept[upload.path] = upload.kept
-                            continue
-                        check(reply.status == 503 and 'ledger' in reply.error['message'], lambda: f'{upload.path}: {reply}')
-                        check('retry-after' in reply.headers, lambda: f'{upload.path}: {reply.headers}')
-                        refused.append(upload)
-                check(refused, 'there was always room')
-                check((answer := probe(client)).status == 503, lambda: f'the probe: {answer}')
-            for upload in refused:
-                check((reply := files.put(client, upload)).status == 201, lambda: f'with room again: {upload.path}: {reply}')
-            files.all_settled(client)
-            row('a full ledger', told(answer), 'stored once there is room, without a restart')
+                with ballast(f'{where}/ballast', 0):
+                    for _ in range(30):
+                        for upload in files.uploads():
+                            reply = put(upload)
+                            if reply.status == 201:
+                                continue
+                            check(reply.status == 503 and 'ledger' in reply.error['message'], lambda: f'{upload.path}: {reply}')
+                            check('retry-after' in reply.headers, lambda: f'{upload.path}: {reply.headers}')
+                            refused.append(upload)
+                    check(refused, 'there was always room')
+                    check((answer := probe(client)).status == 503, lambda: f'the probe: {answer}')
+                    # A delivery that cannot be recorded is repeated when there is room.
+                    time.sleep(turn)
+                for upload in refused:
+                    check((reply := put(upload)).status == 201, lambda: f'with room again: {upload.path}: {reply}')
+                files.all_settled(client)
+            eventually('every acknowledged upload is delivered', lambda: acknowledged <= receiver.accepted, 60)
+            row('a full ledger', told(answer), f'stored and delivered once there is room, without a restart: {len(acknowledged)} uploads')
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -395,6 +395,14 @@ def found(client: Client, root: str, path: str) -> Kept | None:
     return kept
 
 
+def venv(directory: str, packages: list[str]) -> pathlib.Path:
+    """A virtual environment of Python in `directory`, with these packages of PyPI."""
+    path = pathlib.Path(directory, 'venv')
+    subprocess.run([sys.executable, '-m', 'venv', str(path)], check=True, stdout=sys.stderr)
+    subprocess.run([f'{path}/bin/pip', 'install', '--quiet', '--disable-pip-version-check', *packages], check=True, stdout=sys.stderr)
+    return path
+
+
 def options(doc: str, prepare: Callable[[argparse.ArgumentParser], None]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('server', help='path to the program, `target/release/kazoo-storage`')

@@ -3,30 +3,29 @@
 
     tests/system/webhooks.py PATH_TO_THE_SERVER [--rounds N] [--directory DIR]        needs Python's venv, and PyPI
 
-In each round, 16 clients store new files, and each also replaces a file of its own, until the server is killed with SIGKILL at a
-random moment. The receiver answers 200, answers 500, does not answer, or is not there, in turn. The packages `standardwebhooks` and
-`cloudevents` of PyPI verify each request. In the end every acknowledged upload has been accepted with its digest, no event was
-about a file that was not there, and the events of each file came in order.
+In each round, 16 clients store new files, and each also replaces a file of its own, while the server reloads its webhooks, and until
+it is killed with SIGKILL at a random moment. The receiver answers 200, answers 500, does not answer, or is not there, in turn. The
+packages `standardwebhooks` and `cloudevents` of PyPI verify each request. In the end every acknowledged upload has been accepted with
+its digest, no event was about a file that was not there, and the events of each file came in order.
 """
 from __future__ import annotations
 
 import argparse
 import collections
-import glob
 import hashlib
 import http.server
 import itertools
 import json
 import pathlib
 import random
-import subprocess
+import signal
 import sys
 import tempfile
 import threading
 import time
 from typing import Any
 
-from rig import BROKEN, MOUNT, Client, Failed, Server, Thread, Upload, check, fact, media, options, run
+from rig import BROKEN, MOUNT, Client, Failed, Server, Thread, Upload, check, fact, media, options, run, venv
 
 PACKAGES = ['standardwebhooks==1.1.0', 'cloudevents==2.2.0']
 # Both sign each event, as during a rotation.
@@ -135,7 +134,7 @@ class Uploader:
         with Client(port) as client:
             while True:
                 self.count += 1
-                document = f'202611-replaced-{self.name}' if self.count % 3 == 0 else f'202611-{self.name}-{self.count}'
+                document = f'202611-replaced-{self.name}' if self.count % 10 == 0 else f'202611-{self.name}-{self.count}'
                 key = f'ACC{self.name % 5}/{document}/message.mp3'
                 content = media(f'{self.name} {self.count}', random.choice([300, 20_000, 100_000]))
                 digest = hashlib.sha256(content).hexdigest()
@@ -147,16 +146,13 @@ class Uploader:
                     return
                 check(reply.status == 201, f'{MOUNT}/{key}: {reply.status} {reply.body!r}')
                 self.acknowledged.append((key, digest))
-                # What one receiver accepts in a round is more than what the clients store in a few.
-                time.sleep(0.03)
+                # What the receiver accepts in a round is about what the clients store in four.
+                time.sleep(0.05)
 
 
 def oracle(directory: str) -> Any:
     """Returns a function that verifies the headers and the body of a request, and returns the event."""
-    venv = f'{directory}/venv'
-    subprocess.run([sys.executable, '-m', 'venv', venv], check=True, stdout=sys.stderr)
-    subprocess.run([f'{venv}/bin/pip', 'install', '--quiet', '--disable-pip-version-check', *PACKAGES], check=True, stdout=sys.stderr)
-    sys.path += glob.glob(f'{venv}/lib/python*/site-packages')
+    sys.path += map(str, venv(directory, PACKAGES).glob('lib/python*/site-packages'))
     from cloudevents.core.bindings.http import HTTPMessage, from_http_event
     from standardwebhooks.webhooks import Webhook
 
@@ -187,7 +183,10 @@ def main(arguments: argparse.Namespace) -> None:
             receiver.set(mode)
             server = Server(arguments.server, root, '--deliveries', str(deliveries))
             threads = [Thread(uploader.work, server.port) for uploader in uploaders]
-            time.sleep(random.uniform(0.1, 2))
+            time.sleep(random.uniform(0.05, 0.5))
+            # Reads the webhooks again, with events in flight.
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(random.uniform(0.05, 0.5))
             server.kill()
             for thread in threads:
                 thread.join(60)

@@ -95,6 +95,10 @@ class Postgres:
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def query(self, sql: str) -> str:
+        """The rows of `sql`, one a line."""
+        return self._run('psql', '--no-psqlrc', '--tuples-only', '--no-align', '--command', sql, self.url).strip()
+
     def _create(self) -> None:
         password = self.directory / 'password'
         password.write_text(self.password)
@@ -118,11 +122,12 @@ class Postgres:
     def _data(self) -> pathlib.Path:
         return self.directory / 'data'
 
-    def _run(self, name: str, *arguments: str) -> None:
+    def _run(self, name: str, *arguments: str) -> str:
         environment = os.environ | {'PGPASSWORD': self.password}
         done = subprocess.run([program(name), *arguments], env=environment, capture_output=True, text=True, **self._as_user())
         if done.returncode:
             raise Failed(f'{name}: {done.stderr or done.stdout}')
+        return done.stdout
 
     def _as_user(self) -> dict[str, object]:
         options: dict[str, object] = {'cwd': self.directory, 'start_new_session': True}

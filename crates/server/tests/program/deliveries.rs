@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpListener,
+    io::{self, BufRead as _, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
     sync::mpsc,
     thread,
@@ -19,31 +19,30 @@ use crate::{
     startup::complaint,
 };
 
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Receives webhooks, and answers 200.
-struct Receiver {
-    url: String,
-    deliveries: mpsc::Receiver<(String, String)>,
+pub(crate) struct Receiver {
+    pub(crate) url: String,
+    pub(crate) deliveries: mpsc::Receiver<(String, String)>,
 }
 
 impl Receiver {
     fn start() -> Self {
+        Self::start_on("http://127.0.0.1", |stream| stream)
+    }
+
+    /// Starts a receiver that is reached by the scheme and the host `origin`, on connections that `accept` returns.
+    pub(crate) fn start_on<S: Read + Write>(origin: &str, accept: impl Fn(TcpStream) -> S + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/hush", listener.local_addr().unwrap());
+        let url = format!("{origin}:{}/hush", listener.local_addr().unwrap().port());
         let (sender, deliveries) = mpsc::channel();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let mut stream = BufReader::new(stream.unwrap());
-                let mut head = String::new();
-                while !head.ends_with("\r\n\r\n") {
-                    assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
-                }
-                let mut body = vec![0; field(&head, "content-length").parse().unwrap()];
-                stream.read_exact(&mut body).unwrap();
-                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                stream.get_mut().write_all(answer.as_bytes()).unwrap();
-                if sender.send((head, String::from_utf8(body).unwrap())).is_err() {
+                // The server may refuse the certificate.
+                if let Ok(delivery) = receive(accept(stream.unwrap()))
+                    && sender.send(delivery).is_err()
+                {
                     return;
                 }
             }
@@ -52,7 +51,7 @@ impl Receiver {
     }
 
     /// Waits for the next event, verifies its signature, and returns its JSON.
-    fn next(&self) -> serde_json::Value {
+    pub(crate) fn next(&self) -> serde_json::Value {
         let (head, body) = self.deliveries.recv_timeout(TIMEOUT).unwrap();
         let key = STANDARD.decode(SECRET.trim_start_matches("whsec_")).unwrap();
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
@@ -62,6 +61,21 @@ impl Receiver {
         assert_eq!(field(&head, "webhook-signature"), signature);
         serde_json::from_str(&body).unwrap()
     }
+}
+
+fn receive<S: Read + Write>(stream: S) -> io::Result<(String, String)> {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let mut body = vec![0; field(&head, "content-length").parse().unwrap()];
+    stream.read_exact(&mut body)?;
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    stream.get_mut().write_all(answer.as_bytes())?;
+    Ok((head, String::from_utf8(body).unwrap()))
 }
 
 /// Returns the value of a header.
@@ -75,12 +89,12 @@ fn entry(receiver: &Receiver) -> String {
     format!(r#"{{"url": "{}", "secret": "{SECRET}"}}"#, receiver.url)
 }
 
-fn write(file: &Path, entries: &[String]) {
+pub(crate) fn write(file: &Path, entries: &[String]) {
     fs::write(file, format!(r#"{{"webhooks": [{}]}}"#, entries.join(", "))).unwrap();
 }
 
 /// Starts a server that has not stored its files on disk before it answers, and delivers as `file` says.
-fn start(root: &Path, file: &Path) -> Server {
+pub(crate) fn start(root: &Path, file: &Path) -> Server {
     Server::start(
         &root.join("data"),
         &["--no-fsync", "--deliveries", file.to_str().unwrap()],

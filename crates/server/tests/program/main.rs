@@ -6,6 +6,7 @@
 mod admin;
 mod check;
 mod deliveries;
+mod deliveries_tls;
 mod files;
 mod framing;
 mod kazoo;
