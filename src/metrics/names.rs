@@ -1,4 +1,4 @@
-//! The names, labels and descriptions of all metrics.
+//! The names, labels and descriptions of the metrics of this crate and of the server.
 //!
 //! The dashboard, the alerts and the documentation use these names; tests compare them.
 
@@ -58,7 +58,7 @@ pub const PROCESS_OPEN_FDS: &str = "process.open_fds";
 /// Maximum number of open file descriptors.
 pub const PROCESS_MAX_FDS: &str = "process.max_fds";
 
-/// A metric.
+/// A metric. Crates that build on this one describe their own with it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Metric {
@@ -98,6 +98,24 @@ pub enum Unit {
 }
 
 impl Metric {
+    /// Creates the description of a metric.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        unit: Unit,
+        labels: &'static [&'static str],
+        description: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            unit,
+            labels,
+            description,
+        }
+    }
+
     /// Returns the name in Prometheus: `_` for each dot, the unit, and `_total` for a counter.
     ///
     /// Prometheus appends `_bucket`, `_sum` and `_count` to the name of a histogram.

@@ -4,8 +4,8 @@ use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histo
 
 use super::{
     names::{
-        ALL, FSYNC_ERRORS, Kind, LABEL_ERROR, LABEL_OPERATION, LABEL_REASON, LABEL_TARGET, REJECTIONS, STORE_ERRORS,
-        Unit,
+        ALL, FSYNC_ERRORS, Kind, LABEL_ERROR, LABEL_OPERATION, LABEL_REASON, LABEL_TARGET, Metric, REJECTIONS,
+        STORE_ERRORS, Unit,
     },
     requests::RequestCounts,
 };
@@ -15,21 +15,28 @@ const TARGETS: [&str; 3] = ["journal", "upload", "file_system"];
 const REASONS: [&str; 3] = ["request_limit", "connection_limit", "connection_dropped"];
 const OPERATIONS: [&str; 8] = ["put", "get", "head", "metadata", "check", "list", "delete", "read"];
 
-/// Describes all metrics to the recorder, and initializes every error counter to 0.
-///
-/// Without the 0, Prometheus does not see the first error as an increase.
-pub fn describe() {
-    for metric in ALL {
-        let unit = match metric.unit {
+impl Metric {
+    /// Describes the metric to the recorder.
+    pub fn describe(&self) {
+        let unit = match self.unit {
             Unit::Seconds => metrics::Unit::Seconds,
             Unit::Bytes => metrics::Unit::Bytes,
             Unit::Count => metrics::Unit::Count,
         };
-        match metric.kind {
-            Kind::Counter => describe_counter!(metric.name, unit, metric.description),
-            Kind::Gauge => describe_gauge!(metric.name, unit, metric.description),
-            Kind::Histogram => describe_histogram!(metric.name, unit, metric.description),
+        match self.kind {
+            Kind::Counter => describe_counter!(self.name, unit, self.description),
+            Kind::Gauge => describe_gauge!(self.name, unit, self.description),
+            Kind::Histogram => describe_histogram!(self.name, unit, self.description),
         }
+    }
+}
+
+/// Describes all metrics of this crate to the recorder, and initializes every error counter to 0.
+///
+/// Without the 0, Prometheus does not see the first error as an increase.
+pub fn describe() {
+    for metric in ALL {
+        metric.describe();
     }
     let zero = |counter: Counter| counter.increment(0);
     for target in TARGETS {

@@ -6,25 +6,39 @@ use std::{
     path::Path,
 };
 
-use kazoo_storage::metrics::{ALL, Kind, Metric};
+use kazoo_storage::metrics::{self as storage, Kind, Metric};
+use kazoo_storage_ledger::metrics as ledger;
 use serde_json::Value;
 
 /// The labels that Prometheus adds to every series.
 const SCRAPED: [&str; 2] = ["job", "instance"];
 
 /// The functions of the query language in use.
-const FUNCTIONS: [&str; 6] = ["absent", "histogram_quantile", "increase", "rate", "sum", "vector"];
+const FUNCTIONS: [&str; 7] = [
+    "absent",
+    "histogram_quantile",
+    "increase",
+    "max",
+    "rate",
+    "sum",
+    "vector",
+];
 const WORDS: [&str; 2] = ["by", "or"];
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
+/// The metrics that the server exports.
+fn exported() -> impl Iterator<Item = &'static Metric> {
+    storage::ALL.iter().chain(ledger::ALL)
+}
+
 /// Every series by its name in Prometheus, with its labels.
 fn series() -> BTreeMap<String, BTreeSet<String>> {
     let mut series = BTreeMap::new();
     series.insert("up".to_owned(), labels(&[]));
-    for metric in ALL {
+    for metric in exported() {
         let name = metric.prometheus_name();
         if metric.kind == Kind::Histogram {
             series.insert(format!("{name}_sum"), labels(metric.labels));
@@ -129,6 +143,9 @@ fn the_alerts_name_only_exported_metrics() {
         "kazoo_storage_fsync_errors_total",
         "kazoo_storage_rejections_total",
         "kazoo_storage_probes_total",
+        "kazoo_storage_ledger_errors_total",
+        "kazoo_storage_events_oldest_age_seconds",
+        "kazoo_storage_events_dead",
     ] {
         assert!(watched.contains(needed), "{needed}");
     }
@@ -179,7 +196,7 @@ fn the_dashboard_shows_exactly_the_exported_metrics() {
             shown.extend(metrics_of(target["expr"].as_str().unwrap()));
         }
     }
-    for metric in ALL {
+    for metric in exported() {
         let name = metric.prometheus_name();
         let is_shown = ["", "_bucket", "_sum", "_count"]
             .iter()
@@ -204,13 +221,32 @@ fn the_page_lists_the_exported_metrics() {
             metric.description
         )
     };
-    let table: String = ALL.iter().map(row).collect();
-    let table = format!("| metric | kind | labels | description |\n| --- | --- | --- | --- |\n{table}");
     let page = read("docs/monitoring.md");
-    assert!(
-        page.contains(&table),
-        "docs/monitoring.md does not contain this table:\n{table}"
-    );
+    for metrics in [storage::ALL, ledger::ALL] {
+        let table: String = metrics.iter().map(row).collect();
+        let table = format!("| metric | kind | labels | description |\n| --- | --- | --- | --- |\n{table}\n");
+        assert!(
+            page.contains(&table),
+            "docs/monitoring.md does not contain this table:\n{table}"
+        );
+    }
+}
+
+/// The table of the rules, and the instructions for those of the ledger.
+#[test]
+fn the_page_explains_each_alert() {
+    let page = read("docs/monitoring.md");
+    let (_, instructions) = page.split_once("### When an alert of the ledger fires\n").unwrap();
+    let (instructions, _) = instructions.split_once("\n## ").unwrap();
+    for (name, _) in rules(&read("docs/monitoring/alerts.yml")) {
+        let in_table = page
+            .lines()
+            .any(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));
+        assert!(in_table, "{name} is not in the table");
+        let of_ledger = ["Ledger", "Event", "Receiver"].iter().any(|part| name.contains(part));
+        let is_explained = instructions.contains(&format!("- **`{name}`**"));
+        assert_eq!(is_explained, of_ledger, "{name}");
+    }
 }
 
 /// Proves that the tests above detect unknown names.
@@ -225,6 +261,7 @@ fn detects_unknown_metrics() {
         "kazoo_storage_fsync_duration_seconds",
         "kazoo_storage_rejections_total{reason=\"x\", error_type=\"y\"}",
         "avg(kazoo_storage_ready)",
+        "max by (receiver) (kazoo_storage_ledger_size_bytes)",
         "1 + 1",
     ] {
         assert!(std::panic::catch_unwind(|| metrics_of(bad)).is_err(), "{bad}");

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use kazoo_storage::Result;
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 use crate::{
     database::{Database, Engine, Row, Statement, statement},
     location::{Location, Place},
-    time,
+    measure, time,
 };
 
 /// A database of the files that a store has, and of the events that were not delivered yet.
@@ -149,6 +150,14 @@ impl Ledger {
 
     pub(crate) async fn read_all(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
         self.shared.database.read(statements).await
+    }
+
+    /// Writes the change of a file, and measures the time until it is durable.
+    pub(crate) async fn change(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+        let begun = Instant::now();
+        let rows = self.write(statements).await?;
+        measure::changed(begun.elapsed());
+        Ok(rows)
     }
 
     pub(crate) async fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {

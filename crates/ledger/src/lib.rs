@@ -47,6 +47,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
+//! | `metrics` | the module `metrics`: measurements through the `metrics` crate |
 //! | `postgres` | `postgres://…` as a location |
 //! | `webhooks` | the module `webhook` |
 //!
@@ -66,6 +67,8 @@ mod file;
 mod key_locks;
 mod ledger;
 mod location;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod outbox;
 #[cfg(feature = "webhooks")]
 mod receivers;
@@ -75,6 +78,8 @@ mod reindex;
 mod rows;
 mod search;
 mod time;
+#[cfg(not(feature = "metrics"))]
+mod unmeasured;
 #[cfg(feature = "webhooks")]
 pub mod webhook;
 
@@ -87,6 +92,11 @@ struct Jobs;
 #[cfg(all(doctest, feature = "webhooks"))]
 #[doc = include_str!("../../../docs/events.md")]
 struct Events;
+
+#[cfg(feature = "metrics")]
+use self::metrics::record as measure;
+#[cfg(not(feature = "metrics"))]
+use self::unmeasured as measure;
 
 pub use self::{
     consumer::{Consumer, Job},

@@ -7,7 +7,7 @@ use crate::{
     event::{self, EventKind},
     file::FileRecord,
     ledger::Ledger,
-    outbox,
+    measure, outbox,
     rows::{columns, encode, read, store},
 };
 
@@ -26,15 +26,17 @@ impl Ledger {
     pub async fn record(&self, file: &FileRecord) -> Result<Option<EventKind>> {
         let event = event::new_id();
         let statements = vec![store(file, &event), outbox::stored(&file.key, &event)];
-        let mut rows = self.write(statements).await?.into_iter().flatten();
+        let mut rows = self.change(statements).await?.into_iter().flatten();
         let revision = rows.next().map(|mut row| row.integer()).transpose()?;
-        if revision.is_some() {
-            self.wake();
-        }
-        Ok(revision.map(|revision| match revision {
+        let kind = revision.map(|revision| match revision {
             1 => EventKind::Stored,
             _ => EventKind::Replaced,
-        }))
+        });
+        if let Some(kind) = kind {
+            measure::recorded(kind);
+            self.wake();
+        }
+        Ok(kind)
     }
 
     /// Records that the file under `key` is deleted, and its event. Returns `false` if the ledger does not have it.
@@ -48,7 +50,10 @@ impl Ledger {
             outbox::deleted(key, &event),
             statement!(DELETE, encode(key), &*event),
         ];
-        let deleted = self.write(statements).await?.into_iter().flatten().count() > 0;
+        let deleted = self.change(statements).await?.into_iter().flatten().count() > 0;
+        if deleted {
+            measure::recorded(EventKind::Deleted);
+        }
         self.wake();
         Ok(deleted)
     }

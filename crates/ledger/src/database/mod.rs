@@ -1,5 +1,7 @@
 //! [`Database`]: runs statements, many units of work in one transaction.
 
+#[cfg(feature = "metrics")]
+mod cause;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod sqlite;
@@ -10,6 +12,10 @@ use std::path::Path;
 use kazoo_storage::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::measure;
+
+#[cfg(feature = "metrics")]
+pub(crate) use self::cause::Cause;
 #[cfg(feature = "postgres")]
 pub(crate) use self::postgres::Address;
 pub(crate) use self::value::{Row, Statement, Value, statement};
@@ -20,6 +26,8 @@ const QUEUE: usize = 1024;
 /// Statements that take effect together or not at all, and where to send their rows.
 #[derive(Debug)]
 struct Unit {
+    /// `false` if the statements change nothing.
+    writes: bool,
     statements: Vec<Statement>,
     reply: oneshot::Sender<Result<Vec<Vec<Row>>>>,
 }
@@ -59,19 +67,33 @@ impl Database {
     /// Runs `statements` in order in one transaction, which may include other units. Returns the rows of each after the
     /// commit.
     pub(crate) async fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
-        send(&self.writer, statements).await
+        send(&self.writer, true, statements).await
     }
 
     /// Returns the rows of each of `statements`, which change nothing and see the same state.
     pub(crate) async fn read(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
-        send(&self.reader, statements).await
+        send(&self.reader, false, statements).await
     }
 }
 
-async fn send(connection: &mpsc::Sender<Unit>, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+async fn send(connection: &mpsc::Sender<Unit>, writes: bool, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
     let stopped = || Error::new(ErrorKind::Unavailable, "the connection to the ledger has ended");
     let (reply, rows) = oneshot::channel();
-    let unit = Unit { statements, reply };
-    connection.send(unit).await.map_err(|_| stopped())?;
-    rows.await.map_err(|_| stopped())?
+    let unit = Unit {
+        writes,
+        statements,
+        reply,
+    };
+    let run = async {
+        connection.send(unit).await.map_err(|_| stopped())?;
+        rows.await.map_err(|_| stopped())?
+    };
+    run.await.inspect_err(measure::failed)
+}
+
+/// Measures a commit of `units`.
+fn committed(units: &[Unit]) {
+    if units.first().is_some_and(|unit| unit.writes) {
+        measure::committed(units.len());
+    }
 }

@@ -16,11 +16,13 @@ use tokio::{
 };
 
 pub(crate) use self::address::Address;
+#[cfg(feature = "metrics")]
+pub(super) use self::failure::Code;
 use self::{
     connection::{Connection, Role},
     failure::{Cause, Failure},
 };
-use super::{Database, Engine, QUEUE, Row, Unit};
+use super::{Database, Engine, QUEUE, Row, Unit, committed};
 
 /// Maximum number of units in a transaction. It bounds the time until the first of them is acknowledged.
 const BATCH: usize = 256;
@@ -142,6 +144,9 @@ impl Session {
         let connection = self.connection().await?;
         let run = timeout(TRANSACTION, connection.transaction(role, units)).await;
         let result = run.unwrap_or_else(|_| Err(Failure::lost("PostgreSQL does not answer")));
+        if result.is_ok() {
+            committed(units);
+        }
         if let Err(failure) = &result
             && failure.cause == Cause::Lost
         {

@@ -156,6 +156,7 @@ fn run(connection: &Connection, units: &[Unit]) -> Result<Vec<Vec<Vec<Row>>>> {
         results.push(rows?);
     }
     transaction.commit().map_err(failed)?;
+    super::committed(units);
     Ok(results)
 }
 

@@ -21,7 +21,7 @@ use super::{
     health::{self, Health},
     request::{Answer, Sender},
 };
-use crate::{consumer::WEBHOOK, ledger::Ledger, outbox::Claim};
+use crate::{consumer::WEBHOOK, ledger::Ledger, measure::DeliveryCounts, outbox::Claim};
 
 /// Maximum time between two looks at the ledger: another process may have recorded something.
 const POLL: Duration = Duration::from_secs(1);
@@ -107,15 +107,17 @@ enum Wait {
 impl Worker {
     fn new(ledger: Ledger, webhook: Webhook) -> Result<Self> {
         let webhook = Arc::new(webhook);
+        let receiver = format!("{WEBHOOK}{}", webhook.name);
         Ok(Self {
-            receiver: format!("{WEBHOOK}{}", webhook.name),
             visibility: webhook.timeout.saturating_mul(2).saturating_add(MARGIN),
             attempts: Arc::new(Attempts {
                 sender: Sender::new(Arc::clone(&webhook))?,
                 permits: Semaphore::new(webhook.in_flight),
+                counts: DeliveryCounts::new(&receiver),
                 ledger,
                 webhook,
             }),
+            receiver,
         })
     }
 
@@ -241,6 +243,7 @@ struct Attempts {
     sender: Sender,
     /// One for each event in flight. Closed when nothing more is to be sent.
     permits: Semaphore,
+    counts: DeliveryCounts,
 }
 
 impl Attempts {
@@ -248,7 +251,9 @@ impl Attempts {
     async fn run(self: Arc<Self>, claim: Claim) -> Outcome {
         let answer = match self.permits.acquire().await {
             Ok(_permit) => {
+                let begun = Instant::now();
                 let answer = self.sender.send(&claim.event).await;
+                self.counts.answered(begun.elapsed());
                 if matches!(answer, Answer::Gone) {
                     // Before the permit is free.
                     self.permits.close();
@@ -263,10 +268,12 @@ impl Attempts {
         };
         match answer {
             Answer::Delivered => {
+                self.counts.delivered();
                 self.settle(self.ledger.delivered(&claim)).await;
                 Outcome::Delivered
             }
             Answer::Gone => {
+                self.counts.gone();
                 let error = "the receiver answered 410 Gone";
                 self.settle(self.ledger.failed(&claim, error, Some(Duration::ZERO)))
                     .await;
@@ -284,9 +291,11 @@ impl Attempts {
         let age = SystemTime::now().duration_since(claim.event.time);
         let delay = if age.unwrap_or_default() > self.webhook.max_age {
             tracing::error!(webhook, event, attempts, error, "an event is too old to be sent again");
+            self.counts.dead();
             None
         } else {
             tracing::debug!(webhook, event, attempts, error, "an event was not delivered");
+            self.counts.failed();
             Some(health::delay(attempts, retry_after))
         };
         self.settle(self.ledger.failed(claim, error, delay)).await;

@@ -4,6 +4,8 @@
 
 mod consumer;
 mod location;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -4,6 +4,8 @@
 
 mod events;
 mod failures;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod receiver;
 mod reload;
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kazoo_storage::metrics::{
-    self as names, CONNECTIONS, Kind, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_MEMORY, PROCESS_OPEN_FDS, READY, Unit,
+    self as storage, CONNECTIONS, Kind, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_MEMORY, PROCESS_OPEN_FDS, READY, Unit,
 };
+use kazoo_storage_ledger::metrics as ledger;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::{MissedTickBehavior, interval};
@@ -29,6 +30,9 @@ const SIZES: [f64; 11] = [
     1_073_741_824.0,
 ];
 
+/// Histogram buckets in items: from one upload to the longest commit of the ledger.
+const COUNTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
 /// Interval at which recorded values are put into buckets. They wait in memory until then, or until a scrape.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -39,12 +43,18 @@ impl Exporter {
     /// Starts recording the metrics of the process. Succeeds only once in a process.
     pub(crate) fn install() -> Result<Self, BuildError> {
         let mut builder = PrometheusBuilder::new().with_recommended_naming(true);
-        for metric in names::ALL.iter().filter(|metric| metric.kind == Kind::Histogram) {
-            let buckets: &[f64] = if metric.unit == Unit::Bytes { &SIZES } else { &DURATIONS };
+        let all = storage::ALL.iter().chain(ledger::ALL);
+        for metric in all.filter(|metric| metric.kind == Kind::Histogram) {
+            let buckets: &[f64] = match metric.unit {
+                Unit::Bytes => &SIZES,
+                Unit::Count => &COUNTS,
+                _ => &DURATIONS,
+            };
             builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
         }
         let handle = builder.install_recorder()?;
-        names::describe();
+        storage::describe();
+        ledger::describe();
         gauge!(CONNECTIONS).set(0);
         let upkeep = handle.clone();
         tokio::spawn(async move {

@@ -22,7 +22,7 @@ use kazoo_storage::{
     settings::KazooSettings,
     store::{DynBlobStore, MeasuredStore},
 };
-use kazoo_storage_ledger::Recorded;
+use kazoo_storage_ledger::{Recorded, metrics};
 use tokio::{
     net::TcpListener,
     runtime,
@@ -130,6 +130,9 @@ async fn start(config: Config) -> Fallible<End> {
     let store = match ledger {
         Some(ledger) => {
             tokio::spawn(ledger::reindex(ledger.clone(), files.clone()));
+            if config.admin.is_some() {
+                tokio::spawn(metrics::watch(ledger.clone()));
+            }
             DynBlobStore::new(MeasuredStore::new(Recorded::new(files, ledger)))
         }
         None => DynBlobStore::new(MeasuredStore::new(files)),

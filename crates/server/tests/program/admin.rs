@@ -8,13 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kazoo_storage::metrics::{ALL, Kind};
+use kazoo_storage::metrics::{self as storage, Kind, Metric};
+use kazoo_storage_ledger::metrics as ledger;
 use tempfile::TempDir;
 
-use crate::process::{Client, FILE, Response, Server, eventually, multipart, put_head};
+use crate::{
+    deliveries::{self, Receiver},
+    process::{Client, FILE, Response, Server, eventually, multipart, put_head},
+};
 
 /// Starts a server, and returns it with its admin address.
-fn start(root: &Path, options: &[&str]) -> (Server, SocketAddr) {
+pub(crate) fn start(root: &Path, options: &[&str]) -> (Server, SocketAddr) {
     let server = Server::start(root, &[&["--admin", "127.0.0.1:0"], options].concat());
     let log = server.log();
     let line = log
@@ -42,7 +46,7 @@ fn ask(admin: SocketAddr, path: &str) -> Response {
     Client::connect(admin).unwrap().get(path)
 }
 
-fn scrape(admin: SocketAddr) -> Scrape {
+pub(crate) fn scrape(admin: SocketAddr) -> Scrape {
     let response = ask(admin, "/metrics");
     assert_eq!(response.status, 200);
     assert!(
@@ -54,7 +58,7 @@ fn scrape(admin: SocketAddr) -> Scrape {
 }
 
 /// A scrape, parsed strictly as Prometheus's text format.
-struct Scrape {
+pub(crate) struct Scrape {
     types: BTreeMap<String, String>,
     samples: BTreeMap<String, f64>,
 }
@@ -113,8 +117,12 @@ impl Scrape {
         Self { types, samples }
     }
 
+    pub(crate) fn has(&self, series: &str) -> bool {
+        self.samples.contains_key(series)
+    }
+
     #[track_caller]
-    fn value(&self, series: &str) -> f64 {
+    pub(crate) fn value(&self, series: &str) -> f64 {
         let value = self.samples.get(series);
         *value.unwrap_or_else(|| panic!("{series} is not in {:#?}", self.samples))
     }
@@ -238,20 +246,27 @@ fn measures_requests_and_connections() {
 #[test]
 fn exports_exactly_the_documented_metrics() {
     let root = TempDir::new().unwrap();
-    let (server, admin) = start(root.path(), &[]);
+    let (receiver, file) = (Receiver::start(), root.path().join("deliveries.json"));
+    deliveries::write(&file, &[deliveries::entry(&receiver)]);
+    let (server, admin) = start(&root.path().join("data"), &["--deliveries", file.to_str().unwrap()]);
     let mut client = server.connect();
     assert_eq!(client.put(FILE, b"content").status, 201);
     assert_eq!(client.get(FILE).status, 200);
-    let scrape = scrape(admin);
-    for metric in ALL {
+    receiver.next();
+    let all: Vec<&Metric> = storage::ALL.iter().chain(ledger::ALL).collect();
+    let scrape = eventually("every metric has a value", || {
+        let scrape = scrape(admin);
+        (scrape.types.len() >= all.len()).then_some(scrape)
+    });
+    for metric in &all {
         let name = metric.prometheus_name();
         let kind = format!("{:?}", metric.kind).to_lowercase();
         assert_eq!(scrape.types.get(&name), Some(&kind), "{name}");
     }
-    assert_eq!(scrape.types.len(), ALL.len());
+    assert_eq!(scrape.types.len(), all.len());
     assert!(scrape.value("process_resident_memory_bytes") > 1e6);
     assert!(scrape.value("process_open_fds") > 5.0 && scrape.value("process_max_fds") > 5.0);
-    for histogram in ALL.iter().filter(|metric| metric.kind == Kind::Histogram) {
+    for histogram in all.iter().filter(|metric| metric.kind == Kind::Histogram) {
         let name = histogram.prometheus_name();
         let prefix = format!("{name}_count");
         let counts = scrape
@@ -259,11 +274,16 @@ fn exports_exactly_the_documented_metrics() {
             .iter()
             .filter_map(|(series, value)| Some((series.strip_prefix(&prefix)?, value)));
         for (labels, count) in counts {
-            let inner = labels.trim_matches(['{', '}']);
-            let bucket = |le: &str| scrape.value(&format!("{name}_bucket{{{inner},le=\"{le}\"}}"));
+            let mut inner = labels.trim_matches(['{', '}']).to_owned();
+            if !inner.is_empty() {
+                inner.push(',');
+            }
+            let bucket = |le: &str| scrape.value(&format!("{name}_bucket{{{inner}le=\"{le}\"}}"));
             assert_eq!(bucket("+Inf"), *count, "{name}");
             let (low, high) = if name.ends_with("_bytes") {
                 ("1024", "1048576")
+            } else if name.ends_with("_writes") {
+                ("1", "256")
             } else {
                 ("0.01", "60")
             };

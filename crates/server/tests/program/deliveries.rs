@@ -28,7 +28,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_on("http://127.0.0.1", |stream| stream)
     }
 
@@ -48,6 +48,10 @@ impl Receiver {
             }
         });
         Self { url, deliveries }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Waits for the next event, verifies its signature, and returns its JSON.
@@ -85,7 +89,7 @@ fn field<'a>(head: &'a str, name: &str) -> &'a str {
     values.next().unwrap().1
 }
 
-fn entry(receiver: &Receiver) -> String {
+pub(crate) fn entry(receiver: &Receiver) -> String {
     format!(r#"{{"url": "{}", "secret": "{SECRET}"}}"#, receiver.url)
 }
 

@@ -11,6 +11,7 @@ mod files;
 mod framing;
 mod kazoo;
 mod ledger;
+mod ledger_metrics;
 mod limits;
 mod mount;
 mod plan;

@@ -1,6 +1,10 @@
 //! [`Failure`]: an error of PostgreSQL, and what to do about it.
 
-use std::{borrow::Cow, error::Error as _, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    error::Error as StdError,
+    fmt::{self, Write as _},
+};
 
 use kazoo_storage::{Error, ErrorKind};
 use tokio_postgres::error::{DbError, SqlState};
@@ -11,6 +15,25 @@ pub(super) struct Failure {
     pub(super) cause: Cause,
     pub(super) error: Error,
 }
+
+/// The code of an error, as its source.
+#[derive(Debug)]
+pub(in crate::database) struct Code(SqlState);
+
+impl Code {
+    #[cfg(feature = "metrics")]
+    pub(in crate::database) fn as_str(&self) -> &str {
+        self.0.code()
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SQLSTATE {}", self.0.code())
+    }
+}
+
+impl StdError for Code {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -87,6 +110,6 @@ fn reported_by_server(error: &DbError) -> Failure {
     let message = format!("PostgreSQL: {hint}: {} (SQLSTATE {})", error.message(), code.code());
     Failure {
         cause,
-        error: Error::new(ErrorKind::Unavailable, message),
+        error: Error::new(ErrorKind::Unavailable, message).with_source(Code(code.clone())),
     }
 }

@@ -1,0 +1,48 @@
+//! Functions that record metrics, and [`describe`].
+
+use std::time::Duration;
+
+use kazoo_storage::Error;
+use metrics::{counter, histogram};
+
+#[cfg(feature = "webhooks")]
+pub(crate) use super::deliveries::DeliveryCounts;
+use super::names::{ALL, COMMIT_DURATION, COMMIT_WRITES, EVENTS_RECORDED, LABEL_CAUSE, LABEL_EVENT, LEDGER_ERRORS};
+use crate::{database::Cause, event::EventKind};
+
+/// Describes all metrics of this crate to the recorder, and initializes the counters whose labels are known to 0.
+///
+/// Without the 0, Prometheus does not see the first error as an increase.
+pub fn describe() {
+    for metric in ALL {
+        metric.describe();
+    }
+    for cause in Cause::ALL {
+        counter!(LEDGER_ERRORS, LABEL_CAUSE => cause.as_str()).increment(0);
+    }
+    for kind in EventKind::ALL {
+        counter!(EVENTS_RECORDED, LABEL_EVENT => kind.as_str()).increment(0);
+    }
+}
+
+/// Records that the change of a file became durable after `elapsed`.
+pub(crate) fn changed(elapsed: Duration) {
+    histogram!(COMMIT_DURATION).record(elapsed);
+}
+
+/// Records a commit of as many writes.
+// A commit has a few hundred of them.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn committed(writes: usize) {
+    histogram!(COMMIT_WRITES).record(writes as f64);
+}
+
+/// Records that the ledger failed.
+pub(crate) fn failed(error: &Error) {
+    counter!(LEDGER_ERRORS, LABEL_CAUSE => Cause::of(error).as_str()).increment(1);
+}
+
+/// Records that an event was recorded.
+pub(crate) fn recorded(kind: EventKind) {
+    counter!(EVENTS_RECORDED, LABEL_EVENT => kind.as_str()).increment(1);
+}

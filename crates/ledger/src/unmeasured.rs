@@ -1,0 +1,37 @@
+//! The functions of `metrics::record` without the feature `metrics`: they do nothing.
+
+use std::time::Duration;
+
+use kazoo_storage::Error;
+
+use crate::event::EventKind;
+
+pub(crate) fn changed(_: Duration) {}
+
+pub(crate) fn committed(_: usize) {}
+
+pub(crate) fn failed(_: &Error) {}
+
+pub(crate) fn recorded(_: EventKind) {}
+
+#[cfg(feature = "webhooks")]
+#[derive(Debug)]
+pub(crate) struct DeliveryCounts(());
+
+#[cfg(feature = "webhooks")]
+#[allow(clippy::unused_self)]
+impl DeliveryCounts {
+    pub(crate) fn new(_: &str) -> Self {
+        Self(())
+    }
+
+    pub(crate) fn answered(&self, _: Duration) {}
+
+    pub(crate) fn delivered(&self) {}
+
+    pub(crate) fn failed(&self) {}
+
+    pub(crate) fn dead(&self) {}
+
+    pub(crate) fn gone(&self) {}
+}
