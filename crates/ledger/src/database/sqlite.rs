@@ -207,11 +207,16 @@ mod tests {
     use super::*;
     use crate::{file::FileRecord, outbox, rows::store};
 
+    fn ledger() -> (tempfile::TempDir, Connection) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection = connect(&directory.path().join("ledger.sqlite"), false).unwrap();
+        migrate(&mut connection).unwrap();
+        (directory, connection)
+    }
+
     #[test]
     fn a_statement_is_compiled_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut connection = connect(&directory.path().join("ledger.sqlite"), true).unwrap();
-        migrate(&mut connection).unwrap();
+        let (_directory, connection) = ledger();
         let key = BlobKey::from_path("/ACCOUNT/202401-DOCUMENT/fax_file.tiff").unwrap();
         for size in 0..3 {
             let event = size.to_string();
@@ -228,6 +233,22 @@ mod tests {
                 );
                 assert_eq!(prepared.get_status(StatementStatus::RePrepare), 0, "{}", statement.sql);
             }
+        }
+    }
+    /// Uploads wait while events are claimed.
+    #[test]
+    fn a_claim_costs_the_same_however_many_events_wait_behind_another() {
+        let (_directory, connection) = ledger();
+        let fill = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 20000) \
+            INSERT INTO outbox (receiver, event, event_kind, recorded_at, due_at, key, kind, size, stored_at) \
+            SELECT 'crm', 'e' || n, 'file.stored', 0, 0, 'a', 'other', 0, 0 FROM n";
+        connection.execute_batch(fill).unwrap();
+        for claimed in [1, 0, 0] {
+            let claim = outbox::claiming(Engine::Sqlite, "crm", 64, Duration::from_secs(60));
+            assert_eq!(execute(&connection, &claim).unwrap().len(), claimed);
+            let prepared = connection.prepare_cached(&claim.sql).unwrap();
+            let steps = prepared.reset_status(StatementStatus::VmStep);
+            assert!(steps < 256 * 50, "{steps} steps");
         }
     }
 }

@@ -70,6 +70,31 @@ async fn an_event_has_the_file_of_its_time() {
 }
 
 #[tokio::test]
+async fn a_long_queue_of_one_key_hides_no_other_event() {
+    let site = Site::new().await;
+    let consumer = site.ledger.consumer("test").await.unwrap();
+    let store = site.store();
+    for round in 0..600 {
+        store.put(upload("hot", ["1", "2"][round % 2])).await.unwrap();
+    }
+    store.put(upload("other", "1")).await.unwrap();
+    let head = consumer.try_next().await.unwrap().unwrap();
+    assert_eq!(head.event().file.key, key("hot"));
+    let other = consumer.try_next().await.unwrap().unwrap();
+    assert_eq!(other.event().file.key, key("other"));
+    assert!(consumer.try_next().await.unwrap().is_none());
+    assert!(other.ack().await.unwrap());
+
+    // The next one is due as soon as the one before it is settled, in whichever way.
+    assert!(head.ack().await.unwrap());
+    let second = consumer.try_next().await.unwrap().unwrap();
+    assert!(second.bury("never mind").await.unwrap());
+    let third = consumer.try_next().await.unwrap().unwrap();
+    assert!(third.retry(Duration::from_secs(3600), "later").await.unwrap());
+    assert!(consumer.try_next().await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_later_event_of_a_key_waits_for_the_earlier_one() {
     let site = Site::new().await;
     let consumer = site.ledger.consumer("test").await.unwrap();
