@@ -134,7 +134,7 @@ impl Ledger {
 
     /// Puts off the first due events that wait behind another one of their key. Returns `true` if there were some.
     async fn put_off(&self, receiver: &str) -> Result<bool> {
-        const DUE: &str = "SELECT 1 FROM outbox WHERE receiver = $1 AND due_at <= $2 LIMIT 1";
+        const DUE: &str = "SELECT seq FROM outbox WHERE receiver = $1 AND due_at <= $2 LIMIT 1";
         let sql = match self.engine() {
             Engine::Sqlite => put_off_sql!(""),
             #[cfg(feature = "postgres")]
