@@ -1,13 +1,18 @@
 //! [`Ledger::reindex`]: rebuilds the rows of the files from a store.
 
-use std::{future::poll_fn, mem, pin::pin, time::SystemTime};
+use std::{
+    future::poll_fn,
+    mem,
+    pin::{Pin, pin},
+    time::SystemTime,
+};
 
-use futures_core::Stream as _;
-use futures_util::{StreamExt as _, stream};
+use futures_core::Stream;
+use futures_util::{StreamExt as _, future::try_join, stream};
 use kazoo_storage::{BlobCatalog, BlobKey, Result, store::BlobEntry};
 
 use crate::{
-    database::{Row, statement},
+    database::{Row, Statement, statement},
     event,
     file::FileRecord,
     ledger::Ledger,
@@ -19,8 +24,8 @@ use crate::{
 /// Number of files that are read and recorded together.
 const BATCH: usize = 256;
 
-/// Length of the metadata that waits to be recorded, in bytes: a batch of the longest metadata would take 256 MiB.
-const MAX_METADATA: usize = 4 << 20;
+/// Length of the metadata of a batch that waits to be recorded, in bytes: that of the longest metadata would take 256 MiB.
+const MAX_METADATA: usize = 2 << 20;
 
 /// Number of files that are read at once. An object store answers after milliseconds.
 const CONCURRENT: usize = 16;
@@ -62,6 +67,16 @@ pub struct Reindexed {
     pub recorded: u64,
 }
 
+/// Files that were read together.
+#[derive(Default)]
+struct Batch {
+    listed: u64,
+    /// The number of files that are recorded already.
+    recorded: u64,
+    /// The statements that record the others.
+    statements: Vec<Statement>,
+}
+
 impl Ledger {
     /// Records the files of `store` that the ledger does not have: for a store that is older than its ledger, or after the
     /// loss of a ledger.
@@ -77,37 +92,24 @@ impl Ledger {
     ) -> Result<Reindexed> {
         let mut entries = pin!(store.list(options.prefix.as_ref()));
         let mut done = Reindexed::default();
+        let mut before = Batch::default();
         loop {
-            let mut batch = Vec::with_capacity(BATCH);
-            while batch.len() < BATCH
-                && let Some(entry) = poll_fn(|cx| entries.as_mut().poll_next(cx)).await
-            {
-                batch.push(entry?);
+            // The ledger records one batch while the next is read.
+            let record = self.record_all(before.statements);
+            let read = async {
+                let entries = next(entries.as_mut()).await?;
+                self.read_batch(store, entries, &options).await
+            };
+            let (recorded, batch) = try_join(record, read).await?;
+            if before.listed > 0 {
+                done.listed += before.listed;
+                done.recorded += before.recorded + recorded;
+                progress(done);
             }
-            if batch.is_empty() {
+            if batch.listed == 0 {
                 break;
             }
-            done.listed += batch.len() as u64;
-            let new = self.unknown(batch).await?;
-            let mut files = stream::iter(new)
-                .map(|entry| describe(store, entry))
-                .buffer_unordered(CONCURRENT);
-            let (mut statements, mut metadata) = (Vec::with_capacity(BATCH), 0);
-            while let Some(file) = files.next().await {
-                let Some(file) = file? else { continue };
-                let event = event::new_id();
-                statements.push(store_newer(&file, &event));
-                if options.events_since.is_some_and(|since| file.stored_at >= since) {
-                    statements.push(outbox::stored(&file.key, &event));
-                }
-                metadata += file.metadata.map_or(0, |metadata| metadata.as_json().len());
-                if metadata >= MAX_METADATA {
-                    done.recorded += self.write(mem::take(&mut statements)).await?.iter().flatten().count() as u64;
-                    metadata = 0;
-                }
-            }
-            done.recorded += self.write(statements).await?.iter().flatten().count() as u64;
-            progress(done);
+            before = batch;
         }
         if options.prefix.is_none() {
             const SQL: &str = "UPDATE state SET value = $1 WHERE name = 'indexed_at'";
@@ -126,6 +128,40 @@ impl Ledger {
         Ok(time.is_some_and(|time| time > 0))
     }
 
+    /// Reads the files of `entries` that the ledger does not have. Records those whose metadata is too long to wait.
+    async fn read_batch<S: BlobCatalog>(&self, store: &S, entries: Vec<BlobEntry>, options: &Reindex) -> Result<Batch> {
+        let mut batch = Batch {
+            listed: entries.len() as u64,
+            ..Batch::default()
+        };
+        let mut files = stream::iter(self.unknown(entries).await?)
+            .map(|entry| describe(store, entry))
+            .buffer_unordered(CONCURRENT);
+        let mut metadata = 0;
+        while let Some(file) = files.next().await {
+            let Some(file) = file? else { continue };
+            let event = event::new_id();
+            batch.statements.push(store_newer(&file, &event));
+            if options.events_since.is_some_and(|since| file.stored_at >= since) {
+                batch.statements.push(outbox::stored(&file.key, &event));
+            }
+            metadata += file.metadata.map_or(0, |metadata| metadata.as_json().len());
+            if metadata >= MAX_METADATA {
+                batch.recorded += self.record_all(mem::take(&mut batch.statements)).await?;
+                metadata = 0;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Runs statements that record files. Returns the number of files that were recorded.
+    async fn record_all(&self, statements: Vec<Statement>) -> Result<u64> {
+        if statements.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.write(statements).await?.iter().flatten().count() as u64)
+    }
+
     /// Returns the entries of files that the ledger does not have, or has an older version of.
     async fn unknown(&self, entries: Vec<BlobEntry>) -> Result<Vec<BlobEntry>> {
         const SQL: &str = "SELECT size, stored_at FROM files WHERE key = $1";
@@ -142,6 +178,17 @@ impl Ledger {
         }
         Ok(unknown)
     }
+}
+
+/// Returns the next [`BATCH`] of `entries`, or fewer at their end.
+async fn next(mut entries: Pin<&mut impl Stream<Item = Result<BlobEntry>>>) -> Result<Vec<BlobEntry>> {
+    let mut batch = Vec::with_capacity(BATCH);
+    while batch.len() < BATCH
+        && let Some(entry) = poll_fn(|cx| entries.as_mut().poll_next(cx)).await
+    {
+        batch.push(entry?);
+    }
+    Ok(batch)
 }
 
 /// Returns `true` if one of `rows` is that of the listed file.

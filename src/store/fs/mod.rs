@@ -227,6 +227,9 @@ impl BlobStore for FsStore {
 
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
         self.0.recovery.settled(key)?;
+        if let Some(found) = lookup::find_nonblocking(&self.0, key) {
+            return Ok(found?.0.facts.metadata);
+        }
         let (store, key) = (Arc::clone(&self.0), key.clone());
         blocking(move || Ok(lookup::find(&store, &key)?.facts.metadata)).await
     }
