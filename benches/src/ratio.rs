@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,9 @@ const TURN: Duration = Duration::from_millis(100);
 
 /// Number of turns of each side.
 const ROUNDS: usize = 21;
+
+/// The ratios below their goals.
+static MISSED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Returns `true` if everything runs only once, as a test: with `--test`, or without `--bench` from cargo.
 #[must_use]
@@ -60,8 +64,21 @@ pub fn ratio(name: &str, floor_name: &str, goal: Option<f64>, mut ours: impl FnM
         ratios.push(floor / ours);
     }
     ratios.sort_by(f64::total_cmp);
-    let goal = goal.map_or_else(String::new, |goal| format!(" (goal: at least {goal:.2})"));
-    println!("ratio {name} vs {floor_name}: {:.2}{goal}", ratios[ROUNDS / 2]);
+    let (least, median, most) = (ratios[0], ratios[ROUNDS / 2], ratios[ROUNDS - 1]);
+    let mut line = format!("ratio {name} vs {floor_name}: {median:.2} ({least:.2} to {most:.2})");
+    if let Some(goal) = goal {
+        line = format!("{line} (goal: at least {goal:.2})");
+        if median < goal {
+            MISSED.lock().unwrap().push(line.clone());
+        }
+    }
+    println!("{line}");
+}
+
+/// Fails if a ratio was below its goal.
+pub fn assert_goals() {
+    let missed = MISSED.lock().unwrap();
+    assert!(missed.is_empty(), "below the goal:\n{}", missed.join("\n"));
 }
 
 fn runs_per_turn(side: &mut impl FnMut()) -> u32 {
