@@ -60,9 +60,8 @@ macro_rules! window {
     };
 }
 
-/// Time for which an event that waits behind another one of its key is put off. It becomes due as soon as that is settled,
-/// except on PostgreSQL if another server does both at the same moment.
-const BEHIND: Duration = Duration::from_secs(60);
+/// Time for which an event that waits behind another one of its key is put off. It becomes due when that is settled.
+const BEHIND: Duration = Duration::from_secs(600);
 
 /// Selects the due events `o` of the receiver `$1` at the time `$2` for which `$condition` holds for an earlier event `e` of the
 /// same key.
@@ -108,6 +107,14 @@ macro_rules! put_off_sql {
     };
 }
 
+/// Makes the events due again that were put off until `$3`, and that no longer wait: PostgreSQL puts off an event although
+/// another server settles the one before it at the same moment. This statement sees that it is settled. If it is settled later,
+/// [`release`] waits for this transaction.
+const RECALL: &str = "UPDATE outbox SET due_at = $1 WHERE receiver = $2 AND due_at = $3 AND NOT EXISTS ( \
+        SELECT 1 FROM outbox e \
+        WHERE e.receiver = outbox.receiver AND e.key = outbox.key AND e.seq < outbox.seq AND e.due_at IS NOT NULL) \
+    RETURNING seq";
+
 impl Ledger {
     /// Claims at most `limit` events of `receiver` that are due, for the time `visibility`. Events of one key are claimed
     /// one after the other, in their order.
@@ -145,8 +152,10 @@ impl Ledger {
         if self.read(statement!(DUE, receiver, now)).await?.is_empty() {
             return Ok(false);
         }
-        let statement = statement!(sql, receiver, now, time::after(now, BEHIND));
-        Ok(self.write(vec![statement]).await?.into_iter().flatten().count() > 0)
+        let until = time::after(now, BEHIND);
+        let put_off = statement!(sql, receiver, now, until);
+        let recall = statement!(RECALL, now, receiver, until);
+        Ok(self.write(vec![put_off, recall]).await?.into_iter().flatten().count() > 0)
     }
 
     /// Removes events that the receiver does not want.
@@ -201,9 +210,10 @@ fn removal(claim: &Claim) -> Statement {
     statement!(SQL, claim.seq, claim.attempts)
 }
 
-/// Makes the event due that waits behind the settled one.
+/// Makes the event due that waits behind the settled one. It is written even if it is due: another server may be putting it off.
 fn release(claim: &Claim) -> Statement {
-    const SQL: &str = "UPDATE outbox SET due_at = $1 WHERE due_at > $1 AND attempts = 0 AND seq = ( \
+    const SQL: &str = "UPDATE outbox SET due_at = CASE WHEN due_at > $1 THEN $1 ELSE due_at END \
+        WHERE attempts = 0 AND seq = ( \
             SELECT min(seq) FROM outbox WHERE receiver = $2 AND key = $3 AND due_at IS NOT NULL AND seq > $4)";
     statement!(
         SQL,
