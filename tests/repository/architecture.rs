@@ -3,7 +3,7 @@
 //! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
 //! In the server: `serve → {admin, net, storage} → log → config → cli`, `reindex → storage`, and
-//! `{check, plan, scrub} → {log, cli}`.
+//! `{check, events, plan, scrub} → {log, cli}`.
 //!
 //! Cargo holds the direction between the packages: `server → {client, ledger} → kazoo-storage`.
 
@@ -79,11 +79,12 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
         "config" => Some(vec!["cli"]),
         "log" => Some(vec!["config"]),
         "net" => Some(vec!["config", "files", "log", "shutdown"]),
-        "admin" => Some(vec!["shutdown"]),
+        "admin" => Some(vec!["files", "shutdown"]),
         "storage" => Some(vec!["config", "log"]),
         "serve" => Some(vec!["admin", "config", "files", "log", "net", "shutdown", "storage"]),
         "check" | "plan" => Some(vec!["cli", "log"]),
         "scrub" => Some(vec!["cli", "log", "progress"]),
+        "events" => Some(vec!["cli", "files", "log", "progress"]),
         "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
         _ => None,
     }

@@ -37,7 +37,8 @@ impl Ledger {
     /// Registers the consumer `name`, if it is new, and returns it.
     ///
     /// A consumer receives every event that is recorded after its registration, and keeps its events while no process
-    /// runs it. One that is not used any more keeps collecting them, and the ledger grows. Consumers with the same name, in
+    /// runs it. One that is not used any more keeps collecting them, and the ledger grows, until
+    /// [`remove_receiver`](Ledger::remove_receiver). Consumers with the same name, in
     /// any number of tasks and processes, share the events. A name does not begin with `webhook:`, the prefix of other
     /// receivers.
     pub async fn consumer(&self, name: impl Into<String>) -> Result<Consumer> {

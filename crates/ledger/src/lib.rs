@@ -63,6 +63,7 @@
 mod consumer;
 mod database;
 mod event;
+mod events;
 mod file;
 mod key_locks;
 mod ledger;
@@ -101,6 +102,7 @@ use self::unmeasured as measure;
 pub use self::{
     consumer::{Consumer, Job},
     event::{Event, EventKind},
+    events::{Backlog, Dead, EventState, Receiver, Replay, Replayed, Retried, Undelivered},
     file::FileRecord,
     ledger::{Ledger, LedgerOptions},
     location::Location,

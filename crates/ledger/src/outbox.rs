@@ -88,7 +88,7 @@ macro_rules! claim_sql {
             due!("NOT EXISTS"),
             "LIMIT $3 ",
             $lock,
-            ") UPDATE outbox SET due_at = $4, attempts = attempts + 1 FROM chosen WHERE seq = chosen.id \
+            ") UPDATE outbox SET due_at = $4, claimed = 1, attempts = attempts + 1 FROM chosen WHERE seq = chosen.id \
             RETURNING seq, attempts, event, event_kind, recorded_at, ",
             columns!()
         )
@@ -176,7 +176,8 @@ impl Ledger {
 
     /// Makes a claimed event due again after `delay`, or declares it dead if that is `None`.
     pub(crate) async fn failed(&self, claim: &Claim, error: &str, delay: Option<Duration>) -> Result<bool> {
-        const SQL: &str = "UPDATE outbox SET due_at = $1, error = $2 WHERE seq = $3 AND attempts = $4 RETURNING seq";
+        const SQL: &str = "UPDATE outbox SET due_at = $1, claimed = 0, error = $2 \
+            WHERE seq = $3 AND attempts = $4 RETURNING seq";
         let due = delay.map(|delay| time::after(time::now(), delay));
         let error = error.chars().take(MAX_ERROR).collect::<String>();
         let mut statements = vec![statement!(SQL, due, error, claim.seq, claim.attempts)];
@@ -213,7 +214,7 @@ fn removal(claim: &Claim) -> Statement {
 /// Makes the event due that waits behind the settled one. It is written even if it is due: another server may be putting it off.
 fn release(claim: &Claim) -> Statement {
     const SQL: &str = "UPDATE outbox SET due_at = CASE WHEN due_at > $1 THEN $1 ELSE due_at END \
-        WHERE attempts = 0 AND seq = ( \
+        WHERE claimed = 0 AND seq = ( \
             SELECT min(seq) FROM outbox WHERE receiver = $2 AND key = $3 AND due_at IS NOT NULL AND seq > $4)";
     statement!(
         SQL,
@@ -245,7 +246,7 @@ fn claim(mut row: Row, receiver: &str) -> Result<Claim> {
     })
 }
 
-fn kind(name: &str) -> Result<EventKind> {
+pub(crate) fn kind(name: &str) -> Result<EventKind> {
     name.parse().map_err(|error: Error| {
         Error::new(ErrorKind::Damaged, "an event of the ledger has an unknown kind").with_source(error)
     })

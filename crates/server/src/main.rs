@@ -1,9 +1,11 @@
-//! The program `kazoo-storage`: the storage server, and the commands to plan, check, scrub and reindex a storage.
+//! The program `kazoo-storage`: the storage server, and the commands to plan, check, scrub and reindex a storage and
+//! to steer its events.
 
 mod admin;
 mod check;
 mod cli;
 mod config;
+mod events;
 mod files;
 mod log;
 mod net;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         cli::Command::Plan(options) => plan::run(&options),
         cli::Command::Scrub(options) => scrub::run(&options),
         cli::Command::Reindex(options) => reindex::run(options),
+        cli::Command::Events(options) => Ok(events::run(options)),
         cli::Command::Check(options) => Ok(check::run(&options)),
     };
     result.unwrap_or_else(|error| {

@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x4B5A_4C47;
 
 /// The statements that create each version of the schema from the one before. The number of those that a file has
 /// seen is its `user_version`.
-const MIGRATIONS: [&str; 1] = [include_str!("sqlite/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("sqlite/1.sql"), include_str!("sqlite/2.sql")];
 
 /// Maximum number of units in a transaction. It bounds the time until the first of them is acknowledged.
 const BATCH: usize = 256;

@@ -54,6 +54,14 @@ impl Row {
         }
     }
 
+    pub(crate) fn optional_integer(&mut self) -> Result<Option<i64>> {
+        match self.0.next() {
+            Some(Value::Integer(number)) => Ok(Some(number)),
+            Some(Value::Null) => Ok(None),
+            other => Err(unexpected("an integer", other.as_ref())),
+        }
+    }
+
     pub(crate) fn text(&mut self) -> Result<String> {
         self.optional_text()?.ok_or_else(|| unexpected("a text", None))
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod consumer;
+mod events;
+mod events_order;
 mod location;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -53,3 +53,27 @@ async fn refuses_a_newer_schema() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.message().contains("newer program"), "{error}");
 }
+
+#[tokio::test]
+async fn migrates_the_ledger_of_an_earlier_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.sqlite");
+    let earlier = rusqlite::Connection::open(&path).unwrap();
+    let schema = include_str!("../../src/database/sqlite/1.sql");
+    let event = "INSERT INTO receivers VALUES ('test', 1); \
+        INSERT INTO outbox (receiver, event, event_kind, recorded_at, key, kind, size, stored_at, due_at, attempts) \
+        VALUES ('test', 'id', 'file.stored', 1, 'a', 'other', 7, 1, 1, 3)";
+    for sql in [
+        schema,
+        "PRAGMA application_id = 1264208967; PRAGMA user_version = 1",
+        event,
+    ] {
+        earlier.execute_batch(sql).unwrap();
+    }
+    drop(earlier);
+    let ledger = Ledger::sqlite(&path).await.unwrap();
+    assert_eq!(ledger.event("id").await.unwrap()[0].attempts, 3);
+    let consumer = ledger.consumer("test").await.unwrap();
+    let job = consumer.try_next().await.unwrap().unwrap();
+    assert_eq!((job.event().file.size, job.attempts()), (7, 4));
+}

@@ -1,37 +1,28 @@
-//! The admin endpoint: `/metrics`, `/healthz` and `/readyz`.
+//! The admin endpoint: `/metrics`, `/healthz`, `/readyz`, and the API for operators below `/v1/`.
 //!
 //! It runs as long as the process, so it answers while the store is being opened and while the server drains.
 
+mod api;
+mod connections;
+mod listener;
 mod metrics;
 mod readiness;
+mod token;
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kazoo_storage::{Body, Error, ErrorKind};
 use serde_json::json;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::AbortHandle,
-    time::{sleep, timeout},
+use tokio::time::sleep;
+
+pub(crate) use self::{api::Api, listener::Listener, metrics::Exporter, readiness::Readiness, token::Token};
+use self::{
+    connections::{Call, Connections},
+    listener::Stream,
 };
-
-pub(crate) use self::{metrics::Exporter, readiness::Readiness};
-
-/// The maximum number of connections. Another one closes the oldest that has not sent a request, or else the oldest.
-const CONNECTIONS: usize = 64;
-
-/// Time limit for a connection, which has one request.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time limit for the head of the request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,53 +34,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Admin {
     pub(crate) exporter: Exporter,
     pub(crate) readiness: Arc<Readiness>,
-}
-
-/// The open connections, oldest first.
-#[derive(Default)]
-struct Connections(Vec<Connection>);
-
-struct Connection {
-    task: AbortHandle,
-    asked: Arc<AtomicBool>,
-}
-
-impl Connections {
-    /// Frees a slot for a new connection. A probe must not wait for idle connections.
-    fn make_room(&mut self) {
-        self.0.retain(|connection| !connection.task.is_finished());
-        if self.0.len() >= CONNECTIONS {
-            let idle = |connection: &Connection| !connection.asked.load(Ordering::Relaxed);
-            let at = self.0.iter().position(idle).unwrap_or_default();
-            self.0.remove(at).task.abort();
-        }
-    }
+    pub(crate) api: Arc<Api>,
 }
 
 /// Serves `listener` until the process ends.
-pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
+pub(crate) async fn serve(listener: Listener, admin: Admin) {
     let admin = Arc::new(admin);
-    let mut open = Connections::default();
+    let mut open = Connections::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, local)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        open.make_room();
-        let (admin, asked) = (Arc::clone(&admin), Arc::<AtomicBool>::default());
-        let task = tokio::spawn({
-            let asked = Arc::clone(&asked);
-            async move {
-                let _ = timeout(TIMEOUT, connection(stream, &admin, &asked)).await;
-            }
+        let admin = Arc::clone(&admin);
+        open.add(local, |call| async move {
+            let _ = connection(stream, &admin, &call).await;
         });
-        let task = task.abort_handle();
-        open.0.push(Connection { task, asked });
     }
 }
 
 /// Serves a single request, so that no idle connection occupies a slot.
-async fn connection(stream: TcpStream, admin: &Admin, asked: &AtomicBool) -> hyper::Result<()> {
+async fn connection(stream: Box<dyn Stream>, admin: &Admin, call: &Call) -> hyper::Result<()> {
     http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
@@ -97,15 +62,18 @@ async fn connection(stream: TcpStream, admin: &Admin, asked: &AtomicBool) -> hyp
         .serve_connection(
             TokioIo::new(stream),
             service_fn(async |request: Request<Incoming>| {
-                asked.store(true, Ordering::Relaxed);
-                Ok::<_, Infallible>(admin.answer(&request).await)
+                call.state.asked();
+                Ok::<_, Infallible>(admin.answer(request, call).await)
             }),
         )
         .await
 }
 
 impl Admin {
-    async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, call: &Call) -> Response<Body> {
+        if Api::serves(request.uri().path()) {
+            return self.api.answer(request, call).await;
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Error::new(ErrorKind::MethodNotAllowed, "the admin address answers GET and HEAD").to_response();
         }
@@ -126,7 +94,7 @@ impl Admin {
                 ),
             },
             _ => {
-                let message = "the admin address serves /metrics, /healthz and /readyz; files are served at the address of --listen";
+                let message = "the admin address serves /metrics, /healthz, /readyz and the API below /v1/; files are served at the address of --listen";
                 Error::new(ErrorKind::NotFound, message).to_response()
             }
         }

@@ -1,6 +1,8 @@
 //! The command line, and the environment variables that set its flags.
 
+mod admin;
 mod check;
+mod events;
 mod ledger;
 mod location;
 mod plan;
@@ -15,7 +17,12 @@ use clap::{
 };
 
 pub(crate) use self::{
+    admin::{AdminAddress, AdminClientOptions, AdminOptions, AdminServer},
     check::CheckOptions,
+    events::{
+        DeadOptions, DiscardOptions, EventsAction, EventsOptions, ListOptions, ReceiversAction, ReplayOptions,
+        RetryOptions, State,
+    },
     ledger::LedgerLocation,
     location::{Cloud, Location},
     plan::{PlanOptions, Verb},
@@ -59,16 +66,19 @@ impl Cli {
 
     /// The subcommands and their flags. An environment variable sets each flag: `KAZOO_STORAGE_MAX_BODY` sets `--max-body`.
     fn grammar() -> clap::Command {
-        Self::command().mut_subcommands(|command| {
-            command.mut_args(|arg| {
-                if arg.is_positional() {
-                    return arg;
-                }
-                let name = arg.get_id().as_str().to_uppercase();
-                arg.env(format!("KAZOO_STORAGE_{name}"))
-            })
-        })
+        Self::command().mut_subcommands(with_variables)
     }
+}
+
+fn with_variables(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        if arg.is_positional() {
+            return arg;
+        }
+        let name = arg.get_id().as_str().to_uppercase();
+        arg.env(format!("KAZOO_STORAGE_{name}"))
+    });
+    command.mut_subcommands(with_variables)
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,6 +108,14 @@ pub(crate) enum Command {
     /// `serve` does so by itself with a new ledger. For a directory, the server must be stopped. A run that was interrupted
     /// continues where it stopped. The last line on stdout has the totals.
     Reindex(ReindexOptions),
+    /// See and steer the events of a running server: those that its receivers have not accepted
+    ///
+    /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`. A TIME is in UTC, such as
+    /// `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration back from now, such as `2h`.
+    ///
+    /// The status is 0 if the server has done everything, 1 if it could not be reached, refused or failed, and 2 if the command
+    /// line is wrong or a confirmation with `--yes` is missing.
+    Events(EventsOptions),
     /// Test a storage server as KAZOO uses it, and report failures with their cause and remedy
     ///
     /// With a URL, it stores and fetches as every release since 4.0, with PUT and POST, raw, as multipart and in base64:
@@ -126,8 +144,12 @@ mod tests {
 
     #[test]
     fn every_flag_has_its_environment_variable() {
+        fn flags(command: &clap::Command) -> Vec<clap::Arg> {
+            let below = command.get_subcommands().flat_map(flags);
+            command.get_arguments().cloned().chain(below).collect()
+        }
         let command = Cli::grammar();
-        let flags = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        let flags = command.get_subcommands().flat_map(flags);
         for flag in flags.filter(|arg| arg.get_id() != "help" && !arg.is_positional()) {
             let name = flag.get_long().unwrap().to_uppercase().replace('-', "_");
             let expected = format!("KAZOO_STORAGE_{name}");

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use kazoo_storage::KazooStorage;
 
 use super::{
-    KeySource, LedgerLocation, Location, Size,
+    AdminOptions, KeySource, LedgerLocation, Location, Size,
     values::{address, duration, head_size, idle_timeout, nonzero_duration, size},
 };
 
@@ -16,12 +16,8 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
 
-    /// Address and port for the operator: `/metrics` for Prometheus, `/healthz`, and `/readyz`, which returns 503 while the
-    /// store fails and after the first SIGTERM; without this flag there is no such address
-    ///
-    /// Anyone who can connect to it can read it, so keep it away from users. It shows no names, numbers or secrets.
-    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
-    pub(crate) admin: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
 
     /// JSON file with KAZOO's storage document, or with the `settings` of a handler in it; replaces `--key` and `--base64`,
     /// and provides the default of `--mount`

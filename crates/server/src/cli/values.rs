@@ -70,6 +70,17 @@ pub(super) fn time(text: &str) -> Result<SystemTime, &'static str> {
     humantime::parse_rfc3339(&whole).map_err(|_| "expected a time in UTC, such as 2026-11-29 or 2026-11-29T10:00:00Z")
 }
 
+/// Parses a time as [`time`] does, or a duration back from now: `2h`.
+pub(super) fn time_or_age(text: &str) -> Result<SystemTime, &'static str> {
+    let age = humantime::parse_duration(text).ok();
+    match age.and_then(|age| SystemTime::now().checked_sub(age)) {
+        Some(time) => Ok(time),
+        None => {
+            time(text).map_err(|_| "expected a time in UTC such as 2026-11-29T10:00:00Z, or a duration back such as 2h")
+        }
+    }
+}
+
 /// Parses an address and a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse()

@@ -17,7 +17,7 @@ pub(crate) use self::{
     mount::MountPath,
     options::{ledger, store},
 };
-pub(crate) use crate::cli::{Cloud, KeySource};
+pub(crate) use crate::cli::{AdminAddress, Cloud, KeySource};
 
 /// The error of a configuration that is wrong: of a flag, or of a file that one names. The same start fails again until the
 /// operator changes it, so the exit status is 2, as for an unknown flag.
@@ -36,8 +36,8 @@ impl std::error::Error for Invalid {}
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
-    /// Address of the admin endpoint.
-    pub(crate) admin: Option<SocketAddr>,
+    /// The admin endpoint, if there is one.
+    pub(crate) admin: Option<AdminConfig>,
     /// File with KAZOO's storage settings. They define the key and the base64 mode, in place of the next two fields.
     pub(crate) settings: Option<PathBuf>,
     pub(crate) key: KeySource,
@@ -57,6 +57,16 @@ pub(crate) struct Config {
     /// Maximum time from the first signal to the exit.
     pub(crate) grace: Duration,
     pub(crate) log: LogFormat,
+}
+
+/// The admin endpoint.
+#[derive(Debug)]
+pub(crate) struct AdminConfig {
+    pub(crate) address: AdminAddress,
+    /// File with the token of its API, which is off without one.
+    pub(crate) token_file: Option<PathBuf>,
+    /// Names of this server beside its address.
+    pub(crate) hosts: Vec<String>,
 }
 
 /// The store.

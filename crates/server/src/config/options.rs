@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use kazoo_storage::Base64;
 
 use super::{
-    Access, BucketConfig, Config, ConnectionLimits, LedgerConfig, Limits, LogFormat, MountPath, StoreConfig, Timeouts,
-    TlsConfig,
+    Access, AdminConfig, BucketConfig, Config, ConnectionLimits, LedgerConfig, Limits, LogFormat, MountPath,
+    StoreConfig, Timeouts, TlsConfig,
 };
-use crate::cli::{self, Base64Mode, LedgerLocation, Location, ServeOptions, Size, StoreOptions, TlsOptions};
+use crate::cli::{
+    self, AdminOptions, Base64Mode, LedgerLocation, Location, ServeOptions, Size, StoreOptions, TlsOptions,
+};
 
 impl TryFrom<ServeOptions> for Config {
     type Error = String;
@@ -58,10 +60,19 @@ impl TryFrom<ServeOptions> for Config {
                 cli::LogFormat::Json => LogFormat::Json,
             },
             listen: options.listen,
-            admin: options.admin,
+            admin: admin(options.admin),
             grace: options.grace,
         })
     }
+}
+
+fn admin(options: AdminOptions) -> Option<AdminConfig> {
+    let address = options.admin?;
+    Some(AdminConfig {
+        address,
+        token_file: options.admin_token_file,
+        hosts: options.admin_host,
+    })
 }
 
 fn bytes(flag: &str, Size(size): Size) -> Result<usize, String> {

@@ -1,6 +1,7 @@
 //! The `serve` command: opens the files, sockets and store of the configuration, and runs the server.
 
 mod access;
+mod administration;
 mod deliveries;
 mod drain;
 mod mount;
@@ -32,7 +33,7 @@ use tokio::{
 
 use self::{deliveries::Deliveries, mount::Mount, reload::Reloadable, stack::Parts};
 use crate::{
-    admin::{self, Admin, Exporter, Readiness},
+    admin::Readiness,
     config::{Config, Invalid},
     files, log,
     net::{
@@ -109,17 +110,19 @@ async fn start(config: Config) -> Fallible<End> {
     let listener = listen(config.listen, "--listen")?;
     let (phases, phase) = watch::channel(Phase::Serving);
     let readiness = Arc::new(Readiness::new(phase.clone()));
-    if let Some(address) = config.admin {
-        let listener = listen(address, "--admin")?;
-        tracing::info!(address = %listener.local_addr()?, "admin endpoint started");
-        let admin = Admin {
-            exporter: Exporter::install()?,
-            readiness: Arc::clone(&readiness),
-        };
-        tokio::spawn(admin::serve(listener, admin));
-    }
+    let api = match &config.admin {
+        Some(admin) => Some(administration::start(
+            admin,
+            config.deliveries.is_some(),
+            Arc::clone(&readiness),
+        )?),
+        None => None,
+    };
     let files = store::open(&config.store).await?;
     let ledger = ledger::open(config.ledger.as_ref()).await?;
+    if let Some(api) = &api {
+        api.opened(ledger.clone());
+    }
     let deliveries = match (config.deliveries.clone(), webhooks, &ledger) {
         // Before the first upload, so that it has receivers.
         (Some(file), Some(webhooks), Some(ledger)) => {
@@ -165,6 +168,7 @@ async fn start(config: Config) -> Fallible<End> {
         mount,
         tls,
         deliveries: deliveries.clone(),
+        admin_token: api.and_then(|api| api.token.clone()),
     };
     tokio::spawn(reloadable.reload_on(hangups));
     // The server works without stdout too.

@@ -1,4 +1,4 @@
-//! SIGHUP: reloads the access rules, the certificate and the receivers of events.
+//! SIGHUP: reloads the access rules, the certificate, the receivers of events and the token of the operator.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use kazoo_storage::authorize::SharedAccessRules;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
 use super::{access, deliveries::Deliveries, mount::Mount};
-use crate::{config::Access, net::tls::Tls};
+use crate::{admin::Token, config::Access, net::tls::Tls};
 
 /// The parts of the server that come from files.
 pub(super) struct Reloadable {
@@ -15,6 +15,7 @@ pub(super) struct Reloadable {
     pub(super) mount: Mount,
     pub(super) tls: Option<Tls>,
     pub(super) deliveries: Option<Arc<Deliveries>>,
+    pub(super) admin_token: Option<Arc<Token>>,
 }
 
 impl Reloadable {
@@ -34,8 +35,13 @@ impl Reloadable {
     }
 
     fn reload(&self) {
-        if self.rules.is_none() && self.tls.is_none() && self.deliveries.is_none() {
-            tracing::info!("nothing to reload: none of --access, --tls-cert and --deliveries is set");
+        if self.rules.is_none() && self.tls.is_none() && self.deliveries.is_none() && self.admin_token.is_none() {
+            tracing::info!(
+                "nothing to reload: none of --access, --tls-cert, --deliveries and --admin-token-file is set"
+            );
+        }
+        if let Some(token) = &self.admin_token {
+            log("admin token", token.reload());
         }
         if let Some(rules) = &self.rules {
             log("access rules", access::reload(&self.access, rules, &self.mount));

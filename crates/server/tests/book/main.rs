@@ -204,7 +204,7 @@ fn figures_are_the_same_everywhere() {
 
 /// The flags of a command, from its `--help`.
 fn flags(command: &str) -> BTreeSet<String> {
-    let output = program().args([command, "--help"]).output().unwrap();
+    let output = program().args(command.split(' ')).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let words = lines
@@ -215,7 +215,19 @@ fn flags(command: &str) -> BTreeSet<String> {
 
 #[test]
 fn flags_exist() {
-    let commands = ["serve", "plan", "scrub", "check"];
+    let commands = [
+        "serve",
+        "plan",
+        "scrub",
+        "check",
+        "events list",
+        "events show",
+        "events retry",
+        "events discard",
+        "events replay",
+        "events receivers",
+        "events receivers rm",
+    ];
     let known: BTreeSet<String> = commands.iter().flat_map(|command| flags(command)).collect();
     let mut named = BTreeSet::new();
     for page in pages() {

@@ -141,6 +141,9 @@ impl Shell {
         let mut command = command.to_owned();
         if let Some(address) = &address {
             command = command.replace("127.0.0.1:8080", address);
+            if let Some(admin) = self.server.as_ref().and_then(Server::admin) {
+                command = command.replace("127.0.0.1:9180", &admin);
+            }
             // The host name in the pages has no address.
             if let Some(name) = command.strip_prefix("kazoo-storage check --settings ") {
                 let here = self.directory.path().join(name);
@@ -158,6 +161,11 @@ impl Shell {
             // Other servers may run on this machine.
             .env("KAZOO_STORAGE_LISTEN", "127.0.0.1:0")
             .current_dir(&self.directory);
+        if let Some(admin) = self.server.as_ref().and_then(Server::admin) {
+            shell
+                .env("KAZOO_STORAGE_ADMIN", &admin)
+                .env("KAZOO_STORAGE_ADMIN_TOKEN_FILE", "admin-token");
+        }
         let output = shell.stdin(Stdio::null()).output().unwrap();
         self.output = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(status), "{at}: {command}: {}", self.output);
@@ -287,6 +295,13 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 impl Server {
     fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The address of its admin endpoint.
+    fn admin(&self) -> Option<String> {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("admin endpoint started"))?;
+        Some(line.split_once("address=")?.1.trim().to_owned())
     }
 }
 

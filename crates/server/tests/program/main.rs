@@ -7,6 +7,7 @@ mod admin;
 mod check;
 mod deliveries;
 mod deliveries_tls;
+mod events;
 mod files;
 mod framing;
 mod kazoo;

@@ -5,7 +5,7 @@ use tokio_postgres::{Client, error::SqlState};
 use super::{address::Address, connection::Connection, failure::Failure};
 
 /// The statements that create each version of the tables from the one before.
-const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
 
 /// The oldest PostgreSQL with every statement of the ledger.
 const OLDEST: i64 = 12;

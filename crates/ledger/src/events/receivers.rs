@@ -1,0 +1,104 @@
+//! [`Receiver`]: the receivers of events, and their removal.
+
+use std::time::{Instant, SystemTime};
+
+use kazoo_storage::Result;
+
+use super::batches::{BATCH, yield_to_uploads};
+use crate::{
+    consumer::WEBHOOK,
+    database::{Row, statement},
+    ledger::Ledger,
+    time,
+};
+
+/// A receiver of events, and what it has not received yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receiver {
+    /// The name of the [consumer](Ledger::consumer), or `webhook:` and the name of the webhook.
+    pub name: String,
+    /// The receiver gets the events that are recorded from now on.
+    pub is_active: bool,
+    /// The number of events that wait.
+    pub waiting: u64,
+    /// The number of dead events.
+    pub dead: u64,
+    /// The time at which the oldest waiting event was recorded.
+    pub oldest: Option<SystemTime>,
+}
+
+impl Receiver {
+    /// Returns `true` if the receiver is a webhook. Otherwise it is a [consumer](Ledger::consumer).
+    #[must_use]
+    pub fn is_webhook(&self) -> bool {
+        self.name.starts_with(WEBHOOK)
+    }
+}
+
+/// The statement that describes the receivers. Counting reads the index entries of all events.
+macro_rules! receivers_sql {
+    ($condition:literal) => {
+        concat!(
+            "SELECT r.name, r.active, \
+                (SELECT count(*) FROM outbox o WHERE o.receiver = r.name AND o.due_at IS NOT NULL), \
+                (SELECT count(*) FROM outbox o WHERE o.receiver = r.name AND o.due_at IS NULL), \
+                (SELECT o.recorded_at FROM outbox o WHERE o.receiver = r.name AND o.due_at IS NOT NULL \
+                    ORDER BY o.seq LIMIT 1) \
+            FROM receivers r ",
+            $condition,
+            "ORDER BY r.name"
+        )
+    };
+}
+
+impl Ledger {
+    /// Returns the receivers of events, also those that are no longer configured.
+    pub async fn receivers(&self) -> Result<Vec<Receiver>> {
+        const SQL: &str = receivers_sql!("");
+        let rows = self.read(statement!(SQL)).await?;
+        rows.into_iter().map(receiver).collect()
+    }
+
+    /// Returns the receiver `name`, if there is one.
+    pub async fn receiver(&self, name: &str) -> Result<Option<Receiver>> {
+        const SQL: &str = receivers_sql!("WHERE r.name = $1 ");
+        let rows = self.read(statement!(SQL, name)).await?;
+        rows.into_iter().next().map(receiver).transpose()
+    }
+
+    /// Removes the receiver `name`, so that no more events are kept for it, and the events that it has not received. Returns
+    /// their number, or `None` if there is no such receiver.
+    ///
+    /// A program that still runs the consumer, and a server that still has the webhook, get nothing more until they register
+    /// it again when they start. The events are removed in batches that leave time for uploads.
+    pub async fn remove_receiver(&self, name: &str) -> Result<Option<u64>> {
+        const RECEIVER: &str = "DELETE FROM receivers WHERE name = $1 RETURNING name";
+        const LAST: &str =
+            "SELECT max(seq) FROM (SELECT seq FROM outbox WHERE receiver = $1 ORDER BY seq LIMIT $2) AS batch";
+        const EVENTS: &str = "DELETE FROM outbox WHERE receiver = $1 AND seq <= $2 RETURNING seq";
+        let removal = self.write(vec![statement!(RECEIVER, name)]).await?;
+        let existed = removal.into_iter().flatten().count() > 0;
+        let mut removed = 0;
+        loop {
+            let begun = Instant::now();
+            let last = self.read(statement!(LAST, name, BATCH)).await?.into_iter().next();
+            let last = last.map(|mut row| row.optional_integer()).transpose()?.flatten();
+            let Some(last) = last else { break };
+            let rows = self.write(vec![statement!(EVENTS, name, last)]).await?;
+            removed += rows.into_iter().flatten().count() as u64;
+            yield_to_uploads(begun).await;
+        }
+        Ok((existed || removed > 0).then_some(removed))
+    }
+}
+
+fn receiver(mut row: Row) -> Result<Receiver> {
+    Ok(Receiver {
+        name: row.text()?,
+        is_active: row.integer()? == 1,
+        waiting: u64::try_from(row.integer()?).unwrap_or_default(),
+        dead: u64::try_from(row.integer()?).unwrap_or_default(),
+        oldest: row.optional_integer()?.map(time::from_millis),
+    })
+}

@@ -1,0 +1,78 @@
+//! The JSON of the API.
+
+use std::time::SystemTime;
+
+use http::{HeaderValue, Response, header};
+use humantime::format_rfc3339_millis;
+use kazoo_storage::Body;
+use kazoo_storage_ledger::{Receiver, Retried, Undelivered};
+use serde_json::{Value, json};
+
+/// Returns a response with `text`, which is JSON.
+pub(super) fn response(text: impl Into<Body>) -> Response<Body> {
+    typed("application/json", text.into())
+}
+
+/// Returns a response with a body of this media type, which nobody stores.
+pub(super) fn typed(media_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Returns an event. `with_call` adds the id and the numbers of the call.
+pub(super) fn event(undelivered: &Undelivered, with_call: bool) -> Value {
+    let (event, file) = (&undelivered.event, &undelivered.event.file);
+    let mut value = json!({
+        "id": event.id,
+        "type": event.kind.as_str(),
+        "time": time(event.time),
+        "receiver": undelivered.receiver,
+        "state": undelivered.state().as_str(),
+        "attempts": undelivered.attempts,
+        "due_at": undelivered.due_at.map(time),
+        "in_flight": undelivered.is_claimed,
+        "error": undelivered.error,
+        "file": {
+            "key": file.key.to_string(),
+            "account": file.key.account_id(),
+            "kind": file.kind.map_or("other", kazoo_storage::kazoo_id::AttachmentKind::as_str),
+            "size": file.size,
+            "sha256": file.sha256.map(|digest| digest.to_string()),
+            "content_type": file.content_type,
+            "stored_at": time(file.stored_at),
+        },
+    });
+    if let (true, Some(file_value)) = (with_call, value.get_mut("file").and_then(Value::as_object_mut)) {
+        for (name, text) in [
+            ("call_id", &file.call_id),
+            ("caller_number", &file.caller_number),
+            ("callee_number", &file.callee_number),
+        ] {
+            file_value.insert(name.to_owned(), json!(text));
+        }
+    }
+    value
+}
+
+pub(super) fn receiver(receiver: &Receiver) -> Value {
+    json!({
+        "name": receiver.name,
+        "kind": if receiver.is_webhook() { "webhook" } else { "consumer" },
+        "active": receiver.is_active,
+        "waiting": receiver.waiting,
+        "dead": receiver.dead,
+        "oldest": receiver.oldest.map(time),
+    })
+}
+
+pub(super) fn retried(done: Retried) -> Value {
+    json!({"retried": done.retried, "superseded": done.superseded})
+}
+
+pub(super) fn time(time: SystemTime) -> String {
+    format_rfc3339_millis(time).to_string()
+}

@@ -1,0 +1,54 @@
+//! The operations on receivers.
+
+use kazoo_storage::{Error, ErrorKind};
+use kazoo_storage_ledger::Ledger;
+use serde_json::json;
+
+use super::{Answer, Asked, json};
+
+pub(super) async fn list(ledger: &Ledger, asked: Asked<'_>) -> Answer {
+    asked.parameters.end()?;
+    let receivers = ledger.receivers().await?;
+    let receivers: Vec<_> = receivers.iter().map(json::receiver).collect();
+    Ok(json::response(json!({"receivers": receivers}).to_string()))
+}
+
+pub(super) async fn show(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
+    let name = asked.parameters.captured();
+    asked.parameters.end()?;
+    let receiver = ledger.receiver(&name).await?.ok_or_else(|| unknown(&name))?;
+    Ok(json::response(json::receiver(&receiver).to_string()))
+}
+
+/// Removes a receiver. `delivers` tells that this server has webhooks of its own.
+pub(super) async fn remove(ledger: &Ledger, delivers: bool, mut asked: Asked<'_>) -> Answer {
+    let name = asked.parameters.captured();
+    asked.parameters.end()?;
+    let receiver = ledger.receiver(&name).await?;
+    // It would get nothing from now on, although it is configured.
+    if delivers && receiver.is_some_and(|receiver| receiver.is_webhook() && receiver.is_active) {
+        let message = format!("`{name}` is in the file of --deliveries; remove it there, send SIGHUP, and try again");
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
+    let ledger = ledger.clone();
+    // A removal that has begun is finished, also if the client is gone.
+    let removal = tokio::spawn({
+        let name = name.clone();
+        async move { ledger.remove_receiver(&name).await }
+    });
+    let removed = removal
+        .await
+        .map_err(|error| Error::new(ErrorKind::Internal, "the removal was aborted").with_source(error))??;
+    let events = removed.ok_or_else(|| unknown(&name))?;
+    tracing::warn!(
+        receiver = name,
+        events,
+        "the operator has removed a receiver and its events"
+    );
+    Ok(json::response(json!({"events": events}).to_string()))
+}
+
+pub(super) fn unknown(name: &str) -> Error {
+    let message = format!("there is no receiver `{name}`; GET /v1/receivers lists them");
+    Error::new(ErrorKind::NotFound, message)
+}

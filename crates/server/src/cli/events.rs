@@ -1,0 +1,170 @@
+//! The options of `events`.
+
+use std::time::SystemTime;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::BoolishValueParser};
+
+use super::{AdminClientOptions, values::time_or_age};
+
+#[derive(Args, Debug)]
+pub(crate) struct EventsOptions {
+    #[command(flatten)]
+    pub(crate) server: AdminClientOptions,
+
+    #[command(subcommand)]
+    pub(crate) action: EventsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsAction {
+    /// List events that a receiver has not accepted, newest first
+    List(ListOptions),
+    /// Show an event: its file, and its state for each receiver
+    Show {
+        /// Id of the event
+        id: String,
+        /// Also show the id and the numbers of the call, and the metadata of the upload
+        #[arg(long, value_parser = BoolishValueParser::new())]
+        metadata: bool,
+        /// Print the server's JSON
+        #[arg(long, value_parser = BoolishValueParser::new())]
+        json: bool,
+    },
+    /// Send events again now: dead ones, and those that wait after a failure
+    ///
+    /// A dead event whose receiver already has a later event of the same file stays dead, because the receiver would take an old
+    /// state of the file for the present one.
+    Retry(RetryOptions),
+    /// Remove events, so that no receiver gets them
+    Discard(DiscardOptions),
+    /// Send `file.stored` again for stored files: to a receiver that has lost them, or is new
+    ///
+    /// The events keep their ids, so a receiver that drops repeats drops the files that it has. Events that wait are not queued
+    /// twice. If the command is interrupted, repeat it with the position that it has shown as `--since`.
+    Replay(ReplayOptions),
+    /// List the receivers of events, or remove one
+    Receivers(ReceiversOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListOptions {
+    /// Only events of this receiver, such as `webhook:crm`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) receiver: Option<String>,
+
+    /// Only events in this state
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Option<State>,
+
+    /// Only events of the files of this account
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
+
+    /// Only events since this time
+    #[arg(long, value_name = "TIME", value_parser = time_or_age)]
+    pub(crate) since: Option<SystemTime>,
+
+    /// Maximum number of events; 0 means no limit
+    #[arg(long, value_name = "NUMBER", default_value = "100")]
+    pub(crate) limit: u64,
+
+    /// List the oldest events first
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    pub(crate) oldest: bool,
+
+    /// Print a JSON object for each event
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    pub(crate) json: bool,
+}
+
+/// The states of an event.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum State {
+    /// It is sent when it is due
+    Waiting,
+    /// It was given up
+    Dead,
+}
+
+/// The events to retry or to discard.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("events").args(["ids", "dead"]).required(true))]
+pub(crate) struct DeadOptions {
+    /// Ids of events
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+
+    /// All dead events
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    pub(crate) dead: bool,
+
+    /// Only those of this receiver
+    #[arg(long, value_name = "NAME")]
+    pub(crate) receiver: Option<String>,
+
+    /// With `--dead`: only those of the files of this account
+    #[arg(long, value_name = "ACCOUNT", requires = "dead")]
+    pub(crate) account: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RetryOptions {
+    #[command(flatten)]
+    pub(crate) events: DeadOptions,
+
+    /// Also send dead events whose receiver already has a later event of the same file
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    pub(crate) superseded: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiscardOptions {
+    #[command(flatten)]
+    pub(crate) events: DeadOptions,
+
+    /// Remove them; without this flag, `--dead` prints their number only
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReplayOptions {
+    /// Only files that were stored at this time or later
+    #[arg(long, value_name = "TIME", value_parser = time_or_age)]
+    pub(crate) since: SystemTime,
+
+    /// Only files that were stored before this time; by default, before now
+    #[arg(long, value_name = "TIME", value_parser = time_or_age)]
+    pub(crate) until: Option<SystemTime>,
+
+    /// Only files of this account
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
+
+    /// Only to this receiver; by default, to every active one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) receiver: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ReceiversOptions {
+    #[command(subcommand)]
+    pub(crate) action: Option<ReceiversAction>,
+
+    /// Print a JSON object for each receiver
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiversAction {
+    /// Remove a receiver that is not used any more, and its events
+    Rm {
+        /// Name of the receiver
+        name: String,
+        /// Remove it although it has events
+        #[arg(long, value_parser = BoolishValueParser::new())]
+        yes: bool,
+    },
+}

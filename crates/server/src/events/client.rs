@@ -1,0 +1,180 @@
+//! [`AdminClient`]: calls the API of a running server.
+
+use std::{path::Path, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+
+use crate::{
+    cli::{AdminClientOptions, AdminServer},
+    files, log,
+};
+
+/// Time limit for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Time limit for the next part of a response. The server ends a connection without progress earlier.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Maximum length of a response that is read whole, or of a line of another one, in bytes.
+const MAX_LEN: usize = 16 << 20;
+
+/// A server, and the token for it.
+pub(super) struct AdminClient {
+    server: AdminServer,
+    token: String,
+}
+
+/// A response that is read in parts.
+pub(super) struct Response {
+    server: String,
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl AdminClient {
+    pub(super) fn new(options: AdminClientOptions) -> Result<Self, String> {
+        let file = options.admin_token_file.ok_or(
+            "the token for the server is missing; pass the file of its own --admin-token-file with --admin-token-file",
+        )?;
+        Ok(Self {
+            server: options.admin,
+            token: token(&file)?,
+        })
+    }
+
+    pub(super) async fn get(&self, target: &str) -> Result<Value, String> {
+        self.send(Method::GET, target, None).await?.json().await
+    }
+
+    /// Sends a request. Returns the response if the server has accepted the request.
+    pub(super) async fn send(&self, method: Method, target: &str, json: Option<Value>) -> Result<Response, String> {
+        let server = self.server.to_string();
+        let failed = |error: &dyn std::error::Error| format!("the server at {server} failed: {}", log::chain(error));
+        let host = match &self.server {
+            AdminServer::Tcp(authority) => authority.as_str(),
+            AdminServer::Unix(_) => "localhost",
+        };
+        let body = json.map(|json| json.to_string()).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, host)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| failed(&error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(self.connect().await?))
+            .await
+            .map_err(|error| failed(&error))?;
+        tokio::spawn(connection);
+        let response = timeout(STALL, sender.send_request(request)).await;
+        let response = response.map_err(|_| format!("the server at {server} does not answer"))?;
+        let response = response.map_err(|error| failed(&error))?;
+        let status = response.status();
+        let response = Response {
+            server,
+            body: response.into_body(),
+            buffer: Vec::new(),
+        };
+        match status {
+            StatusCode::OK => Ok(response),
+            status => Err(response.refusal(status).await),
+        }
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+        let connected = async {
+            let stream: Box<dyn Stream> = match &self.server {
+                AdminServer::Tcp(authority) => Box::new(TcpStream::connect(authority).await?),
+                AdminServer::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            };
+            std::io::Result::Ok(stream)
+        };
+        let unreachable = |why: String| {
+            format!(
+                "cannot reach the server at {}: {why}; is it running with --admin, and is this its address?",
+                self.server
+            )
+        };
+        let connected = timeout(CONNECT, connected).await;
+        let connected = connected.map_err(|_| unreachable("it does not answer".to_owned()))?;
+        connected.map_err(|error| unreachable(error.to_string()))
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Response {
+    /// Returns the whole response.
+    pub(super) async fn json(mut self) -> Result<Value, String> {
+        while self.read().await? {}
+        serde_json::from_slice(&self.buffer).map_err(|error| self.unusable(&error.to_string()))
+    }
+
+    /// Returns the JSON in the next line, or `None` at the end.
+    pub(super) async fn line(&mut self) -> Result<Option<Value>, String> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                let value = serde_json::from_slice(&line);
+                return value.map(Some).map_err(|error| self.unusable(&error.to_string()));
+            }
+            if !self.read().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads the next part. Returns `false` at the end.
+    async fn read(&mut self) -> Result<bool, String> {
+        let frame = timeout(STALL, self.body.frame()).await;
+        let frame = frame.map_err(|_| self.unusable("it has stopped"))?;
+        let Some(frame) = frame else { return Ok(false) };
+        let frame = frame.map_err(|error| self.unusable(&log::chain(&error)))?;
+        if let Some(data) = frame.data_ref() {
+            self.buffer.extend_from_slice(data);
+        }
+        if self.buffer.len() > MAX_LEN {
+            return Err(self.unusable("it is too long"));
+        }
+        Ok(true)
+    }
+
+    /// Returns the error in the response.
+    async fn refusal(self, status: StatusCode) -> String {
+        let server = self.server.clone();
+        let json = self.json().await.ok();
+        let message = json.as_ref().and_then(|json| super::field(json, "message").as_str());
+        match message {
+            Some(message) => format!("the server at {server} refused: {message}"),
+            None => {
+                format!("the server at {server} answered {status}, not as kazoo-storage does; is this its --admin?")
+            }
+        }
+    }
+
+    fn unusable(&self, why: &str) -> String {
+        format!("the response of the server at {} is unusable: {why}", self.server)
+    }
+}
+
+fn token(file: &Path) -> Result<String, String> {
+    let text = files::read_text("--admin-token-file", file)?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("--admin-token-file {}: it has no token", file.display()));
+    }
+    Ok(token.to_owned())
+}

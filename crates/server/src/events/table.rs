@@ -1,0 +1,43 @@
+//! [`Table`]: columns of text.
+
+/// A table that is printed with aligned columns.
+pub(super) struct Table(Vec<Vec<String>>);
+
+impl Table {
+    pub(super) fn new(header: &[&str]) -> Self {
+        Self(vec![header.iter().map(|&name| name.to_owned()).collect()])
+    }
+
+    pub(super) fn add(&mut self, row: Vec<String>) {
+        // A name may contain anything.
+        let clean = |text: String| text.replace(char::is_control, "\u{fffd}");
+        self.0.push(row.into_iter().map(clean).collect());
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        let columns = self.0.iter().map(Vec::len).max().unwrap_or_default();
+        let width = |column: usize| {
+            let cells = self.0.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        self.0.iter().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligns_columns_and_shows_no_control_characters() {
+        let mut table = Table::new(&["ID", "ERROR"]);
+        table.add(vec!["longer".to_owned(), "a\u{1b}b".to_owned()]);
+        table.add(vec!["é".to_owned(), String::new()]);
+        assert_eq!(table.lines(), ["ID      ERROR", "longer  a\u{fffd}b", "é"]);
+    }
+}

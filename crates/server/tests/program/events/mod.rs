@@ -1,0 +1,7 @@
+//! The operator's API, and the command `events`.
+
+mod api;
+mod command;
+mod guard;
+mod schema;
+mod site;
