@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use kazoo_storage::Result;
@@ -11,9 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::names::{EVENTS_DEAD, EVENTS_OLDEST_AGE, EVENTS_WAITING, LABEL_RECEIVER, LEDGER_SIZE};
 use crate::{
-    database::{Engine, Row, Statement, statement},
+    database::{Engine, Statement, statement},
     ledger::Ledger,
-    time,
 };
 
 /// Time between two measurements.
@@ -25,15 +24,6 @@ const PAUSE: u32 = 50;
 
 /// Time until the pause ends after [`Ledger::close`].
 const POLL: Duration = Duration::from_secs(1);
-
-/// What a receiver has not received yet.
-#[derive(Debug, PartialEq)]
-struct Backlog {
-    waiting: i64,
-    dead: i64,
-    /// Age of the oldest event that waits, in milliseconds.
-    age: i64,
-}
 
 /// Records the size of `ledger`, and the number of events that wait for each receiver, until [`Ledger::close`].
 ///
@@ -64,59 +54,38 @@ async fn closed(ledger: &Ledger) {
 }
 
 /// Records the present values. A receiver in `known` is recorded even if it is gone.
-// Neither a number of events nor a size exceeds 2^53.
+// No size exceeds 2^53.
 #[allow(clippy::cast_precision_loss)]
 async fn measure(ledger: &Ledger, known: &mut BTreeSet<String>) -> Result<()> {
-    const RECEIVERS: &str = "SELECT name, active FROM receivers ORDER BY name";
-    let mut rows = ledger.read_all(vec![size(ledger), statement!(RECEIVERS)]).await?;
-    let receivers = rows.pop().unwrap_or_default();
-    if let Some(mut row) = rows.into_iter().flatten().next() {
+    if let Some(mut row) = ledger.read(size(ledger)).await?.into_iter().next() {
         gauge!(LEDGER_SIZE).set(row.integer()? as f64);
     }
-    for mut row in receivers {
-        let (name, is_active) = (row.text()?, row.integer()? == 1);
-        let backlog = backlog(ledger, &name).await?;
-        if is_active || backlog.waiting + backlog.dead > 0 {
-            known.insert(name.clone());
-        } else if !known.contains(&name) {
+    let mut removed = known.clone();
+    for receiver in ledger.receivers().await? {
+        removed.remove(&receiver.name);
+        if receiver.is_active || receiver.waiting + receiver.dead > 0 {
+            known.insert(receiver.name.clone());
+        } else if !known.contains(&receiver.name) {
             continue;
         }
-        let gauge = |metric: &'static str| gauge!(metric, LABEL_RECEIVER => name.clone());
-        gauge(EVENTS_WAITING).set(backlog.waiting as f64);
-        gauge(EVENTS_DEAD).set(backlog.dead as f64);
         // Nothing sends the events of a receiver that is no longer configured, and nobody expects them.
-        let age = if is_active { backlog.age } else { 0 };
-        gauge(EVENTS_OLDEST_AGE).set(age as f64 / 1000.0);
+        let oldest = receiver.oldest.filter(|_| receiver.is_active);
+        let age = oldest.and_then(|oldest| SystemTime::now().duration_since(oldest).ok());
+        record(&receiver.name, receiver.waiting, receiver.dead, age.unwrap_or_default());
+    }
+    for name in removed {
+        record(&name, 0, 0, Duration::ZERO);
     }
     Ok(())
 }
 
-/// Counts the events of `receiver`, in the index by due times. A number is higher than those of earlier events.
-async fn backlog(ledger: &Ledger, receiver: &str) -> Result<Backlog> {
-    const SQL: &str = "\
-        SELECT b.waiting, \
-            (SELECT count(*) FROM outbox d WHERE d.receiver = $1 AND d.due_at IS NULL), \
-            COALESCE((SELECT o.recorded_at FROM outbox o WHERE o.seq = b.oldest), $2) \
-        FROM (SELECT count(*) AS waiting, min(seq) AS oldest FROM outbox WHERE receiver = $1 AND due_at IS NOT NULL) AS b";
-    let now = time::now();
-    let rows = ledger.read(statement!(SQL, receiver, now)).await?;
-    let row = rows.into_iter().next();
-    row.map_or_else(
-        || {
-            Ok(Backlog {
-                waiting: 0,
-                dead: 0,
-                age: 0,
-            })
-        },
-        |mut row: Row| {
-            Ok(Backlog {
-                waiting: row.integer()?,
-                dead: row.integer()?,
-                age: now.saturating_sub(row.integer()?).max(0),
-            })
-        },
-    )
+// No number of events exceeds 2^53.
+#[allow(clippy::cast_precision_loss)]
+fn record(receiver: &str, waiting: u64, dead: u64, age: Duration) {
+    let gauge = |metric: &'static str| gauge!(metric, LABEL_RECEIVER => receiver.to_owned());
+    gauge(EVENTS_WAITING).set(waiting as f64);
+    gauge(EVENTS_DEAD).set(dead as f64);
+    gauge(EVENTS_OLDEST_AGE).set(age.as_secs_f64());
 }
 
 /// Returns the statement for the size of the ledger in bytes.
