@@ -21,6 +21,12 @@ const POLL: Duration = Duration::from_secs(1);
 /// The names of webhooks in the ledger begin with this.
 pub(crate) const WEBHOOK: &str = "webhook:";
 
+/// The names of AMQP exchanges in the ledger begin with this.
+pub(crate) const AMQP: &str = "amqp:";
+
+/// The prefixes of the names of receivers that are not consumers.
+pub(crate) const PREFIXES: [&str; 2] = [WEBHOOK, AMQP];
+
 /// A durable queue of the events of a [`Ledger`].
 ///
 /// Each event that was recorded after the [registration](Ledger::consumer) of the consumer is received at least once,
@@ -38,14 +44,14 @@ impl Ledger {
     ///
     /// A consumer receives every event that is recorded after its registration, and keeps its events while no process
     /// runs it. One that is not used any more keeps collecting them, and the ledger grows, until
-    /// [`remove_receiver`](Ledger::remove_receiver). Consumers with the same name, in
-    /// any number of tasks and processes, share the events. A name does not begin with `webhook:`, the prefix of other
-    /// receivers.
+    /// [`remove_receiver`](Ledger::remove_receiver). Consumers with the same name, in any number of tasks and processes, share the
+    /// events. A name does not begin with `webhook:` or `amqp:`, the prefixes of other receivers.
     pub async fn consumer(&self, name: impl Into<String>) -> Result<Consumer> {
         let name = name.into();
-        if name.starts_with(WEBHOOK) {
-            let message =
-                format!("names that begin with `{WEBHOOK}` are those of webhooks; choose another for the consumer");
+        if let Some(prefix) = PREFIXES.iter().find(|prefix| name.starts_with(**prefix)) {
+            let message = format!(
+                "names that begin with `{prefix}` are those of other receivers; choose another for the consumer"
+            );
             return Err(Error::new(ErrorKind::InvalidRequest, message));
         }
         self.write(vec![activate(&name)]).await?;

@@ -39,7 +39,7 @@
 //! [`Ledger::open`] takes a URL such as `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full` too: several servers
 //! that store files in one bucket share that ledger, and each event of a consumer goes to one of them.
 //!
-//! A ledger needs a Tokio runtime with timers, and with I/O for PostgreSQL and webhooks. SQLite has two threads and two
+//! A ledger needs a Tokio runtime with timers, and with I/O for PostgreSQL and deliveries. SQLite has two threads and two
 //! connections, PostgreSQL two tasks and two connections. Every change is durable when its call returns, so nothing needs to
 //! be flushed on shutdown.
 //!
@@ -47,9 +47,10 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
+//! | `amqp` | `AmqpExchange`, in the module `delivery` |
 //! | `metrics` | the module `metrics`: measurements through the `metrics` crate |
 //! | `postgres` | `postgres://…` as a location |
-//! | `webhooks` | the module `webhook` |
+//! | `webhooks` | `Webhook`, in the module `delivery` |
 //!
 //! # Promises
 //!
@@ -62,6 +63,8 @@
 
 mod consumer;
 mod database;
+#[cfg(any(feature = "amqp", feature = "webhooks"))]
+pub mod delivery;
 mod event;
 mod events;
 mod file;
@@ -71,8 +74,6 @@ mod location;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod outbox;
-#[cfg(feature = "webhooks")]
-mod receivers;
 mod record;
 mod recorded;
 mod reindex;
@@ -81,8 +82,6 @@ mod search;
 mod time;
 #[cfg(not(feature = "metrics"))]
 mod unmeasured;
-#[cfg(feature = "webhooks")]
-pub mod webhook;
 
 /// Compiles the examples in the page.
 #[cfg(doctest)]
@@ -90,7 +89,7 @@ pub mod webhook;
 struct Jobs;
 
 /// Compiles the examples in the page.
-#[cfg(all(doctest, feature = "webhooks"))]
+#[cfg(all(doctest, feature = "amqp", feature = "webhooks"))]
 #[doc = include_str!("../../../docs/events.md")]
 struct Events;
 
@@ -102,7 +101,7 @@ use self::unmeasured as measure;
 pub use self::{
     consumer::{Consumer, Job},
     event::{Event, EventKind},
-    events::{Backlog, Dead, EventState, Receiver, Replay, Replayed, Retried, Undelivered},
+    events::{Backlog, Dead, EventState, ReceiverStatus, Replay, Replayed, Retried, Undelivered},
     file::FileRecord,
     ledger::{Ledger, LedgerOptions},
     location::Location,

@@ -159,7 +159,7 @@ impl Ledger {
     }
 
     /// Removes events that the receiver does not want.
-    #[cfg(feature = "webhooks")]
+    #[cfg(any(feature = "amqp", feature = "webhooks"))]
     pub(crate) async fn skip(&self, claims: &[Claim]) -> Result<()> {
         let statements = claims
             .iter()

@@ -14,11 +14,11 @@ pub(crate) fn failed(_: &Error) {}
 
 pub(crate) fn recorded(_: EventKind) {}
 
-#[cfg(feature = "webhooks")]
+#[cfg(any(feature = "amqp", feature = "webhooks"))]
 #[derive(Debug)]
 pub(crate) struct DeliveryCounts(());
 
-#[cfg(feature = "webhooks")]
+#[cfg(any(feature = "amqp", feature = "webhooks"))]
 #[allow(clippy::unused_self)]
 impl DeliveryCounts {
     pub(crate) fn new(_: &str) -> Self {

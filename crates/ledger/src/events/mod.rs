@@ -12,7 +12,7 @@ mod retry;
 pub use self::{
     backlog::{Backlog, EventState, Undelivered},
     dead::Dead,
-    receivers::Receiver,
+    receivers::ReceiverStatus,
     replay::{Replay, Replayed},
     retry::Retried,
 };

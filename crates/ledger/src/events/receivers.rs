@@ -1,4 +1,4 @@
-//! [`Receiver`]: the receivers of events, and their removal.
+//! [`ReceiverStatus`]: the receivers of events, and their removal.
 
 use std::time::{Instant, SystemTime};
 
@@ -6,7 +6,7 @@ use kazoo_storage::Result;
 
 use super::batches::{BATCH, yield_to_uploads};
 use crate::{
-    consumer::WEBHOOK,
+    consumer::PREFIXES,
     database::{Row, statement},
     ledger::Ledger,
     time,
@@ -15,8 +15,8 @@ use crate::{
 /// A receiver of events, and what it has not received yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Receiver {
-    /// The name of the [consumer](Ledger::consumer), or `webhook:` and the name of the webhook.
+pub struct ReceiverStatus {
+    /// The name of the [consumer](Ledger::consumer), or the prefix of its kind, such as `webhook:`, and its configured name.
     pub name: String,
     /// The receiver gets the events that are recorded from now on.
     pub is_active: bool,
@@ -28,11 +28,12 @@ pub struct Receiver {
     pub oldest: Option<SystemTime>,
 }
 
-impl Receiver {
-    /// Returns `true` if the receiver is a webhook. Otherwise it is a [consumer](Ledger::consumer).
+impl ReceiverStatus {
+    /// Returns the kind of the receiver: `webhook`, `amqp`, or `consumer` for a [consumer](Ledger::consumer).
     #[must_use]
-    pub fn is_webhook(&self) -> bool {
-        self.name.starts_with(WEBHOOK)
+    pub fn kind(&self) -> &'static str {
+        let prefix = PREFIXES.iter().find(|prefix| self.name.starts_with(**prefix));
+        prefix.map_or("consumer", |prefix| prefix.trim_end_matches(':'))
     }
 }
 
@@ -54,14 +55,14 @@ macro_rules! receivers_sql {
 
 impl Ledger {
     /// Returns the receivers of events, also those that are no longer configured.
-    pub async fn receivers(&self) -> Result<Vec<Receiver>> {
+    pub async fn receivers(&self) -> Result<Vec<ReceiverStatus>> {
         const SQL: &str = receivers_sql!("");
         let rows = self.read(statement!(SQL)).await?;
         rows.into_iter().map(receiver).collect()
     }
 
     /// Returns the receiver `name`, if there is one.
-    pub async fn receiver(&self, name: &str) -> Result<Option<Receiver>> {
+    pub async fn receiver(&self, name: &str) -> Result<Option<ReceiverStatus>> {
         const SQL: &str = receivers_sql!("WHERE r.name = $1 ");
         let rows = self.read(statement!(SQL, name)).await?;
         rows.into_iter().next().map(receiver).transpose()
@@ -93,8 +94,8 @@ impl Ledger {
     }
 }
 
-fn receiver(mut row: Row) -> Result<Receiver> {
-    Ok(Receiver {
+fn receiver(mut row: Row) -> Result<ReceiverStatus> {
+    Ok(ReceiverStatus {
         name: row.text()?,
         is_active: row.integer()? == 1,
         waiting: u64::try_from(row.integer()?).unwrap_or_default(),

@@ -21,7 +21,7 @@
 //! from a request.
 
 mod backlog;
-#[cfg(feature = "webhooks")]
+#[cfg(any(feature = "amqp", feature = "webhooks"))]
 mod deliveries;
 mod names;
 pub(crate) mod record;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kazoo_storage::Error;
 use metrics::{counter, histogram};
 
-#[cfg(feature = "webhooks")]
+#[cfg(any(feature = "amqp", feature = "webhooks"))]
 pub(crate) use super::deliveries::DeliveryCounts;
 use super::names::{ALL, COMMIT_DURATION, COMMIT_WRITES, EVENTS_RECORDED, LABEL_CAUSE, LABEL_EVENT, LEDGER_ERRORS};
 use crate::{database::Cause, event::EventKind};

@@ -376,7 +376,7 @@ async fn lists_and_removes_receivers() {
         .collect();
     assert_eq!(shown, [("other", true, 250, 0), ("test", true, 249, 1)]);
     assert_eq!(receivers[0].oldest, Some(oldest[0].event.time));
-    assert!(!receivers[0].is_webhook());
+    assert_eq!(receivers[0].kind(), "consumer");
     assert_eq!(
         site.ledger.receiver("test").await.unwrap().as_ref(),
         Some(&receivers[1])

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::SystemTime};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use kazoo_storage::{BlobCatalog as _, BlobKey, kazoo_id::AttachmentKind};
-use kazoo_storage_ledger::EventKind;
+use kazoo_storage_ledger::{EventKind, delivery::Webhook};
 use serde_json::json;
 use sha2::Sha256;
 
@@ -31,8 +31,9 @@ fn signature(delivery: &Delivery, secret: &str) -> String {
 async fn sends_a_signed_cloud_event() {
     let site = Site::new().await;
     let mut receiver = Receiver::start().await;
-    let webhook = receiver.webhook().second_secret(OTHER_SECRET).unwrap();
-    let running = site.deliver([webhook]).await;
+    let webhook = Webhook::new(&receiver.url, SECRET).unwrap();
+    let webhook = webhook.second_secret(OTHER_SECRET).unwrap();
+    let running = site.deliver([webhook.into()]).await;
     let path = format!("{ACCOUNT}/202401-{ACCOUNT}/ä b.mp3");
     site.put_with(
         &path,

@@ -6,10 +6,11 @@ use std::{
 };
 
 use http::{HeaderValue, header};
+use kazoo_storage_ledger::delivery::Webhook;
 
 use super::{
     Site,
-    receiver::{Receiver, status},
+    receiver::{Receiver, SECRET, status},
 };
 
 /// Answers `first` to the first delivery, and then 200.
@@ -158,16 +159,10 @@ async fn an_event_that_fails_when_it_is_too_old_is_dead_and_blocks_nothing() {
 #[tokio::test]
 async fn keeps_events_of_a_receiver_that_does_not_exist() {
     let site = Site::new().await;
-    let webhook = || super::Webhook::new("http://127.0.0.1:1/secret-path", super::receiver::SECRET).unwrap();
-    let running = site.deliver([webhook()]).await;
+    let webhook = Webhook::new("http://127.0.0.1:1/secret-path", SECRET).unwrap();
+    let running = site.deliver([webhook.into()]).await;
     site.put("a", "1").await;
-    // The error is recorded after the attempt; `stop` waits for it if the attempt has begun.
-    let error = loop {
-        if let [(Some(_), Some(error))] = &site.outbox()[..] {
-            break error.clone();
-        }
-        tokio::task::yield_now().await;
-    };
+    let error = site.error().await;
     assert!(error.contains("refused") && !error.contains("secret-path"), "{error}");
     running.stop().await;
 }

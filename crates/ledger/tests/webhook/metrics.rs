@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kazoo_storage_ledger::{metrics as ledger, webhook::Webhook};
+use kazoo_storage_ledger::{delivery, metrics as ledger};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::time::{sleep, timeout};
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 /// A webhook whose receiver answers with `code`.
-async fn webhook(name: &str, code: u16) -> (Receiver, Webhook) {
+async fn webhook(name: &str, code: u16) -> (Receiver, delivery::Receiver) {
     let receiver = Receiver::start().await;
     receiver.answers(move |_| status(code));
     let webhook = receiver.webhook().named(name).unwrap();

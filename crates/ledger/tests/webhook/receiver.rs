@@ -12,7 +12,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, StatusCode};
-use kazoo_storage_ledger::webhook::Webhook;
+use kazoo_storage_ledger::delivery::{self, Webhook};
 use serde_json::Value;
 use tokio::{
     net::TcpListener,
@@ -89,8 +89,8 @@ impl Receiver {
         }
     }
 
-    pub(crate) fn webhook(&self) -> Webhook {
-        Webhook::new(&self.url, SECRET).unwrap()
+    pub(crate) fn webhook(&self) -> delivery::Receiver {
+        Webhook::new(&self.url, SECRET).unwrap().into()
     }
 
     /// From now on, answers what `answer` returns.

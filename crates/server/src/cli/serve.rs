@@ -42,9 +42,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "LOCATION")]
     pub(crate) ledger: Option<LedgerLocation>,
 
-    /// JSON file with the webhooks that get the events of the files; reloaded on SIGHUP
+    /// JSON file with the webhooks and AMQP exchanges that get the events of the files; reloaded on SIGHUP
     ///
-    /// For example `{"webhooks": [{"url": "https://…", "secret": "whsec_…"}]}`. docs/events.md describes all fields.
+    /// For example `{"webhooks": [{"url": "https://…", "secret": "whsec_…"}], "amqp": [{"url": "amqps://user:password@host"}]}`.
+    /// docs/events.md describes all fields.
     #[arg(long, value_name = "FILE")]
     pub(crate) deliveries: Option<PathBuf>,
 

@@ -7,7 +7,7 @@ use std::{
 
 use kazoo_storage_ledger::{
     Ledger,
-    webhook::{self, Webhooks},
+    delivery::{self, Receivers},
 };
 use tokio::{
     sync::{Mutex, oneshot},
@@ -35,9 +35,9 @@ struct State {
 }
 
 impl Deliveries {
-    /// Registers `webhooks`, which were read from `file`, and sends events to them.
-    pub(super) async fn start(file: PathBuf, webhooks: Webhooks, ledger: Ledger) -> Result<Self, String> {
-        let deliveries = register(&file, webhooks, &ledger).await?;
+    /// Registers `receivers`, which were read from `file`, and sends events to them.
+    pub(super) async fn start(file: PathBuf, receivers: Receivers, ledger: Ledger) -> Result<Self, String> {
+        let deliveries = register(&file, receivers, &ledger).await?;
         let mut runs = JoinSet::new();
         let stop = run(&mut runs, deliveries);
         let state = Mutex::new(State { runs, stop: Some(stop) });
@@ -50,9 +50,9 @@ impl Deliveries {
     pub(super) async fn reload(&self) -> Result<(), String> {
         let file = self.file.clone();
         let read = spawn_blocking(move || read(&file)).await;
-        let webhooks = read.map_err(|error| error.to_string())??;
+        let receivers = read.map_err(|error| error.to_string())??;
         let mut state = self.state.lock().await;
-        let deliveries = register(&self.file, webhooks, &self.ledger).await?;
+        let deliveries = register(&self.file, receivers, &self.ledger).await?;
         if state.stop.is_some() {
             state.stop = Some(run(&mut state.runs, deliveries));
         }
@@ -71,14 +71,14 @@ impl Deliveries {
     }
 }
 
-/// Reads the webhooks in `file`.
-pub(super) fn read(file: &Path) -> Result<Webhooks, String> {
+/// Reads the receivers in `file`.
+pub(super) fn read(file: &Path) -> Result<Receivers, String> {
     let text = files::read_text("--deliveries", file)?;
-    Webhooks::from_json(&text).map_err(|error| named(file, &error))
+    Receivers::from_json(&text).map_err(|error| named(file, &error))
 }
 
-async fn register(file: &Path, webhooks: Webhooks, ledger: &Ledger) -> Result<webhook::Deliveries, String> {
-    let registered = ledger.webhooks(webhooks).await;
+async fn register(file: &Path, receivers: Receivers, ledger: &Ledger) -> Result<delivery::Deliveries, String> {
+    let registered = ledger.deliveries(receivers).await;
     registered.map_err(|error| named(file, &error))
 }
 
@@ -87,7 +87,7 @@ fn named(file: &Path, error: &kazoo_storage::Error) -> String {
 }
 
 /// Runs `deliveries` until the result is dropped.
-fn run(runs: &mut JoinSet<()>, deliveries: webhook::Deliveries) -> oneshot::Sender<()> {
+fn run(runs: &mut JoinSet<()>, deliveries: delivery::Deliveries) -> oneshot::Sender<()> {
     let (stop, stopped) = oneshot::channel();
     runs.spawn(deliveries.run(async { drop(stopped.await) }));
     stop

@@ -98,7 +98,7 @@ async fn start(config: Config) -> Fallible<End> {
              to the part of the path before it"
         );
     }
-    let webhooks = config
+    let receivers = config
         .deliveries
         .as_deref()
         .map(deliveries::read)
@@ -123,10 +123,10 @@ async fn start(config: Config) -> Fallible<End> {
     if let Some(api) = &api {
         api.opened(ledger.clone());
     }
-    let deliveries = match (config.deliveries.clone(), webhooks, &ledger) {
+    let deliveries = match (config.deliveries.clone(), receivers, &ledger) {
         // Before the first upload, so that it has receivers.
-        (Some(file), Some(webhooks), Some(ledger)) => {
-            Some(Arc::new(Deliveries::start(file, webhooks, ledger.clone()).await?))
+        (Some(file), Some(receivers), Some(ledger)) => {
+            Some(Arc::new(Deliveries::start(file, receivers, ledger.clone()).await?))
         }
         _ => None,
     };

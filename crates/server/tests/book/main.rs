@@ -31,7 +31,7 @@ use std::{
 };
 
 use kazoo_storage::{AccessRules, settings::KazooSettings};
-use kazoo_storage_ledger::webhook::Webhooks;
+use kazoo_storage_ledger::delivery::Receivers;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -124,8 +124,8 @@ fn json_blocks_parse() {
             if value.get("networks").or_else(|| value.get("credentials")).is_some() {
                 AccessRules::from_json(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
                 rules += 1;
-            } else if value.get("webhooks").is_some() {
-                Webhooks::from_json(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
+            } else if value.get("webhooks").or_else(|| value.get("amqp")).is_some() {
+                Receivers::from_json(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
             } else if value.get("specversion").is_none() && value.get("url").or_else(|| value.get("data")).is_some() {
                 KazooSettings::from_json(&block.text).unwrap_or_else(|error| panic!("{at}: {error}"));
             }

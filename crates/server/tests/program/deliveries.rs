@@ -145,11 +145,15 @@ fn sends_what_was_stored_before_a_restart() {
     let root = TempDir::new().unwrap();
     let file = root.path().join("deliveries.json");
     let receiver = Receiver::start();
-    let dead = format!(r#"{{"name": "crm", "url": "http://127.0.0.1:1", "secret": "{SECRET}"}}"#);
+    let dead = format!(r#"{{"name": "crm", "url": "http://127.0.0.1:1/hush", "secret": "{SECRET}", "in_flight": 1}}"#);
     write(&file, &[dead]);
     let mut server = start(root.path(), &file);
     assert_eq!(server.connect().put(FILE, b"content").status, 201);
+    eventually("the failure is logged", || {
+        server.log().contains("the receiver fails").then_some(())
+    });
     server.stop();
+    assert!(!server.log().contains("hush"), "{}", server.log());
     // The receiver is the same by its name.
     write(
         &file,
@@ -182,6 +186,10 @@ fn refuses_an_invalid_file_before_it_serves() {
             "webhook 1: `secret`: ",
         ),
         (r#"{"webhook": []}"#, "unknown field `webhook`"),
+        (
+            r#"{"amqp": [{"url": "amqp://u:hush@x.example.com?heartbeat=never"}]}"#,
+            "amqp 1: `url`: `heartbeat`",
+        ),
     ] {
         fs::write(&file, text).unwrap();
         let line = options(&[]);

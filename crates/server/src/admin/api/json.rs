@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use http::{HeaderValue, Response, header};
 use humantime::format_rfc3339_millis;
 use kazoo_storage::Body;
-use kazoo_storage_ledger::{Receiver, Retried, Undelivered};
+use kazoo_storage_ledger::{ReceiverStatus, Retried, Undelivered};
 use serde_json::{Value, json};
 
 /// Returns a response with `text`, which is JSON.
@@ -58,10 +58,10 @@ pub(super) fn event(undelivered: &Undelivered, with_call: bool) -> Value {
     value
 }
 
-pub(super) fn receiver(receiver: &Receiver) -> Value {
+pub(super) fn receiver(receiver: &ReceiverStatus) -> Value {
     json!({
         "name": receiver.name,
-        "kind": if receiver.is_webhook() { "webhook" } else { "consumer" },
+        "kind": receiver.kind(),
         "active": receiver.is_active,
         "waiting": receiver.waiting,
         "dead": receiver.dead,

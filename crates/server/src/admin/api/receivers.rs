@@ -26,7 +26,7 @@ pub(super) async fn remove(ledger: &Ledger, delivers: bool, mut asked: Asked<'_>
     asked.parameters.end()?;
     let receiver = ledger.receiver(&name).await?;
     // It would get nothing from now on, although it is configured.
-    if delivers && receiver.is_some_and(|receiver| receiver.is_webhook() && receiver.is_active) {
+    if delivers && receiver.is_some_and(|receiver| receiver.kind() != "consumer" && receiver.is_active) {
         let message = format!("`{name}` is in the file of --deliveries; remove it there, send SIGHUP, and try again");
         return Err(Error::new(ErrorKind::Conflict, message));
     }

@@ -6,7 +6,7 @@ use kazoo_storage::{BlobKey, Error, ErrorKind, Metadata, Result};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::endpoint::Webhook;
+use super::receiver::Receiver;
 use crate::{
     event::{Event, EventKind},
     file::{FileRecord, kind_name},
@@ -61,23 +61,28 @@ struct Data<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-/// Returns the JSON of `event` for the receiver `webhook`.
-pub(super) fn encode(event: &Event, webhook: &Webhook) -> Result<Vec<u8>> {
+/// Returns the JSON of `event` for `receiver`.
+pub(super) fn encode(event: &Event, receiver: &Receiver) -> Result<Vec<u8>> {
     let key = event.file.key.to_string();
     // A deleted file has no URL.
-    let link = webhook.link.as_ref().filter(|_| event.kind != EventKind::Deleted);
+    let link = receiver.link.as_ref().filter(|_| event.kind != EventKind::Deleted);
     let url = link.map(|base| format!("{}/{key}", base.as_str().trim_end_matches('/')));
     let cloud_event = CloudEvent {
         specversion: "1.0",
         id: &event.id,
         source: "/kazoo-storage",
-        kind: format!("kazoo_storage.{}", event.kind),
+        kind: kind(event),
         time: event.time,
         datacontenttype: "application/json",
-        data: data(&event.file, webhook.metadata, url)?,
+        data: data(&event.file, receiver.metadata, url)?,
         subject: key,
     };
     serde_json::to_vec(&cloud_event).map_err(unencodable)
+}
+
+/// Returns the type of `event`, such as `kazoo_storage.file.stored`.
+pub(super) fn kind(event: &Event) -> String {
+    format!("kazoo_storage.{}", event.kind)
 }
 
 fn data(file: &FileRecord, with_metadata: bool, url: Option<String>) -> Result<Data<'_>> {

@@ -1,27 +1,27 @@
-//! The receivers outside of this process, which come from a configuration.
+//! The receivers of a configuration in the ledger.
 
 use kazoo_storage::Result;
 
 use crate::{
-    consumer::activate,
+    consumer::{PREFIXES, activate},
     database::{Row, statement},
     ledger::Ledger,
 };
 
 /// A receiver that an earlier configuration had, and the number of events that it has not received.
 #[derive(Debug)]
-pub(crate) struct Abandoned {
-    pub(crate) name: String,
-    pub(crate) events: i64,
+pub(super) struct Abandoned {
+    pub(super) name: String,
+    pub(super) events: i64,
 }
 
 impl Ledger {
-    /// Makes `names` the only active receivers whose names begin with `prefix`. Returns the others that have undelivered
-    /// events, which stay.
+    /// Makes `names` the only active receivers that are not consumers. Returns the others that have undelivered events,
+    /// which stay.
     ///
     /// An event that is recorded meanwhile is kept for the receivers before or for those after, and for each that is in
     /// both.
-    pub(crate) async fn set_receivers(&self, prefix: &str, names: &[String]) -> Result<Vec<Abandoned>> {
+    pub(super) async fn set_receivers(&self, names: &[&str]) -> Result<Vec<Abandoned>> {
         const STOP: &str =
             "UPDATE receivers SET active = 0 WHERE active = 1 AND substr(name, 1, length(CAST($1 AS TEXT))) = $1";
         const ABANDONED: &str = "\
@@ -30,15 +30,16 @@ impl Ledger {
                     SELECT count(*) FROM outbox o WHERE o.receiver = r.name AND o.due_at IS NOT NULL) AS events \
                 FROM receivers r WHERE r.active = 0 AND substr(r.name, 1, length(CAST($1 AS TEXT))) = $1) AS stopped \
             WHERE events > 0 ORDER BY name";
-        let mut statements = vec![statement!(STOP, prefix)];
+        let mut statements: Vec<_> = PREFIXES.iter().map(|prefix| statement!(STOP, *prefix)).collect();
         statements.extend(names.iter().map(|name| activate(name)));
         self.write(statements).await?;
-        let rows = self.read(statement!(ABANDONED, prefix)).await?;
-        rows.into_iter().map(abandoned).collect()
+        let abandoned = PREFIXES.iter().map(|prefix| statement!(ABANDONED, *prefix)).collect();
+        let rows = self.read_all(abandoned).await?;
+        rows.into_iter().flatten().map(abandoned_receiver).collect()
     }
 }
 
-fn abandoned(mut row: Row) -> Result<Abandoned> {
+fn abandoned_receiver(mut row: Row) -> Result<Abandoned> {
     Ok(Abandoned {
         name: row.text()?,
         events: row.integer()?,

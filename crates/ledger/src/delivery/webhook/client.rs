@@ -1,4 +1,4 @@
-//! [`Sender`]: sends one event once.
+//! [`Client`]: sends events to a webhook.
 
 use std::{
     error::Error as _,
@@ -7,11 +7,15 @@ use std::{
 };
 
 use kazoo_storage::{Error, ErrorKind, Result};
-use reqwest::{Client, Response, StatusCode, header, redirect};
+use reqwest::{Response, StatusCode, header, redirect};
 use tokio::time::timeout;
+use url::Url;
 
-use super::{cloud_event, endpoint::Webhook, resolver::Resolver};
-use crate::event::Event;
+use super::{endpoint::Webhook, signature::Secret};
+use crate::{
+    delivery::{cloud_event, receiver::Receiver, resolver::Resolver, transport::Answer},
+    event::Event,
+};
 
 const USER_AGENT: &str = concat!("kazoo-storage/", env!("CARGO_PKG_VERSION"));
 
@@ -21,57 +25,47 @@ const DRAIN: usize = 16 << 10;
 /// Time limit for reading it.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// The answer of a receiver.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// 2xx.
-    Delivered,
-    /// 410.
-    Gone,
-    Failed {
-        error: String,
-        retry_after: Option<Duration>,
-    },
+/// Sends events to one webhook.
+pub(in crate::delivery) struct Client {
+    http: reqwest::Client,
+    url: Url,
+    secrets: Vec<Secret>,
+    timeout: Duration,
 }
 
-/// Sends events to one receiver.
-pub(super) struct Sender {
-    client: Client,
-    webhook: Arc<Webhook>,
-}
-
-impl Sender {
-    pub(super) fn new(webhook: Arc<Webhook>) -> Result<Self> {
-        let mut client = Client::builder()
+impl Client {
+    pub(in crate::delivery) fn new(webhook: &Webhook, receiver: &Receiver) -> Result<Self> {
+        let mut http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
-            .timeout(webhook.timeout)
-            .pool_max_idle_per_host(webhook.in_flight)
+            .timeout(receiver.timeout)
+            .pool_max_idle_per_host(receiver.in_flight)
             .dns_resolver(Arc::new(Resolver::new()));
         // A system without authorities can still send over plain HTTP.
         if webhook.url.scheme() == "http" || !webhook.authorities.is_empty() {
-            client = client.tls_certs_only(webhook.authorities.iter().cloned());
+            http = http.tls_certs_only(webhook.authorities.iter().cloned());
         }
-        let client = client.build().map_err(|error| {
-            let message = format!("the webhook {} cannot use TLS: {}", webhook.name, chain(error));
+        let http = http.build().map_err(|error| {
+            let message = format!("the webhook {} cannot use TLS: {}", receiver.name, chain(error));
             Error::new(ErrorKind::InvalidRequest, message)
         })?;
-        Ok(Self { client, webhook })
+        Ok(Self {
+            http,
+            url: webhook.url.clone(),
+            secrets: webhook.secrets.clone(),
+            timeout: receiver.timeout,
+        })
     }
 
-    /// Sends `event`, and waits for the answer.
-    pub(super) async fn send(&self, event: &Event) -> Answer {
-        let body = match cloud_event::encode(event, &self.webhook) {
-            Ok(body) => body,
-            Err(error) => return failed(error.to_string()),
-        };
+    /// Sends `event`, whose `CloudEvent` is `body`, and waits for the answer.
+    pub(in crate::delivery) async fn send(&self, event: &Event, body: Vec<u8>) -> Answer {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let timestamp = now.unwrap_or_default().as_secs();
-        let secrets = self.webhook.secrets.iter();
+        let secrets = self.secrets.iter();
         let signatures: Vec<String> = secrets.map(|secret| secret.sign(&event.id, timestamp, &body)).collect();
         let request = self
-            .client
-            .post(self.webhook.url.clone())
+            .http
+            .post(self.url.clone())
             .header(header::CONTENT_TYPE, cloud_event::CONTENT_TYPE)
             .header("webhook-id", &event.id)
             .header("webhook-timestamp", timestamp)
@@ -83,11 +77,8 @@ impl Sender {
                 drain(response).await;
                 answer
             }
-            Err(error) if error.is_timeout() => failed(format!(
-                "no answer within {}",
-                humantime::format_duration(self.webhook.timeout)
-            )),
-            Err(error) => failed(chain(error)),
+            Err(error) if error.is_timeout() => Answer::timed_out(self.timeout),
+            Err(error) => Answer::failed(chain(error)),
         }
     }
 }
@@ -98,7 +89,9 @@ fn judge(response: &Response) -> Answer {
         return Answer::Delivered;
     }
     if status == StatusCode::GONE {
-        return Answer::Gone;
+        return Answer::Gone {
+            error: format!("the receiver answered {status}"),
+        };
     }
     let error = if status.is_redirection() {
         format!("the receiver answered {status}; redirects are not followed: configure the URL that it leads to")
@@ -131,13 +124,6 @@ async fn drain(mut response: Response) {
         }
     };
     let _ = timeout(DRAIN_TIME, read).await;
-}
-
-fn failed(error: String) -> Answer {
-    Answer::Failed {
-        error,
-        retry_after: None,
-    }
 }
 
 /// Returns the error and its causes, without the URL.

@@ -1,25 +1,28 @@
-//! [`Webhook`]: a receiver of events by HTTP.
+//! [`Receiver`]: a receiver of events, however they reach it.
 
 use std::{fmt, time::Duration};
 
-use kazoo_storage::{Error, ErrorKind, Result, digest::Digest, kazoo_id::AttachmentKind};
-use reqwest::{Certificate, Url};
+use kazoo_storage::{Error, ErrorKind, Result, kazoo_id::AttachmentKind};
+use url::Url;
 
-use super::signature::Secret;
+#[cfg(feature = "amqp")]
+use super::amqp::AmqpExchange;
+use super::transport::Endpoint;
+#[cfg(feature = "webhooks")]
+use super::webhook::Webhook;
 use crate::event::{Event, EventKind};
 
 /// Maximum length of a name, in bytes.
-const MAX_NAME: usize = 100;
+pub(super) const MAX_NAME: usize = 100;
 
-/// A receiver of events by HTTP.
+/// A receiver of events: a webhook or an AMQP exchange, and which events it gets.
 ///
-/// `Debug` shows neither the URL, which may contain a token, nor the secrets.
+/// `Debug` shows only the name: a URL may contain a token.
 #[derive(Clone)]
 #[must_use]
-pub struct Webhook {
+pub struct Receiver {
+    pub(super) endpoint: Endpoint,
     pub(super) name: String,
-    pub(super) url: Url,
-    pub(super) secrets: Vec<Secret>,
     accounts: Option<Vec<String>>,
     kinds: Option<Vec<Option<AttachmentKind>>>,
     events: Option<Vec<EventKind>>,
@@ -28,10 +31,9 @@ pub struct Webhook {
     pub(super) timeout: Duration,
     pub(super) max_age: Duration,
     pub(super) in_flight: usize,
-    pub(super) authorities: Vec<Certificate>,
 }
 
-impl Webhook {
+impl Receiver {
     /// The default [`timeout`](Self::timeout): 15 seconds.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -41,46 +43,16 @@ impl Webhook {
     /// The default number of events [in flight](Self::in_flight).
     pub const DEFAULT_IN_FLIGHT: usize = 32;
 
-    /// Sends every event to `url`, signed with `secret`: `whsec_` and 24 to 64 random bytes in base64.
-    ///
-    /// The URL has the scheme `http` or `https`, and neither user nor password.
-    pub fn new(url: &str, secret: &str) -> Result<Self> {
-        let url = http_url(url)?;
-        Ok(Self {
-            name: default_name(&url),
-            url,
-            secrets: vec![Secret::parse(secret)?],
-            accounts: None,
-            kinds: None,
-            events: None,
-            metadata: false,
-            link: None,
-            timeout: Self::DEFAULT_TIMEOUT,
-            max_age: Self::DEFAULT_MAX_AGE,
-            in_flight: Self::DEFAULT_IN_FLIGHT,
-            authorities: Vec::new(),
-        })
-    }
-
     /// Sets the name under which the ledger keeps the events of this receiver, and which is logged: at most 100 bytes.
     ///
-    /// By default it is the host, and a digest of the URL without its query. Set a name to keep the events when the URL
-    /// changes.
+    /// By default it is the host and a digest: that of the URL without its query, or of the broker, the virtual host and the
+    /// exchange. Set a name to keep the events when these change.
     pub fn named(mut self, name: impl Into<String>) -> Result<Self> {
         let name = name.into();
         if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
             return Err(invalid("a name has 1 to 100 bytes, and no control characters"));
         }
         self.name = name;
-        Ok(self)
-    }
-
-    /// Signs with a second secret too. The receiver accepts either, so each side can change its secret on its own.
-    pub fn second_secret(mut self, secret: &str) -> Result<Self> {
-        if self.secrets.len() > 1 {
-            return Err(invalid("there are two secrets already; remove the older one"));
-        }
-        self.secrets.push(Secret::parse(secret)?);
         Ok(self)
     }
 
@@ -111,7 +83,7 @@ impl Webhook {
 
     /// Adds the URL of the file to its events: `base`, a slash and the key. A deleted file has none.
     ///
-    /// `base` has neither query nor fragment.
+    /// `base` is an `http` or `https` URL without user, query or fragment.
     pub fn link(mut self, base: &str) -> Result<Self> {
         let base = http_url(base)?;
         if base.query().is_some() || base.fragment().is_some() {
@@ -139,14 +111,9 @@ impl Webhook {
         self
     }
 
-    /// Accepts the certificates of these authorities, in PEM, in place of those that the system trusts.
-    pub fn authorities(mut self, pem: &[u8]) -> Result<Self> {
-        let read = Certificate::from_pem_bundle(pem).unwrap_or_default();
-        if read.is_empty() {
-            return Err(invalid("there is no certificate in PEM"));
-        }
-        self.authorities = read;
-        Ok(self)
+    /// Returns the name of the receiver in the ledger.
+    pub(super) fn id(&self) -> String {
+        format!("{}{}", self.endpoint.prefix(), self.name)
     }
 
     /// Returns `true` if the receiver gets `event`.
@@ -159,27 +126,47 @@ impl Webhook {
     }
 }
 
-impl fmt::Debug for Webhook {
+impl From<Endpoint> for Receiver {
+    fn from(endpoint: Endpoint) -> Self {
+        Self {
+            name: endpoint.default_name(),
+            endpoint,
+            accounts: None,
+            kinds: None,
+            events: None,
+            metadata: false,
+            link: None,
+            timeout: Self::DEFAULT_TIMEOUT,
+            max_age: Self::DEFAULT_MAX_AGE,
+            in_flight: Self::DEFAULT_IN_FLIGHT,
+        }
+    }
+}
+
+#[cfg(feature = "webhooks")]
+impl From<Webhook> for Receiver {
+    fn from(webhook: Webhook) -> Self {
+        Endpoint::Webhook(webhook).into()
+    }
+}
+
+#[cfg(feature = "amqp")]
+impl From<AmqpExchange> for Receiver {
+    fn from(exchange: AmqpExchange) -> Self {
+        Endpoint::Amqp(exchange).into()
+    }
+}
+
+impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Webhook")
+        f.debug_struct("Receiver")
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
 
-/// The path may be a secret of the receiver, so the name has only a digest of it.
-fn default_name(url: &Url) -> String {
-    let mut identity = url.clone();
-    identity.set_query(None);
-    identity.set_fragment(None);
-    let digest = Digest::of(identity.as_str().as_bytes()).to_string();
-    let host = url.host_str().unwrap_or_default();
-    let name: String = host.chars().take(MAX_NAME - 9).collect();
-    format!("{name}-{}", digest.get(..8).unwrap_or_default())
-}
-
 /// Parses `text`. The error does not contain it.
-fn http_url(text: &str) -> Result<Url> {
+pub(super) fn http_url(text: &str) -> Result<Url> {
     let url = Url::parse(text).map_err(|error| invalid(&format!("the URL is invalid ({error})")))?;
     if !matches!(url.scheme(), "http" | "https") {
         let scheme = url.scheme();
@@ -198,6 +185,6 @@ fn http_url(text: &str) -> Result<Url> {
     Ok(url)
 }
 
-fn invalid(message: &str) -> Error {
+pub(super) fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::InvalidRequest, message.to_owned())
 }

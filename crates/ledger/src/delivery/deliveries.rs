@@ -1,0 +1,63 @@
+//! [`Deliveries`]: sends the events of a ledger to its receivers.
+
+use kazoo_storage::Result;
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{receivers::Receivers, worker::Worker};
+use crate::ledger::Ledger;
+
+/// Sends the events of a ledger to its receivers, while it [runs](Self::run).
+#[derive(Debug)]
+#[must_use = "nothing is sent until `run`"]
+pub struct Deliveries {
+    workers: Vec<Worker>,
+}
+
+impl Ledger {
+    /// Makes `receivers` those of every event that is recorded from now on, in place of earlier ones, also those of
+    /// other processes: servers that share a ledger must pass the same receivers.
+    ///
+    /// A receiver is known by its [name](super::Receiver::named). The events of one that is no longer among them stay in the
+    /// ledger: this logs their number, and they are sent when the receiver is back. [Consumers](Ledger::consumer) are not
+    /// affected.
+    ///
+    /// To change the receivers while events are recorded, call this again, end the earlier [`Deliveries`], and run the new
+    /// ones: no event is lost.
+    pub async fn deliveries(&self, receivers: Receivers) -> Result<Deliveries> {
+        let workers: Vec<Worker> = receivers
+            .into_iter()
+            .map(|receiver| Worker::new(self.clone(), receiver))
+            .collect::<Result<_>>()?;
+        let names: Vec<&str> = workers.iter().map(Worker::receiver).collect();
+        for abandoned in self.set_receivers(&names).await? {
+            tracing::warn!(
+                receiver = abandoned.name,
+                events = abandoned.events,
+                "a receiver is no longer configured, and has undelivered events; they stay until it is configured again"
+            );
+        }
+        Ok(Deliveries { workers })
+    }
+}
+
+impl Deliveries {
+    /// Sends events until `shutdown` completes, then waits for the answers to those that are in flight, each up to its
+    /// timeout. After [`Ledger::close`] it sends no more events, but still returns only after `shutdown`.
+    ///
+    /// If the future is dropped, what was in flight is sent again by the next run, after twice the receiver's timeout plus 10
+    /// seconds.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let (stop, stopped) = watch::channel(false);
+        let mut running = JoinSet::new();
+        for worker in self.workers {
+            running.spawn(worker.run(stopped.clone()));
+        }
+        shutdown.await;
+        stop.send_replace(true);
+        while let Some(ended) = running.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the deliveries to a receiver have failed");
+            }
+        }
+    }
+}

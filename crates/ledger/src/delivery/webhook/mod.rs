@@ -1,0 +1,8 @@
+//! Events by HTTP, signed as [Standard Webhooks](https://www.standardwebhooks.com) describes.
+
+pub(super) mod client;
+pub(super) mod config;
+mod endpoint;
+mod signature;
+
+pub use self::endpoint::Webhook;

@@ -1,0 +1,188 @@
+//! [`Worker`]: sends events to one receiver.
+
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
+
+use kazoo_storage::Result;
+use tokio::{
+    select,
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    attempts::{Attempts, Outcome},
+    health::Health,
+    receiver::Receiver,
+};
+use crate::{ledger::Ledger, outbox::Claim};
+
+/// Maximum time between two looks at the ledger: another process may have recorded something.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Time after the answers to a claimed event and to those before it, in which it must be settled.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Minimum time between two records of rejected events in the log.
+const WARNING: Duration = Duration::from_secs(60);
+
+/// Sends events to one receiver.
+#[derive(Debug)]
+pub(super) struct Worker {
+    visibility: Duration,
+    in_flight: usize,
+    attempts: Arc<Attempts>,
+}
+
+/// What a worker does when it has claimed all it can.
+enum Wait {
+    Nothing,
+    /// For an answer.
+    Answer,
+    /// For the end of a pause.
+    Until(Instant),
+    /// For a new event.
+    Event,
+}
+
+impl Worker {
+    pub(super) fn new(ledger: Ledger, receiver: Receiver) -> Result<Self> {
+        Ok(Self {
+            visibility: receiver.timeout.saturating_mul(2).saturating_add(MARGIN),
+            in_flight: receiver.in_flight,
+            attempts: Arc::new(Attempts::new(ledger, receiver)?),
+        })
+    }
+
+    /// Returns the name of the receiver in the ledger.
+    pub(super) fn receiver(&self) -> &str {
+        self.attempts.receiver()
+    }
+
+    /// Sends events until `stopped` is `true` or the receiver is gone, and waits for the answers.
+    pub(super) async fn run(self, mut stopped: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        let mut health = Health::new(self.in_flight);
+        let mut warned = None;
+        let mut is_gone = false;
+        while !is_gone && !self.ledger().is_closed() {
+            // Created before the claim, so that an event recorded in between is not missed.
+            let changed = self.ledger().changed();
+            let wait = self.fill(&mut tasks, &health).await;
+            select! {
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    let mut next = Some(ended);
+                    while let Some(ended) = next {
+                        let outcome = ended.unwrap_or_else(|error| crashed(&error));
+                        is_gone |= self.record(outcome, &mut health, &mut warned);
+                        next = tasks.try_join_next();
+                    }
+                }
+                () = wait.until(changed) => {}
+            }
+        }
+        self.attempts.stop();
+        while tasks.join_next().await.is_some() {}
+        self.attempts.close().await;
+    }
+
+    /// Claims as many events as the receiver may have, and starts to send them.
+    async fn fill(&self, tasks: &mut JoinSet<Outcome>, health: &Health) -> Wait {
+        if let Some(until) = health.pause() {
+            return Wait::Until(until);
+        }
+        let room = health.limit().saturating_sub(tasks.len());
+        if room == 0 {
+            return Wait::Answer;
+        }
+        let receiver = self.receiver();
+        let claims = match self.ledger().claim(receiver, room, self.visibility).await {
+            Ok(claims) => claims,
+            Err(error) => {
+                tracing::error!(receiver, %error, "the ledger failed");
+                return Wait::Until(Instant::now() + POLL);
+            }
+        };
+        let (wanted, unwanted): (Vec<Claim>, Vec<Claim>) =
+            claims.into_iter().partition(|claim| self.attempts.wants(&claim.event));
+        for claim in wanted {
+            tasks.spawn(Arc::clone(&self.attempts).run(claim));
+        }
+        if unwanted.is_empty() {
+            return Wait::Event;
+        }
+        if let Err(error) = self.ledger().skip(&unwanted).await {
+            tracing::error!(receiver, %error, "the ledger failed");
+        }
+        Wait::Nothing
+    }
+
+    /// Records the outcome of an attempt. Returns `true` if the receiver wants no more.
+    fn record(&self, outcome: Outcome, health: &mut Health, warned: &mut Option<Instant>) -> bool {
+        let receiver = self.receiver();
+        match outcome {
+            Outcome::Delivered => {
+                if health.succeeded() {
+                    tracing::info!(receiver, "the receiver accepts events again");
+                }
+            }
+            Outcome::Rejected { error } => {
+                // The others need not wait for it.
+                health.succeeded();
+                if warned.is_none_or(|warned| warned.elapsed() > WARNING) {
+                    *warned = Some(Instant::now());
+                    tracing::warn!(
+                        receiver,
+                        error,
+                        "the receiver rejects events; they are sent again later"
+                    );
+                }
+            }
+            Outcome::Failed { error, retry_after } => {
+                if health.failed(retry_after) {
+                    tracing::warn!(receiver, error, "the receiver fails; it gets one event at a time now");
+                }
+            }
+            Outcome::Gone { error } => {
+                tracing::error!(
+                    receiver,
+                    error,
+                    "the receiver gets no events until a reload or restart; they are kept. Remove it from the \
+                     configuration if that is right"
+                );
+                return true;
+            }
+            Outcome::Released => {}
+        }
+        false
+    }
+
+    fn ledger(&self) -> &Ledger {
+        self.attempts.ledger()
+    }
+}
+
+impl Wait {
+    async fn until(self, changed: impl Future<Output = ()>) {
+        match self {
+            Self::Nothing => {}
+            Self::Answer => pending().await,
+            Self::Until(end) => sleep_until(end).await,
+            Self::Event => drop(timeout(POLL, changed).await),
+        }
+    }
+}
+
+/// A defect: the event is sent again when its claim ends.
+fn crashed(error: &JoinError) -> Outcome {
+    Outcome::Failed {
+        error: error.to_string(),
+        retry_after: None,
+    }
+}
