@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod config;
 mod events;
+mod explain;
 mod files;
 mod log;
 mod net;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     // Disables huge pages for the process too, on systems that enable them for every process.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    let cli::Cli { command } = cli::Cli::read();
+    let cli::Cli { command, config } = cli::Cli::read();
     let result = match command {
         cli::Command::Serve(options) => config::Config::try_from(*options)
             .map_err(|error| config::Invalid(error).into())
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         cli::Command::Plan(options) => plan::run(&options),
         cli::Command::Scrub(options) => scrub::run(&options),
         cli::Command::Reindex(options) => reindex::run(options),
+        cli::Command::Config(options) => explain::run(options.action, config.as_deref()),
         cli::Command::Events(options) => Ok(events::run(options)),
         cli::Command::Check(options) => Ok(check::run(&options)),
     };

@@ -2,23 +2,30 @@
 
 mod admin;
 mod check;
+mod config;
 mod events;
+mod file;
 mod ledger;
 mod location;
 mod plan;
 mod reindex;
 mod scrub;
 mod serve;
+mod sources;
 mod values;
 
+use std::{env, ffi::OsString, path::PathBuf};
+
 use clap::{
-    CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use self::sources::Sources;
 pub(crate) use self::{
     admin::{AdminAddress, AdminClientOptions, AdminOptions, AdminServer},
     check::CheckOptions,
+    config::{ConfigAction, ConfigOptions, Setting},
     events::{
         DeadOptions, DiscardOptions, EventsAction, EventsOptions, ListOptions, ReceiversAction, ReplayOptions,
         RetryOptions, State,
@@ -40,6 +47,13 @@ const VALUES: &str = "A SIZE is a number with a unit, such as 64MiB or 1GB; a pl
 #[derive(Debug, Parser)]
 #[command(name = "kazoo-storage", version)]
 pub(crate) struct Cli {
+    /// TOML file that sets flags of `serve`; by default `/etc/kazoo-storage/config.toml` if it exists; `none` reads no file
+    ///
+    /// Its keys are the names of the flags. A flag wins over its environment variable, and that over the file. With `-file` behind
+    /// the name, the value is in a file of its own. `reindex`, `scrub` and `events` use the flags in it that they have too.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -47,18 +61,28 @@ pub(crate) struct Cli {
 impl Cli {
     /// Parses the command line. Ends the process if it is invalid.
     pub(crate) fn read() -> Self {
-        let matches = Self::grammar().try_get_matches();
-        let parsed = matches.and_then(|mut matches| Self::from_arg_matches_mut(&mut matches));
-        parsed.unwrap_or_else(|mut error| {
-            let names = |kind| {
-                let named = error.get(kind).map(ToString::to_string);
-                named.is_some_and(|named| named.contains("--settings"))
-            };
-            if error.kind() == ErrorKind::ArgumentConflict
-                && (names(ContextKind::InvalidArg) || names(ContextKind::PriorArg))
-            {
-                let why = "--settings already defines the key and the base64 mode: remove the other flag";
-                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![why.into()]));
+        let grammar = Self::grammar();
+        let sources = Self::merged(&grammar, env::args_os().collect());
+        let mut matches = Self::matches(&grammar, &sources);
+        Self::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Adds the flags of the configuration file to `arguments`. Ends the process if the file is invalid.
+    fn merged(grammar: &clap::Command, arguments: Vec<OsString>) -> Sources {
+        Sources::merge(grammar, arguments)
+            .unwrap_or_else(|error| grammar.clone().error(ErrorKind::InvalidValue, error).exit())
+    }
+
+    /// Parses the arguments. Ends the process if they are invalid.
+    fn matches(grammar: &clap::Command, sources: &Sources) -> ArgMatches {
+        let matches = grammar.clone().try_get_matches_from(&sources.arguments);
+        matches.unwrap_or_else(|mut error| {
+            if let Some(value) = error.get(ContextKind::InvalidValue) {
+                let value = sources::masked(value.to_string());
+                error.insert(ContextKind::InvalidValue, ContextValue::String(value));
+            }
+            if let Some(tip) = tip(&error, sources) {
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
             }
             error.exit()
         })
@@ -66,8 +90,25 @@ impl Cli {
 
     /// The subcommands and their flags. An environment variable sets each flag: `KAZOO_STORAGE_MAX_BODY` sets `--max-body`.
     fn grammar() -> clap::Command {
-        Self::command().mut_subcommands(with_variables)
+        with_variables(Self::command())
     }
+}
+
+/// Returns advice on a wrong flag.
+fn tip(error: &clap::Error, sources: &Sources) -> Option<String> {
+    let named = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let flags = [named(ContextKind::InvalidArg), named(ContextKind::PriorArg)];
+    if error.kind() == ErrorKind::ArgumentConflict && flags.iter().any(|flag| flag.contains("--settings")) {
+        return Some("--settings already defines the key and the base64 mode: remove the other flag".to_owned());
+    }
+    let names = flags
+        .iter()
+        .flat_map(|flag| flag.split([' ', '=', ',']))
+        .filter_map(|flag| flag.strip_prefix("--"));
+    let places: Vec<String> = names
+        .filter_map(|name| Some(format!("--{name} is set in {}", sources.place(name)?.0)))
+        .collect();
+    (!places.is_empty()).then(|| places.join("; "))
 }
 
 fn with_variables(command: clap::Command) -> clap::Command {
@@ -116,6 +157,10 @@ pub(crate) enum Command {
     /// The status is 0 if the server has done everything, 1 if it could not be reached, refused or failed, and 2 if the command
     /// line is wrong or a confirmation with `--yes` is missing.
     Events(EventsOptions),
+    /// Check or show the configuration: the values that `serve` has from its file and its environment
+    ///
+    /// The status is 0 if the configuration is valid, and 2 if it is not.
+    Config(ConfigOptions),
     /// Test a storage server as KAZOO uses it, and report failures with their cause and remedy
     ///
     /// With a URL, it stores and fetches as every release since 4.0, with PUT and POST, raw, as multipart and in base64:

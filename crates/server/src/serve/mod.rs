@@ -20,10 +20,11 @@ use std::{
 };
 
 use kazoo_storage::{
+    authorize::SharedAccessRules,
     settings::KazooSettings,
     store::{DynBlobStore, MeasuredStore},
 };
-use kazoo_storage_ledger::{Recorded, metrics};
+use kazoo_storage_ledger::{Recorded, delivery::Receivers, metrics};
 use tokio::{
     net::TcpListener,
     runtime,
@@ -82,12 +83,40 @@ pub(crate) fn run(config: Config) -> Fallible<ExitCode> {
     })
 }
 
+/// The content of the files that a configuration names.
+pub(crate) struct Files {
+    settings: Option<KazooSettings>,
+    mount: Mount,
+    rules: Option<SharedAccessRules>,
+    receivers: Option<Receivers>,
+    tls: Option<Tls>,
+}
+
+impl Files {
+    /// Reads the files. The error names the flag and the file.
+    pub(crate) fn read(config: &Config) -> Result<Self, String> {
+        let settings = config.settings.as_deref().map(settings).transpose()?;
+        let mount = Mount::new(config.mount.as_ref(), settings.as_ref())?;
+        Ok(Self {
+            rules: access::rules(&config.access, &mount)?,
+            receivers: config.deliveries.as_deref().map(deliveries::read).transpose()?,
+            tls: config.tls.clone().map(Tls::open).transpose()?,
+            settings,
+            mount,
+        })
+    }
+}
+
 async fn start(config: Config) -> Fallible<End> {
     // From now on SIGHUP does not end the process, neither from a closed terminal nor while the store is being opened.
     let hangups = signal(SignalKind::hangup())?;
-    let settings = config.settings.as_deref().map(settings).transpose().map_err(Invalid)?;
-    let mount = Mount::new(config.mount.as_ref(), settings.as_ref()).map_err(Invalid)?;
-    let rules = access::rules(&config.access, &mount).map_err(Invalid)?;
+    let Files {
+        settings,
+        mount,
+        rules,
+        receivers,
+        tls,
+    } = Files::read(&config).map_err(Invalid)?;
     if let Some(rules) = &rules {
         log::redact::conceal(rules);
     }
@@ -98,13 +127,6 @@ async fn start(config: Config) -> Fallible<End> {
              to the part of the path before it"
         );
     }
-    let receivers = config
-        .deliveries
-        .as_deref()
-        .map(deliveries::read)
-        .transpose()
-        .map_err(Invalid)?;
-    let tls = config.tls.clone().map(Tls::open).transpose().map_err(Invalid)?;
     // Binds the port before it opens the store: clients can connect while a slow store is being opened, and a second server
     // on the same port does not touch the files.
     let listener = listen(config.listen, "--listen")?;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod check;
+mod config;
 mod deliveries;
 mod deliveries_tls;
 mod events;

@@ -1,0 +1,70 @@
+//! The `config` command: checks and shows the configuration of `serve`.
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use crate::{
+    cli::{Cli, ConfigAction, Setting},
+    config::{Config, Invalid},
+    serve,
+};
+
+type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Checks or shows the configuration in the file `--config`, or in the default one.
+pub(crate) fn run(action: ConfigAction, file: Option<&Path>) -> Fallible<ExitCode> {
+    let Some(configured) = Cli::configured(file) else {
+        return Err("`serve` has no configuration".into());
+    };
+    match action {
+        ConfigAction::Show => show(&configured.settings)?,
+        ConfigAction::Check => {
+            let config = Config::try_from(configured.options).map_err(Invalid)?;
+            serve::Files::read(&config).map_err(Invalid)?;
+            let source = configured.file.as_deref().unwrap_or("the configuration");
+            // A closed stdout is no defect of the configuration.
+            let _ = writeln!(io::stdout(), "{source} is valid");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the settings as TOML, each with its source.
+fn show(settings: &[Setting]) -> io::Result<()> {
+    let lines: Vec<String> = settings.iter().map(assignment).collect();
+    let width = lines
+        .iter()
+        .map(|line| line.chars().count())
+        .filter(|width| *width <= 60)
+        .max();
+    let mut out = io::stdout().lock();
+    for (line, setting) in lines.iter().zip(settings) {
+        writeln!(
+            out,
+            "{line:<width$}  # {}",
+            setting.source,
+            width = width.unwrap_or_default()
+        )?;
+    }
+    Ok(())
+}
+
+fn assignment(setting: &Setting) -> String {
+    let values: Vec<String> = setting.values.iter().map(|value| quoted(value)).collect();
+    match &values[..] {
+        [value] => format!("{} = {value}", setting.flag),
+        values => format!("{} = [{}]", setting.flag, values.join(", ")),
+    }
+}
+
+/// A JSON string is a string in TOML too.
+fn quoted(value: &str) -> String {
+    match value {
+        "true" | "false" => value.to_owned(),
+        value => serde_json::Value::from(value).to_string(),
+    }
+}
