@@ -2,7 +2,7 @@
 //!
 //! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
-//! In the server: `serve → {admin, net, storage} → log → config → cli`, `reindex → storage`, and
+//! In the server: `explain → serve → {admin, net, storage} → log → config → cli → files`, `reindex → storage`, and
 //! `{check, events, plan, scrub} → {log, cli}`.
 //!
 //! Cargo holds the direction between the packages: `server → {client, ledger} → kazoo-storage`.
@@ -75,7 +75,8 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
 /// The modules of the server that may be imported by its `module`.
 fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
     match module {
-        "cli" | "files" | "progress" | "shutdown" => Some(vec![]),
+        "files" | "progress" | "shutdown" => Some(vec![]),
+        "cli" => Some(vec!["files"]),
         "config" => Some(vec!["cli"]),
         "log" => Some(vec!["config"]),
         "net" => Some(vec!["config", "files", "log", "shutdown"]),
@@ -85,6 +86,7 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
         "check" | "plan" => Some(vec!["cli", "log"]),
         "scrub" => Some(vec!["cli", "log", "progress"]),
         "events" => Some(vec!["cli", "files", "log", "progress"]),
+        "explain" => Some(vec!["cli", "config", "serve"]),
         "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
         _ => None,
     }
