@@ -164,7 +164,9 @@ fn sidecars(directory: &Path) -> usize {
         if entry.file_type().unwrap().is_dir() {
             return sidecars(&entry.path());
         }
-        let is_sidecar = name.strip_prefix('.').is_some_and(|rest| rest.rsplit('.').next() == Some("json"));
+        let is_sidecar = name
+            .strip_prefix('.')
+            .is_some_and(|rest| rest.rsplit('.').next() == Some("json"));
         usize::from(is_sidecar && !black_box(fs::read(entry.path()).unwrap()).is_empty())
     });
     counts.sum()

@@ -135,8 +135,7 @@ impl Worker {
             Outcome::Rejected { error } => {
                 // The others need not wait for it.
                 health.succeeded();
-                if warned.is_none_or(|warned| warned.elapsed() > WARNING) {
-                    *warned = Some(Instant::now());
+                if is_due(warned) {
                     tracing::warn!(
                         receiver,
                         error,
@@ -147,6 +146,8 @@ impl Worker {
             Outcome::Failed { error, retry_after } => {
                 if health.failed(retry_after) {
                     tracing::warn!(receiver, error, "the receiver fails; it gets one event at a time now");
+                } else if is_due(warned) {
+                    tracing::warn!(receiver, error, "an event was not delivered; it is sent again later");
                 }
             }
             Outcome::Gone { error } => {
@@ -177,6 +178,15 @@ impl Wait {
             Self::Event => drop(timeout(POLL, changed).await),
         }
     }
+}
+
+/// Returns `true` once in each time of [`WARNING`].
+fn is_due(warned: &mut Option<Instant>) -> bool {
+    let is_due = warned.is_none_or(|warned| warned.elapsed() > WARNING);
+    if is_due {
+        *warned = Some(Instant::now());
+    }
+    is_due
 }
 
 /// A defect: the event is sent again when its claim ends.

@@ -94,7 +94,7 @@ fn entry(url: &str, authority: Option<&Authority>) -> String {
 fn logs(server: &Server, text: &str) {
     eventually("the failure is logged", || {
         let log = server.log();
-        let line = log.lines().find(|line| line.contains("the webhook fails"))?.to_owned();
+        let line = log.lines().find(|line| line.contains("the receiver fails"))?.to_owned();
         assert!(line.contains(text) && line.contains("crm"), "{text}: {line}");
         Some(())
     });
