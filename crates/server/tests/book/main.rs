@@ -8,7 +8,7 @@
 //! | `text,output` | equals the output of the last command |
 //! | `text,log` | each line is in the server's log |
 //! | `json` | parses as access rules, storage settings or deliveries |
-//! | `json,file=NAME` | also written to that file, for the commands that follow |
+//! | `json,file=NAME`, `toml,file=NAME` | also written to that file, for the commands that follow |
 //! | `ini` | a systemd unit: `systemctl start kazoo-storage` runs its command |
 //! | `nginx` | configures nginx in front of a server, which `kazoo-storage check` tests (ignored by default) |
 //!

@@ -78,6 +78,10 @@ impl Shell {
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
+        let mut text = text.replace("127.0.0.1:9180", "127.0.0.1:0");
+        for (place, here) in PLACES {
+            text = text.replace(place, here);
+        }
         fs::write(self.directory.path().join(name), text).unwrap();
     }
 
