@@ -26,18 +26,18 @@
 //! ```
 
 mod documents;
+mod fields;
 mod kind;
 mod media_part;
 mod time;
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use bytes::Bytes;
-use serde::{
-    Deserialize, Deserializer as _,
-    de::{MapAccess, Visitor},
-};
-use serde_json::{Map, Number, Value, value::RawValue};
+use serde::Deserialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use self::fields::{each_field, scalar};
 
 pub use self::{
     documents::{ChannelVars, Fax, FaxResult, Message, Recording, Voicemail},
@@ -229,45 +229,6 @@ impl Metadata {
         }
     }
 }
-
-/// Parses the value in `raw` if it is a string or a number.
-fn scalar(raw: &str) -> Option<Value> {
-    match raw.as_bytes().first()? {
-        b'"' => serde_json::from_str(raw).ok().map(Value::String),
-        b'-' | b'0'..=b'9' => serde_json::from_str::<Number>(raw).ok().map(Value::Number),
-        _ => None,
-    }
-}
-
-/// Calls `visit` with the name and the raw value of each field of the object in `json`. A field whose name contains a
-/// lone surrogate is skipped.
-fn each_field<'a>(json: &'a [u8], visit: impl FnMut(&str, &'a str)) {
-    struct Fields<F>(F);
-
-    impl<'a, F: FnMut(&str, &'a str)> Visitor<'a> for Fields<F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-            // Names are raw too, because an error in one name would hide all later fields.
-            while let Some((name, value)) = map.next_entry::<&'a RawValue, &'a RawValue>()? {
-                if let Ok(Name(name)) = serde_json::from_str(name.get()) {
-                    (self.0)(&name, value.get());
-                }
-            }
-            Ok(())
-        }
-    }
-
-    // The text was validated as JSON on construction.
-    let _ = serde_json::Deserializer::from_slice(json).deserialize_map(Fields(visit));
-}
-
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Shows the length only, because the document contains callers' names and numbers.
 impl fmt::Debug for Metadata {

@@ -57,7 +57,8 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
     let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
     match module {
         "blocks" | "client_addr" | "error" | "digest" | "kazoo_id" | "normalize" | "progress" => Some(vec![]),
-        "key" | "encoding" | "body" | "metrics" => Some(vec!["error"]),
+        "key" | "encoding" | "metrics" => Some(vec!["error"]),
+        "body" => Some(vec!["digest", "error"]),
         "metadata" => Some(vec!["error", "encoding", "kazoo_id", "key"]),
         "probe" => Some(vec!["error", "kazoo_id", "key"]),
         "grant" => Some(vec!["error", "key"]),

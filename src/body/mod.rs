@@ -1,7 +1,8 @@
 //! [`Body`]: the body type of the requests that layers emit and of all responses.
 
+mod content;
+
 use std::{
-    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,8 +13,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty, Full, combinators::UnsyncBoxBody};
 use pin_project::pin_project;
 
+use self::content::Content;
 use crate::{
-    digest::{Digest, Digester},
+    digest::Digest,
     error::{BoxError, Error, Result},
 };
 
@@ -128,7 +130,7 @@ impl Body {
     /// `None` otherwise.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
-        self.content.as_ref()?.digest
+        self.content.as_ref()?.digest()
     }
 
     /// Calls `act` with the length of the content in bytes and its digest when the body ends cleanly, and waits for the
@@ -142,10 +144,10 @@ impl Body {
         A: Future<Output = ()> + Send + 'static,
     {
         // The earlier function is called first.
-        if self.content.as_ref().is_some_and(|content| content.act.is_some()) {
+        if self.content.as_ref().is_some_and(|content| content.acts()) {
             self = Self::boxed(self);
         }
-        self.content.get_or_insert_default().act = Act::Waiting(Box::new(|len, digest| Box::pin(act(len, digest))));
+        self.content.get_or_insert_default().at_end(act);
         self
     }
 
@@ -254,70 +256,6 @@ impl HttpBody for Body {
             return SizeHint::default();
         }
         self.inner.size_hint()
-    }
-}
-
-/// The content of a body that was read so far.
-#[derive(Default)]
-struct Content {
-    digester: Digester,
-    len: u64,
-    /// The digest of the whole content.
-    digest: Option<Digest>,
-    act: Act,
-}
-
-type ActFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The function of [`Body::at_end`].
-#[derive(Default)]
-enum Act {
-    #[default]
-    None,
-    Waiting(Box<dyn FnOnce(u64, Digest) -> ActFuture + Send>),
-    Running(ActFuture),
-}
-
-impl Act {
-    fn is_some(&self) -> bool {
-        !matches!(self, Self::None)
-    }
-}
-
-impl Content {
-    fn update(&mut self, data: &Bytes) {
-        self.digester.update(data);
-        self.len += data.len() as u64;
-    }
-
-    /// Computes the digest, and runs the function. Can be polled again after it is ready.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let digest = *self
-            .digest
-            .get_or_insert_with(|| mem::take(&mut self.digester).finish());
-        if let Act::Waiting(_) = self.act
-            && let Act::Waiting(act) = mem::take(&mut self.act)
-        {
-            self.act = Act::Running(act(self.len, digest));
-        }
-        if let Act::Running(act) = &mut self.act {
-            ready!(act.as_mut().poll(cx));
-            self.act = Act::None;
-        }
-        Poll::Ready(())
-    }
-
-    fn has_ended(&self) -> bool {
-        self.digest.is_some() && !self.act.is_some()
-    }
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Content")
-            .field("len", &self.len)
-            .field("digest", &self.digest)
-            .finish_non_exhaustive()
     }
 }
 
