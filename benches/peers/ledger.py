@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures what the ledger costs, and if webhooks keep up with uploads.
+"""Measures the cost of the ledger, and whether webhooks keep up with uploads.
 
     benches/peers/ledger.py            the whole table, about a quarter of an hour
     benches/peers/ledger.py --quick    every row at reduced size, to test that the script works
 
 - uploads: durable uploads with a ledger in SQLite, and in a PostgreSQL on this machine, next to uploads without a ledger.
-- deliveries: events that a webhook receives next to the uploads of the same seconds, while events wait. nginx is the receiver, and
+- deliveries: events that a webhook receives next to the uploads of the same seconds, while events wait. nginx is the webhook, and
   shares the processors. If events are delivered as fast as they arrive, the backlog does not grow.
 - backlog: the memory of a server with 1 000 000 waiting events next to the same server without events.
 

@@ -134,7 +134,7 @@ impl Body {
     }
 
     /// Calls `act` with the length of the content in bytes and its digest when the body ends cleanly, and waits for the
-    /// future before the reader sees the end. It is dropped with the body if that does not end, or fails.
+    /// future before the reader sees the end. If the body fails, or is dropped before its end, `act` is not called.
     ///
     /// A store may commit as soon as it has seen the end of a body. This is the last moment before it.
     #[must_use]
@@ -245,7 +245,7 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        // The reader must poll for the end if something happens there.
+        // Otherwise the reader might not poll for the end.
         let acts = self.content.as_ref().is_some_and(|content| !content.has_ended());
         self.failed.is_none() && !acts && self.inner.is_end_stream()
     }

@@ -14,7 +14,8 @@
 //! # let _ = storage;
 //! ```
 //!
-//! [`ALL`] lists the metrics, with those that only the server program records; the crate `kazoo-storage-ledger` lists its own. Their names follow OpenTelemetry's conventions for HTTP where one exists. No label
+//! [`ALL`] lists the metrics, with those that only the server program records; the crate `kazoo-storage-ledger` lists its
+//! own. Their names follow OpenTelemetry's conventions for HTTP where one exists. No label
 //! contains an account, a key, or other text from a request, so there are at most a few hundred series.
 
 mod names;

@@ -15,7 +15,7 @@ use crate::{
 /// The default time after which a job that was not acknowledged comes back.
 const VISIBILITY: Duration = Duration::from_secs(300);
 
-/// Maximum time between two looks at the ledger: another process may have recorded something.
+/// Interval at which the ledger is read: another process may have recorded an event.
 const POLL: Duration = Duration::from_secs(1);
 
 /// The names of webhooks in the ledger begin with this.
@@ -43,7 +43,7 @@ impl Ledger {
     /// Registers the consumer `name`, if it is new, and returns it.
     ///
     /// A consumer receives every event that is recorded after its registration, and keeps its events while no process
-    /// runs it. One that is not used any more keeps collecting them, and the ledger grows, until
+    /// runs it. One that is no longer used collects them, and the ledger grows, until
     /// [`remove_receiver`](Ledger::remove_receiver). Consumers with the same name, in any number of tasks and processes, share the
     /// events. A name does not begin with `webhook:` or `amqp:`, the prefixes of other receivers.
     pub async fn consumer(&self, name: impl Into<String>) -> Result<Consumer> {

@@ -22,9 +22,8 @@ use crate::{
 /// it again. Everything else is passed on to `S`.
 ///
 /// Changes of one key are recorded in the order in which `S` made them, if all of them go through clones of one
-/// `Recorded`. If several servers share a
-/// ledger, two of them that store *different* contents under one key at the same moment may record them in the other
-/// order; KAZOO never does so.
+/// `Recorded`. If two servers that share a ledger store *different* contents under one key at the same moment, they may
+/// record them in the other order. KAZOO never causes that.
 #[derive(Clone, Debug)]
 pub struct Recorded<S> {
     inner: S,
@@ -34,8 +33,8 @@ pub struct Recorded<S> {
 
 /// The end of the body of an upload.
 ///
-/// It is the commit, so the store commits under the lock. The lock is not held while the body arrives: KAZOO may send a
-/// file again while its first attempt hangs.
+/// The store commits after it, and so under the lock. The lock is not held while the body arrives: KAZOO may send a file
+/// again while its first attempt hangs.
 struct End {
     size: u64,
     digest: Digest,

@@ -24,7 +24,7 @@ use crate::{
 /// Number of files that are read and recorded together.
 const BATCH: usize = 256;
 
-/// Length of the metadata of a batch that waits to be recorded, in bytes: that of the longest metadata would take 256 MiB.
+/// Maximum length of the metadata of a batch in memory, in bytes: 256 of the longest metadata would take 256 MiB.
 const MAX_METADATA: usize = 2 << 20;
 
 /// Number of files that are read at once. An object store answers after milliseconds.
@@ -50,7 +50,8 @@ impl Reindex {
         self
     }
 
-    /// Records an event for each file that is recorded and was stored at `since` or later.
+    /// Records an event for each file that is recorded and was stored at `since` or later, for the receivers that the ledger
+    /// knows.
     pub fn events_since(mut self, since: SystemTime) -> Self {
         self.events_since = Some(since);
         self

@@ -5,7 +5,7 @@
 
 In each round, clients store new files while the broker, the server or none of them is killed with SIGKILL. In the end the package
 `pika` of PyPI receives the messages: every acknowledged upload is among them, with its digest, and each message is a persistent
-CloudEvent with the routing key of its account.
+CloudEvent whose routing key ends with the account.
 """
 from __future__ import annotations
 

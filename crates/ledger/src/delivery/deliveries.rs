@@ -14,12 +14,12 @@ pub struct Deliveries {
 }
 
 impl Ledger {
-    /// Makes `receivers` those of every event that is recorded from now on, in place of earlier ones, also those of
-    /// other processes: servers that share a ledger must pass the same receivers.
+    /// Registers `receivers` for every event that is recorded from now on. They replace those of earlier calls, also of other
+    /// processes: servers that share a ledger must pass the same receivers.
     ///
-    /// A receiver is known by its [name](super::Receiver::named). The events of one that is no longer among them stay in the
-    /// ledger: this logs their number, and they are sent when the receiver is back. [Consumers](Ledger::consumer) are not
-    /// affected.
+    /// The [name](super::Receiver::named) identifies a receiver. The events of a receiver that is replaced stay in the ledger:
+    /// this logs their number, and they are sent when a receiver of that name is registered again.
+    /// [Consumers](Ledger::consumer) are not affected.
     ///
     /// To change the receivers while events are recorded, call this again, end the earlier [`Deliveries`], and run the new
     /// ones: no event is lost.

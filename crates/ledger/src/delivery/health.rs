@@ -13,7 +13,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// Maximum time between two attempts for one event.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// Maximum pause of a receiver that fails, unless it asks for more.
+/// Maximum pause of a failing receiver, unless its `Retry-After` is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Determines the number of events that a receiver may have in flight.
@@ -39,8 +39,8 @@ impl Health {
         }
     }
 
-    /// Returns the maximum number of claimed events: those in flight, and as many that are next, or one if the receiver
-    /// fails.
+    /// Returns the maximum number of claimed events: twice as many as may be in flight, so that the next ones are ready, or one
+    /// if the receiver is failing.
     pub(super) fn limit(&self) -> usize {
         if self.is_failing() {
             1
@@ -61,7 +61,7 @@ impl Health {
         was_failing
     }
 
-    /// Records a failure. Returns `true` if the receiver is failing since this one.
+    /// Records a failure. Returns `true` if the receiver begins to be failing with this one.
     pub(super) fn failed(&mut self, retry_after: Option<Duration>) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.is_failing() && self.pause().is_none() {

@@ -24,11 +24,11 @@
 //! - An `AmqpExchange` gets a persistent message. The confirmation of the broker means that the event is delivered; a message
 //!   that no queue gets is a failure, but no reason to slow down.
 //! - No answer within the [timeout](Receiver::timeout) is a failure, too. After a failure the event is sent again after
-//!   1 second, 2 seconds, 4 seconds, … 1 hour, each less up to half of it at random, or after the `Retry-After` of the answer,
-//!   up to 1 hour. An event that fails when it is older than its [maximum age](Receiver::max_age) is dead: it stays in the
-//!   ledger, and is not sent again.
-//! - After as many failures in a row as there may be [events in flight](Receiver::in_flight), the receiver gets one event at
-//!   a time, with pauses of up to a minute, until it accepts one. A `Retry-After` pauses the whole receiver.
+//!   1 second, 2 seconds, 4 seconds, … 1 hour, each shortened at random by up to half. A `Retry-After` in the answer postpones
+//!   it further, up to 1 hour. An event that fails when it is older than the [maximum age](Receiver::max_age) is dead: it
+//!   stays in the ledger, and is not sent again.
+//! - After [`in_flight`](Receiver::in_flight) failures in a row, the receiver gets one event at a time, with pauses of up to
+//!   a minute, until it accepts one. A `Retry-After` pauses the whole receiver.
 //! - After an answer of 410 the receiver gets nothing until it is [registered](crate::Ledger::deliveries) again. Its events
 //!   stay.
 

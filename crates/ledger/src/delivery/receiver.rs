@@ -1,4 +1,4 @@
-//! [`Receiver`]: a receiver of events, however they reach it.
+//! [`Receiver`]: a receiver of events, with any transport.
 
 use std::{fmt, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::event::{Event, EventKind};
 /// Maximum length of a name, in bytes.
 pub(super) const MAX_NAME: usize = 100;
 
-/// A receiver of events: a webhook or an AMQP exchange, and which events it gets.
+/// A webhook or an AMQP exchange, the events that it gets, and the limits of their delivery.
 ///
 /// `Debug` shows only the name: a URL may contain a token.
 #[derive(Clone)]

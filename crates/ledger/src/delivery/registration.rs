@@ -1,4 +1,4 @@
-//! The receivers of a configuration in the ledger.
+//! The registration of receivers in the ledger.
 
 use kazoo_storage::Result;
 
@@ -8,7 +8,7 @@ use crate::{
     ledger::Ledger,
 };
 
-/// A receiver that an earlier configuration had, and the number of events that it has not received.
+/// A receiver that is no longer registered, and the number of events that wait for it.
 #[derive(Debug)]
 pub(super) struct Abandoned {
     pub(super) name: String,
@@ -16,11 +16,9 @@ pub(super) struct Abandoned {
 }
 
 impl Ledger {
-    /// Makes `names` the only active receivers that are not consumers. Returns the others that have undelivered events,
-    /// which stay.
+    /// Makes `names` the only active receivers, apart from consumers. Returns the inactive ones that still have events.
     ///
-    /// An event that is recorded meanwhile is kept for the receivers before or for those after, and for each that is in
-    /// both.
+    /// An event that is recorded meanwhile is kept either for the earlier receivers or for `names`.
     pub(super) async fn set_receivers(&self, names: &[&str]) -> Result<Vec<Abandoned>> {
         const STOP: &str =
             "UPDATE receivers SET active = 0 WHERE active = 1 AND substr(name, 1, length(CAST($1 AS TEXT))) = $1";

@@ -1,4 +1,4 @@
-//! [`Endpoint`], the place of a receiver, and [`Transport`], which sends events there.
+//! [`Endpoint`], the address of a receiver, and [`Transport`], which sends events there.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::consumer::AMQP;
 use crate::consumer::WEBHOOK;
 use crate::event::Event;
 
-/// The place of a receiver.
+/// The address of a receiver.
 #[derive(Clone)]
 pub(super) enum Endpoint {
     #[cfg(feature = "webhooks")]
@@ -61,7 +61,7 @@ impl Endpoint {
         }
     }
 
-    /// Returns the name of the receiver if it has no other.
+    /// Returns the name of a receiver for which none is set.
     pub(super) fn default_name(&self) -> String {
         match self {
             #[cfg(feature = "webhooks")]
@@ -114,7 +114,7 @@ impl Answer {
         }
     }
 
-    /// No answer has come within `limit`.
+    /// Returns the answer of a receiver that has not answered within `limit`.
     pub(super) fn timed_out(limit: Duration) -> Self {
         Self::failed(format!("no answer within {}", humantime::format_duration(limit)))
     }

@@ -21,13 +21,13 @@ use super::{
 };
 use crate::{ledger::Ledger, outbox::Claim};
 
-/// Maximum time between two looks at the ledger: another process may have recorded something.
+/// Interval at which the ledger is read: another process may have recorded an event.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Time after the answers to a claimed event and to those before it, in which it must be settled.
+/// Time in which an event must be settled after its answer.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// Minimum time between two records of rejected events in the log.
+/// Minimum interval between two log records of rejected events.
 const WARNING: Duration = Duration::from_secs(60);
 
 /// Sends events to one receiver.
@@ -38,7 +38,7 @@ pub(super) struct Worker {
     attempts: Arc<Attempts>,
 }
 
-/// What a worker does when it has claimed all it can.
+/// The event that a worker waits for when it has claimed all it can.
 enum Wait {
     Nothing,
     /// For an answer.
@@ -52,6 +52,7 @@ enum Wait {
 impl Worker {
     pub(super) fn new(ledger: Ledger, receiver: Receiver) -> Result<Self> {
         Ok(Self {
+            // A claimed event may wait for an answer to another one, and then for its own.
             visibility: receiver.timeout.saturating_mul(2).saturating_add(MARGIN),
             in_flight: receiver.in_flight,
             attempts: Arc::new(Attempts::new(ledger, receiver)?),
@@ -154,8 +155,8 @@ impl Worker {
                 tracing::error!(
                     receiver,
                     error,
-                    "the receiver gets no events until a reload or restart; they are kept. Remove it from the \
-                     configuration if that is right"
+                    "the receiver wants no more events; they are kept, and none is sent until a reload or restart. \
+                     Correct its URL, or remove it from the configuration"
                 );
                 return true;
             }

@@ -52,13 +52,13 @@ impl EventState {
 pub struct Undelivered {
     /// The position in the outbox: later events have a higher number.
     pub seq: i64,
-    /// The name of the receiver. That of a webhook begins with `webhook:`.
+    /// The name of the receiver, as in [`ReceiverStatus::name`](crate::ReceiverStatus::name).
     pub receiver: String,
     /// The number of times that it was sent to the receiver.
     pub attempts: u64,
     /// The time of the next attempt, or the end of the present one. `None` if the event is dead.
     pub due_at: Option<SystemTime>,
-    /// The receiver has the event now, and `due_at` is the end of its time.
+    /// `true` during an attempt, which ends at `due_at` at the latest.
     pub is_claimed: bool,
     /// The error of the last attempt that failed.
     pub error: Option<String>,
@@ -125,7 +125,7 @@ impl Backlog {
         self
     }
 
-    /// Continues behind the event with this [`seq`](Undelivered::seq), the last one of the page before.
+    /// Continues after the event with this [`seq`](Undelivered::seq), the last one of the page before.
     pub fn after(mut self, seq: i64) -> Self {
         self.after = Some(seq);
         self
@@ -180,9 +180,9 @@ impl Backlog {
 impl Ledger {
     /// Returns at most `limit` undelivered events that satisfy `backlog`. An event of several receivers is returned for each.
     ///
-    /// For the next page, pass the [`seq`](Undelivered::seq) of the last event to [`Backlog::after`]. Each page is found by
-    /// an index. The conditions `Waiting`, of a receiver with many dead events, and `account`, of an account with many events,
-    /// read those too.
+    /// For the next page, pass the [`seq`](Undelivered::seq) of the last event to [`Backlog::after`]. An index
+    /// finds each page. Two conditions read events that they do not return: `Waiting` the dead events of the receiver, and
+    /// `account` all events of the account.
     pub async fn backlog(&self, backlog: Backlog, limit: usize) -> Result<Vec<Undelivered>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let receivers = match &backlog.receiver {
@@ -226,8 +226,8 @@ impl Ledger {
         rows.into_iter().map(|mut row| row.text()).collect()
     }
 
-    /// Returns a number that no event from `since` on is below. The numbers are in the order of the times, so it is found by
-    /// bisection.
+    /// Returns a lower bound of the numbers of the events that were recorded at `since` or later. The numbers are in the order
+    /// of the times, so it is found by bisection.
     async fn first_since(&self, since: i64) -> Result<i64> {
         const ENDS: &str =
             "SELECT COALESCE((SELECT min(seq) FROM outbox), 0), COALESCE((SELECT max(seq) FROM outbox), 0)";

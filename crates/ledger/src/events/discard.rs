@@ -1,4 +1,4 @@
-//! [`Ledger::discard_event`] and [`Ledger::discard_dead`]: remove events that no receiver shall get.
+//! [`Ledger::discard_event`] and [`Ledger::discard_dead`]: remove undelivered events.
 
 use kazoo_storage::Result;
 

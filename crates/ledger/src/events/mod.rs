@@ -1,4 +1,4 @@
-//! The events that were not delivered yet, for the operator: what waits, what is dead, and what to do with it.
+//! Undelivered events, for the operator: listing, retry, discard and replay.
 
 mod backlog;
 mod batches;

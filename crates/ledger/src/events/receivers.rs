@@ -12,7 +12,7 @@ use crate::{
     time,
 };
 
-/// A receiver of events, and what it has not received yet.
+/// A receiver of events, and the number of those that it does not have yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReceiverStatus {
@@ -68,11 +68,11 @@ impl Ledger {
         rows.into_iter().next().map(receiver).transpose()
     }
 
-    /// Removes the receiver `name`, so that no more events are kept for it, and the events that it has not received. Returns
+    /// Removes the receiver `name`, so that no more events are kept for it, and its undelivered events. Returns
     /// their number, or `None` if there is no such receiver.
     ///
-    /// A program that still runs the consumer, and a server that still has the webhook, get nothing more until they register
-    /// it again when they start. The events are removed in batches that leave time for uploads.
+    /// A program that still runs the consumer, or a server that still has the receiver in its configuration, gets nothing more
+    /// until it registers it again. The events are removed in batches that leave time for uploads.
     pub async fn remove_receiver(&self, name: &str) -> Result<Option<u64>> {
         const RECEIVER: &str = "DELETE FROM receivers WHERE name = $1 RETURNING name";
         const LAST: &str =

@@ -4,7 +4,7 @@
 
 use kazoo_storage::metrics::{Kind, Metric, Unit};
 
-/// Name of a [consumer](crate::Consumer), or `webhook:` and the name of a webhook.
+/// Name of the receiver, as in [`ReceiverStatus::name`](crate::ReceiverStatus::name).
 pub const LABEL_RECEIVER: &str = "receiver";
 /// `delivered`, `failed`, `dead` or `gone`.
 pub const LABEL_OUTCOME: &str = "outcome";
@@ -69,7 +69,7 @@ pub const ALL: &[Metric] = &[
         Kind::Counter,
         Unit::Count,
         &[LABEL_EVENT],
-        "Recorded events, before they are multiplied by receivers",
+        "Recorded events, each counted once, however many receivers there are",
     ),
     Metric::new(
         EVENTS_WAITING,
@@ -104,6 +104,6 @@ pub const ALL: &[Metric] = &[
         Kind::Histogram,
         Unit::Seconds,
         &[LABEL_RECEIVER],
-        "Time from the begin of an attempt to the answer of the receiver, or to its timeout",
+        "Time from the start of an attempt to the answer of the receiver, or to its timeout",
     ),
 ];

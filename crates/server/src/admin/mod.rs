@@ -30,7 +30,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed `accept`.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The sources of the answers.
+/// The state of the admin endpoint.
 pub(crate) struct Admin {
     pub(crate) exporter: Exporter,
     pub(crate) readiness: Arc<Readiness>,

@@ -22,8 +22,8 @@ pub(crate) struct AdminOptions {
     /// which returns 503 while the store fails and after the first SIGTERM, and below `/v1/` the API that the command `events`
     /// uses; without this flag there is no such address
     ///
-    /// Anyone who can connect to it can read the first three, so keep it away from users. They show no names, numbers or secrets.
-    /// The API needs `--admin-token-file`.
+    /// Anyone who can connect to it can read the first three, so restrict who can. They show the names of the receivers of
+    /// events, but no accounts, numbers or secrets. The API needs `--admin-token-file`.
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) admin: Option<AdminAddress>,
 
@@ -48,7 +48,7 @@ pub(crate) struct AdminClientOptions {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9180", global = true)]
     pub(crate) admin: AdminServer,
 
-    /// File with the token for the server's API: that of its own `--admin-token-file`
+    /// File with the token for the server's API: the same file as the server's `--admin-token-file`
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) admin_token_file: Option<PathBuf>,
 }

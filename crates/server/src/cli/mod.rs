@@ -152,7 +152,7 @@ pub(crate) enum Command {
     /// See and steer the events of a running server: those that its receivers have not accepted
     ///
     /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`. A TIME is in UTC, such as
-    /// `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration back from now, such as `2h`.
+    /// `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration before now, such as `2h`.
     ///
     /// The status is 0 if the server has done everything, 1 if it could not be reached, refused or failed, and 2 if the command
     /// line is wrong or a confirmation with `--yes` is missing.

@@ -44,7 +44,7 @@ pub(super) struct Response {
 impl AdminClient {
     pub(super) fn new(options: AdminClientOptions) -> Result<Self, String> {
         let file = options.admin_token_file.ok_or(
-            "the token for the server is missing; pass the file of its own --admin-token-file with --admin-token-file",
+            "the token is missing; pass --admin-token-file with the file that the server has as --admin-token-file",
         )?;
         Ok(Self {
             server: options.admin,
@@ -140,7 +140,7 @@ impl Response {
     /// Reads the next part. Returns `false` at the end.
     async fn read(&mut self) -> Result<bool, String> {
         let frame = timeout(STALL, self.body.frame()).await;
-        let frame = frame.map_err(|_| self.unusable("it has stopped"))?;
+        let frame = frame.map_err(|_| self.unusable("it has stalled"))?;
         let Some(frame) = frame else { return Ok(false) };
         let frame = frame.map_err(|error| self.unusable(&log::chain(&error)))?;
         if let Some(data) = frame.data_ref() {

@@ -9,7 +9,7 @@ use crate::{
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Listens on the address of the configuration. `delivers` tells that the server sends events.
+/// Listens on the address of the configuration. `delivers` tells that the server has a file of `--deliveries`.
 pub(super) fn start(config: &AdminConfig, delivers: bool, readiness: Arc<Readiness>) -> Result<Arc<Api>, BoxError> {
     let token = config
         .token_file

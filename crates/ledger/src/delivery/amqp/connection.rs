@@ -34,7 +34,7 @@ const MAX_FRAME: u32 = 16 << 10;
 /// The delivery mode of messages that a broker writes to disk.
 const PERSISTENT: u8 = 2;
 
-/// The code of Success in AMQP.
+/// The reply code for success in AMQP.
 const OK: u16 = 200;
 
 /// A connection, with channels that confirm messages.
@@ -133,7 +133,7 @@ impl Connection {
         self.inner.status().blocked()
     }
 
-    /// Closes the socket. Whoever waits for the broker gets an error.
+    /// Closes the socket. Calls that wait for the broker fail.
     pub(super) fn abort(&self) {
         lock(&self.closer).take();
     }
@@ -173,7 +173,7 @@ async fn handshake(exchange: &AmqpExchange, name: &str, socket: Socket) -> Resul
         .with_connection_name(format!("kazoo-storage {name}").into());
     let tokio = Tokio::current();
     let runtime = Runtime::new(RuntimeParts::new(tokio.clone(), Sockets(tokio)));
-    // It connects once: this is no connection that recovers by itself.
+    // Called once, because the connection does not recover by itself.
     let socket = Mutex::new(Some(socket));
     let connect = async move |_, _| {
         let socket = lock(&socket).take();
@@ -225,7 +225,7 @@ fn is_access_refused(error: &Error) -> bool {
     *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
 }
 
-/// Returns the words of the broker, if it is its error. They contain no password.
+/// Returns the message of `error`: that of the broker, if the broker has sent it. It contains no password.
 fn describe(error: &Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::delivery::receiver::{MAX_NAME, invalid};
 
-/// The longest name that AMQP permits, in bytes.
+/// Maximum length of the name of an exchange in AMQP, in bytes.
 const MAX_EXCHANGE: usize = 127;
 
 /// Maximum length of a short string of AMQP, in bytes.
@@ -19,10 +19,10 @@ const MAX_SHORT: usize = 255;
 ///
 /// It becomes a [`Receiver`](crate::delivery::Receiver) with `Receiver::from`. An event is published as a persistent message
 /// with the routing key `kazoo_storage.file.stored.ACCOUNT`: the type of the event, and the account. The account is one word:
-/// other characters than letters, digits, `-`, `_` and `~` are percent-encoded. It is `-` for a file without an account,
-/// and for an account that would have more than 200 bytes.
+/// characters other than letters, digits, `-`, `_` and `~` are percent-encoded. It is `-` for a file without an account,
+/// and for an account of more than 200 bytes after encoding.
 ///
-/// The exchange is declared as a durable topic exchange. If the user may not configure it, it must exist.
+/// The exchange is declared as a durable topic exchange. If the user has no permission to do so, it must exist.
 ///
 /// The crate `lapin` logs a returned message at the level `WARN`, with its content: filter it if your log must not contain
 /// that. `Debug` shows neither the user nor the password.

@@ -97,7 +97,7 @@ impl Publisher {
         }
     }
 
-    /// Returns the open connection, or a new one. Whoever waits for it while it fails gets the same error.
+    /// Returns the open connection, or a new one. If it fails, all calls that have waited for it get the same error.
     async fn connection(&self) -> Result<Arc<Connection>, String> {
         let begin = Instant::now();
         let mut slot = self.slot.lock().await;

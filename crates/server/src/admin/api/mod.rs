@@ -33,7 +33,7 @@ pub(crate) struct Api {
     pub(crate) token: Option<Arc<Token>>,
     /// Names of this server beside its address.
     pub(crate) hosts: Vec<String>,
-    /// The server delivers events to the webhooks in a file.
+    /// The server has a file of `--deliveries`.
     pub(crate) delivers: bool,
     ledger: OnceLock<Option<Ledger>>,
 }

@@ -20,7 +20,7 @@ pub(super) async fn show(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     Ok(json::response(json::receiver(&receiver).to_string()))
 }
 
-/// Removes a receiver. `delivers` tells that this server has webhooks of its own.
+/// Removes a receiver. `delivers` tells that this server has a file of `--deliveries`.
 pub(super) async fn remove(ledger: &Ledger, delivers: bool, mut asked: Asked<'_>) -> Answer {
     let name = asked.parameters.captured();
     asked.parameters.end()?;
