@@ -92,3 +92,63 @@ impl fmt::Debug for Content {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future, pin,
+        sync::{Arc, Mutex},
+    };
+
+    use futures_util::{FutureExt as _, stream};
+    use http_body::Body as _;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::{
+        body::Body,
+        error::{Error, ErrorKind},
+    };
+
+    #[tokio::test]
+    async fn the_end_waits_for_every_function() {
+        let (open, opened) = tokio::sync::oneshot::channel::<()>();
+        let seen = Arc::<Mutex<Vec<_>>>::default();
+        let note = |seen: &Arc<Mutex<Vec<_>>>, name| {
+            let seen = seen.clone();
+            move |len, digest| {
+                seen.lock().unwrap().push((name, len, digest));
+                future::ready(())
+            }
+        };
+        let mut body = Body::from("ID3")
+            .at_end(note(&seen, "first"))
+            .at_end(async move |_, _| drop(opened.await))
+            .at_end(note(&seen, "last"))
+            .with_digest();
+        assert!(!body.is_end_stream());
+        assert!(body.frame().await.is_some());
+        assert!(!body.is_end_stream());
+        let mut end = pin::pin!(async move {
+            let end = body.frame().await;
+            (end.is_none(), body)
+        });
+        assert!((&mut end).now_or_never().is_none());
+        let digest = Digest::of(b"ID3");
+        assert_eq!(*seen.lock().unwrap(), [("first", 3, digest)]);
+        open.send(()).unwrap();
+        let (ended, mut body) = end.await;
+        assert!(ended && body.is_end_stream() && body.frame().await.is_none());
+        assert_eq!(body.digest(), Some(digest));
+        assert_eq!(*seen.lock().unwrap(), [("first", 3, digest), ("last", 3, digest)]);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_fails_has_no_digest_and_no_end() {
+        let chunks = stream::iter([Ok("ID"), Err(Error::new(ErrorKind::IncompleteBody, "cut off"))]);
+        let mut body = Body::from_stream(chunks).at_end(async |_, _| panic!("the body has not ended"));
+        while let Some(Ok(_)) = body.frame().await {}
+        assert!(body.frame().await.unwrap().is_err());
+        assert_eq!(body.digest(), None);
+    }
+}
