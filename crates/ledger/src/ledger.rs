@@ -117,6 +117,16 @@ impl Ledger {
         self.shared.changed.notify_waiters();
     }
 
+    /// [Closes](Self::close) the ledger and its database: whatever uses it later fails with
+    /// [`ErrorKind::Unavailable`](kazoo_storage::ErrorKind::Unavailable).
+    ///
+    /// Every change is durable without it. It makes SQLite move its write-ahead log into the file, so that a plain copy of the file
+    /// is complete. Call it when the last upload has ended.
+    pub async fn shutdown(&self) {
+        self.close();
+        self.shared.database.close().await;
+    }
+
     /// Returns `true` after [`close`](Self::close).
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::SeqCst)

@@ -7,7 +7,14 @@ mod postgres;
 mod sqlite;
 mod value;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use kazoo_storage::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +53,8 @@ pub(crate) struct Database {
     engine: Engine,
     writer: mpsc::Sender<Unit>,
     reader: mpsc::Sender<Unit>,
+    /// The threads of SQLite.
+    threads: Threads,
 }
 
 impl Database {
@@ -74,6 +83,25 @@ impl Database {
     pub(crate) async fn read(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
         send(&self.reader, false, statements).await
     }
+
+    /// Runs what was sent so far, and closes the connections of SQLite. Everything that is sent later fails.
+    pub(crate) async fn close(&self) {
+        self.threads.closing.store(true, Ordering::SeqCst);
+        for connection in [&self.reader, &self.writer] {
+            // Wakes the thread.
+            let _ = send(connection, false, Vec::new()).await;
+        }
+        let running = std::mem::take(&mut *self.threads.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let joined = tokio::task::spawn_blocking(move || running.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = joined.await;
+    }
+}
+
+/// The threads of a database, which end when it is closed.
+#[derive(Clone, Debug, Default)]
+struct Threads {
+    closing: Arc<AtomicBool>,
+    running: Arc<Mutex<Vec<thread::JoinHandle<()>>>>,
 }
 
 async fn send(connection: &mpsc::Sender<Unit>, writes: bool, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {

@@ -22,7 +22,7 @@ use self::{
     connection::{Connection, Role},
     failure::{Cause, Failure},
 };
-use super::{Database, Engine, QUEUE, Row, Unit, committed};
+use super::{Database, Engine, QUEUE, Row, Threads, Unit, committed};
 
 /// Maximum number of units in a transaction. It bounds the time until the first of them is acknowledged.
 const BATCH: usize = 256;
@@ -48,6 +48,7 @@ pub(super) async fn open(address: &Address, durable: bool) -> Result<Database> {
         engine: Engine::Postgres,
         writer: spawn(address, Role::Write { durable }).await.map_err(at)?,
         reader: spawn(address, Role::Read).await.map_err(at)?,
+        threads: Threads::default(),
     })
 }
 

@@ -1,12 +1,24 @@
 //! SQLite: a file, a thread that writes, and a thread that reads.
 
-use std::{path::Path, thread, time::Duration};
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::{
+    fs::OpenOptions,
+    io,
+    path::Path,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use kazoo_storage::{Error, ErrorKind, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, params_from_iter};
 use tokio::sync::mpsc;
 
-use super::{Database, Engine, QUEUE, Row, Statement, Unit, Value};
+use super::{Database, Engine, QUEUE, Row, Statement, Threads, Unit, Value};
 
 /// Marks the file as a ledger (`PRAGMA application_id`): `KZLG`.
 const APPLICATION_ID: i64 = 0x4B5A_4C47;
@@ -32,18 +44,41 @@ pub(super) fn open(path: &Path, durable: bool) -> Result<Database> {
             "it is a directory; name a file in it",
         )));
     }
+    create(path).map_err(|error| at(failed_to_create(error)))?;
     let mut writer = connect(path, durable).map_err(at)?;
     migrate(&mut writer).map_err(at)?;
     let reader = connect(path, durable).map_err(at)?;
+    let threads = Threads::default();
     Ok(Database {
         engine: Engine::Sqlite,
-        writer: spawn("ledger writer", writer, TransactionBehavior::Immediate)?,
+        writer: spawn("ledger writer", writer, TransactionBehavior::Immediate, &threads)?,
         // Without a lock until a statement writes, which none of its statements does.
-        reader: spawn("ledger reader", reader, TransactionBehavior::Deferred)?,
+        reader: spawn("ledger reader", reader, TransactionBehavior::Deferred, &threads)?,
+        threads,
     })
 }
 
+/// Creates the file if it does not exist. It has the numbers of callers, and SQLite gives its other files the same mode.
+fn create(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    options.mode(0o640);
+    options.open(path).map(drop)
+}
+
+fn failed_to_create(error: io::Error) -> Error {
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => "its directory does not exist; create it",
+        io::ErrorKind::PermissionDenied => "the file, or its directory, cannot be written; check the permissions",
+        _ => "the file cannot be opened",
+    };
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
+}
+
 fn connect(path: &Path, durable: bool) -> Result<Connection> {
+    // A name that begins with `file:` would be a URI.
+    let path = Path::new(".").join(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
@@ -104,19 +139,33 @@ fn migrate(connection: &mut Connection) -> Result<()> {
     transaction.commit().map_err(failed)
 }
 
-/// Runs the units that arrive on a thread of their own, until no sender is left.
-fn spawn(name: &str, mut connection: Connection, behavior: TransactionBehavior) -> Result<mpsc::Sender<Unit>> {
+/// Runs the units that arrive on a thread of their own, until no sender is left or the database is closed.
+fn spawn(
+    name: &str,
+    mut connection: Connection,
+    behavior: TransactionBehavior,
+    threads: &Threads,
+) -> Result<mpsc::Sender<Unit>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
+    let closing = Arc::clone(&threads.closing);
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
         connection.set_transaction_behavior(behavior);
-        serve(&connection, receiver);
+        serve(&connection, receiver, &closing);
     })?;
+    threads
+        .running
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(thread);
     Ok(sender)
 }
 
-fn serve(connection: &Connection, mut units: mpsc::Receiver<Unit>) {
+fn serve(connection: &Connection, mut units: mpsc::Receiver<Unit>, closing: &AtomicBool) {
     let mut batch = Vec::with_capacity(BATCH);
     while units.blocking_recv_many(&mut batch, BATCH) > 0 {
+        if closing.load(Ordering::SeqCst) {
+            units.close();
+        }
         // A caller that is gone has not been promised anything.
         batch.retain(|unit| !unit.reply.is_closed());
         match run(connection, &batch) {
@@ -212,6 +261,13 @@ mod tests {
         let mut connection = connect(&directory.path().join("ledger.sqlite"), false).unwrap();
         migrate(&mut connection).unwrap();
         (directory, connection)
+    }
+
+    #[test]
+    fn a_name_is_not_a_uri() {
+        // It is relative: an absolute path does not begin with `file:`.
+        let error = connect(Path::new("file:absent/ledger?mode=memory"), false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 
     #[test]

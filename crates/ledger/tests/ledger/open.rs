@@ -30,7 +30,7 @@ async fn refuses_what_is_not_its_database() {
         ("other", ErrorKind::Conflict, "another program"),
         ("marked", ErrorKind::Conflict, "another program"),
         ("directory", ErrorKind::Conflict, "is a directory"),
-        ("missing/ledger", ErrorKind::Unavailable, "cannot be opened"),
+        ("missing/ledger", ErrorKind::Unavailable, "its directory does not exist"),
     ] {
         let error = Ledger::sqlite(at(name)).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
@@ -76,4 +76,33 @@ async fn migrates_the_ledger_of_an_earlier_version() {
     let consumer = ledger.consumer("test").await.unwrap();
     let job = consumer.try_next().await.unwrap().unwrap();
     assert_eq!((job.event().file.size, job.attempts()), (7, 4));
+}
+
+#[tokio::test]
+async fn after_a_shutdown_the_file_is_complete_and_nothing_is_recorded() {
+    let site = Site::sqlite().await;
+    let store = site.store();
+    store.put(upload("a/b/c", "1")).await.unwrap();
+    site.ledger.shutdown().await;
+    let copy = site.path().with_extension("copy");
+    std::fs::copy(site.path(), &copy).unwrap();
+    assert!(!site.path().with_extension("sqlite-wal").exists());
+    let copy = Ledger::sqlite(copy).await.unwrap();
+    assert_eq!(copy.file(&key("a/b/c")).await.unwrap().unwrap().size, 1);
+    let error = store.put(upload("a/b/d", "1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    site.ledger.shutdown().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_user_and_the_group_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let site = Site::sqlite().await;
+    site.store().put(upload("a/b/c", "1")).await.unwrap();
+    for extension in ["sqlite", "sqlite-wal", "sqlite-shm"] {
+        let file = site.path().with_extension(extension);
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7, 0, "{extension}: {mode:o}");
+    }
 }

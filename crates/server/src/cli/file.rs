@@ -12,8 +12,11 @@ use crate::files;
 /// The prefix of a path in systemd's directory of credentials.
 const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY/";
 
-/// The suffix of a key whose value is the path of a file with the value.
+/// The suffix of a key whose value is the path of a file with the value of a flag in [`SECRETS`].
 const IN_FILE: &str = "-file";
+
+/// The flags whose value can be a secret. Other secrets are in files already, such as that of `access`.
+const SECRETS: [&str; 1] = ["ledger"];
 
 /// Minimum similarity of a known key that an error suggests.
 const SIMILAR: f64 = 0.8;
@@ -124,8 +127,8 @@ fn named<'a>(key: &'a str, flags: &[String]) -> Option<Named<'a>> {
     if is_flag(key) {
         return Some(Named::Value);
     }
-    let flag = key.strip_suffix(IN_FILE).filter(|flag| is_flag(flag))?;
-    Some(Named::InFile(flag))
+    let flag = key.strip_suffix(IN_FILE)?;
+    (is_flag(flag) && SECRETS.contains(&flag)).then_some(Named::InFile(flag))
 }
 
 fn unknown(key: &str, flags: &[String]) -> String {
@@ -224,6 +227,10 @@ mod tests {
         for (text, expected) in [
             ("\nmax_body = 1", "2: unknown key `max_body`; is it `max-body`?"),
             ("lisen = 'x'", "1: unknown key `lisen`; is it `listen`?"),
+            (
+                "tls-cert-file = 'x'",
+                "1: unknown key `tls-cert-file`; is it `tls-cert`?",
+            ),
             ("colour = 1", "1: unknown key `colour`; the keys are the flags of"),
             ("listen = 1.5", "1: `listen` must be a string"),
             ("[listen]\na = 1", "1: `listen` must be a string"),

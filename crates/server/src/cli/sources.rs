@@ -46,8 +46,12 @@ impl Sources {
         if let Some(command) = grammar.find_subcommand(name)
             && let Some(at) = position(&arguments, name)
         {
-            let added = file.entries.iter().flat_map(|entry| additions(command, given, entry));
-            arguments.splice(at..at, added.collect::<Vec<_>>());
+            let mut added = Vec::new();
+            for entry in &file.entries {
+                let additions = additions(command, given, entry);
+                added.extend(additions.map_err(|problem| format!("{}: {problem}", file.place(entry)))?);
+            }
+            arguments.splice(at..at, added);
         }
         Ok(Self {
             arguments,
@@ -99,23 +103,24 @@ fn position(arguments: &[OsString], name: &str) -> Option<usize> {
     None
 }
 
-/// Returns the arguments for `entry`, unless `command` has no such flag or the operator has given it.
-fn additions(command: &Command, given: &ArgMatches, entry: &Entry) -> Vec<OsString> {
-    let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(&entry.flag)) else {
-        return Vec::new();
+/// Returns the arguments for `entry`: none if `command` has no such flag or the operator has given it.
+fn additions(command: &Command, given: &ArgMatches, entry: &Entry) -> Result<Vec<OsString>, String> {
+    let flag = &entry.flag;
+    let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(flag)) else {
+        return Ok(Vec::new());
     };
     let source = given.value_source(arg.get_id().as_str());
     if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    match arg.get_action() {
-        ArgAction::SetTrue => match entry.values.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["true"] => vec![format!("--{}", entry.flag).into()],
-            ["false"] => Vec::new(),
-            // Refused by the parser.
-            _ => vec![format!("--{}={}", entry.flag, entry.values.join(",")).into()],
-        },
-        _ => vec![format!("--{}={}", entry.flag, entry.values.join(",")).into()],
+    let values: Vec<&str> = entry.values.iter().map(String::as_str).collect();
+    match (arg.get_action(), &values[..]) {
+        (ArgAction::SetTrue, ["true"]) => Ok(vec![format!("--{flag}").into()]),
+        (ArgAction::SetTrue, ["false"]) => Ok(Vec::new()),
+        (ArgAction::SetTrue, _) => Err(format!("`{flag}` must be `true` or `false`")),
+        (ArgAction::Append, values) => Ok(vec![format!("--{flag}={}", values.join(",")).into()]),
+        (_, [value]) => Ok(vec![format!("--{flag}={value}").into()]),
+        _ => Err(format!("`{flag}` has one value, and no list")),
     }
 }
 
@@ -130,17 +135,21 @@ pub(super) fn of_serve(config: Option<&Path>) -> Vec<OsString> {
     arguments
 }
 
-/// Hides the password of a URL, and its query.
+/// Hides the password of a URL, its query and its fragment, and a text that could be a damaged URL.
 pub(super) fn masked(text: String) -> String {
-    let Ok(mut url) = Url::parse(&text) else { return text };
-    if !url.has_host() {
-        return text;
+    const HIDDEN: &str = "***";
+    let Some(mut url) = Url::parse(&text).ok().filter(Url::has_host) else {
+        let is_plain = !text.contains(['@', '=', '#']) && !text.contains("//");
+        return if is_plain { text } else { HIDDEN.to_owned() };
+    };
+    if url.password().is_some() && url.set_password(Some(HIDDEN)).is_err() {
+        return HIDDEN.to_owned();
     }
-    let hidden = url.password().is_none() || url.set_password(Some("***")).is_ok();
     if url.query().is_some() {
-        url.set_query(Some("***"));
+        url.set_query(Some(HIDDEN));
     }
-    if hidden { url.into() } else { "***".to_owned() }
+    url.set_fragment(None);
+    url.into()
 }
 
 #[cfg(test)]
@@ -152,6 +161,10 @@ mod tests {
         for (text, shown) in [
             ("postgres://kazoo:hunter2@db:5432/x", "postgres://kazoo:***@db:5432/x"),
             ("postgres://db/x?password=hunter2", "postgres://db/x?***"),
+            ("postgres://kazoo:hunter2@db/x#hunter3", "postgres://kazoo:***@db/x"),
+            ("postgres://kazoo:hunter2@db:999999/x", "***"),
+            ("kazoo:hunter2@db/x", "***"),
+            ("host=db password=hunter2", "***"),
             ("sqlite:/var/lib/x?y", "sqlite:/var/lib/x?y"),
             ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("./data", "./data"),

@@ -22,8 +22,13 @@ impl Table {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+            // The width of a format is limited, and that of a cell is not.
+            let padded = |(cell, width): (&String, &usize)| {
+                let missing = width.saturating_sub(cell.chars().count());
+                format!("{cell}{}", " ".repeat(missing))
+            };
+            let cells: Vec<_> = row.iter().zip(&widths).map(padded).collect();
+            cells.join("  ").trim_end().to_owned()
         };
         self.0.iter().map(line).collect()
     }
@@ -39,5 +44,7 @@ mod tests {
         table.add(vec!["longer".to_owned(), "a\u{1b}b".to_owned()]);
         table.add(vec!["é".to_owned(), String::new()]);
         assert_eq!(table.lines(), ["ID      ERROR", "longer  a\u{fffd}b", "é"]);
+        table.add(vec!["x".repeat(100_000), "y".to_owned()]);
+        assert!(table.lines().concat().ends_with("x  y"));
     }
 }

@@ -30,6 +30,7 @@ use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
     sync::watch,
+    time::timeout,
 };
 
 use self::{deliveries::Deliveries, mount::Mount, reload::Reloadable, stack::Parts};
@@ -55,6 +56,9 @@ const BLOCKING_THREADS: usize = 64;
 
 /// Time that the process waits for pending disk operations when it exits.
 const DISK: Duration = Duration::from_secs(1);
+
+/// Time in which the ledger is closed.
+const LEDGER: Duration = Duration::from_secs(5);
 
 type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 
@@ -152,7 +156,7 @@ async fn start(config: Config) -> Fallible<End> {
         }
         _ => None,
     };
-    let store = match ledger {
+    let store = match ledger.clone() {
         Some(ledger) => {
             tokio::spawn(ledger::reindex(ledger.clone(), files.clone()));
             if config.admin.is_some() {
@@ -196,8 +200,15 @@ async fn start(config: Config) -> Fallible<End> {
     // The server works without stdout too.
     let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
     let end = accept::serve(listener, server, phases, signals, config.grace).await;
-    if let (Some(deliveries), End::Drained | End::GraceOver) = (deliveries, &end) {
-        deliveries.end().await;
+    if matches!(end, End::Drained | End::GraceOver) {
+        if let Some(deliveries) = deliveries {
+            deliveries.end().await;
+        }
+        if let Some(ledger) = ledger
+            && timeout(LEDGER, ledger.shutdown()).await.is_err()
+        {
+            tracing::warn!("the ledger could not be closed in time; nothing is lost");
+        }
     }
     Ok(end)
 }

@@ -165,7 +165,14 @@ fn check_refuses_what_serve_refuses_and_names_the_line() {
         ("tls-cert = \"/absent\"", "--tls-key"),
         ("\naccess = \"/absent\"", "cannot read --access /absent"),
         ("listen = \"0.0.0.0:8080\"", "--allow-anyone"),
-        ("no-fsync = \"maybe\"", "--no-fsync"),
+        (
+            "no-fsync = \"maybe\"",
+            "config.toml:1: `no-fsync` must be `true` or `false`",
+        ),
+        (
+            "store = [\"a\", \"b\"]",
+            "config.toml:1: `store` has one value, and no list",
+        ),
         ("mount = ", "config.toml:1: "),
     ] {
         let site = Site::with(file);

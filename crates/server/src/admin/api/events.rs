@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     Answer, Asked, body, json,
     parameters::{invalid, time},
-    work,
+    receivers, work,
 };
 
 /// Number of events in a page, and its maximum.
@@ -25,6 +25,7 @@ pub(super) async fn list(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let parameters = &mut asked.parameters;
     let mut backlog = Backlog::new();
     if let Some(receiver) = parameters.text("receiver") {
+        receivers::known(ledger, &receiver).await?;
         backlog = backlog.receiver(receiver);
     }
     backlog = match parameters.text("state").as_deref() {
@@ -174,7 +175,7 @@ struct DeadRequest {
 }
 
 impl DeadRequest {
-    fn dead(&self) -> Result<Dead, Error> {
+    async fn dead(&self, ledger: &Ledger) -> Result<Dead, Error> {
         if !self.all && self.receiver.is_none() && self.account.is_none() {
             return Err(invalid(
                 "receiver",
@@ -183,6 +184,7 @@ impl DeadRequest {
         }
         let mut dead = Dead::new();
         if let Some(receiver) = &self.receiver {
+            receivers::known(ledger, receiver).await?;
             dead = dead.receiver(receiver);
         }
         if let Some(account) = &self.account {
@@ -195,7 +197,7 @@ impl DeadRequest {
 pub(super) async fn retry_dead(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
     let request: DeadRequest = body(asked.body).await?;
-    let (dead, superseded, ledger) = (request.dead()?, request.superseded, ledger.clone());
+    let (dead, superseded, ledger) = (request.dead(ledger).await?, request.superseded, ledger.clone());
     work::response(&asked.call.state, |mut reporter| async move {
         let progress = |done: Retried| reporter.report(|| json::retried(done));
         let done = ledger.retry_dead(dead, superseded, progress).await?;
@@ -217,7 +219,7 @@ pub(super) async fn discard_dead(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     if request.superseded {
         return Err(invalid("superseded", "is for retries"));
     }
-    let (dead, ledger) = (request.dead()?, ledger.clone());
+    let (dead, ledger) = (request.dead(ledger).await?, ledger.clone());
     work::response(&asked.call.state, |mut reporter| async move {
         let progress = |discarded| reporter.report(|| json!({"discarded": discarded}));
         let discarded = ledger.discard_dead(dead, progress).await?;

@@ -48,7 +48,15 @@ pub(super) async fn remove(ledger: &Ledger, delivers: bool, mut asked: Asked<'_>
     Ok(json::response(json!({"events": events}).to_string()))
 }
 
+/// Fails if there is no receiver `name`: a wrong name must not look like a receiver that has everything.
+pub(super) async fn known(ledger: &Ledger, name: &str) -> Result<(), Error> {
+    let found = ledger.receiver(name).await?;
+    found.map(drop).ok_or_else(|| unknown(name))
+}
+
 pub(super) fn unknown(name: &str) -> Error {
-    let message = format!("there is no receiver `{name}`; GET /v1/receivers lists them");
+    let message = format!(
+        "there is no receiver `{name}`; `kazoo-storage events receivers` lists them, a webhook as `webhook:NAME`"
+    );
     Error::new(ErrorKind::NotFound, message)
 }
