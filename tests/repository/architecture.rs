@@ -2,8 +2,8 @@
 //!
 //! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
-//! In the server: `explain → serve → {admin, net, storage} → log → config → cli → files`, `reindex → storage`, and
-//! `{check, events, plan, scrub} → {log, cli}`.
+//! In the server: `explain → serve → {admin, net, storage} → log → config → cli → files`, `reindex → storage`,
+//! `{events, health} → admin_client → {log, cli}`, and `{check, plan, scrub} → {log, cli}`.
 //!
 //! Cargo holds the direction between the packages: `server → {client, ledger} → kazoo-storage`.
 
@@ -86,7 +86,9 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
         "serve" => Some(vec!["admin", "config", "files", "log", "net", "shutdown", "storage"]),
         "check" | "plan" => Some(vec!["cli", "log"]),
         "scrub" => Some(vec!["cli", "log", "progress"]),
-        "events" => Some(vec!["cli", "files", "log", "progress"]),
+        "admin_client" => Some(vec!["cli", "files", "log"]),
+        "events" => Some(vec!["admin_client", "cli", "log", "progress"]),
+        "health" => Some(vec!["admin_client", "cli"]),
         "explain" => Some(vec!["cli", "config", "serve"]),
         "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
         _ => None,

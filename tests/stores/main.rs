@@ -12,6 +12,7 @@ mod fs_crash;
 mod fs_scrub;
 mod masked;
 mod object_store;
+mod versions;
 
 use std::sync::Arc;
 

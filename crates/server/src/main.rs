@@ -1,13 +1,15 @@
-//! The program `kazoo-storage`: the storage server, and the commands to plan, check, scrub and reindex a storage and
-//! to steer its events.
+//! The program `kazoo-storage`: the storage server, and the commands to plan, check, scrub and reindex a storage, to
+//! steer its events and to check its health.
 
 mod admin;
+mod admin_client;
 mod check;
 mod cli;
 mod config;
 mod events;
 mod explain;
 mod files;
+mod health;
 mod log;
 mod net;
 mod plan;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         cli::Command::Reindex(options) => reindex::run(options),
         cli::Command::Config(options) => explain::run(options.action, config.as_deref()),
         cli::Command::Events(options) => Ok(events::run(options)),
+        cli::Command::Health(options) => Ok(health::run(options)),
         cli::Command::Check(options) => Ok(check::run(&options)),
     };
     result.unwrap_or_else(|error| {

@@ -9,7 +9,8 @@
 //!   that cannot be applied.
 //! - A damaged disk: [`scrub`] compares every file with the digest of its upload.
 //! - [`name`] converts keys to names, [`tree`] opens and makes directories, [`version`] identifies a content, [`locks`]
-//!   orders the changes of a key, [`sync`] measures syncs, [`fault`] injects errors in tests.
+//!   orders the changes of a key, [`format`](self::format) detects the layout of a newer version, [`sync`] measures syncs,
+//!   [`fault`] injects errors in tests.
 
 mod body;
 mod catalog;
@@ -18,6 +19,7 @@ mod delete;
 mod error;
 mod fault;
 mod fetch;
+mod format;
 mod hot;
 mod journal;
 mod locks;
@@ -77,6 +79,7 @@ use crate::{
 /// ROOT/.stage/                                     unfinished uploads, the journal, and the lock of the root
 /// ROOT/.set-aside/                                 changes that a recovery could not apply
 /// ROOT/.check/                                     exists briefly during a check
+/// ROOT/.format                                     does not exist: it would mark the layout of a newer version
 /// ```
 ///
 /// **The media** is a file. The last segment of the key is its name, and the others are its directories. A name is the
@@ -137,6 +140,7 @@ use crate::{
 ///
 /// - [`ErrorKind::Conflict`] for a second store on the same root, in any process: the root is locked while the store or
 ///   one of its uploads lives.
+/// - [`ErrorKind::Conflict`] for a root with the layout of a newer version.
 /// - [`ErrorKind::Conflict`] for a key whose path leads through a symbolic link, which is never followed. The root
 ///   itself may be one.
 /// - [`ErrorKind::Conflict`] if something else is at the path of a file or directory of the store. The message contains

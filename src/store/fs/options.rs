@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{FsStore, Inner, hot::HotFiles, locks::Locks, recovery::Recovery, stage::Stage, tree::Tree};
+use super::{FsStore, Inner, format, hot::HotFiles, locks::Locks, recovery::Recovery, stage::Stage, tree::Tree};
 use crate::error::Result;
 
 /// The options to open an [`FsStore`] with.
@@ -54,6 +54,8 @@ impl FsOptions {
     pub fn open(&self, root: impl AsRef<Path>) -> Result<FsStore> {
         let tree = Tree::open(root.as_ref())?;
         let stage = Arc::new(Stage::open(tree.root())?);
+        // With the lock, so that no newer program changes the layout meanwhile.
+        format::check(&tree)?;
         let store = Inner {
             journal: OnceLock::new(),
             tree,

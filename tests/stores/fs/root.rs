@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use kazoo_storage::{BlobCatalog, BlobStore, ErrorKind, store::FsStore};
+use kazoo_storage::{
+    BlobCatalog, BlobStore, ErrorKind,
+    store::{FsScrub, FsStore},
+};
 
 use super::{fresh, open, read, staged, upload};
 
@@ -18,6 +21,25 @@ fn refuses_a_root_whose_path_is_too_long() {
     let error = FsStore::open(&deep).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.message().contains("at most 1024"), "{error}");
+}
+
+#[tokio::test]
+async fn refuses_the_layout_of_a_newer_version() {
+    let (store, root) = fresh();
+    store.put(upload("message.mp3", "content")).await.unwrap();
+    drop(store);
+    let marker = root.path().join(".format");
+    fs::write(&marker, "2\n").unwrap();
+    fs::write(root.path().join(".stage/77"), "of the newer version").unwrap();
+    let opened = FsStore::open(root.path()).map(drop);
+    let scrubbed = FsScrub::new(root.path()).run(|_| panic!("the layout is unknown"));
+    for error in [opened.unwrap_err(), scrubbed.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        assert!(error.message().contains("a newer version"), "{error}");
+    }
+    assert_eq!(staged(root.path()), ["77"]);
+    fs::remove_file(marker).unwrap();
+    assert_eq!(read(&open(root.path()), "message.mp3").await, "content");
 }
 
 #[tokio::test]

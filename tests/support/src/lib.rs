@@ -17,3 +17,4 @@ pub mod engine;
 pub mod fixture;
 pub mod server;
 pub mod stores;
+pub mod versions;

@@ -15,6 +15,7 @@ mod recorded;
 mod reindex;
 mod search;
 mod site;
+mod versions;
 
 use kazoo_storage::{BlobKey, Metadata, Upload};
 

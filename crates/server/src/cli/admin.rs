@@ -43,10 +43,17 @@ pub(crate) struct AdminOptions {
 
 /// The server of a command that uses the admin endpoint.
 #[derive(Args, Debug)]
-pub(crate) struct AdminClientOptions {
+pub(crate) struct AdminServerOptions {
     /// The server's `--admin`: `ADDR:PORT`, `http://…`, or `unix:PATH`
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9180", global = true)]
     pub(crate) admin: AdminServer,
+}
+
+/// The server of a command that uses the API of the admin endpoint.
+#[derive(Args, Debug)]
+pub(crate) struct AdminClientOptions {
+    #[command(flatten)]
+    pub(crate) server: AdminServerOptions,
 
     /// File with the token for the server's API: the same file as the server's `--admin-token-file`
     #[arg(long, value_name = "FILE", global = true)]

@@ -23,7 +23,7 @@ use clap::{
 
 use self::sources::Sources;
 pub(crate) use self::{
-    admin::{AdminAddress, AdminClientOptions, AdminOptions, AdminServer},
+    admin::{AdminAddress, AdminClientOptions, AdminOptions, AdminServer, AdminServerOptions},
     check::CheckOptions,
     config::{ConfigAction, ConfigOptions, Setting},
     events::{
@@ -50,7 +50,7 @@ pub(crate) struct Cli {
     /// TOML file that sets flags of `serve`; by default `/etc/kazoo-storage/config.toml` if it exists; `none` reads no file
     ///
     /// Its keys are the names of the flags. A flag wins over its environment variable, and that over the file. With `-file` behind
-    /// the name, the value is in a file of its own. `reindex`, `scrub` and `events` use the flags in it that they have too.
+    /// the name, the value is in a file of its own. `reindex`, `scrub`, `events` and `health` use the flags in it that they have too.
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 
@@ -160,6 +160,13 @@ pub(crate) enum Command {
     /// The status is 0 if the server has done everything, 1 if it could not be reached, refused or failed, and 2 if the command
     /// line is wrong or a confirmation with `--yes` is missing.
     Events(EventsOptions),
+    /// Ask a running server whether it is ready: for the health check of a container
+    ///
+    /// The command asks for `/readyz` at the server's `--admin`, and needs no token. It waits at most 5 seconds. If the server is
+    /// not ready, the reason is printed on stderr.
+    ///
+    /// The status is 0 if the server is ready, 1 if it is not or could not be reached, and 2 if the command line is wrong.
+    Health(AdminServerOptions),
     /// Check or show the configuration: the values that `serve` has from its file and its environment
     ///
     /// The status is 0 if the configuration is valid, and 2 if it is not.

@@ -21,7 +21,7 @@ const NO_FILE: &str = "none";
 const SERVE: &str = "serve";
 
 /// The commands that use the file: those of the server, its store or its admin endpoint.
-const USERS: [&str; 5] = [SERVE, "reindex", "scrub", "events", "config"];
+const USERS: [&str; 6] = [SERVE, "reindex", "scrub", "events", "health", "config"];
 
 /// The arguments of a command, and the file that some of them come from.
 #[derive(Debug)]

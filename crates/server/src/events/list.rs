@@ -4,8 +4,11 @@ use std::{process::ExitCode, time::SystemTime};
 
 use serde_json::Value;
 
-use super::{client::AdminClient, field, items, print, query, segment, table::Table, text, time};
-use crate::cli::{ListOptions, State};
+use super::{field, items, print, query, segment, table::Table, text, time};
+use crate::{
+    admin_client::AdminClient,
+    cli::{ListOptions, State},
+};
 
 /// Number of events that are fetched at once: a table has this many lines of one width.
 const PAGE: u64 = 500;

@@ -1,6 +1,5 @@
 //! The `events` command: shows and steers the events of a running server.
 
-mod client;
 mod list;
 mod steer;
 mod table;
@@ -14,8 +13,10 @@ use std::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use self::client::AdminClient;
-use crate::cli::{EventsAction, EventsOptions, ReceiversAction};
+use crate::{
+    admin_client::AdminClient,
+    cli::{EventsAction, EventsOptions, ReceiversAction},
+};
 
 /// Characters of a path segment that need no encoding.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, process::ExitCode};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{UNCONFIRMED, client::AdminClient, field, items, print, query, segment, text, time};
+use super::{UNCONFIRMED, field, items, print, query, segment, text, time};
 use crate::{
+    admin_client::AdminClient,
     cli::{DeadOptions, DiscardOptions, ReplayOptions, RetryOptions},
     progress::Progress,
 };

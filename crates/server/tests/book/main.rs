@@ -220,6 +220,7 @@ fn flags_exist() {
         "plan",
         "scrub",
         "check",
+        "health",
         "events list",
         "events show",
         "events retry",

@@ -18,6 +18,7 @@ use self::{orphans::OrphanedSidecars, quarantine::quarantine, throttle::Throttle
 use super::{
     FsStore,
     error::failed,
+    format,
     name::{self, KeyPath},
     set_aside, stage, sync,
     tree::{self, Found, Tree},
@@ -162,7 +163,10 @@ impl FsScrub {
             Error::new(ErrorKind::NotFound, format!("the directory {root} cannot be opened")).with_source(error)
         })?;
         match tree::open(tree.root(), stage::DIRECTORY)? {
-            Found::Directory(_) => Ok(tree),
+            Found::Directory(_) => {
+                format::check(&tree)?;
+                Ok(tree)
+            }
             _ => Err(Error::new(
                 ErrorKind::NotFound,
                 format!(

@@ -1,4 +1,4 @@
-//! [`AdminClient`]: calls the API of a running server.
+//! [`AdminClient`]: calls the admin endpoint of a running server.
 
 use std::{path::Path, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::{AdminClientOptions, AdminServer},
+    cli::{AdminClientOptions, AdminServer, AdminServerOptions},
     files, log,
 };
 
@@ -28,36 +28,72 @@ const STALL: Duration = Duration::from_secs(60);
 /// Maximum length of a response that is read whole, or of a line of another one, in bytes.
 const MAX_LEN: usize = 16 << 20;
 
-/// A server, and the token for it.
-pub(super) struct AdminClient {
+/// A server, and the token for its API.
+pub(crate) struct AdminClient {
     server: AdminServer,
-    token: String,
+    token: Option<String>,
 }
 
 /// A response that is read in parts.
-pub(super) struct Response {
+pub(crate) struct Response {
     server: String,
     body: Incoming,
     buffer: Vec<u8>,
 }
 
 impl AdminClient {
-    pub(super) fn new(options: AdminClientOptions) -> Result<Self, String> {
+    pub(crate) fn new(options: AdminClientOptions) -> Result<Self, String> {
         let file = options.admin_token_file.ok_or(
             "the token is missing; pass --admin-token-file with the file that the server has as --admin-token-file",
         )?;
         Ok(Self {
-            server: options.admin,
-            token: token(&file)?,
+            server: options.server.admin,
+            token: Some(token(&file)?),
         })
     }
 
-    pub(super) async fn get(&self, target: &str) -> Result<Value, String> {
+    /// Creates a client without a token, which can use only the paths outside the API.
+    pub(crate) fn anonymous(options: AdminServerOptions) -> Self {
+        Self {
+            server: options.admin,
+            token: None,
+        }
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Result<Value, String> {
         self.send(Method::GET, target, None).await?.json().await
     }
 
+    /// Asks whether the server is ready. Returns the reason if it is not.
+    pub(crate) async fn readiness(&self) -> Result<(), String> {
+        let (status, response) = self.request(Method::GET, "/readyz", None).await?;
+        let server = response.server.clone();
+        let foreign = foreign(&server, status);
+        let answer = response.json().await.map_err(|_| foreign.clone())?;
+        let text = |name| answer.get(name).and_then(Value::as_str);
+        match (status, text("status"), text("reason"), text("message")) {
+            (StatusCode::OK, Some("ready"), ..) => Ok(()),
+            (StatusCode::SERVICE_UNAVAILABLE, _, Some(reason), Some(message)) => {
+                Err(format!("the server at {server} is not ready ({reason}): {message}"))
+            }
+            _ => Err(foreign),
+        }
+    }
+
     /// Sends a request. Returns the response if the server has accepted the request.
-    pub(super) async fn send(&self, method: Method, target: &str, json: Option<Value>) -> Result<Response, String> {
+    pub(crate) async fn send(&self, method: Method, target: &str, json: Option<Value>) -> Result<Response, String> {
+        match self.request(method, target, json).await? {
+            (StatusCode::OK, response) => Ok(response),
+            (status, response) => Err(response.refusal(status).await),
+        }
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        target: &str,
+        json: Option<Value>,
+    ) -> Result<(StatusCode, Response), String> {
         let server = self.server.to_string();
         let failed = |error: &dyn std::error::Error| format!("the server at {server} failed: {}", log::chain(error));
         let host = match &self.server {
@@ -65,11 +101,11 @@ impl AdminClient {
             AdminServer::Unix(_) => "localhost",
         };
         let body = json.map(|json| json.to_string()).unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(target)
-            .header(header::HOST, host)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+        let mut request = Request::builder().method(method).uri(target).header(header::HOST, host);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| failed(&error))?;
@@ -86,10 +122,7 @@ impl AdminClient {
             body: response.into_body(),
             buffer: Vec::new(),
         };
-        match status {
-            StatusCode::OK => Ok(response),
-            status => Err(response.refusal(status).await),
-        }
+        Ok((status, response))
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, String> {
@@ -118,13 +151,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Response {
     /// Returns the whole response.
-    pub(super) async fn json(mut self) -> Result<Value, String> {
+    pub(crate) async fn json(mut self) -> Result<Value, String> {
         while self.read().await? {}
         serde_json::from_slice(&self.buffer).map_err(|error| self.unusable(&error.to_string()))
     }
 
     /// Returns the JSON in the next line, or `None` at the end.
-    pub(super) async fn line(&mut self) -> Result<Option<Value>, String> {
+    pub(crate) async fn line(&mut self) -> Result<Option<Value>, String> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -156,18 +189,20 @@ impl Response {
     async fn refusal(self, status: StatusCode) -> String {
         let server = self.server.clone();
         let json = self.json().await.ok();
-        let message = json.as_ref().and_then(|json| super::field(json, "message").as_str());
+        let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
         match message {
             Some(message) => format!("the server at {server} refused: {message}"),
-            None => {
-                format!("the server at {server} answered {status}, not as kazoo-storage does; is this its --admin?")
-            }
+            None => foreign(&server, status),
         }
     }
 
     fn unusable(&self, why: &str) -> String {
         format!("the response of the server at {} is unusable: {why}", self.server)
     }
+}
+
+fn foreign(server: &str, status: StatusCode) -> String {
+    format!("the server at {server} answered {status}, not as kazoo-storage does; is this its --admin?")
 }
 
 fn token(file: &Path) -> Result<String, String> {
