@@ -96,8 +96,8 @@ impl Cli {
 
 /// Returns advice on a wrong flag.
 fn tip(error: &clap::Error, sources: &Sources) -> Option<String> {
-    let named = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
-    let flags = [named(ContextKind::InvalidArg), named(ContextKind::PriorArg)];
+    let context = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let flags = [context(ContextKind::InvalidArg), context(ContextKind::PriorArg)];
     if error.kind() == ErrorKind::ArgumentConflict && flags.iter().any(|flag| flag.contains("--settings")) {
         return Some("--settings already defines the key and the base64 mode: remove the other flag".to_owned());
     }
