@@ -20,7 +20,9 @@ mod serve;
 mod shutdown;
 mod storage;
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
+
+use net::inherited::Inherited;
 
 /// A request makes about 75 allocations, all small and short-lived.
 ///
@@ -34,9 +36,7 @@ fn main() -> ExitCode {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli::Cli { command, config } = cli::Cli::read();
     let result = match command {
-        cli::Command::Serve(options) => config::Config::try_from(*options)
-            .map_err(|error| config::Invalid(error).into())
-            .and_then(serve::run),
+        cli::Command::Serve(options) => serve(*options),
         cli::Command::Plan(options) => plan::run(&options),
         cli::Command::Scrub(options) => scrub::run(&options),
         cli::Command::Reindex(options) => reindex::run(options),
@@ -52,4 +52,14 @@ fn main() -> ExitCode {
         }
         ExitCode::FAILURE
     })
+}
+
+fn serve(mut options: cli::ServeOptions) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+    let inherited = Inherited::from_env().map_err(config::Invalid)?;
+    if let Some(inherited) = &inherited {
+        // Decides whether the server needs access rules.
+        options.listen = inherited.address;
+    }
+    let config = config::Config::try_from(options).map_err(config::Invalid)?;
+    serve::run(config, inherited)
 }

@@ -41,6 +41,8 @@ pub(crate) struct NotReady {
     /// `starting`, `draining` or `store`.
     pub(crate) reason: &'static str,
     pub(crate) message: String,
+    /// The store has not answered within its time limit.
+    pub(crate) hangs: bool,
 }
 
 impl NotReady {
@@ -48,6 +50,7 @@ impl NotReady {
         Self {
             reason,
             message: message.into(),
+            hangs: false,
         }
     }
 }
@@ -88,10 +91,11 @@ impl Readiness {
             tokio::spawn(async move { store.check().await })
         });
         let answer = match timeout(DEADLINE, running).await {
-            Err(_) => Err(NotReady::new(
-                "store",
-                format!("the store did not answer within {} s", DEADLINE.as_secs()),
-            )),
+            Err(_) => Err(NotReady {
+                reason: "store",
+                message: format!("the store did not answer within {} s", DEADLINE.as_secs()),
+                hangs: true,
+            }),
             Ok(checked) => {
                 checks.running = None;
                 match checked {
@@ -183,7 +187,8 @@ mod tests {
         for _ in 0..3 {
             let verdict = readiness.check().await;
             assert_eq!(reason(&verdict), "store");
-            assert!(verdict.unwrap_err().message.contains("3 s"));
+            let because = verdict.unwrap_err();
+            assert!(because.hangs && because.message.contains("3 s"));
             readiness.checks.lock().await.last = None;
         }
         assert_eq!(count.load(Ordering::SeqCst), 1);

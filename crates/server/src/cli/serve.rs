@@ -12,7 +12,8 @@ use super::{
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
-    /// Address and port to listen on; with port 0 the system chooses a port, and the first line on stdout names it
+    /// Address and port to listen on; with port 0 the system chooses a port, and the first line on stdout names it; a socket
+    /// that systemd passes replaces it
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
 

@@ -16,6 +16,7 @@ use super::{
     admission::{Admission, ConnectionPermit, TurnedAway},
     connection::{self, Accepted, Bounds, Handler},
     metrics,
+    pulse::Beats,
     tls::Tls,
 };
 use crate::shutdown::{self, Phase, Signals};
@@ -64,6 +65,7 @@ pub(crate) struct Server<S> {
 /// Sends the phases of the shutdown to `phases`.
 pub(crate) async fn serve<S: Handler>(
     listener: TcpListener,
+    mut beats: Beats,
     server: Server<S>,
     phases: watch::Sender<Phase>,
     mut signals: Signals,
@@ -89,6 +91,7 @@ pub(crate) async fn serve<S: Handler>(
         let accepted = tokio::select! {
             biased;
             _ = signals.recv() => break,
+            () = beats.answer() => continue,
             accepted = listener.accept() => accepted,
         };
         match accepted {

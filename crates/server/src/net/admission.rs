@@ -79,6 +79,11 @@ impl Admission {
         })
     }
 
+    /// Returns the number of open connections within the limits.
+    pub(crate) fn open(&self) -> usize {
+        lock(&self.open).values().sum()
+    }
+
     fn share(&self, address: IpAddr) -> Option<Share> {
         let mut open = lock(&self.open);
         let of_address = open.get(&address).copied().unwrap_or_default();

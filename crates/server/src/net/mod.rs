@@ -4,8 +4,10 @@ pub(crate) mod accept;
 pub(crate) mod admission;
 pub(crate) mod connection;
 pub(crate) mod heads;
+pub(crate) mod inherited;
 mod linger;
 mod metrics;
+pub(crate) mod pulse;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
 

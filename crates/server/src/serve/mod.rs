@@ -4,6 +4,7 @@ mod access;
 mod administration;
 mod deliveries;
 mod drain;
+mod manager;
 mod mount;
 mod reload;
 mod request_id;
@@ -42,6 +43,8 @@ use crate::{
         accept::{self, End, Server},
         admission::{self, Admission},
         connection::Bounds,
+        inherited::Inherited,
+        pulse,
         tls::Tls,
     },
     shutdown::{Phase, Signals},
@@ -62,8 +65,8 @@ const LEDGER: Duration = Duration::from_secs(5);
 
 type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 
-/// Serves until a signal stops the server.
-pub(crate) fn run(config: Config) -> Fallible<ExitCode> {
+/// Serves until a signal stops the server, on `inherited` or else on the address of `config`.
+pub(crate) fn run(config: Config, inherited: Option<Inherited>) -> Fallible<ExitCode> {
     log::init(config.log);
     admission::raise_descriptors(&config.connections);
     // One worker for each core, the default.
@@ -71,7 +74,7 @@ pub(crate) fn run(config: Config) -> Fallible<ExitCode> {
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
-    let end = runtime.block_on(start(config))?;
+    let end = runtime.block_on(start(config, inherited))?;
     Ok(match end {
         // Requests cut off at the end of the grace period were asked to retry.
         End::Drained | End::GraceOver => {
@@ -111,7 +114,7 @@ impl Files {
     }
 }
 
-async fn start(config: Config) -> Fallible<End> {
+async fn start(config: Config, inherited: Option<Inherited>) -> Fallible<End> {
     // From now on SIGHUP does not end the process, neither from a closed terminal nor while the store is being opened.
     let hangups = signal(SignalKind::hangup())?;
     let Files {
@@ -133,7 +136,10 @@ async fn start(config: Config) -> Fallible<End> {
     }
     // Binds the port before it opens the store: clients can connect while a slow store is being opened, and a second server
     // on the same port does not touch the files.
-    let listener = listen(config.listen, "--listen")?;
+    let listener = match inherited {
+        Some(inherited) => inherited.listen()?,
+        None => listen(config.listen, "--listen")?,
+    };
     let (phases, phase) = watch::channel(Phase::Serving);
     let readiness = Arc::new(Readiness::new(phase.clone()));
     let api = match &config.admin {
@@ -144,7 +150,10 @@ async fn start(config: Config) -> Fallible<End> {
         )?),
         None => None,
     };
+    let opening = manager::opening("store");
     let files = store::open(&config.store).await?;
+    drop(opening);
+    let opening = manager::opening("ledger");
     let ledger = ledger::open(config.ledger.as_ref()).await?;
     if let Some(api) = &api {
         api.opened(ledger.clone());
@@ -166,13 +175,14 @@ async fn start(config: Config) -> Fallible<End> {
         }
         None => DynBlobStore::new(MeasuredStore::new(files)),
     };
+    drop(opening);
     readiness.opened(store.clone());
     let parts = Parts {
         store,
         settings: settings.as_ref(),
         access: rules.clone(),
         mount: &mount,
-        phase,
+        phase: phase.clone(),
     };
     let server = Server {
         tls: tls.clone(),
@@ -199,7 +209,12 @@ async fn start(config: Config) -> Fallible<End> {
     tokio::spawn(reloadable.reload_on(hangups));
     // The server works without stdout too.
     let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
-    let end = accept::serve(listener, server, phases, signals, config.grace).await;
+    manager::ready();
+    let (pulse, beats) = pulse::pulse();
+    tokio::spawn(manager::watch(pulse, readiness));
+    let reporting = tokio::spawn(manager::report(server.admission.clone(), phase, config.grace));
+    let end = accept::serve(listener, beats, server, phases, signals, config.grace).await;
+    let _ = reporting.await;
     if matches!(end, End::Drained | End::GraceOver) {
         if let Some(deliveries) = deliveries {
             deliveries.end().await;

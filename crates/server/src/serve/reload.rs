@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kazoo_storage::authorize::SharedAccessRules;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
-use super::{access, deliveries::Deliveries, mount::Mount};
+use super::{access, deliveries::Deliveries, manager, mount::Mount};
 use crate::{admin::Token, config::Access, net::tls::Tls};
 
 /// The parts of the server that come from files.
@@ -23,6 +23,7 @@ impl Reloadable {
     pub(super) async fn reload_on(self, mut hangups: Signal) {
         let this = Arc::new(self);
         while hangups.recv().await.is_some() {
+            manager::reloading();
             let files = Arc::clone(&this);
             // Reading may block for long; the runtime serves requests meanwhile.
             if let Err(error) = spawn_blocking(move || files.reload()).await {
@@ -31,6 +32,7 @@ impl Reloadable {
             if let Some(deliveries) = &this.deliveries {
                 log("deliveries", deliveries.reload().await);
             }
+            manager::ready();
         }
     }
 

@@ -26,4 +26,5 @@ mod secrets;
 mod server;
 mod shutdown;
 mod startup;
+mod systemd;
 mod versions;
