@@ -3,7 +3,7 @@
 //! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
 //! In the server: `explain → serve → {admin, net, storage} → log → config → cli → files`, `reindex → storage`,
-//! `{events, health} → admin_client → {log, cli}`, and `{check, plan, scrub} → {log, cli}`.
+//! `{events, health} → admin_client → {log, cli}`, `{check, plan, scrub} → {log, cli}`, and `generate → cli`.
 //!
 //! Cargo holds the direction between the packages: `server → {client, ledger} → kazoo-storage`.
 
@@ -90,6 +90,7 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
         "events" => Some(vec!["admin_client", "cli", "log", "progress"]),
         "health" => Some(vec!["admin_client", "cli"]),
         "explain" => Some(vec!["cli", "config", "serve"]),
+        "generate" => Some(vec!["cli"]),
         "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
         _ => None,
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The directories whose paths are checked.
-const ROOTS: [&str; 8] = [
+const ROOTS: [&str; 9] = [
     "src/",
     "tests/",
     "crates/",
@@ -14,6 +14,7 @@ const ROOTS: [&str; 8] = [
     "fuzz/",
     "benches/",
     "examples/",
+    "packaging/",
     ".ci/",
 ];
 

@@ -9,6 +9,7 @@ mod config;
 mod events;
 mod explain;
 mod files;
+mod generate;
 mod health;
 mod log;
 mod net;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         cli::Command::Events(options) => Ok(events::run(options)),
         cli::Command::Health(options) => Ok(health::run(options)),
         cli::Command::Check(options) => Ok(check::run(&options)),
+        cli::Command::Generate(options) => generate::run(&options).map(|()| ExitCode::SUCCESS).map_err(Into::into),
     };
     result.unwrap_or_else(|error| {
         eprintln!("kazoo-storage: {}", log::chain(&*error));

@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod events;
 mod file;
+mod generate;
 mod ledger;
 mod location;
 mod plan;
@@ -30,6 +31,7 @@ pub(crate) use self::{
         DeadOptions, DiscardOptions, EventsAction, EventsOptions, ListOptions, ReceiversAction, ReplayOptions,
         RetryOptions, State,
     },
+    generate::{GenerateOptions, GeneratedFiles},
     ledger::LedgerLocation,
     location::{Cloud, Location},
     plan::{PlanOptions, Verb},
@@ -45,7 +47,7 @@ const VALUES: &str = "A SIZE is a number with a unit, such as 64MiB or 1GB; a pl
 
 /// HTTP storage for the attachments of the KAZOO telephony platform.
 #[derive(Debug, Parser)]
-#[command(name = "kazoo-storage", version)]
+#[command(name = "kazoo-storage", version, long_version = env!("LONG_VERSION"))]
 pub(crate) struct Cli {
     /// TOML file that sets flags of `serve`; by default `/etc/kazoo-storage/config.toml` if it exists; `none` reads no file
     ///
@@ -89,7 +91,7 @@ impl Cli {
     }
 
     /// The subcommands and their flags. An environment variable sets each flag: `KAZOO_STORAGE_MAX_BODY` sets `--max-body`.
-    fn grammar() -> clap::Command {
+    pub(crate) fn grammar() -> clap::Command {
         with_variables(Self::command())
     }
 }
@@ -186,6 +188,9 @@ pub(crate) enum Command {
     /// usage, or no connection. The output shows only the host and the port of the URL.
     #[command(after_help = VALUES)]
     Check(Box<CheckOptions>),
+    /// Write the completions or the man pages, for a package
+    #[command(hide = true)]
+    Generate(GenerateOptions),
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod ledger;
 mod ledger_metrics;
 mod limits;
 mod mount;
+mod packaging;
 mod plan;
 mod privacy;
 mod process;
