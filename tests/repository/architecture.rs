@@ -78,7 +78,7 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
     match module {
         "files" | "progress" | "shutdown" => Some(vec![]),
         "cli" => Some(vec!["files"]),
-        "config" => Some(vec!["cli"]),
+        "config" | "generate" => Some(vec!["cli"]),
         "log" => Some(vec!["config"]),
         "net" => Some(vec!["config", "files", "log", "shutdown"]),
         "admin" => Some(vec!["files", "shutdown"]),
@@ -90,7 +90,6 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
         "events" => Some(vec!["admin_client", "cli", "log", "progress"]),
         "health" => Some(vec!["admin_client", "cli"]),
         "explain" => Some(vec!["cli", "config", "serve"]),
-        "generate" => Some(vec!["cli"]),
         "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
         _ => None,
     }

@@ -113,5 +113,5 @@ fn value(arg: &Arg) -> String {
         };
     }
     let names = arg.get_value_names().unwrap_or_default();
-    names.iter().map(|name| format!("\"{name}\"")).collect()
+    names.iter().flat_map(|name| ["\"", name, "\""]).collect()
 }

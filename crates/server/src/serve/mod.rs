@@ -114,6 +114,20 @@ impl Files {
     }
 }
 
+/// Keeps the secrets of `rules` out of the log, and warns of a mount that looks like one.
+fn warn_of_secrets(mount: &Mount, rules: Option<&SharedAccessRules>) {
+    if let Some(rules) = rules {
+        log::redact::conceal(rules);
+    }
+    if mount.has_secret() && !rules.is_some_and(|rules| rules.current().has_tokens()) {
+        tracing::warn!(
+            mount = mount.shown(),
+            "the segment *** of the mount looks like a token, but no token is required: add it to --access, and set --mount \
+             to the part of the path before it"
+        );
+    }
+}
+
 async fn start(config: Config, inherited: Option<Inherited>) -> Fallible<End> {
     // From now on SIGHUP does not end the process, neither from a closed terminal nor while the store is being opened.
     let hangups = signal(SignalKind::hangup())?;
@@ -124,16 +138,7 @@ async fn start(config: Config, inherited: Option<Inherited>) -> Fallible<End> {
         receivers,
         tls,
     } = Files::read(&config).map_err(Invalid)?;
-    if let Some(rules) = &rules {
-        log::redact::conceal(rules);
-    }
-    if mount.has_secret() && !rules.as_ref().is_some_and(|rules| rules.current().has_tokens()) {
-        tracing::warn!(
-            mount = mount.shown(),
-            "the segment *** of the mount looks like a token, but no token is required: add it to --access, and set --mount \
-             to the part of the path before it"
-        );
-    }
+    warn_of_secrets(&mount, rules.as_ref());
     // Binds the port before it opens the store: clients can connect while a slow store is being opened, and a second server
     // on the same port does not touch the files.
     let listener = match inherited {

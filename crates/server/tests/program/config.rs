@@ -170,8 +170,8 @@ fn check_refuses_what_serve_refuses_and_names_the_line() {
             "config.toml:1: `no-fsync` must be `true` or `false`",
         ),
         (
-            "store = [\"a\", \"b\"]",
-            "config.toml:1: `store` has one value, and no list",
+            "mount = [\"/a\", \"/b\"]",
+            "config.toml:1: `mount` has one value, and no list",
         ),
         ("mount = ", "config.toml:1: "),
     ] {

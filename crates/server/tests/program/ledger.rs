@@ -70,7 +70,7 @@ fn refuses_a_ledger_that_is_none() {
     for (path, reason, refusal) in [
         (&*text, "not a database", complaint as fn(&[&str]) -> String),
         (root.path(), "is a directory", complaint),
-        (Path::new("/none/ledger"), "cannot be opened", failure),
+        (Path::new("/none/ledger"), "its directory does not exist", failure),
     ] {
         let ledger = format!("sqlite:{}", path.display());
         let line = refusal(&[

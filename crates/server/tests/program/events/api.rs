@@ -86,7 +86,6 @@ fn pages_list_each_event_once() {
         ("limit=1000&order=oldest", 230),
         ("limit=50&account=0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7", 115),
         ("limit=115&account=other&receiver=webhook:crm", 115),
-        ("receiver=webhook:none", 0),
         ("since=2020-01-01T00:00:00Z&limit=200", 230),
         ("since=2999-01-01T00:00:00Z", 0),
     ] {
@@ -109,6 +108,14 @@ fn pages_list_each_event_once() {
         } else {
             assert!(keys.iter().rev().is_sorted());
         }
+    }
+    // A wrong name must not look like a receiver that has everything.
+    let (status, page) = site.ask("GET", "/v1/events?receiver=crm", "");
+    assert_eq!(status, 404, "{page}");
+    let dead = r#"{"receiver": "crm"}"#;
+    for operation in ["retry", "discard"] {
+        let (status, page) = site.ask("POST", &format!("/v1/events/{operation}"), dead);
+        assert_eq!(status, 404, "{page}");
     }
 }
 
