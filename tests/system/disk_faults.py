@@ -527,7 +527,8 @@ def full_ledger(binary: str, directory: str) -> None:
     """The file system of the ledger is full: uploads are refused until it has space, and nobody has to intervene. Every acknowledged
     upload is delivered, before, while or after the file system is full."""
     where, receiver = f'{directory}/ledger', Receiver()
-    with mounted(where, '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs') as done:
+    # SQLite's log takes up to 32 MiB of it.
+    with mounted(where, '-t', 'tmpfs', '-o', 'size=64m', 'tmpfs') as done:
         if not done:
             return row('a full ledger', 'left out', 'mounting is not permitted')
         files = Files(f'{directory}/beside-the-ledger')
