@@ -61,7 +61,16 @@ macro_rules! window {
 }
 
 /// Time for which an event that waits behind another one of its key is put off. It becomes due when that is settled.
-const BEHIND: Duration = Duration::from_secs(600);
+///
+/// On PostgreSQL, a server can record an event and put it off in one transaction while another server settles the one before
+/// it. Neither sees the change of the other, so the event becomes due only after this time.
+fn behind(engine: Engine) -> Duration {
+    match engine {
+        Engine::Sqlite => Duration::from_secs(600),
+        #[cfg(feature = "postgres")]
+        Engine::Postgres => Duration::from_secs(30),
+    }
+}
 
 /// Selects the due events `o` of the receiver `$1` at the time `$2` for which `$condition` holds for an earlier event `e` of the
 /// same key.
@@ -102,7 +111,7 @@ macro_rules! put_off_sql {
             "WITH chosen (id) AS MATERIALIZED (",
             due!("EXISTS"),
             $lock,
-            ") UPDATE outbox SET due_at = $3 FROM chosen WHERE seq = chosen.id RETURNING seq"
+            ") UPDATE outbox SET due_at = $3, claimed = 0 FROM chosen WHERE seq = chosen.id RETURNING seq"
         )
     };
 }
@@ -152,7 +161,7 @@ impl Ledger {
         if self.read(statement!(DUE, receiver, now)).await?.is_empty() {
             return Ok(false);
         }
-        let until = time::after(now, BEHIND);
+        let until = time::after(now, behind(self.engine()));
         let put_off = statement!(sql, receiver, now, until);
         let recall = statement!(RECALL, now, receiver, until);
         Ok(self.write(vec![put_off, recall]).await?.into_iter().flatten().count() > 0)
@@ -223,6 +232,16 @@ fn release(claim: &Claim) -> Statement {
         encode(&claim.event.file.key),
         claim.seq
     )
+}
+
+/// Makes the events due that wait behind `event`, which is about to be removed from the queue of `receiver`, or from all.
+pub(crate) fn release_behind(event: &str, receiver: Option<&str>) -> Statement {
+    const SQL: &str = "UPDATE outbox SET due_at = CASE WHEN due_at > $1 THEN $1 ELSE due_at END \
+        WHERE claimed = 0 AND seq IN ( \
+            SELECT (SELECT min(n.seq) FROM outbox n \
+                WHERE n.receiver = e.receiver AND n.key = e.key AND n.due_at IS NOT NULL AND n.seq > e.seq) \
+            FROM outbox e WHERE e.event = $2 AND e.receiver = COALESCE(CAST($3 AS TEXT), e.receiver))";
+    statement!(SQL, time::now(), event, receiver)
 }
 
 /// Returns the claim, or logs why it cannot be read: one damaged row must not hold back the others.

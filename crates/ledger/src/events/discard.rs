@@ -6,6 +6,7 @@ use super::{conditions::Conditions, dead::Dead};
 use crate::{
     database::{Statement, statement},
     ledger::Ledger,
+    outbox,
 };
 
 impl Ledger {
@@ -18,8 +19,8 @@ impl Ledger {
             Some(receiver) => statement!(ONE, id, receiver),
             None => statement!(ALL, id),
         };
-        let removed = self.write(vec![statement]).await?.into_iter().flatten().count();
-        // Events behind it need not wait for it.
+        let statements = vec![outbox::release_behind(id, receiver), statement];
+        let removed = self.write(statements).await?.pop().unwrap_or_default().len();
         self.wake();
         Ok(removed as u64)
     }

@@ -6,22 +6,12 @@ use kazoo_storage::{BlobCatalog as _, BlobStore as _, Upload};
 use kazoo_storage_ledger::{Consumer, EventKind, Job};
 use tokio::time::timeout;
 
-use super::{Site, key, metadata, upload};
+use super::{Site, drain, key, metadata, upload};
 
 /// Waits for the next job. A consumer waits forever while its ledger fails.
 async fn next(consumer: &Consumer) -> Job {
     let job = timeout(Duration::from_secs(20), consumer.next()).await;
     job.expect("no event is due").unwrap()
-}
-
-/// Receives and acknowledges everything that is due.
-async fn drain(consumer: &Consumer) -> Vec<(String, EventKind)> {
-    let mut events = Vec::new();
-    while let Some(job) = consumer.try_next().await.unwrap() {
-        events.push((job.event().file.key.to_string(), job.event().kind));
-        assert!(job.ack().await.unwrap());
-    }
-    events
 }
 
 #[tokio::test]
@@ -92,6 +82,22 @@ async fn a_long_queue_of_one_key_hides_no_other_event() {
     let third = consumer.try_next().await.unwrap().unwrap();
     assert!(third.retry(Duration::from_secs(3600), "later").await.unwrap());
     assert!(consumer.try_next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_event_does_not_wait_for_one_that_is_discarded() {
+    let site = Site::new().await;
+    let consumer = site.ledger.consumer("test").await.unwrap();
+    let store = site.store();
+    store.put(upload("a", "1")).await.unwrap();
+    store.put(upload("a", "2")).await.unwrap();
+    let first = consumer.try_next().await.unwrap().unwrap();
+    let id = first.event().id.clone();
+    assert!(first.retry(Duration::from_secs(3600), "later").await.unwrap());
+    assert!(consumer.try_next().await.unwrap().is_none());
+    assert_eq!(site.ledger.discard_event(&id, Some("other")).await.unwrap(), 0);
+    assert_eq!(site.ledger.discard_event(&id, Some("test")).await.unwrap(), 1);
+    assert_eq!(drain(&consumer).await.len(), 1);
 }
 
 #[tokio::test]

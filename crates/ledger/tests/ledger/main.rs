@@ -18,6 +18,7 @@ mod site;
 mod versions;
 
 use kazoo_storage::{BlobKey, Metadata, Upload};
+use kazoo_storage_ledger::{Consumer, EventKind};
 
 use self::site::Site;
 
@@ -31,4 +32,14 @@ fn upload(path: &str, content: &'static str) -> Upload {
 
 fn metadata(json: &'static str) -> Metadata {
     Metadata::from_json(json).unwrap()
+}
+
+/// Receives and acknowledges everything that is due.
+async fn drain(consumer: &Consumer) -> Vec<(String, EventKind)> {
+    let mut events = Vec::new();
+    while let Some(job) = consumer.try_next().await.unwrap() {
+        events.push((job.event().file.key.to_string(), job.event().kind));
+        assert!(job.ack().await.unwrap());
+    }
+    events
 }

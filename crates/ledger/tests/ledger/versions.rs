@@ -3,10 +3,10 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use kazoo_storage::{BlobCatalog as _, BlobStore as _, MemoryStore, kazoo_id::AttachmentKind};
-use kazoo_storage_ledger::{Backlog, Consumer, Dead, EventKind, EventState, Ledger, Recorded, Search};
+use kazoo_storage_ledger::{Backlog, Dead, EventKind, EventState, Ledger, Recorded, Search};
 use tempfile::TempDir;
 
-use super::{key, metadata, upload};
+use super::{drain, key, metadata, upload};
 
 /// The files that each fixture has.
 const VOICEMAIL: &str = "acc/202401-doc/5f4dcc3b5aa765d61d8327deb882cf99.mp3";
@@ -37,15 +37,6 @@ fn databases() -> Vec<(PathBuf, TempDir)> {
         }
     }
     found
-}
-
-async fn drain(consumer: &Consumer) -> Vec<(String, EventKind)> {
-    let mut events = Vec::new();
-    while let Some(job) = consumer.try_next().await.unwrap() {
-        events.push((job.event().file.key.to_string(), job.event().kind));
-        assert!(job.ack().await.unwrap());
-    }
-    events
 }
 
 #[tokio::test]
