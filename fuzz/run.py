@@ -34,14 +34,15 @@ def build(sanitizer):
     return target / re.search(r"host: (.*)", version)[1] / "release"
 
 
-def run(binary, seconds, seed):
+def run(binary, options):
     """Returns the log, and `True` if the fuzzer found nothing."""
     name = binary.name
     artifacts = HERE / "artifacts" / name
     artifacts.mkdir(parents=True, exist_ok=True)
     command = [
-        binary, HERE / "corpus" / name, f"-artifact_prefix={artifacts}/", f"-max_total_time={seconds}",
-        f"-seed={seed}", f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}", "-print_final_stats=1", "-use_value_profile=1",
+        binary, HERE / "corpus" / name, f"-artifact_prefix={artifacts}/", f"-max_total_time={options.seconds}",
+        f"-runs={options.runs}", f"-seed={options.seed}", f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}",
+        "-print_final_stats=1", "-use_value_profile=1",
     ]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, errors="replace")
     return done.stderr, done.returncode == 0
@@ -61,7 +62,8 @@ def summary(name, log):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", nargs="*", help="the targets to run (default: all)")
-    parser.add_argument("--seconds", type=int, default=15, help="the duration of each, in seconds (default: 15)")
+    parser.add_argument("--seconds", type=int, default=15, help="the longest duration of each, in seconds (default: 15)")
+    parser.add_argument("--runs", type=int, default=-1, help="the most inputs of each; -1 is no limit (default: -1)")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the mutations; 0 picks one at random (default: 0)")
     parser.add_argument("--sanitizer", choices=["address", "none"], default="address")
     options = parser.parse_args()
@@ -73,7 +75,7 @@ def main():
     folder = build(options.sanitizer)
     found = []
     for name in options.target or targets():
-        log, clean = run(folder / name, options.seconds, options.seed)
+        log, clean = run(folder / name, options)
         print(summary(name, log), flush=True)
         if not clean:
             print(log, file=sys.stderr)

@@ -141,12 +141,15 @@ def access():
         {"token": "a/b %", "may": "write"},
         {"user": "us:er", "password": "007é", "accounts": [], "may": "both"},
         {"user": "", "password": "x"}, {"token": ""}, {"user": "x"}, {"token": "x", "user": "y", "password": "z"},
-        {"may": "all"},
+        {"may": "all"}, {"token": "x", "name": "acme-write", "folders": ["archive/a%2Fb"], "max_body": 1048576},
+        {"token": "x", "name": "a\u202eb"}, {"token": "x", "max_body": 0}, {"user": "kazoo", "password": "a l\x7fng secret"},
+        ["name", "user", "password"],
     ]
     for document in (
         [{"networks": [network]} for network in networks]
         + [{"credentials": [credential]} for credential in credentials]
         + [{"networks": networks[:4], "trusted_proxies": networks[:2], "credentials": credentials[:4]}, {}, [], {"other": 1}]
+        + [{"networks": [{"network": "10.0.0.0/8", "name": "office"}, {"network": "::1"}]}, [["::1"]]]
         + [{"networks": None, "credentials": credentials[:1]}]
         + [{"credentials": [{"token": "x", "user": None, "accounts": None}]}]
     ):

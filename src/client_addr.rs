@@ -33,7 +33,7 @@ pub struct PeerAddr(pub SocketAddr);
 /// requests.
 ///
 /// [`AccessRules`](crate::AccessRules) inserts it: the peer, or the address that a trusted proxy forwards. Without it,
-/// the address of the [`PeerAddr`] counts.
+/// the address of the [`PeerAddr`] counts. [`Authorize`](crate::Authorize) also inserts it into the extensions of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddr(pub IpAddr);
 

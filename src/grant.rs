@@ -11,7 +11,7 @@ use crate::{
 ///
 /// [`Authorize`](crate::Authorize) inserts it, or the application's own middleware. [`LimitBody`](crate::LimitBody)
 /// enforces its maximum length, and [`ExtractKey`](crate::ExtractKey) the rest. A request without a grant may do
-/// everything.
+/// everything. `Authorize` also inserts it into the extensions of the response, for outer layers.
 ///
 /// ```
 /// use kazoo_storage::{BlobKey, Grant};
@@ -25,6 +25,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
+    name: Option<Arc<str>>,
     accounts: Option<Arc<BTreeSet<String>>>,
     folders: Option<Arc<BTreeSet<BlobKey>>>,
     max_body: Option<u64>,
@@ -38,6 +39,7 @@ impl Grant {
     #[must_use]
     pub fn everything() -> Self {
         Self {
+            name: None,
             accounts: None,
             folders: None,
             max_body: None,
@@ -45,6 +47,13 @@ impl Grant {
             write: true,
             by_address: false,
         }
+    }
+
+    /// Names the holder of the credential, for example for logs. Several grants may have the same name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// Restricts the grant to files of these accounts, by the [`account_id`](crate::BlobKey::account_id) of the key. A
@@ -109,6 +118,12 @@ impl Grant {
     #[must_use]
     pub fn by_address(&self) -> bool {
         self.by_address
+    }
+
+    /// Returns the name of the holder of the credential, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Returns the accounts that the grant is restricted to, in order; `None` without such a restriction.
@@ -234,8 +249,14 @@ mod tests {
     fn returns_its_restrictions() {
         let grant = Grant::everything();
         assert!(grant.permitted_accounts().is_none() && grant.permitted_folders().is_none());
-        assert!(grant.may_read() && grant.may_write() && grant.body_limit().is_none());
-        let grant = grant.accounts(["B", "A"]).folders([key("f/g")]).max_body(7).read_only();
+        assert!(grant.may_read() && grant.may_write() && grant.body_limit().is_none() && grant.name().is_none());
+        let grant = grant
+            .named("kazoo")
+            .accounts(["B", "A"])
+            .folders([key("f/g")])
+            .max_body(7)
+            .read_only();
+        assert_eq!(grant.name(), Some("kazoo"));
         assert_eq!(grant.permitted_accounts().unwrap().collect::<Vec<_>>(), ["A", "B"]);
         assert_eq!(grant.permitted_folders().unwrap().collect::<Vec<_>>(), [&key("f/g")]);
         assert_eq!(

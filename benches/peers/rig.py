@@ -95,7 +95,7 @@ class Rig:
             if not (self.binary and program == SERVER):
                 subprocess.run(['cargo', 'build', '--release', '--quiet', program], cwd=REPO, check=True)
         target = pathlib.Path(os.environ.get('CARGO_TARGET_DIR', REPO / 'target')) / 'release'
-        self.binary, self.axum = self.binary or target / 'kazoo-storage', target / 'peer_axum'
+        self.binary, self.target = self.binary or target / 'kazoo-storage', target
 
     def root(self):
         self.roots += 1

@@ -5,7 +5,7 @@
     benches/peers/run.py --quick    every row at reduced size, to test that the script works
 
 It needs nginx, wrk, node and npm (Debian: nginx-light wrk nodejs npm) and about 30 GB of disk, below $PEERS_DIR or /tmp, and builds the
-release server and the axum peer itself. rig.py describes how it measures.
+release server and the peers in Rust itself. rig.py describes how it measures.
 """
 import os
 import shutil
@@ -28,9 +28,9 @@ class Peers(Rig):
             subprocess.run(['npm', 'install', '--silent', '--no-audit', '--no-fund'], cwd=code, check=True)
         return Server(['node', 'server.js', str(port), str(self.root_of_uploads())], port, '', cwd=code)
 
-    def axum_peer(self):
+    def peer(self, program):
         port = free_port()
-        return Server([str(self.axum), str(port), str(self.root_of_uploads())], port, '')
+        return Server([str(self.target / program), str(port), str(self.root_of_uploads())], port, '')
 
     def uploads(self):
         nginx = self.nginx()
@@ -40,9 +40,12 @@ class Peers(Rig):
         self.row('raw 64 KiB PUT, durable / nginx PUT', ('≥', 1.0), rate(durable, raw), rate(nginx, raw))
         self.row('multipart 64 KiB with metadata, durable / nginx PUT, same body', ('≥', 0.75), rate(durable, form), rate(nginx, form))
         self.row('raw 64 KiB PUT, --no-fsync / nginx PUT', ('≥', 1.5), rate(fast, raw), rate(nginx, raw))
+        careful, appended = self.peer('peer_careful'), self.peer('peer_appended')
+        self.row('raw 64 KiB PUT, durable / axum: fsync and rename each file', ('≥', 2.5), rate(durable, raw), rate(careful, raw))
+        self.row('raw 64 KiB PUT, durable / appended, one fdatasync per group', ('≥', 0.6), rate(durable, raw), rate(appended, raw))
         spread = [(lambda p: p[2] / p[1])(self.put(durable, *raw)) for _ in range(self.rounds)]
         self.put_row('raw 64 KiB PUT, durable: p99 / its p50', statistics.median(spread), ('≤', 5), f'{min(spread):.2f} to {max(spread):.2f}')
-        for server in (nginx, durable, fast):
+        for server in (nginx, durable, fast, careful, appended):
             server.stop()
 
     def downloads(self):
@@ -59,7 +62,7 @@ class Peers(Rig):
             nginx.stop(), ours.stop()
 
     def receivers(self):
-        fast, durable, node, axum = self.ours('--no-fsync'), self.ours(), self.busboy(), self.axum_peer()
+        fast, durable, node, axum = self.ours('--no-fsync'), self.ours(), self.busboy(), self.peer('peer_axum')
         form = ('encoded', self.multipart_type)
         rate = lambda server: lambda: self.put(server, *form)[0]
         self.row('multipart + base64 64 KiB, --no-fsync / Node with busboy', ('≥', 4.0), rate(fast), rate(node))

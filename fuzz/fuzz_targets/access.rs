@@ -69,11 +69,18 @@ fn without_digits(error: &Error) -> String {
 
 /// The access rules, read from the JSON in the simplest way.
 struct Said {
-    networks: Vec<(IpAddr, u8)>,
+    networks: Vec<Network>,
     credentials: Vec<Credential>,
 }
 
+struct Network {
+    address: IpAddr,
+    name: Option<String>,
+}
+
 struct Credential {
+    name: Option<String>,
+    max_body: Option<u64>,
     user: Option<(String, String)>,
     token: Option<String>,
     accounts: Option<Vec<String>>,
@@ -86,21 +93,30 @@ impl Said {
     fn of(value: &Value) -> Option<Self> {
         let object = value.as_object()?;
         only(object, &["networks", "trusted_proxies", "credentials"])?;
-        let networks = networks(object.get("networks"))?;
-        networks_or_none(object.get("trusted_proxies"))?;
-        let credentials: Option<Vec<Credential>> = match object.get("credentials") {
-            None => Some(Vec::new()),
-            Some(list) => list.as_array()?.iter().map(Credential::of).collect(),
-        };
-        let credentials = credentials?;
+        let networks = list(object.get("networks"), Network::of)?;
+        list(object.get("trusted_proxies"), address)?;
+        let credentials = list(object.get("credentials"), Credential::of)?;
         (!networks.is_empty() || !credentials.is_empty()).then_some(Self { networks, credentials })
+    }
+}
+
+impl Network {
+    fn of(value: &Value) -> Option<Self> {
+        let Some(object) = value.as_object() else {
+            let address = address(value)?;
+            return Some(Self { address, name: None });
+        };
+        only(object, &["network", "name"])?;
+        let name = Some(name(object.get("name")?)?.to_owned());
+        let address = address(object.get("network")?)?;
+        Some(Self { address, name })
     }
 }
 
 impl Credential {
     fn of(value: &Value) -> Option<Self> {
         let object = value.as_object()?;
-        only(object, &["user", "password", "token", "accounts", "folders", "may"])?;
+        only(object, &["name", "user", "password", "token", "accounts", "folders", "max_body", "may"])?;
         let secret = |name: &str| match object.get(name) {
             None | Some(Value::Null) => Some(None),
             Some(Value::String(text)) if text.len() <= 1024 && !text.chars().any(char::is_control) => {
@@ -114,6 +130,14 @@ impl Credential {
             }
             (None, None, Some(token)) if !token.is_empty() => (None, Some(token)),
             _ => return None,
+        };
+        let holder = match object.get("name") {
+            None | Some(Value::Null) => None,
+            Some(text) => Some(name(text)?.to_owned()),
+        };
+        let max_body = match object.get("max_body") {
+            None | Some(Value::Null) => None,
+            Some(bytes) => Some(bytes.as_u64().filter(|bytes| *bytes > 0)?),
         };
         let accounts = match object.get("accounts") {
             None | Some(Value::Null) => None,
@@ -133,6 +157,8 @@ impl Credential {
             _ => return None,
         };
         Some(Self {
+            name: holder,
+            max_body,
             user,
             token,
             accounts,
@@ -144,6 +170,12 @@ impl Credential {
 
     fn grant(&self) -> Grant {
         let mut grant = Grant::everything();
+        if let Some(name) = &self.name {
+            grant = grant.named(name.as_str());
+        }
+        if let Some(bytes) = self.max_body {
+            grant = grant.max_body(bytes);
+        }
         if let Some(accounts) = &self.accounts {
             grant = grant.accounts(accounts);
         }
@@ -167,44 +199,58 @@ fn strings(list: &Value) -> Option<Vec<String>> {
     texts.collect()
 }
 
-fn networks(list: Option<&Value>) -> Option<Vec<(IpAddr, u8)>> {
-    let Some(list) = list else {
-        return Some(Vec::new());
+/// An absent list is empty.
+fn list<T>(list: Option<&Value>, of: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+    list.map_or(Some(Vec::new()), |list| list.as_array()?.iter().map(of).collect())
+}
+
+/// The address of a network.
+fn address(text: &Value) -> Option<IpAddr> {
+    let text = text.as_str()?.trim();
+    let (address, len) = text
+        .split_once('/')
+        .map_or((text, None), |(address, len)| (address, Some(len)));
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let len: u8 = match len {
+        None => most,
+        Some(len) if len.chars().all(|digit| digit.is_ascii_digit()) => len.parse().ok()?,
+        Some(_) => return None,
     };
-    let networks = strings(list)?.into_iter().map(|text| {
-        let text = text.trim();
-        let (address, len) = text
-            .split_once('/')
-            .map_or((text, None), |(address, len)| (address, Some(len)));
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let len = match len {
-            None => most,
-            Some(len) if len.chars().all(|digit| digit.is_ascii_digit()) => len.parse().ok()?,
-            Some(_) => return None,
-        };
-        (len <= most).then_some((address, len))
-    });
-    networks.collect()
+    (len <= most).then_some(address)
 }
 
-fn networks_or_none(list: Option<&Value>) -> Option<()> {
-    networks(list).map(|_| ())
+/// A name without control characters and without those that change how a line is shown.
+fn name(value: &Value) -> Option<&str> {
+    let changes_a_line = |letter: char| {
+        letter.is_control()
+            || matches!(u32::from(letter), 0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f
+                | 0xfeff | 0xfff0..=0xfffb | 0xe0000..=0xe0fff)
+    };
+    let name = value.as_str()?;
+    let fits = (1..=64).contains(&name.chars().count()) && name.trim() == name;
+    (fits && !name.chars().any(changes_a_line)).then_some(name)
 }
 
-/// The same rules with different secrets.
+/// The same rules with different secrets, which are wrong in the same way: as long, with the same control characters.
 fn mask(mut value: Value) -> Value {
     let credentials = value.get_mut("credentials").and_then(Value::as_array_mut);
     for entry in credentials.into_iter().flatten().filter_map(Value::as_object_mut) {
         for (name, secret) in entry.iter_mut() {
-            if let ("user" | "password" | "token", Value::String(secret)) = (name.as_str(), secret)
-                && !secret.is_empty()
-            {
-                *secret = "hush".to_owned();
+            if let ("user" | "password" | "token", Value::String(secret)) = (name.as_str(), secret) {
+                *secret = secret.chars().map(masked).collect();
             }
         }
     }
     value
+}
+
+fn masked(letter: char) -> String {
+    if letter.is_control() {
+        letter.to_string()
+    } else {
+        "h".repeat(letter.len_utf8())
+    }
 }
 
 /// A request with a credential is authorized with its grant, and one without a credential is refused.
@@ -212,7 +258,8 @@ fn assert_access(rules: &AccessRules, said: &Said) {
     let peer = said
         .networks
         .first()
-        .map_or(IpAddr::from([192, 0, 2, 1]), |(address, _)| *address);
+        .map_or(IpAddr::from([192, 0, 2, 1]), |network| network.address);
+    let network_name = said.networks.first().and_then(|network| network.name.as_deref());
     let ask = |path: &str, authorization: Option<&str>| {
         let mut request = Request::put(path).body(()).ok()?;
         request.extensions_mut().insert(PeerAddr(SocketAddr::new(peer, 4711)));
@@ -224,13 +271,18 @@ fn assert_access(rules: &AccessRules, said: &Said) {
         let grant = run(rules.authorize(&mut head));
         Some((grant, head))
     };
+    // The name of the network is that of a grant without one.
+    let named = |grant: Grant| match network_name {
+        Some(name) if grant.name().is_none() => grant.named(name),
+        _ => grant,
+    };
     // IPv4-mapped addresses are compared as IPv4. `forwarded` tests them, and proxies.
     if peer.to_canonical() != peer {
         return;
     }
     let (nobody, _) = ask("/ACC/DOC/ATT", None).unwrap();
     if said.credentials.is_empty() {
-        assert_eq!(nobody.unwrap(), Grant::everything().for_address());
+        assert_eq!(nobody.unwrap(), named(Grant::everything().for_address()));
         return;
     }
     // The first segment is checked too.
@@ -239,7 +291,7 @@ fn assert_access(rules: &AccessRules, said: &Said) {
         return;
     }
     assert_eq!(nobody.unwrap_err().kind(), ErrorKind::Unauthorized);
-    let grants: Vec<Grant> = said.credentials.iter().map(Credential::grant).collect();
+    let grants: Vec<Grant> = said.credentials.iter().map(|credential| named(credential.grant())).collect();
     let assert_in = |(grant, head): (kazoo_storage::Result<Grant>, Parts)| {
         assert!(grants.contains(&grant.unwrap()));
         assert!(!head.headers.contains_key("authorization"));

@@ -2,8 +2,8 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{Authorizer, authorizer::DynAuthorizer};
-use crate::rewrite::RewriteService;
+use super::{Authorizer, authorizer::DynAuthorizer, tell::TellGrant};
+use crate::{exchange::ExchangeService, rewrite::RewriteService};
 
 /// Layer that authorizes requests.
 ///
@@ -23,10 +23,10 @@ impl Authorize {
 }
 
 impl<S> Layer<S> for Authorize {
-    type Service = RewriteService<Self, S>;
+    type Service = RewriteService<Self, ExchangeService<TellGrant, S>>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RewriteService::new(self.clone(), inner)
+        RewriteService::new(self.clone(), ExchangeService::new(TellGrant, inner))
     }
 }
 

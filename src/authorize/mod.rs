@@ -3,7 +3,8 @@
 //! [`Authorize`] passes the head of each request to an [`Authorizer`]. The resulting
 //! [`Grant`](crate::Grant) becomes a request extension, which [`ExtractKey`](crate::ExtractKey) enforces. A
 //! rejected request is answered with 401 or 403, whether the file exists or not. The grant replaces one that outer
-//! middleware has inserted.
+//! middleware has inserted. The response to an authorized request has the grant, and the
+//! [`ClientAddr`](crate::client_addr::ClientAddr) if it is known, among its extensions.
 //!
 //! KAZOO cannot send custom headers: its credential is in the URL of the storage settings, or is its source address.
 //! [`AccessRules`] handle both. A custom type or a closure can be an authorizer too:
@@ -36,6 +37,7 @@ mod layer;
 mod rules;
 mod segment;
 mod service;
+mod tell;
 
 pub use self::{
     authorizer::Authorizer,

@@ -8,7 +8,10 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::digest::{Digest, Digester};
+use crate::{
+    digest::{Digest, Digester},
+    error::Result,
+};
 
 /// The content of a body that was read so far.
 #[derive(Default)]
@@ -20,7 +23,7 @@ pub(super) struct Content {
     act: Act,
 }
 
-type ActFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+type ActFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// The function of [`Body::at_end`].
 #[derive(Default)]
@@ -52,7 +55,7 @@ impl Content {
     pub(super) fn at_end<F, A>(&mut self, act: F)
     where
         F: FnOnce(u64, Digest) -> A + Send + 'static,
-        A: Future<Output = ()> + Send + 'static,
+        A: Future<Output = Result<()>> + Send + 'static,
     {
         self.act = Act::Waiting(Box::new(|len, digest| Box::pin(act(len, digest))));
     }
@@ -63,7 +66,7 @@ impl Content {
     }
 
     /// Computes the digest, and runs the function. Can be polled again after it is ready.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let digest = *self
             .digest
             .get_or_insert_with(|| mem::take(&mut self.digester).finish());
@@ -73,10 +76,11 @@ impl Content {
             self.act = Act::Running(act(self.len, digest));
         }
         if let Act::Running(act) = &mut self.act {
-            ready!(act.as_mut().poll(cx));
+            let result = ready!(act.as_mut().poll(cx));
             self.act = Act::None;
+            return Poll::Ready(result);
         }
-        Poll::Ready(())
+        Poll::Ready(Ok(()))
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -118,12 +122,15 @@ mod tests {
             let seen = seen.clone();
             move |len, digest| {
                 seen.lock().unwrap().push((name, len, digest));
-                future::ready(())
+                future::ready(Ok(()))
             }
         };
         let mut body = Body::from("ID3")
             .at_end(note(&seen, "first"))
-            .at_end(async move |_, _| drop(opened.await))
+            .at_end(async move |_, _| {
+                drop(opened.await);
+                Ok(())
+            })
             .at_end(note(&seen, "last"))
             .with_digest();
         assert!(!body.is_end_stream());
@@ -150,5 +157,15 @@ mod tests {
         while let Some(Ok(_)) = body.frame().await {}
         assert!(body.frame().await.unwrap().is_err());
         assert_eq!(body.digest(), None);
+    }
+
+    #[tokio::test]
+    async fn a_function_that_fails_fails_the_body() {
+        let mut body = Body::from("ID3").at_end(async |_, _| Err(Error::new(ErrorKind::Unavailable, "full")));
+        assert!(body.frame().await.unwrap().is_ok());
+        for _ in 0..2 {
+            assert_eq!(body.frame().await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+            assert!(!body.is_end_stream());
+        }
     }
 }

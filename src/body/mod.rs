@@ -134,14 +134,15 @@ impl Body {
     }
 
     /// Calls `act` with the length of the content in bytes and its digest when the body ends cleanly, and waits for the
-    /// future before the reader sees the end. If the body fails, or is dropped before its end, `act` is not called.
+    /// future before the reader sees the end. If the future fails, the body ends with its error. If the body fails, or is
+    /// dropped before its end, `act` is not called.
     ///
     /// A store may commit as soon as it has seen the end of a body. This is the last moment before it.
     #[must_use]
     pub fn at_end<F, A>(mut self, act: F) -> Self
     where
         F: FnOnce(u64, Digest) -> A + Send + 'static,
-        A: Future<Output = ()> + Send + 'static,
+        A: Future<Output = Result<()>> + Send + 'static,
     {
         // The earlier function is called first.
         if self.content.as_ref().is_some_and(|content| content.acts()) {
@@ -238,8 +239,11 @@ impl HttpBody for Body {
                 return Poll::Ready(frame);
             }
         }
-        if let Some(content) = &mut self.content {
-            ready!(content.poll_end(cx));
+        if let Some(content) = &mut self.content
+            && let Err(error) = ready!(content.poll_end(cx))
+        {
+            self.failed = Some(error.clone());
+            return Poll::Ready(Some(Err(error)));
         }
         Poll::Ready(None)
     }

@@ -14,8 +14,8 @@ pub const LABEL_KIND: &str = "kind";
 pub const LABEL_OUTCOME: &str = "outcome";
 /// Limit that was reached: `request_limit`, `connection_limit`, or `connection_dropped`.
 pub const LABEL_REASON: &str = "reason";
-/// Operation of the store: `put`, `get`, `head`, `metadata`, `check`, `list`, `delete`, or `read` for the body of a
-/// fetch.
+/// Operation of the store: `put`, `get`, `head`, `metadata`, `describe`, `check`, `list`, `delete`, or `read` for the body
+/// of a fetch.
 pub const LABEL_OPERATION: &str = "operation";
 /// Target of a sync: `journal`, `upload` or `file_system`.
 pub const LABEL_TARGET: &str = "target";

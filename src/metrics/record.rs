@@ -13,7 +13,9 @@ use crate::error::ErrorKind;
 
 const TARGETS: [&str; 3] = ["journal", "upload", "file_system"];
 const REASONS: [&str; 3] = ["request_limit", "connection_limit", "connection_dropped"];
-const OPERATIONS: [&str; 8] = ["put", "get", "head", "metadata", "check", "list", "delete", "read"];
+const OPERATIONS: [&str; 9] = [
+    "put", "get", "head", "metadata", "describe", "check", "list", "delete", "read",
+];
 
 impl Metric {
     /// Describes the metric to the recorder.

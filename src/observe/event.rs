@@ -7,7 +7,7 @@ use std::{
 use http::{Method, StatusCode};
 
 use super::{bytes_in::BytesIn, request_id::RequestId};
-use crate::{error::Error, outcome::Outcome};
+use crate::{error::Error, grant::Grant, outcome::Outcome};
 
 /// Receives an [`Event`] for each request.
 ///
@@ -85,6 +85,8 @@ pub struct Event<'a> {
     pub probe: bool,
     /// Status of the response; `None` if the client disconnected or the service failed before the response.
     pub status: Option<StatusCode>,
+    /// Name of the credential, if the request was authorized and its [`Grant`] has a name.
+    pub credential: Option<&'a str>,
     /// Outcome of the request, if this crate answered it.
     pub outcome: Option<&'a Outcome>,
     /// Time from the request head to the end of the response.
@@ -106,6 +108,7 @@ impl fmt::Debug for Event<'_> {
             .field("method", self.method)
             .field("probe", &self.probe)
             .field("status", &self.status)
+            .field("credential", &self.credential)
             .field("outcome", &self.outcome)
             .field("elapsed", &self.elapsed)
             .field("bytes_in", &self.bytes_in)
@@ -137,6 +140,7 @@ pub struct Record {
     pub(super) probe: bool,
     pub(super) started: Instant,
     pub(super) status: Option<StatusCode>,
+    pub(super) grant: Option<Grant>,
     pub(super) outcome: Option<Outcome>,
     pub(super) bytes_in: BytesIn,
     pub(super) bytes_out: u64,
@@ -158,6 +162,7 @@ impl Drop for Record {
             path: &self.path,
             probe: self.probe,
             status: self.status,
+            credential: self.grant.as_ref().and_then(Grant::name),
             outcome: self.outcome.as_ref(),
             elapsed: self.started.elapsed(),
             bytes_in: self.bytes_in.get(),

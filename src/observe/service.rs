@@ -9,6 +9,7 @@ use crate::{
     body::Body,
     error::{BoxError, Result},
     exchange::{Begun, Exchange, Finish},
+    grant::Grant,
     outcome::Outcome,
     probe::Probe,
 };
@@ -27,6 +28,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static> Exchange
             probe: Probe::is_named_by(request.uri()),
             started: Instant::now(),
             status: None,
+            grant: None,
             outcome: None,
             bytes_in: bytes_in.clone(),
             bytes_out: 0,
@@ -63,6 +65,7 @@ impl Record {
 impl Finish for Record {
     fn finish(mut self, response: Response<Body>) -> Response<Body> {
         self.status = Some(response.status());
+        self.grant = response.extensions().get::<Grant>().cloned();
         self.outcome = response.extensions().get::<Outcome>().cloned();
         // A server polls neither a body that is already at its end nor the body of a response to HEAD.
         if response.body().is_end_stream() || self.method == Method::HEAD {

@@ -69,6 +69,7 @@ trait ErasedStore: Send + Sync {
     fn get<'a>(&'a self, key: &'a BlobKey, range: Option<ByteRange>) -> BoxFuture<'a, Result<GetResult>>;
     fn head<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<BlobInfo>>;
     fn metadata<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<Option<Metadata>>>;
+    fn describe<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<(BlobInfo, Option<Metadata>)>>;
     fn check(&self) -> BoxFuture<'_, Result<()>>;
 }
 
@@ -93,6 +94,10 @@ impl<S: BlobStore> ErasedStore for S {
 
     fn metadata<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<Option<Metadata>>> {
         Box::pin(BlobStore::metadata(self, key))
+    }
+
+    fn describe<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<(BlobInfo, Option<Metadata>)>> {
+        Box::pin(BlobStore::describe(self, key))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<()>> {
@@ -127,6 +132,10 @@ macro_rules! impl_blob_store {
 
             async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
                 self.0.metadata(key).await
+            }
+
+            async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+                self.0.describe(key).await
             }
 
             async fn check(&self) -> Result<()> {

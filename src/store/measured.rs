@@ -41,6 +41,10 @@ impl<S: BlobStore> BlobStore for MeasuredStore<S> {
         counted("metadata", self.0.metadata(key).await)
     }
 
+    async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+        counted("describe", self.0.describe(key).await)
+    }
+
     async fn check(&self) -> Result<()> {
         counted("check", self.0.check().await)
     }

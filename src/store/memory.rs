@@ -150,6 +150,11 @@ impl BlobStore for MemoryStore {
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
         Ok(self.file(key)?.metadata)
     }
+
+    async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+        let File { info, metadata, .. } = self.file(key)?;
+        Ok((info, metadata))
+    }
 }
 
 impl BlobCatalog for MemoryStore {

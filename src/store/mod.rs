@@ -68,8 +68,9 @@ pub trait BlobStore: Send + Sync + 'static {
     ///
     /// The clean end of the body is the commit. `put` returns `Ok` only after the body has ended and its bytes are
     /// durable. From then on every `get` returns the new content with the new metadata, never a mixture of two uploads.
-    /// If the body yields an error, `put` returns that error. If `put` fails or its future is dropped, the file that
-    /// was stored under the key before stays unchanged.
+    /// If the body yields an error, `put` returns that error. If `put` fails, or its future is dropped before the end of
+    /// the body, the file that was stored under the key before stays unchanged. If the future is dropped later, `put`
+    /// may still store the upload.
     ///
     /// Clients retry uploads, even while the first attempt is still running. Concurrent uploads of one key all succeed,
     /// and the content of exactly one of them remains.
@@ -107,6 +108,15 @@ pub trait BlobStore: Send + Sync + 'static {
     /// file.
     fn metadata(&self, key: &BlobKey) -> impl Future<Output = Result<Option<Metadata>>> + Send;
 
+    /// Returns what [`head`](Self::head) and [`metadata`](Self::metadata) return for the file under `key`, for callers
+    /// that need both. [`ErrorKind::NotFound`] if there is no file.
+    ///
+    /// The default implementation calls both. If the file is replaced in between, they describe two uploads. A store that
+    /// finds both in one place implements this method: it reads once, and both describe the same upload.
+    fn describe(&self, key: &BlobKey) -> impl Future<Output = Result<(BlobInfo, Option<Metadata>)>> + Send {
+        async { Ok((self.head(key).await?, self.metadata(key).await?)) }
+    }
+
     /// Checks that a file can be stored: stores a few bytes, reads them back and removes them. Stored files stay
     /// unchanged.
     ///
@@ -132,6 +142,10 @@ impl<S: BlobStore + ?Sized> BlobStore for Arc<S> {
 
     fn metadata(&self, key: &BlobKey) -> impl Future<Output = Result<Option<Metadata>>> + Send {
         S::metadata(self, key)
+    }
+
+    fn describe(&self, key: &BlobKey) -> impl Future<Output = Result<(BlobInfo, Option<Metadata>)>> + Send {
+        S::describe(self, key)
     }
 
     fn check(&self) -> impl Future<Output = Result<()>> + Send {

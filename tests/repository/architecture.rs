@@ -2,8 +2,9 @@
 //!
 //! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
-//! In the server: `explain → serve → {admin, net, storage} → log → config → cli → files`, `reindex → storage`,
-//! `{events, health} → admin_client → {log, cli}`, `{check, plan, scrub} → {log, cli}`, and `generate → cli`.
+//! In the server: `explain → serve → {admin, net, storage} → log → config → cli → files`, `{copy, reindex} → storage`,
+//! `{audit, erase, events, files, health, hold, retention} → admin_client → {log, cli}`, `{check, plan, scrub} → {log, cli}`, and
+//! `generate → cli`.
 //!
 //! Cargo holds the direction between the packages: `server → {client, ledger} → kazoo-storage`.
 
@@ -76,21 +77,33 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
 /// The modules of the server that may be imported by its `module`.
 fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
     match module {
-        "files" | "progress" | "shutdown" => Some(vec![]),
-        "cli" => Some(vec!["files"]),
+        "flag_file" | "printable" | "progress" | "shutdown" | "toml_file" => Some(vec![]),
+        "table" => Some(vec!["printable"]),
+        "cli" => Some(vec!["flag_file", "toml_file"]),
         "config" | "generate" => Some(vec!["cli"]),
-        "log" => Some(vec!["config"]),
-        "net" => Some(vec!["config", "files", "log", "shutdown"]),
-        "admin" => Some(vec!["files", "shutdown"]),
+        "log" => Some(vec!["config", "printable"]),
+        "net" => Some(vec!["config", "flag_file", "log", "shutdown"]),
+        "admin" => Some(vec!["flag_file", "shutdown"]),
         "storage" => Some(vec!["config", "log"]),
-        "serve" => Some(vec!["admin", "config", "files", "log", "net", "shutdown", "storage"]),
-        "check" | "plan" => Some(vec!["cli", "log"]),
-        "scrub" => Some(vec!["cli", "log", "progress"]),
-        "admin_client" => Some(vec!["cli", "files", "log"]),
-        "events" => Some(vec!["admin_client", "cli", "log", "progress"]),
-        "health" => Some(vec!["admin_client", "cli"]),
-        "explain" => Some(vec!["cli", "config", "serve"]),
+        "serve" => Some(vec![
+            "admin",
+            "config",
+            "flag_file",
+            "log",
+            "net",
+            "shutdown",
+            "storage",
+            "toml_file",
+        ]),
+        "check" | "plan" => Some(vec!["cli", "log", "printable"]),
+        "scrub" => Some(vec!["cli", "log", "printable", "progress"]),
+        "admin_client" => Some(vec!["cli", "flag_file", "log", "printable", "progress"]),
+        "audit" | "events" | "hold" | "retention" => Some(vec!["admin_client", "cli", "printable", "table"]),
+        "files" => Some(vec!["admin_client", "cli", "printable", "progress", "table"]),
+        "erase" | "health" => Some(vec!["admin_client", "cli", "printable"]),
+        "explain" => Some(vec!["cli", "config", "printable", "serve"]),
         "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
+        "copy" => Some(vec!["cli", "config", "log", "printable", "progress", "storage"]),
         _ => None,
     }
 }

@@ -104,6 +104,11 @@ impl<S: BlobStore> BlobStore for Encrypted<S> {
         self.store.metadata(key).await
     }
 
+    async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+        let (info, metadata) = self.store.describe(key).await?;
+        Ok((describe(info)?, metadata))
+    }
+
     async fn check(&self) -> Result<()> {
         self.store.check().await
     }
@@ -209,6 +214,11 @@ async fn reports_a_file_without_a_nonce() {
     ] {
         assert_eq!(error.kind(), ErrorKind::Damaged);
     }
+}
+
+#[tokio::test]
+async fn forwards_describe() {
+    super::describe::assert_forwards(encrypted).await;
 }
 
 /// The suite above tests the code that the page shows.

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod broken;
+mod describe;
 mod encrypted;
 mod engine;
 mod fs;

@@ -49,6 +49,11 @@ impl<S: BlobStore> BlobStore for Masked<S> {
         self.0.metadata(key).await
     }
 
+    async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+        let (info, metadata) = self.0.describe(key).await?;
+        Ok((describe(info), metadata))
+    }
+
     async fn check(&self) -> Result<()> {
         self.0.check().await
     }
@@ -83,6 +88,11 @@ async fn stores_other_bytes_than_it_returns() {
         .unwrap();
     let blob = inner.get(&key, None).await.unwrap().into_blob().unwrap();
     assert_eq!(blob.body.collect().await.unwrap().to_bytes(), vec![0xff; 3]);
+}
+
+#[tokio::test]
+async fn forwards_describe() {
+    super::describe::assert_forwards(Masked).await;
 }
 
 /// The suite above tests the code that the page shows.

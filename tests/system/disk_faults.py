@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.server
 import json
 import os
 import pathlib
@@ -25,12 +24,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 
 import rig
-from rig import (BROKEN, Client, Kept, Reply, Upload, calls, check, eventually, fact, found, media, options, run, staged, traced)
+from rig import (BROKEN, Client, Kept, Reply, Upload, Webhook, calls, check, eventually, fact, found, media, options, run, staged, traced)
 
 def Server(binary: str, root: str, *flags: str, prefix: tuple[str, ...] = ()) -> rig.Server:
     """A server without a ledger: its faults are a case of their own, because they leave a file that was not acknowledged."""
@@ -500,26 +498,16 @@ class Receiver:
 
     def __init__(self) -> None:
         self.accepted: set[tuple[str, str]] = set()
-        accepted = self.accepted
+        self.webhook = Webhook(self.accept)
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                data = json.loads(self.rfile.read(int(self.headers['content-length'])))['data']
-                accepted.add((data['key'], data['sha256']))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def accept(self, _: dict[str, str], body: bytes) -> None:
+        data = json.loads(body)['data']
+        self.accepted.add((data['key'], data['sha256']))
 
     def deliveries(self, path: str) -> str:
         """Writes the configuration of the server to `path`, and returns it."""
-        url = f'http://127.0.0.1:{self.server.server_port}/'
         secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
-        pathlib.Path(path).write_text(json.dumps({'webhooks': [{'url': url, 'secret': secret, 'timeout': '1s'}]}))
+        pathlib.Path(path).write_text(json.dumps({'webhooks': [{'url': self.webhook.url, 'secret': secret, 'timeout': '1s'}]}))
         return path
 
 

@@ -151,7 +151,15 @@ def refused(arguments: argparse.Namespace) -> None:
                 reply = client.get(f'ACC/DOC/{n}/{filler}')
                 check(reply.status == 503 and reply.headers['retry-after'] == '1', lambda: f'{reply}')
 
-    with budget(arguments, f'{REFUSED} refused fetches with targets of 60 KB', REFUSED_BUDGET, '--max-requests', '0') as server:
+    def is_busy() -> bool:
+        with server.client() as client:
+            return client.get('ACC/DOC/x').status == 503
+
+    with budget(arguments, f'{REFUSED} refused fetches with targets of 60 KB', REFUSED_BUDGET, '--max-requests', '1') as server, \
+            socket.create_connection(('127.0.0.1', server.port), 60) as busy:
+        # An upload that is not slow has the only permit.
+        busy.sendall(head('busy.mp3', MEDIA_TYPE, 8 * MIB) + bytes(4 * MIB))
+        eventually('the upload has its permit', is_busy)
         at_once(8, refuse)
 
 

@@ -14,7 +14,6 @@ import base64
 import contextlib
 import hmac
 import http.client
-import http.server
 import json
 import pathlib
 import queue
@@ -28,7 +27,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import IO
 
-from rig import Server, Upload, check, eventually, fact, media, options, run, venv
+from rig import Server, Upload, Webhook, check, eventually, fact, media, options, run, venv
 
 PAGE = pathlib.Path(__file__).parents[2] / 'docs/events.md'
 PACKAGES = ['standardwebhooks==1.1.0']
@@ -112,37 +111,15 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-class Recorder:
-    """Accepts every request, and keeps it."""
-
-    def __init__(self) -> None:
-        self.requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
-        requests = self.requests
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers['content-length']))
-                requests.put(({name.lower(): value for name, value in self.headers.items()}, body))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def url(self) -> str:
-        return f'http://127.0.0.1:{self.server.server_port}/'
-
-
 def deliver(binary: str, directory: str, examples: list[Example]) -> Request:
     """Sends the events of uploads to the examples. Returns one of the requests."""
-    recorder, path = Recorder(), pathlib.Path(directory, 'deliveries.json')
+    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    recorder = Webhook(lambda headers, body: requests.put((headers, body)))
+    path = pathlib.Path(directory, 'deliveries.json')
     # During a rotation, the examples still have the older secret, or already the newer.
     webhooks = [{'name': one.name, 'url': one.url(), 'secrets': secrets}
                 for one, secrets in zip(examples, [[OTHER, SECRET], [SECRET, OTHER]], strict=True)]
-    path.write_text(json.dumps({'webhooks': [*webhooks, {'name': 'recorder', 'url': recorder.url(), 'secret': SECRET, 'metadata': True}]}))
+    path.write_text(json.dumps({'webhooks': [*webhooks, {'name': 'recorder', 'url': recorder.url, 'secret': SECRET, 'metadata': True}]}))
     keys = [f'ACC/202611-{n}/nachricht-{n}.mp3' for n in range(UPLOADS)]
     with Server(binary, f'{directory}/root', '--deliveries', str(path)) as server, server.client() as client:
         for n, key in enumerate(keys):
@@ -153,10 +130,10 @@ def deliver(binary: str, directory: str, examples: list[Example]) -> Request:
         for one in examples:
             eventually(f'the example in {one.name} has the events', lambda one=one: len(one.keys()) >= UPLOADS)
             check(sorted(one.keys()) == sorted(keys), f'the example in {one.name} has other events')
-        eventually('the recorder has the events', lambda: recorder.requests.qsize() == UPLOADS)
+        eventually('the recorder has the events', lambda: requests.qsize() == UPLOADS)
         server.stop()
     fact(f'both examples accepted {UPLOADS} events of a server with two secrets')
-    return recorder.requests.get()
+    return requests.get()
 
 
 def sign(secret: str, headers: Mapping[str, str], body: bytes) -> str:

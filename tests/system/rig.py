@@ -9,6 +9,7 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -256,6 +257,25 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(60)
         check(status == 0, lambda: f'the server exited with status {status}: {self.said()}')
+
+
+class Webhook:
+    """Accepts every event, after `receive` has got the headers, with names in lower case, and the body."""
+
+    def __init__(self, receive: Callable[[dict[str, str], bytes], None]):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers['content-length']))
+                receive({name.lower(): value for name, value in self.headers.items()}, body)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.url = f'http://127.0.0.1:{server.server_port}/'
 
 
 class Thread(threading.Thread):

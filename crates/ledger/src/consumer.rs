@@ -54,7 +54,7 @@ impl Ledger {
             );
             return Err(Error::new(ErrorKind::InvalidRequest, message));
         }
-        self.write(vec![activate(&name)]).await?;
+        self.change(vec![activate(&name)]).await?;
         Ok(Consumer::new(self.clone(), name))
     }
 }

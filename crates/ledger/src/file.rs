@@ -24,7 +24,8 @@ pub struct FileRecord {
     pub content_type: Option<String>,
     /// The time at which the file was recorded; after [`reindex`](crate::Ledger::reindex), at which it was stored.
     pub stored_at: SystemTime,
-    /// The document of the upload, if there was one.
+    /// The document of the upload, if there was one. Always `None` in an [undelivered event](crate::events::Undelivered) of a
+    /// listing: [`Ledger::event_metadata`](crate::Ledger::event_metadata) returns it.
     pub metadata: Option<Metadata>,
     /// The id of the call: the field `call_id` of the document. Like the numbers, only if it is at most 255 bytes.
     pub call_id: Option<String>,
@@ -40,6 +41,7 @@ impl FileRecord {
     pub fn new(key: &BlobKey, size: u64, metadata: impl Into<Option<Metadata>>) -> Self {
         let metadata = metadata.into();
         let names = [
+            "source_type",
             "call_id",
             "caller_id_number",
             "from_number",
@@ -51,9 +53,13 @@ impl FileRecord {
             .as_ref()
             .map(|metadata| metadata.texts(names))
             .unwrap_or_default();
-        let [call_id, from, fax_from, to, fax_to, user] = texts.map(|text| text.and_then(field));
+        let [source, call_id, from, fax_from, to, fax_to, user] = texts;
+        // As `AttachmentKind::of` does, which would read the document once more.
+        let of_document = source.and_then(|source| AttachmentKind::from_source_type(&source));
+        let [call_id, from, fax_from, to, fax_to, user] =
+            [call_id, from, fax_from, to, fax_to, user].map(|text| text.and_then(field));
         Self {
-            kind: AttachmentKind::of(key, metadata.as_ref()),
+            kind: of_document.or_else(|| AttachmentKind::of(key, None)),
             call_id,
             caller_number: from.or(fax_from),
             callee_number: to.or(fax_to).or(user),
@@ -78,6 +84,19 @@ impl FileRecord {
     pub fn with_content_type(mut self, content_type: Option<&http::HeaderValue>) -> Self {
         let text = content_type.and_then(|value| value.to_str().ok());
         self.content_type = text.and_then(|text| field(text.to_owned()));
+        self
+    }
+
+    /// Moves the file to another key. It keeps its kind.
+    pub(crate) fn with_key(mut self, key: &BlobKey) -> Self {
+        self.key = key.detached();
+        self
+    }
+
+    /// Sets what the end of the upload has shown.
+    pub(crate) fn ended(mut self, size: u64, sha256: Digest) -> Self {
+        self.size = size;
+        self.sha256 = Some(sha256);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -13,9 +13,14 @@ use kazoo_storage::Result;
 use tokio::sync::Notify;
 
 use crate::{
+    clock::{Clock, Noted, Source},
     database::{Database, Engine, Row, Statement, statement},
+    gone::Gone,
+    keep::Keeper,
     location::{Location, Place},
-    measure, time,
+    measure,
+    policy::Policy,
+    time,
 };
 
 /// A database of the files that a store has, and of the events that were not delivered yet.
@@ -31,18 +36,28 @@ struct Shared {
     database: Database,
     /// Wakes tasks that wait for events.
     changed: Notify,
+    /// Wakes tasks that wait for audit entries.
+    audited: Notify,
     closed: AtomicBool,
+    /// Those of the last registration.
+    gone: Mutex<Gone>,
+    keeper: Keeper,
+    clock: Clock,
 }
 
 /// The options of a [`Ledger`].
 #[derive(Clone, Debug)]
 pub struct LedgerOptions {
     durable: bool,
+    clock: Source,
 }
 
 impl Default for LedgerOptions {
     fn default() -> Self {
-        Self { durable: true }
+        Self {
+            durable: true,
+            clock: Source::default(),
+        }
     }
 }
 
@@ -52,6 +67,13 @@ impl LedgerOptions {
     #[must_use]
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
+        self
+    }
+
+    /// Reads the time from `clock`.
+    #[cfg(test)]
+    pub(crate) fn clock(mut self, clock: Source) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -72,11 +94,17 @@ impl LedgerOptions {
             #[cfg(feature = "postgres")]
             Place::Postgres(address) => Database::postgres(address, self.durable).await?,
         };
+        let mut rows = database.read(vec![Noted::statement()]).await?.into_iter().flatten();
+        let noted = rows.next().map(Noted::from_row).transpose()?.unwrap_or_default();
         Ok(Ledger {
             shared: Arc::new(Shared {
                 database,
+                clock: Clock::new(self.clock, noted),
                 changed: Notify::new(),
+                audited: Notify::new(),
                 closed: AtomicBool::new(false),
+                gone: Mutex::default(),
+                keeper: Keeper::default(),
             }),
         })
     }
@@ -136,7 +164,7 @@ impl Ledger {
     pub(crate) async fn check(&self) -> Result<()> {
         // Writes, so that a full disk or a lock of another process is found.
         const SQL: &str = "UPDATE state SET value = $1 WHERE name = 'checked_at'";
-        self.write(vec![statement!(SQL, time::now())]).await?;
+        self.change(vec![statement!(SQL, time::now())]).await?;
         Ok(())
     }
 
@@ -145,9 +173,57 @@ impl Ledger {
         self.shared.changed.notify_waiters();
     }
 
+    /// Wakes those who wait for audit entries, because some were appended.
+    pub(crate) fn wake_audit(&self) {
+        self.shared.audited.notify_waiters();
+    }
+
+    /// Waits until this process appends an entry to the audit trail after the call, or once it was woken for another reason.
+    pub fn audited(&self) -> impl Future<Output = ()> {
+        self.shared.audited.notified()
+    }
+
     /// Waits until something is recorded in this process after the call.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> {
         self.shared.changed.notified()
+    }
+
+    /// Returns the receivers that want no more events.
+    pub(crate) fn gone(&self) -> Gone {
+        let gone = self.shared.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.clone()
+    }
+
+    /// Replaces the receivers that want no more events with those of a new registration. A late answer to an earlier one does not
+    /// reach them.
+    #[cfg(any(feature = "amqp", feature = "webhooks"))]
+    pub(crate) fn set_gone(&self, gone: Gone) {
+        *self.shared.gone.lock().unwrap_or_else(PoisonError::into_inner) = gone;
+    }
+
+    /// Replaces the policy. A removal that has begun is not affected.
+    pub fn set_policy(&self, policy: Policy) {
+        self.shared.keeper.set_policy(policy);
+    }
+
+    /// Returns the policy: an empty one, which deletes nothing, unless one was set.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.shared.keeper.policy()
+    }
+
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.shared.keeper
+    }
+
+    /// Returns the number of units that were sent to the database.
+    #[cfg(test)]
+    pub(crate) fn sent(&self) -> usize {
+        self.shared.database.sent.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -162,15 +238,53 @@ impl Ledger {
         self.shared.database.read(statements).await
     }
 
+    pub(crate) async fn read_soon(&self, statement: Statement) -> Result<Vec<Row>> {
+        self.shared.database.read_soon(statement).await
+    }
+
     /// Writes the change of a file, and measures the time until it is durable.
-    pub(crate) async fn change(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+    pub(crate) async fn change_file(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
         let begun = Instant::now();
-        let rows = self.write(statements).await?;
+        let rows = self.change(statements).await?;
         measure::changed(begun.elapsed());
         Ok(rows)
     }
 
-    pub(crate) async fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
-        self.shared.database.write(statements).await
+    /// Runs statements whose changes are durable when this returns.
+    pub(crate) async fn change(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+        self.shared.database.change(statements).await
+    }
+
+    /// Writes changes of files with their entries in the audit trail, and measures the time until they are durable.
+    pub(crate) async fn change_files_audited(
+        &self,
+        statements: Vec<Statement>,
+        trail: Vec<Statement>,
+    ) -> Result<Vec<Vec<Row>>> {
+        let begun = Instant::now();
+        let rows = self.change_audited(statements, trail).await?;
+        measure::changed(begun.elapsed());
+        self.wake();
+        self.wake_audit();
+        Ok(rows)
+    }
+
+    /// Runs `statements`, and then `trail`, which appends to the audit trail. Their changes are durable when this returns.
+    pub(crate) async fn change_audited(
+        &self,
+        statements: Vec<Statement>,
+        trail: Vec<Statement>,
+    ) -> Result<Vec<Vec<Row>>> {
+        self.shared.database.audit(statements, trail).await
+    }
+
+    /// Runs statements that change which events are claimed, waiting or delivered.
+    pub(crate) async fn change_claims(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+        self.shared.database.claim(statements).await
+    }
+
+    /// Runs statements that put events off.
+    pub(crate) async fn change_put_off(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+        self.shared.database.put_off(statements).await
     }
 }

@@ -33,14 +33,18 @@
 //! # }).unwrap();
 //! ```
 //!
+//! The module [`events`] has the types that show and steer the events that were not acknowledged, the module [`keep`] those that
+//! protect and remove files, the module [`policy`] those that determine how long files are kept, and the module [`audit`] those of the
+//! audit trail.
+//!
 //! # Databases
 //!
 //! [`Ledger::sqlite`] keeps the ledger in a file, which the processes of one machine share. With the feature `postgres`,
 //! [`Ledger::open`] takes a URL such as `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full` too: several servers
 //! that store files in one bucket share that ledger, and each event of a consumer goes to one of them.
 //!
-//! A ledger needs a Tokio runtime with timers, and with I/O for PostgreSQL and deliveries. SQLite has two threads and two
-//! connections, PostgreSQL two tasks and two connections. Every change is durable when its call returns, so nothing needs to
+//! A ledger needs a Tokio runtime with timers, and with I/O for PostgreSQL and deliveries. SQLite has three threads and two
+//! connections, PostgreSQL four tasks and four connections. Every change is durable when its call returns, so nothing needs to
 //! be flushed on shutdown.
 //!
 //! # Features
@@ -59,21 +63,30 @@
 //!   which KAZOO sends the file again.
 //! - Each consumer receives each event at least once, and the events of one key in their order. An event has the same
 //!   [id](Event::id) each time.
-//! - The ledger never decides where a file is. A lost ledger loses no file: [`Ledger::reindex`] rebuilds the rows.
+//! - A file that a [hold](keep) keeps is neither deleted nor replaced through [`Recorded`].
+//! - The ledger never decides where a file is. A lost ledger loses no file: [`Ledger::reindex`] rebuilds the rows. Its holds and
+//!   its undelivered events are lost.
 
+pub mod audit;
+mod clock;
 mod consumer;
 mod database;
 #[cfg(any(feature = "amqp", feature = "webhooks"))]
 pub mod delivery;
 mod event;
-mod events;
+pub mod events;
 mod file;
+mod finishing;
+mod gone;
+pub mod keep;
 mod key_locks;
 mod ledger;
 mod location;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod outbox;
+pub mod policy;
+pub mod quota;
 mod record;
 mod recorded;
 mod reindex;
@@ -82,6 +95,8 @@ mod search;
 mod time;
 #[cfg(not(feature = "metrics"))]
 mod unmeasured;
+mod usage;
+pub mod verify;
 
 /// Compiles the examples in the page.
 #[cfg(doctest)]
@@ -99,13 +114,14 @@ use self::metrics::record as measure;
 use self::unmeasured as measure;
 
 pub use self::{
+    clock::{ClockFault, Suspension},
     consumer::{Consumer, Job},
     event::{Event, EventKind},
-    events::{Backlog, Dead, EventState, ReceiverStatus, Replay, Replayed, Retried, Undelivered},
     file::FileRecord,
     ledger::{Ledger, LedgerOptions},
     location::Location,
     recorded::Recorded,
     reindex::{Reindex, Reindexed},
     search::Search,
+    usage::Usage,
 };

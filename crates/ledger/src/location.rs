@@ -34,6 +34,16 @@ impl Location {
     pub fn sqlite(path: impl AsRef<Path>) -> Self {
         Self(Place::Sqlite(path.as_ref().to_owned()))
     }
+
+    /// Returns the file of a SQLite database.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Sqlite(path) => Some(path),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => None,
+        }
+    }
 }
 
 impl FromStr for Location {

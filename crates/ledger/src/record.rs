@@ -1,13 +1,13 @@
 //! Records files and deletions, each with its events.
 
-use kazoo_storage::{BlobKey, Result};
+use kazoo_storage::{BlobKey, Error, ErrorKind, Result};
 
 use crate::{
     database::statement,
     event::{self, EventKind},
     file::FileRecord,
     ledger::Ledger,
-    measure, outbox,
+    measure,
     rows::{columns, encode, read, store},
 };
 
@@ -22,39 +22,26 @@ impl Ledger {
     /// Records that `file` is stored, and its event. Returns the kind of the event, or `None` if the ledger already has
     /// the file with this content, metadata and media type.
     ///
-    /// Call it after the file is durable. [`Recorded`](crate::Recorded) does.
+    /// Call it after the file is durable. [`Recorded`](crate::Recorded) does. Fails with [`ErrorKind::Unavailable`] while another
+    /// server that shares the ledger is removing the file, because it may have removed this one from the store.
     pub async fn record(&self, file: &FileRecord) -> Result<Option<EventKind>> {
         let event = event::new_id();
-        let statements = vec![store(file, &event), outbox::stored(&file.key, &event)];
-        let mut rows = self.change(statements).await?.into_iter().flatten();
-        let revision = rows.next().map(|mut row| row.integer()).transpose()?;
-        let kind = revision.map(|revision| match revision {
-            1 => EventKind::Stored,
-            _ => EventKind::Replaced,
-        });
+        let rows = self.change_file(store(self.engine(), file, &event)).await?;
+        let revision = rows.into_iter().next_back().into_iter().flatten().next();
+        let revision = revision.map(|mut row| row.optional_integer()).transpose()?;
+        let kind = match revision.flatten() {
+            None => None,
+            Some(0) => {
+                let message = "the file is being removed by another server; send it again";
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            Some(1) => Some(EventKind::Stored),
+            Some(_) => Some(EventKind::Replaced),
+        };
         if let Some(kind) = kind {
             measure::recorded(kind);
             self.wake();
         }
         Ok(kind)
-    }
-
-    /// Records that the file under `key` is deleted, and its event. Returns `false` if the ledger does not have it.
-    pub async fn record_deletion(&self, key: &BlobKey) -> Result<bool> {
-        // Takes the file for this event first, so that the other statements see a change of another process.
-        const MARK: &str = "UPDATE files SET event = $1 WHERE key = $2";
-        const DELETE: &str = "DELETE FROM files WHERE key = $1 AND event = $2 RETURNING revision";
-        let event = event::new_id();
-        let statements = vec![
-            statement!(MARK, &*event, encode(key)),
-            outbox::deleted(key, &event),
-            statement!(DELETE, encode(key), &*event),
-        ];
-        let deleted = self.change(statements).await?.into_iter().flatten().count() > 0;
-        if deleted {
-            measure::recorded(EventKind::Deleted);
-        }
-        self.wake();
-        Ok(deleted)
     }
 }

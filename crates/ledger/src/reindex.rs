@@ -7,9 +7,9 @@ use std::{
     time::SystemTime,
 };
 
-use futures_core::Stream;
+use futures_core::stream::FusedStream;
 use futures_util::{StreamExt as _, future::try_join, stream};
-use kazoo_storage::{BlobCatalog, BlobKey, Result, store::BlobEntry};
+use kazoo_storage::{BlobCatalog, BlobKey, BlobStore, Result, store::BlobEntry};
 
 use crate::{
     database::{Row, Statement, statement},
@@ -17,14 +17,15 @@ use crate::{
     file::FileRecord,
     ledger::Ledger,
     outbox,
-    rows::{encode, store_newer},
+    rows::{encode, revision, store_newer},
     time,
 };
 
-/// Number of files that are read and recorded together.
-const BATCH: usize = 256;
+/// Number of files that are read and recorded together. An upload waits for the transaction of a batch; more, smaller
+/// ones write the same pages of the indexes more often.
+const BATCH: usize = 1024;
 
-/// Maximum length of the metadata of a batch in memory, in bytes: 256 of the longest metadata would take 256 MiB.
+/// Maximum length of the metadata of a batch in memory, in bytes: 1024 of the longest metadata would take 1 GiB.
 const MAX_METADATA: usize = 2 << 20;
 
 /// Number of files that are read at once. An object store answers after milliseconds.
@@ -85,13 +86,16 @@ impl Ledger {
     /// Calls `progress` after each batch of files. Files whose row has the same length, and is at least as recent, are
     /// skipped, so an interrupted run continues where it stopped. Memory is bounded. Files may be stored
     /// meanwhile. A file that is deleted meanwhile may be recorded, and rows of files that the store no longer has stay.
+    ///
+    /// The first upload of a file after its reindex has an event, even if it changes nothing: it may be the one that the reindex
+    /// has overtaken.
     pub async fn reindex<S: BlobCatalog>(
         &self,
         store: &S,
         options: Reindex,
         mut progress: impl FnMut(Reindexed),
     ) -> Result<Reindexed> {
-        let mut entries = pin!(store.list(options.prefix.as_ref()));
+        let mut entries = pin!(store.list(options.prefix.as_ref()).fuse());
         let mut done = Reindexed::default();
         let mut before = Batch::default();
         loop {
@@ -114,7 +118,7 @@ impl Ledger {
         }
         if options.prefix.is_none() {
             const SQL: &str = "UPDATE state SET value = $1 WHERE name = 'indexed_at'";
-            self.write(vec![statement!(SQL, time::now())]).await?;
+            self.change(vec![statement!(SQL, time::now())]).await?;
         }
         Ok(done)
     }
@@ -136,7 +140,7 @@ impl Ledger {
             ..Batch::default()
         };
         let mut files = stream::iter(self.unknown(entries).await?)
-            .map(|entry| describe(store, entry))
+            .map(|entry| async move { describe(store, &entry.key).await })
             .buffer_unordered(CONCURRENT);
         let mut metadata = 0;
         while let Some(file) = files.next().await {
@@ -146,6 +150,7 @@ impl Ledger {
             if options.events_since.is_some_and(|since| file.stored_at >= since) {
                 batch.statements.push(outbox::stored(&file.key, &event));
             }
+            batch.statements.push(revision(&file.key, &event));
             metadata += file.metadata.map_or(0, |metadata| metadata.as_json().len());
             if metadata >= MAX_METADATA {
                 batch.recorded += self.record_all(mem::take(&mut batch.statements)).await?;
@@ -160,7 +165,7 @@ impl Ledger {
         if statements.is_empty() {
             return Ok(0);
         }
-        Ok(self.write(statements).await?.iter().flatten().count() as u64)
+        Ok(self.change(statements).await?.iter().flatten().count() as u64)
     }
 
     /// Returns the entries of files that the ledger does not have, or has an older version of.
@@ -182,7 +187,9 @@ impl Ledger {
 }
 
 /// Returns the next [`BATCH`] of `entries`, or fewer at their end.
-async fn next(mut entries: Pin<&mut impl Stream<Item = Result<BlobEntry>>>) -> Result<Vec<BlobEntry>> {
+///
+/// It reads beyond the end, where only a fused stream may be polled.
+pub(crate) async fn next(mut entries: Pin<&mut impl FusedStream<Item = Result<BlobEntry>>>) -> Result<Vec<BlobEntry>> {
     let mut batch = Vec::with_capacity(BATCH);
     while batch.len() < BATCH
         && let Some(entry) = poll_fn(|cx| entries.as_mut().poll_next(cx)).await
@@ -206,12 +213,11 @@ fn has(rows: Vec<Row>, entry: &BlobEntry) -> Result<bool> {
             .is_some_and(|modified| time::to_millis(modified) <= stored_at))
 }
 
-/// Reads what the store knows of the file, or `None` if it was deleted since it was listed.
-async fn describe<S: BlobCatalog>(store: &S, entry: BlobEntry) -> Result<Option<FileRecord>> {
+/// Reads what the store knows of the file, or `None` if it does not have the file.
+pub(crate) async fn describe<S: BlobStore>(store: &S, key: &BlobKey) -> Result<Option<FileRecord>> {
     let described = async {
-        let info = store.head(&entry.key).await?;
-        let metadata = store.metadata(&entry.key).await?;
-        Ok(FileRecord::new(&entry.key, info.len, metadata)
+        let (info, metadata) = store.describe(key).await?;
+        Ok(FileRecord::new(key, info.len, metadata)
             .with_sha256(info.digest)
             .with_content_type(info.content_type.as_ref())
             .with_stored_at(info.modified.unwrap_or(SystemTime::UNIX_EPOCH)))

@@ -14,6 +14,14 @@ pub(crate) fn failed(_: &Error) {}
 
 pub(crate) fn recorded(_: EventKind) {}
 
+pub(crate) fn suspended(_: bool) {}
+
+pub(crate) fn retained(_: u64, _: u64) {}
+
+pub(crate) fn near_quota(_: usize) {}
+
+pub(crate) fn over_quota(_: u64) {}
+
 #[cfg(any(feature = "amqp", feature = "webhooks"))]
 #[derive(Debug)]
 pub(crate) struct DeliveryCounts(());

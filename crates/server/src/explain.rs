@@ -10,6 +10,7 @@ use std::{
 use crate::{
     cli::{Cli, ConfigAction, Setting},
     config::{Config, Invalid},
+    printable::printable,
     serve,
 };
 
@@ -24,7 +25,10 @@ pub(crate) fn run(action: ConfigAction, file: Option<&Path>) -> Fallible<ExitCod
         ConfigAction::Show => show(&configured.settings)?,
         ConfigAction::Check => {
             let config = Config::try_from(configured.options).map_err(Invalid)?;
-            serve::Files::read(&config).map_err(Invalid)?;
+            serve::check(&config).map_err(Invalid)?;
+            for warning in serve::exposed(&config) {
+                eprintln!("warning: {}", printable(&warning));
+            }
             let source = configured.file.as_deref().unwrap_or("the configuration");
             // A closed stdout is no defect of the configuration.
             let _ = writeln!(io::stdout(), "{source} is valid");
@@ -46,19 +50,22 @@ fn show(settings: &[Setting]) -> io::Result<()> {
         writeln!(
             out,
             "{line:<width$}  # {}",
-            setting.source,
+            setting.source.as_deref().unwrap_or("not set"),
             width = width.unwrap_or_default()
         )?;
     }
     Ok(())
 }
 
+/// Returns the line of the file for `setting`, as a comment if it is not set.
 fn assignment(setting: &Setting) -> String {
     let values: Vec<String> = setting.values.iter().map(|value| quoted(value)).collect();
-    match &values[..] {
-        [value] => format!("{} = {value}", setting.flag),
-        values => format!("{} = [{}]", setting.flag, values.join(", ")),
-    }
+    let value = match &values[..] {
+        [value] if !setting.is_list => value.clone(),
+        values => format!("[{}]", values.join(", ")),
+    };
+    let start = if setting.source.is_none() { "# " } else { "" };
+    format!("{start}{} = {value}", setting.flag)
 }
 
 /// A JSON string is a string in TOML too.

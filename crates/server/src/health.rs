@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use tokio::time::timeout;
 
-use crate::{admin_client::AdminClient, cli::AdminServerOptions};
+use crate::{admin_client::AdminClient, cli::AdminServerOptions, printable::complain};
 
 /// Time limit for the answer. The server takes at most 3 seconds for the check of its store.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ pub(crate) fn run(options: AdminServerOptions) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kazoo-storage: {error}");
+            complain(&error);
             ExitCode::FAILURE
         }
     }

@@ -1,29 +1,39 @@
-//! The program `kazoo-storage`: the storage server, and the commands to plan, check, scrub and reindex a storage, to
-//! steer its events and to check its health.
+//! The program `kazoo-storage`: the storage server, and the commands to plan, check, scrub, copy and reindex a storage, to
+//! find, fetch, export, verify, hold and remove its files, to show and steer its retention and its events, to show its audit
+//! trail and to check its health.
 
 mod admin;
 mod admin_client;
+mod audit;
 mod check;
 mod cli;
 mod config;
+mod copy;
+mod erase;
 mod events;
 mod explain;
 mod files;
+mod flag_file;
 mod generate;
 mod health;
+mod hold;
 mod log;
 mod net;
 mod plan;
+mod printable;
 mod progress;
 mod reindex;
+mod retention;
 mod scrub;
 mod serve;
 mod shutdown;
 mod storage;
+mod table;
+mod toml_file;
 
 use std::{error::Error, process::ExitCode};
 
-use net::inherited::Inherited;
+use net::inherited::Sockets;
 
 /// A request makes about 75 allocations, all small and short-lived.
 ///
@@ -40,15 +50,21 @@ fn main() -> ExitCode {
         cli::Command::Serve(options) => serve(*options),
         cli::Command::Plan(options) => plan::run(&options),
         cli::Command::Scrub(options) => scrub::run(&options),
+        cli::Command::Copy(options) => copy::run(&options),
         cli::Command::Reindex(options) => reindex::run(options),
         cli::Command::Config(options) => explain::run(options.action, config.as_deref()),
         cli::Command::Events(options) => Ok(events::run(options)),
+        cli::Command::Files(options) => Ok(files::run(options)),
+        cli::Command::Audit(options) => Ok(audit::run(options)),
+        cli::Command::Hold(options) => Ok(hold::run(options)),
+        cli::Command::Erase(options) => Ok(erase::run(options)),
+        cli::Command::Retention(options) => Ok(retention::run(options)),
         cli::Command::Health(options) => Ok(health::run(options)),
         cli::Command::Check(options) => Ok(check::run(&options)),
         cli::Command::Generate(options) => generate::run(&options).map(|()| ExitCode::SUCCESS).map_err(Into::into),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("kazoo-storage: {}", log::chain(&*error));
+        printable::complain(&log::chain(&*error));
         if error.is::<config::Invalid>() {
             return ExitCode::from(2);
         }
@@ -57,11 +73,14 @@ fn main() -> ExitCode {
 }
 
 fn serve(mut options: cli::ServeOptions) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
-    let inherited = Inherited::from_env().map_err(config::Invalid)?;
-    if let Some(inherited) = &inherited {
+    let sockets = Sockets::from_env().map_err(config::Invalid)?;
+    if let Some(listen) = &sockets.listen {
         // Decides whether the server needs access rules.
-        options.listen = inherited.address;
+        options.listen = listen.address;
+    }
+    if let Some(admin) = &sockets.admin {
+        options.admin.admin = Some(cli::AdminAddress::Tcp(admin.address));
     }
     let config = config::Config::try_from(options).map_err(config::Invalid)?;
-    serve::run(config, inherited)
+    serve::run(config, sockets)
 }

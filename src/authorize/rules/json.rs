@@ -1,31 +1,58 @@
 //! The JSON form of access rules.
 
-use serde::Deserialize;
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::error::Category;
 
-use super::{AccessRules, Credential};
+use super::{
+    AccessRules, Credential,
+    networks::{self, Network},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     grant::Grant,
     key::BlobKey,
 };
 
-const KEYS: &str = "; the keys are networks, trusted_proxies and credentials, and in each credential user, password, token, accounts, folders, max_body (in bytes) and may";
+const KEYS: &str = "; the keys are networks, trusted_proxies and credentials, and in each credential name, user, password, token, accounts, folders, max_body (in bytes) and may; a network is a text, or has the keys network and name";
+
+/// Maximum length of a name, in characters.
+const MAX_NAME: usize = 64;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rules {
     #[serde(default)]
-    networks: Vec<String>,
+    networks: Vec<Listed>,
     #[serde(default)]
     trusted_proxies: Vec<String>,
     #[serde(default)]
-    credentials: Vec<Entry>,
+    credentials: Vec<Object<Entry>>,
+}
+
+/// A network, with or without a name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Listed {
+    Plain(String),
+    Named(Object<Named>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    network: String,
+    name: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
+    name: Option<String>,
     user: Option<String>,
     password: Option<String>,
     token: Option<String>,
@@ -45,13 +72,48 @@ enum May {
     Both,
 }
 
+/// A struct that is written as an object. Alone, it could be written as an array of its fields too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
 /// Parses `text`; see [`AccessRules::from_json`].
 pub(super) fn parse(text: &str) -> Result<AccessRules> {
-    let json: Rules = serde_json::from_str(text).map_err(|error| invalid(fault(&error)))?;
-    let mut rules = AccessRules::new()
-        .networks(json.networks)?
-        .trusted_proxies(json.trusted_proxies)?;
-    for (position, entry) in (1..).zip(json.credentials) {
+    let Object(json): Object<Rules> = serde_json::from_str(text).map_err(|error| invalid(fault(&error)))?;
+    let mut rules = AccessRules::new().trusted_proxies(json.trusted_proxies)?;
+    for (position, listed) in (1..).zip(json.networks) {
+        let (range, name) = match listed {
+            Listed::Plain(range) => (range, None),
+            Listed::Named(Object(Named { network, name })) => (
+                network,
+                Some(checked(name).map_err(|fault| invalid(format!("network {position} {fault}")))?),
+            ),
+        };
+        let ranges = networks::parse([range])?.into_iter();
+        rules.networks.extend(ranges.map(|range| Network {
+            range,
+            name: name.clone(),
+        }));
+    }
+    for (position, Object(entry)) in (1..).zip(json.credentials) {
         let credential = entry
             .into_credential()
             .map_err(|fault| invalid(format!("credential {position} {fault}")))?;
@@ -76,6 +138,9 @@ impl Entry {
             return Err(fault);
         }
         let mut grant = Grant::everything();
+        if let Some(name) = self.name {
+            grant = grant.named(checked(name)?);
+        }
         if let Some(accounts) = self.accounts {
             if accounts.iter().any(String::is_empty) {
                 return Err("has an empty account; use an account id, or omit `accounts`");
@@ -102,6 +167,22 @@ impl Entry {
             May::Both => grant,
         }))
     }
+}
+
+/// Returns `name` if it can be shown in a log.
+fn checked(name: String) -> Result<Arc<str>, &'static str> {
+    if (1..=MAX_NAME).contains(&name.chars().count()) && name.chars().all(is_printable) && name.trim() == name {
+        Ok(name.into())
+    } else {
+        Err("has an invalid name; use 1 to 64 printable characters, without a space at either end")
+    }
+}
+
+/// Returns `false` for characters that change how the text beside them is shown.
+fn is_printable(letter: char) -> bool {
+    let is_format = matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
+    !letter.is_control() && !is_format
 }
 
 /// Describes the fault and its position. serde's own message may quote a secret, so only its kind is used.

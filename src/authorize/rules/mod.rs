@@ -5,6 +5,7 @@ mod credential_set;
 mod forwarded;
 mod json;
 mod networks;
+mod prefix_filter;
 mod redact;
 mod secret_map;
 mod shared;
@@ -17,7 +18,7 @@ use ipnet::IpNet;
 pub use self::{credential::Credential, shared::SharedAccessRules};
 use self::{
     credential_set::CredentialSet,
-    networks::{client, contains},
+    networks::{Network, client},
     redact::REDACTED,
 };
 use super::{
@@ -46,7 +47,7 @@ const MAX_SHOWN_SEGMENTS: usize = 16;
 /// parameter.
 #[derive(Clone, Debug, Default)]
 pub struct AccessRules {
-    networks: Vec<IpNet>,
+    networks: Vec<Network>,
     trusted_proxies: Vec<IpNet>,
     credentials: CredentialSet,
     /// `true` if earlier rules, which these replaced, had tokens.
@@ -65,10 +66,10 @@ impl AccessRules {
     /// ```
     /// # let rules = kazoo_storage::AccessRules::from_json(r#"
     /// {
-    ///   "networks": ["10.0.0.0/8"],
+    ///   "networks": ["10.0.0.0/8", { "network": "192.0.2.7", "name": "archive" }],
     ///   "trusted_proxies": ["10.0.0.1"],
     ///   "credentials": [
-    ///     { "user": "kazoo", "password": "a long secret" },
+    ///     { "user": "kazoo", "password": "a long secret", "name": "kazoo" },
     ///     { "token": "another", "accounts": ["0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7"], "may": "read" },
     ///     { "token": "a third", "folders": ["recordings/acme"], "max_body": 67108864 }
     ///   ]
@@ -79,7 +80,9 @@ impl AccessRules {
     /// Every field is optional, but there must be at least one network or one credential. `may` is `read`, `write` or
     /// `both`, the default. `accounts` and `folders`, a list of percent-encoded paths, restrict the credential as in
     /// [`Grant::accounts`] and [`Grant::folders`]; without either, it is valid for all files. `max_body` is the maximum length of its
-    /// uploads in bytes, as in [`Grant::max_body`]. A user, password or token has at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
+    /// uploads in bytes, as in [`Grant::max_body`]. `name`, 1 to 64 printable characters, is the [`Grant::name`]; several
+    /// credentials may have the same. A request with a credential without a name has that of its network, the first in the list that
+    /// contains its address. A user, password or token has at most 1024 bytes and no control characters. [`ErrorKind::InvalidRequest`] describes the fault and its position
     /// without revealing a secret.
     pub fn from_json(text: &str) -> Result<Self> {
         json::parse(text)
@@ -91,7 +94,8 @@ impl AccessRules {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        self.networks = networks::parse(networks)?;
+        let ranges = networks::parse(networks)?.into_iter();
+        self.networks = ranges.map(|range| Network { range, name: None }).collect();
         Ok(self)
     }
 
@@ -220,7 +224,12 @@ impl Authorizer for AccessRules {
         if let Ok(address) = client {
             request.extensions.insert(ClientAddr(address));
         }
-        if !self.networks.is_empty() && !contains(&self.networks, client?) {
+        let network = match &client {
+            Ok(address) => self.networks.iter().find(|network| network.range.contains(address)),
+            Err(_) => None,
+        };
+        if !self.networks.is_empty() && network.is_none() {
+            client?;
             let message =
                 "the access rules do not permit requests from this address; the operator has to add its network";
             return Err(Error::new(ErrorKind::Forbidden, message));
@@ -235,6 +244,9 @@ impl Authorizer for AccessRules {
             })?
         };
         request.headers.remove(header::AUTHORIZATION);
-        Ok(grant)
+        Ok(match network.and_then(|network| network.name.clone()) {
+            Some(name) if grant.name().is_none() => grant.named(name),
+            _ => grant,
+        })
     }
 }

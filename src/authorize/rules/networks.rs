@@ -1,6 +1,6 @@
 //! Networks, and the address that a request comes from.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use http::request::Parts;
 use ipnet::{IpNet, Ipv4Net};
@@ -51,6 +51,13 @@ fn canonical(network: IpNet) -> IpNet {
     };
     let canonical = prefix.and_then(|prefix| Ipv4Net::new(address, prefix).ok());
     canonical.map_or(network, IpNet::from)
+}
+
+/// A network, and the name of its clients.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    pub(super) range: IpNet,
+    pub(super) name: Option<Arc<str>>,
 }
 
 pub(super) fn contains(networks: &[IpNet], address: IpAddr) -> bool {

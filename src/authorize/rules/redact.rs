@@ -8,6 +8,8 @@ use base64::{
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 
+use super::prefix_filter::PrefixFilter;
+
 /// The replacement for a secret.
 pub(super) const REDACTED: &str = "***";
 
@@ -27,6 +29,10 @@ struct Patterns {
     automaton: Option<AhoCorasick>,
     /// Indexed by the number of the pattern.
     kinds: Vec<Kind>,
+    /// Most texts contain no secret. With many secrets, the automaton would take most of the time of a request to find that out.
+    filter: PrefixFilter,
+    /// A pattern is too short for the filter.
+    has_short: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,8 +64,14 @@ impl Redactor {
             .match_kind(MatchKind::Standard)
             .build(&patterns)
             .ok();
-        let kinds = patterns.iter().map(|pattern| Kind::of(pattern)).collect();
-        Self(Some(Arc::new(Patterns { automaton, kinds })))
+        let kinds: Vec<Kind> = patterns.iter().map(|pattern| Kind::of(pattern)).collect();
+        let filter = PrefixFilter::new(&patterns);
+        Self(Some(Arc::new(Patterns {
+            automaton,
+            has_short: kinds.contains(&Kind::Short),
+            kinds,
+            filter,
+        })))
     }
 
     /// Redacts the secrets in `text`, a name or another value from a request; returns `None` if it contains none.
@@ -74,11 +86,20 @@ impl Redactor {
     }
 
     fn replaced(&self, text: &[u8], counts: impl Fn(Kind) -> bool) -> Option<Vec<u8>> {
-        let Patterns { automaton, kinds } = &**self.0.as_ref()?;
+        let Patterns {
+            automaton,
+            kinds,
+            filter,
+            has_short,
+        } = &**self.0.as_ref()?;
         let Some(automaton) = automaton else {
             return Some(REDACTED.into());
         };
         let read = canonical(text);
+        let may_match = *has_short && counts(Kind::Short) || filter.may_match(&read.bytes);
+        if !may_match {
+            return None;
+        }
         let mut found: Vec<Range<usize>> = Vec::new();
         for secret in automaton.find_overlapping_iter(&read.bytes) {
             let kind = kinds.get(secret.pattern().as_usize()).copied();
@@ -279,6 +300,8 @@ mod tests {
         let patterns = Patterns {
             automaton: None,
             kinds: Vec::new(),
+            filter: PrefixFilter::default(),
+            has_short: false,
         };
         let redactor = Redactor(Some(Arc::new(patterns)));
         for text in ["", "fI6n-3Qc", "a word"] {

@@ -74,6 +74,7 @@ macro_rules! conformance_tests {
                 reports_a_missing_key_as_not_found
                 keeps_the_content_type
                 keeps_metadata_byte_for_byte
+                describes_a_file_with_its_metadata
                 returns_the_bytes_of_a_range
                 refuses_an_unsatisfiable_range
                 dates_a_file_by_its_upload

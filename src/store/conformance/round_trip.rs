@@ -169,6 +169,24 @@ pub async fn keeps_metadata_byte_for_byte(store: impl BlobStore) {
     );
 }
 
+/// `describe` returns what `head` and `metadata` return, also after the file was replaced.
+pub async fn describes_a_file_with_its_metadata(store: impl BlobStore) {
+    let long = format!(r#"{{"transcription":"{}"}}"#, "word ".repeat(1_000));
+    for json in [None, Some(r#"{"n":12.50}"#), Some(&long), None, Some("{}")] {
+        let document = json.map(|json| Metadata::from_json(json.to_owned()).expect("an object"));
+        let mut upload = Sample::new(1, 10).upload(&message());
+        upload.metadata.clone_from(&document);
+        put(&store, upload).await;
+        let described = store.describe(&message()).await;
+        let (info, found) = described.expect("`describe` finds a stored file");
+        let contract = "`describe` returns the description that `head` returns";
+        assert_eq!(info, head(&store, &message()).await, "{contract}");
+        let json = |metadata: Option<Metadata>| metadata.map(|metadata| metadata.as_json().clone());
+        let contract = "`describe` returns the metadata that the file was stored with";
+        assert_eq!(json(found), json(document), "{contract}");
+    }
+}
+
 /// A range returns the existing bytes of the file in it, and `Blob::range` is their position.
 pub async fn returns_the_bytes_of_a_range(store: impl BlobStore) {
     for len in [10, 70_000, 400_000] {

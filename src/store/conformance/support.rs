@@ -205,12 +205,13 @@ pub(super) async fn metadata(store: &impl BlobStore, key: &BlobKey) -> Option<Me
     metadata.unwrap_or_else(|error| panic!("`metadata` finds a stored file, `{key}`: {error:?}"))
 }
 
-/// Asserts that `get`, `head` and `metadata` find no file under `key`.
+/// Asserts that `get`, `head`, `metadata` and `describe` find no file under `key`.
 pub(super) async fn assert_absent(store: &impl BlobStore, key: &BlobKey, contract: &str) {
     let answers = [
         ("get", store.get(key, None).await.map(drop)),
         ("head", store.head(key).await.map(drop)),
         ("metadata", store.metadata(key).await.map(drop)),
+        ("describe", store.describe(key).await.map(drop)),
     ];
     for (method, answer) in answers {
         match answer {

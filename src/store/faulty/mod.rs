@@ -71,6 +71,8 @@ pub enum Operation {
     Head,
     /// [`BlobStore::metadata`].
     Metadata,
+    /// [`BlobStore::describe`].
+    Describe,
     /// [`BlobStore::check`].
     Check,
     /// [`BlobCatalog::list`].
@@ -102,11 +104,12 @@ pub enum Fault {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Put,
         Self::Get,
         Self::Head,
         Self::Metadata,
+        Self::Describe,
         Self::Check,
         Self::List,
         Self::Delete,
@@ -182,6 +185,11 @@ impl<S: BlobStore> BlobStore for FaultyStore<S> {
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
         self.pass(Operation::Metadata).await?;
         self.inner.metadata(key).await
+    }
+
+    async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+        self.pass(Operation::Describe).await?;
+        self.inner.describe(key).await
     }
 
     async fn check(&self) -> Result<()> {

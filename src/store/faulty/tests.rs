@@ -33,6 +33,7 @@ async fn fails_the_chosen_operations_until_it_is_repaired() {
             (Operation::Get, store.get(&key(), None).await.map(drop)),
             (Operation::Head, store.head(&key()).await.map(drop)),
             (Operation::Metadata, store.metadata(&key()).await.map(drop)),
+            (Operation::Describe, store.describe(&key()).await.map(drop)),
             (Operation::Check, store.check().await),
             (Operation::List, entries().await),
             (Operation::Delete, store.delete(&key()).await),

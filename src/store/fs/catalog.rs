@@ -1,10 +1,12 @@
 //! Listing and deletion.
 
 use std::{
+    mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, SystemTime, UNIX_EPOCH},
+    vec,
 };
 
 use futures_core::Stream;
@@ -23,8 +25,11 @@ use crate::{
     store::{BlobCatalog, BlobEntry},
 };
 
-/// The maximum number of entries that are read ahead of the consumer.
-const AHEAD: usize = 256;
+/// The number of entries that are sent together, because a message wakes the consumer.
+const CHUNK: usize = 64;
+
+/// The maximum number of chunks that are read ahead of the consumer.
+const AHEAD: usize = 4;
 
 impl BlobCatalog for FsStore {
     /// Occupies one of Tokio's blocking threads until the stream ends or is dropped.
@@ -36,7 +41,10 @@ impl BlobCatalog for FsStore {
                 let _ = entries.blocking_send(Err(error));
             }
         });
-        Listing(received)
+        Listing {
+            received,
+            entries: Vec::new().into_iter(),
+        }
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<()> {
@@ -49,13 +57,26 @@ impl BlobCatalog for FsStore {
     }
 }
 
-struct Listing(Receiver<Result<BlobEntry>>);
+struct Listing {
+    received: Receiver<Result<Vec<BlobEntry>>>,
+    /// The rest of the chunk that was received last.
+    entries: vec::IntoIter<BlobEntry>,
+}
 
 impl Stream for Listing {
     type Item = Result<BlobEntry>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx)
+        loop {
+            if let Some(entry) = self.entries.next() {
+                return Poll::Ready(Some(Ok(entry)));
+            }
+            match ready!(self.received.poll_recv(cx)) {
+                Some(Ok(entries)) => self.entries = entries.into_iter(),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 
@@ -72,19 +93,29 @@ impl From<Error> for Stop {
     }
 }
 
-/// Sends an entry for each file beneath `prefix`. Blocks.
-fn list(store: &Inner, prefix: Option<&BlobKey>, entries: &Sender<Result<BlobEntry>>) -> Result<(), Stop> {
-    walk(&store.tree, prefix, &mut |names, visited| match visited {
+/// Sends an entry for each file beneath `prefix`, also for those in front of an error. Blocks.
+fn list(store: &Inner, prefix: Option<&BlobKey>, entries: &Sender<Result<Vec<BlobEntry>>>) -> Result<(), Stop> {
+    let send = |chunk| entries.blocking_send(Ok(chunk)).map_err(|_| Stop::Dropped);
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let walked = walk(&store.tree, prefix, &mut |names, visited| match visited {
         Visited::Media { stat } => {
             let Some(key) = name::key(names) else { return Ok(()) };
-            let mut entry = BlobEntry::new(key, u64::try_from(stat.st_size).unwrap_or_default());
-            entry.modified = modified(stat);
-            entries.blocking_send(Ok(entry)).map_err(|_| Stop::Dropped)
+            let len = u64::try_from(stat.st_size).unwrap_or_default();
+            chunk.push(BlobEntry::new(key, len).with_modified(modified(stat)));
+            if chunk.len() < CHUNK {
+                return Ok(());
+            }
+            send(mem::replace(&mut chunk, Vec::with_capacity(CHUNK)))
         }
+        // Sooner than at the end of a chunk.
+        Visited::Sidecar { .. } if entries.is_closed() => Err(Stop::Dropped),
         Visited::Sidecar { .. } => Ok(()),
         Visited::Unreadable(error) => Err(error.into()),
-    })
-    .map(drop)
+    });
+    if !chunk.is_empty() {
+        send(chunk)?;
+    }
+    walked.map(drop)
 }
 
 #[allow(

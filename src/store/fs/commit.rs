@@ -1,18 +1,28 @@
 //! Commits an upload: a staged file becomes the content of a key, completely or not at all.
 //!
-//! Two files change, the media and its sidecar, and only one rename is atomic. So the sidecar is moved first and
-//! describes both contents: its main entry the new one, its `previous` entry the one that is still in place. Each entry
-//! names its version. The rename of the media is then the single instant at which the pair changes: a reader that has
-//! opened either content finds that content's entry, at any time and after a crash at any time.
+//! Two files change, the media and its sidecar, and only one rename is atomic. So the sidecar comes first. That of a
+//! replacement is moved to its path and describes both contents: its main entry the new one, its `previous` entry the
+//! one that is still in place. Each entry names its version. The rename of the media is then the single instant at which
+//! the pair changes: a reader that has opened either content finds that content's entry, at any time and after a crash
+//! at any time.
 //!
-//! The journal has both files before they are moved, so a recovery can finish the commit.
+//! No reader opens a sidecar without media, so the sidecar of a new key is written at its path. A move would contend for
+//! the staging directory with every other upload. The write comes after the record in the journal, from which a recovery
+//! completes it. A partial sidecar that stays never has uploaded media beside it.
+//!
+//! The journal, if the store has one, holds the sidecar, and the media or the name of the staged media, before either is
+//! at its path. So a recovery can finish the commit.
 //!
 //! Every upload has a sidecar, which stays until the file is deleted. So a reader that opens media and then finds no
 //! sidecar knows that the media was either not uploaded, or deleted meanwhile.
 
 use std::{
     fs::File,
-    sync::atomic::{AtomicBool, Ordering},
+    io::{self, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -27,7 +37,7 @@ use super::{
     lookup,
     name::KeyPath,
     sidecar::{self, Facts},
-    stage::Staged,
+    stage::{self, Stage, Staged},
     tree,
     version::Version,
 };
@@ -95,8 +105,7 @@ fn replace(
 
     let previous = current.as_ref().map(|(version, facts)| (*version, facts));
     let text = Bytes::from(sidecar::write(version, facts, previous)?);
-    let mut sidecar = store.stage.create()?;
-    sidecar.write(&text)?;
+    let staged = current.is_some().then(|| store.stage.write(&text)).transpose()?;
     let content = match whole {
         Some(whole) => Content::Whole(whole.clone()),
         None => Content::Staged(media.name().to_owned()),
@@ -111,16 +120,22 @@ fn replace(
         key: path.key,
         modified: version.modified,
         content,
-        sidecar: Some(text),
+        sidecar: Some(text.clone()),
     };
     // Held until the pair is in place.
     let unapplied = store.journal().map(|journal| journal.append(&change)).transpose()?;
-    let moved = put_sidecar(&dir, path, &mut sidecar).and_then(|()| put_media(&dir, path, media));
-    if let Err(error) = moved {
-        if current.is_none() {
-            // The sidecar describes nothing. If it cannot be removed, the next upload replaces it.
-            let _ = rustix::fs::unlinkat(&*dir, path.sidecar(), AtFlags::empty());
-        }
+    let put = match staged {
+        Some(mut staged) => put_sidecar(&dir, path, &mut staged),
+        None => write_sidecar(&store.stage, &dir, path, &text),
+    };
+    let put = put.and_then(|()| {
+        put_media(&dir, path, media).inspect_err(|_| {
+            if current.is_none() {
+                remove_sidecar(&dir, path);
+            }
+        })
+    });
+    if let Err(error) = put {
         return Err(match unapplied {
             Some(unapplied) => unapplied.withdraw(error),
             None => error,
@@ -131,6 +146,26 @@ fn replace(
     } else {
         PutResult::Created
     })
+}
+
+/// Writes the sidecar of a key without media. Moves it to its path if something is there.
+fn write_sidecar(stage: &Arc<Stage>, dir: &File, path: &KeyPath<'_>, text: &[u8]) -> Result<()> {
+    match stage::create_new(dir, &path.sidecar()) {
+        Ok(file) => fault::at(Point::PutSidecar)
+            .map_err(io::Error::from)
+            .and_then(|()| (&file).write_all(text))
+            .map_err(|error| failed("write a sidecar", error))
+            .inspect_err(|_| remove_sidecar(dir, path)),
+        // An upload that was interrupted, or the operator, left it.
+        Err(Errno::EXIST) => put_sidecar(dir, path, &mut stage.write(text)?),
+        Err(errno) => Err(failed("create a sidecar", errno)),
+    }
+}
+
+/// Removes the sidecar that this upload has put at its path: it describes nothing.
+fn remove_sidecar(dir: &File, path: &KeyPath<'_>) {
+    // If this fails, the next upload replaces it.
+    let _ = rustix::fs::unlinkat(dir, path.sidecar(), AtFlags::empty());
 }
 
 /// Moves the sidecar to its path.
@@ -180,6 +215,11 @@ mod tests {
         }
     }
 
+    fn upload(store: &Inner, media: Staged, json: Option<&'static str>) -> Result<PutResult> {
+        let not_cancelled = AtomicBool::new(false);
+        commit(store, &key(), media, None, &facts(json), &ANY, &not_cancelled)
+    }
+
     fn pair(store: &Inner) -> (String, Option<String>) {
         use std::io::Read as _;
         let found = lookup::find(store, &key()).unwrap();
@@ -199,18 +239,9 @@ mod tests {
     /// Checks the pair that a reader finds after each step of a commit.
     fn assert_readers_see_whole_pairs(old: Option<&'static str>, new: Option<&'static str>) {
         let root = tempfile::tempdir().unwrap();
-        let (live, not_cancelled) = (store(root.path()), AtomicBool::new(false));
+        let live = store(root.path());
         let store = live.inner();
-        commit(
-            store,
-            &key(),
-            staged(store, "old"),
-            None,
-            &facts(old),
-            &ANY,
-            &not_cancelled,
-        )
-        .unwrap();
+        upload(store, staged(store, "old"), old).unwrap();
         let old_pair = ("old".to_owned(), old.map(str::to_owned));
         assert_eq!(pair(store), old_pair);
 
@@ -264,38 +295,86 @@ mod tests {
         drop(media);
         assert!(lookup::find(store, &key).unwrap_err().is_not_found());
         // The next upload has no metadata, and does not get that of the first one.
-        let not_cancelled = AtomicBool::new(false);
-        commit(
-            store,
-            &key,
-            staged(store, "raw"),
-            None,
-            &facts(None),
-            &ANY,
-            &not_cancelled,
-        )
-        .unwrap();
+        upload(store, staged(store, "raw"), None).unwrap();
         assert_eq!(pair(store), ("raw".to_owned(), None));
+    }
+
+    #[test]
+    fn stages_only_the_media_of_a_new_key() {
+        let root = tempfile::tempdir().unwrap();
+        let live = store(root.path());
+        let store = live.inner();
+        let next = |staged: &Staged| staged.name().rsplit_once('-').unwrap().1.parse::<u64>().unwrap() + 1;
+        for (content, sidecars) in [("new", 0), ("replaced", 1)] {
+            let media = staged(store, content);
+            let expected = next(&media) + sidecars;
+            upload(store, media, None).unwrap();
+            assert_eq!(next(&store.stage.create().unwrap()), expected + 1, "{content}");
+        }
+    }
+
+    #[test]
+    fn a_first_upload_replaces_what_is_at_the_path_of_its_sidecar() {
+        use std::{fs, os::unix::fs::symlink};
+        let root = tempfile::tempdir().unwrap();
+        let live = store(root.path());
+        let store = live.inner();
+        let (dir, other) = (root.path().join("ACC/DOC"), root.path().join("other"));
+        let sidecar = dir.join(".message.mp3.json");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(&other, "kept").unwrap();
+        let half = "{\n  \"version\": \"17".to_owned() + &"7".repeat(1000);
+        for leave in [&|| fs::write(&sidecar, &half), &|| symlink(&other, &sidecar)] as [&dyn Fn() -> _; 2] {
+            leave().unwrap();
+            assert!(lookup::find(store, &key()).unwrap_err().is_not_found());
+            upload(store, staged(store, "new"), Some(r#"{"n":1}"#)).unwrap();
+            assert_eq!(pair(store), ("new".to_owned(), Some(r#"{"n":1}"#.to_owned())));
+            assert_eq!(fs::read_to_string(&other).unwrap(), "kept");
+            assert!(fs::symlink_metadata(&sidecar).unwrap().is_file());
+            fs::remove_file(dir.join("message.mp3")).unwrap();
+            fs::remove_file(&sidecar).unwrap();
+        }
+    }
+
+    #[test]
+    fn removes_a_sidecar_that_could_not_be_written() {
+        let root = tempfile::tempdir().unwrap();
+        let live = store(root.path());
+        let store = live.inner();
+        let media = staged(store, "new");
+        fault::arm(Point::PutSidecar, Errno::NOSPC);
+        let stored = upload(store, media, None);
+        fault::disarm();
+        assert_eq!(stored.unwrap_err().kind(), ErrorKind::StorageFull);
+        assert!(!root.path().join("ACC").exists(), "the directories are removed too");
+    }
+
+    #[test]
+    fn keeps_a_sidecar_that_it_could_not_replace() {
+        let root = tempfile::tempdir().unwrap();
+        let live = store(root.path());
+        let (store, sidecar) = (live.inner(), root.path().join("ACC/DOC/.message.mp3.json"));
+        std::fs::create_dir_all(sidecar.parent().unwrap()).unwrap();
+        std::fs::write(&sidecar, "restored").unwrap();
+        for point in [Point::Write, Point::PutSidecar] {
+            let media = staged(store, "new");
+            fault::arm(point, Errno::NOSPC);
+            let stored = upload(store, media, None);
+            fault::disarm();
+            assert_eq!(stored.unwrap_err().kind(), ErrorKind::StorageFull);
+            assert_eq!(std::fs::read_to_string(&sidecar).unwrap(), "restored", "{point:?}");
+        }
     }
 
     #[test]
     fn removes_the_sidecar_if_its_media_cannot_be_moved() {
         let root = tempfile::tempdir().unwrap();
-        let (live, not_cancelled) = (store(root.path()), AtomicBool::new(false));
+        let live = store(root.path());
         let store = live.inner();
         let media = staged(store, "new");
         // Makes the move of the media fail.
         std::fs::remove_file(root.path().join(".stage").join(media.name())).unwrap();
-        commit(
-            store,
-            &key(),
-            media,
-            None,
-            &facts(Some(r#"{"n":1}"#)),
-            &ANY,
-            &not_cancelled,
-        )
-        .unwrap_err();
+        upload(store, media, Some(r#"{"n":1}"#)).unwrap_err();
         assert!(!root.path().join("ACC").exists(), "the directories are removed too");
     }
 

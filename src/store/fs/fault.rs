@@ -7,7 +7,7 @@ use rustix::io::Errno;
 pub(super) enum Point {
     /// Writing bytes to a staged file.
     Write,
-    /// Moving a sidecar to its final path.
+    /// Writing a sidecar at its final path, or moving it there.
     PutSidecar,
     /// Moving media to its final path.
     PutMedia,

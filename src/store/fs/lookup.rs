@@ -21,6 +21,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     kazoo_id,
     key::BlobKey,
+    metadata::Metadata,
     store::BlobInfo,
 };
 
@@ -38,6 +39,11 @@ pub(super) struct Content {
 impl Content {
     pub(super) fn info(&self, key: &BlobKey) -> BlobInfo {
         info(key, self.version, &self.facts)
+    }
+
+    /// Returns the description of the file with its metadata, and closes the file.
+    pub(super) fn described(self, key: &BlobKey) -> (BlobInfo, Option<Metadata>) {
+        (self.info(key), self.facts.metadata)
     }
 }
 
@@ -129,7 +135,7 @@ pub(super) fn sidecar(found: Found) -> Result<Option<Vec<u8>>> {
     match found {
         Found::Absent => Ok(None),
         Found::File(file, stat) if stat.len() <= sidecar::MAX_LEN => {
-            // A sidecar is never written in place, so it is complete.
+            // Complete if the store put its media there. Otherwise an upload may be writing it, and it describes no content.
             let mut text = vec![0; usize::try_from(stat.len()).unwrap_or_default()];
             file.read_exact_at(&mut text, 0)
                 .map_err(|error| failed("read a sidecar", error))?;

@@ -1,7 +1,7 @@
 //! [`FsStore`]: plain files on a Unix file system.
 //!
 //! - An upload: [`upload`] receives the body, [`stage`] holds it in `.stage/`, [`commit`] appends the change to the
-//!   [`journal`] and moves media and [`sidecar`] to their paths.
+//!   [`journal`] and puts [`sidecar`] and media at their paths.
 //! - A fetch: [`lookup`] finds media and sidecar, [`fetch`] builds the response, [`body`] streams it. [`nonblocking`]
 //!   reads from the page cache without a blocking thread. [`hot`] caches small files, checked by their [`stamp`].
 //! - A deletion or a listing: [`delete`]; [`catalog`], over [`walk`].
@@ -101,10 +101,11 @@ use crate::{
 ///
 /// The modification time of the media is the time of its upload, and ties it to its sidecar, so copies must preserve
 /// it: `cp -a`, `rsync -a` and any `tar` do. If only whole seconds survive, the sidecar still matches. A copy taken
-/// during uploads may pair a sidecar with another version of the media; the sidecar is then ignored. Media without a
-/// sidecar is a complete file: the operator can add media by hand, and remove media with its sidecar. The entity tag is
-/// the digest, so it stays the same if the same bytes are uploaded again; without a digest, it is the version.
-/// `.stage/` does not belong in a backup, and must not be touched while the store is open.
+/// during uploads may contain a partial sidecar, or pair one with another version of the media. The store then
+/// ignores the sidecar or, with [`FsOptions::verify`], reports the file as [`ErrorKind::Damaged`], as [`FsScrub`] does.
+/// Media without a sidecar is a complete file: the operator can add media by hand, and remove media with its sidecar.
+/// The entity tag is the digest, so it stays the same if the same bytes are uploaded again; without a digest, it is the
+/// version. `.stage/` does not belong in a backup, and must not be touched while the store is open.
 ///
 /// Directories are created with mode `0750`, files with `0640`, both subject to the umask.
 ///
@@ -221,21 +222,20 @@ impl BlobStore for FsStore {
     }
 
     async fn head(&self, key: &BlobKey) -> Result<BlobInfo> {
-        self.0.recovery.settled(key)?;
-        if let Some(found) = lookup::find_nonblocking(&self.0, key) {
-            return Ok(found?.0.info(key));
-        }
-        let (store, key) = (Arc::clone(&self.0), key.clone());
-        blocking(move || Ok(lookup::find(&store, &key)?.info(&key))).await
+        Ok(self.describe(key).await?.0)
     }
 
     async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        Ok(self.describe(key).await?.1)
+    }
+
+    async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
         self.0.recovery.settled(key)?;
         if let Some(found) = lookup::find_nonblocking(&self.0, key) {
-            return Ok(found?.0.facts.metadata);
+            return Ok(found?.0.described(key));
         }
         let (store, key) = (Arc::clone(&self.0), key.clone());
-        blocking(move || Ok(lookup::find(&store, &key)?.facts.metadata)).await
+        blocking(move || Ok(lookup::find(&store, &key)?.described(&key))).await
     }
 
     async fn check(&self) -> Result<()> {

@@ -104,20 +104,18 @@ impl Stage {
     /// Creates an empty file.
     pub(super) fn create(self: &Arc<Self>) -> Result<Staged> {
         let name = format!("{:x}-{}", self.session, self.next.fetch_add(1, Ordering::Relaxed));
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file =
-            rustix::fs::openat(&self.dir, &*name, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
-                Errno::NOENT => Error::new(
-                    ErrorKind::Unavailable,
-                    "the storage's staging directory was removed; the store has to be opened again",
-                )
-                .with_source(errno),
-                errno => failed("stage an upload", errno),
-            })?;
+        let file = create_new(&self.dir, &name).map_err(|errno| match errno {
+            Errno::NOENT => Error::new(
+                ErrorKind::Unavailable,
+                "the storage's staging directory was removed; the store has to be opened again",
+            )
+            .with_source(errno),
+            errno => failed("stage an upload", errno),
+        })?;
         Ok(Staged {
             stage: Arc::clone(self),
             name,
-            file: Arc::new(File::from(file)),
+            file: Arc::new(file),
             stays: false,
         })
     }
@@ -177,6 +175,12 @@ impl Stage {
             ))
         }
     }
+}
+
+/// Creates the file `name` in `dir`, with the access of all stored files. [`Errno::EXIST`] if anything has that name.
+pub(super) fn create_new(dir: &File, name: &str) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o640)).map(File::from)
 }
 
 /// Removes every file except the lock, the journal, and those for whose name `stays` is true.

@@ -46,7 +46,7 @@ impl BlobCatalog for ObjectStoreBlobs {
 
 struct Listing {
     store: ObjectStoreBlobs,
-    /// `None` after an error, which ends the listing.
+    /// `None` after its end, and after an error, which ends the listing.
     objects: Option<BoxStream<'static, object_store::Result<ObjectMeta>>>,
     item_deadline: ItemDeadline,
 }
@@ -60,7 +60,10 @@ impl Stream for Listing {
             let object = objects.as_mut().poll_next(cx);
             let object = match ready!(this.item_deadline.poll(object, cx)) {
                 Ok(Some(object)) => object.map_err(|error| failed(Task::List, &error)),
-                Ok(None) => break,
+                Ok(None) => {
+                    this.objects = None;
+                    break;
+                }
                 Err(late) => Err(late),
             };
             match object {

@@ -40,14 +40,19 @@ pub(super) async fn get(store: &ObjectStoreBlobs, key: &BlobKey, range: Option<B
 }
 
 pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<Option<Metadata>> {
+    Ok(describe(store, key).await?.1)
+}
+
+/// Describes the object, with one request unless its document is after its content.
+pub(super) async fn describe(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
     let name = store.name(key)?;
     for _ in 0..MAX_RESTARTS {
         let Object {
             info, e_tag, document, ..
         } = head_object(store, &name).await?;
         let len = match document {
-            Document::None => return Ok(None),
-            Document::Attribute(encoded) => return object::decode(&encoded).map(Some),
+            Document::None => return Ok((info, None)),
+            Document::Attribute(encoded) => return Ok((info, Some(object::decode(&encoded)?))),
             Document::Trailer(len) => len,
         };
         let trailer = info.len..info.len.saturating_add(len);
@@ -60,9 +65,10 @@ pub(super) async fn metadata(store: &ObjectStoreBlobs, key: &BlobKey) -> Result<
         let json = ObjectBody::new(result.into_stream(), len, 0, store.deadline)
             .collect()
             .await?;
-        return Metadata::from_json(json.to_bytes()).map(Some).map_err(|error| {
+        let metadata = Metadata::from_json(json.to_bytes()).map_err(|error| {
             damaged("the object does not end with its JSON document; another program wrote it").with_source(error)
-        });
+        })?;
+        return Ok((info, Some(metadata)));
     }
     Err(Error::new(
         ErrorKind::Unavailable,

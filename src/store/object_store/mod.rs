@@ -223,6 +223,10 @@ impl BlobStore for ObjectStoreBlobs {
         self.deadline.over(Task::Read, get::metadata(self, key)).await
     }
 
+    async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+        self.deadline.over(Task::Read, get::describe(self, key)).await
+    }
+
     async fn check(&self) -> Result<()> {
         check::check(self).await
     }

@@ -1,9 +1,11 @@
 //! Grants of the access rules, of an authorizer and of the application's own middleware.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use http::{Request, StatusCode, request::Parts};
-use kazoo_storage::{AccessRules, Body, Error, ErrorKind, Grant, KazooStorage, MemoryStore};
+use kazoo_storage::{
+    AccessRules, Body, Error, ErrorKind, Event, Grant, KazooStorage, MemoryStore, PeerAddr, client_addr::ClientAddr,
+};
 use kazoo_storage_test_support::{
     client::{Connection, Pace},
     server::{Front, Server},
@@ -166,4 +168,50 @@ async fn an_application_may_share_an_authorizer() {
     let upload = Request::put("/ACC/DOC/ATT").body(Body::from("ID3")).unwrap();
     let response = storage.into_service().oneshot(upload).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
+}
+
+/// Logs and audits tell who it was, also if the request is refused after its authorization.
+#[tokio::test]
+async fn an_event_has_the_name_of_the_credential_or_of_the_network() {
+    let rules = AccessRules::from_json(&format!(
+        r#"{{
+            "networks": [{{"network": "127.0.0.0/8", "name": "the site"}}, "::1"],
+            "credentials": [
+                {{"token": "named", "name": "{}"}},
+                {{"token": "same", "name": "Ünal", "may": "read"}},
+                {{"token": "unnamed"}}
+            ]
+        }}"#,
+        "é".repeat(64)
+    ));
+    let (events, seen) = mpsc::channel();
+    let storage = KazooStorage::new(MemoryStore::new()).authorize(rules.unwrap());
+    let storage = storage.observe(move |event: &Event<'_>| {
+        let _ = events.send(event.credential.map(str::to_owned));
+    });
+    let service = storage.into_service();
+    for (peer, token, expected, credential) in [
+        ("127.0.0.1:1", "named", 201, Some("é".repeat(64))),
+        ("127.0.0.1:1", "same", 403, Some("Ünal".to_owned())),
+        ("127.0.0.1:1", "unnamed", 201, Some("the site".to_owned())),
+        ("[::1]:1", "unnamed", 201, None),
+        ("127.0.0.1:1", "unknown", 401, None),
+    ] {
+        let request = Request::put(format!("/{token}/{ACCOUNT}/DOC/a.mp3")).extension(PeerAddr(peer.parse().unwrap()));
+        let response = service
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(response.status(), expected, "{token}");
+        let client = response
+            .extensions()
+            .get::<ClientAddr>()
+            .map(|client| client.0.to_string());
+        let is_authorized = expected != 401;
+        assert_eq!(client.is_some(), is_authorized, "{token}");
+        assert_eq!(response.extensions().get::<Grant>().is_some(), is_authorized, "{token}");
+        drop(response);
+        assert_eq!(seen.recv().unwrap(), credential, "{token}");
+    }
 }

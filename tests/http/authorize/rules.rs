@@ -53,6 +53,16 @@ fn reports_what_is_wrong_in_an_access_file() {
         (r#"{"networks": "hush"}"#, "a value has the wrong type at line 1"),
         (r#"{"networks": [], "networks": ["hush"]}"#, "duplicate key at line 1"),
         ("{}", "no network and no credential"),
+        // An array of the fields of an object, in their order.
+        (r#"[["::/0"]]"#, "a value has the wrong type at line 1"),
+        (
+            r#"{"credentials": [["hush", null, null, "hush"]]}"#,
+            "a value has the wrong type at line 1",
+        ),
+        (
+            r#"{"networks": [["::/0", "hush"]]}"#,
+            "a value has the wrong type at line 1",
+        ),
         (r#"{"networks": ["10.0.0.0/40"]}"#, "10.0.0.0/40"),
         (r#"{"credentials": [{"user": "hush"}]}"#, "credential 1 needs"),
         (
@@ -74,6 +84,26 @@ fn reports_what_is_wrong_in_an_access_file() {
         (
             r#"{"credentials": [{"token": "a"}, {"token": "hush", "user": "hush", "password": "hush"}]}"#,
             "credential 2",
+        ),
+        (
+            r#"{"credentials": [{"token": "a"}, {"token": "b", "name": ""}]}"#,
+            "credential 2 has an invalid name; use 1 to 64 printable characters",
+        ),
+        (
+            r#"{"networks": [{"network": "::/0", "name": " hush"}]}"#,
+            "network 1 has an invalid name",
+        ),
+        (
+            r#"{"networks": [{"network": "::/0", "name": "\u202e"}]}"#,
+            "network 1 has an invalid name",
+        ),
+        (
+            r#"{"networks": [{"network": "::/0", "hush": 1}]}"#,
+            "a network is a text, or has the keys",
+        ),
+        (
+            &format!(r#"{{"credentials": [{{"token": "a", "name": "{}"}}]}}"#, "é".repeat(65)),
+            "credential 1 has an invalid name",
         ),
         (r#"{"credentials": [{"token": ""}]}"#, "empty"),
         (

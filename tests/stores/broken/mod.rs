@@ -53,6 +53,8 @@ caught! {
     forgets_the_type: Fault::ForgetsTheType, keeps_the_content_type, "a file keeps the content type";
     stores_in_two_steps: Fault::StoresInTwoSteps, returns_one_whole_file_while_it_is_replaced, "a reader never sees";
     writes_in_place: Fault::CommitsWhenDropped, hides_an_upload_until_its_body_ends, "is invisible";
+    describes_without_metadata: Fault::DescribesWithoutMetadata, describes_a_file_with_its_metadata, "`describe` returns the metadata";
+    describes_without_the_type: Fault::DescribesWithoutTheType, describes_a_file_with_its_metadata, "that `head` returns";
     reformats_metadata: Fault::ReformatsMetadata, keeps_metadata_byte_for_byte, "metadata is kept byte for byte";
     flattens_keys: Fault::FlattensKeys, stores_different_keys_as_different_files, "different keys are different files";
     ignores_ranges: Fault::IgnoresRanges, returns_the_bytes_of_a_range, "which bytes";

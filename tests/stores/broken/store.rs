@@ -36,6 +36,8 @@ pub(super) enum Fault {
     CommitsWhenDropped,
     EmptiesFirst,
     KeepsOldMetadata,
+    DescribesWithoutMetadata,
+    DescribesWithoutTheType,
     ForgetsTheType,
     StoresInTwoSteps,
     ReformatsMetadata,
@@ -273,6 +275,15 @@ impl BlobStore for Broken {
             return Ok(self.inner.metadata(key).await.unwrap_or_default());
         }
         self.inner.metadata(&self.key(key)).await
+    }
+
+    async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+        let (info, metadata) = (self.head(key).await?, self.metadata(key).await?);
+        Ok(match self.fault {
+            Fault::DescribesWithoutMetadata => (info, None),
+            Fault::DescribesWithoutTheType => (info.with_content_type(None), metadata),
+            _ => (info, metadata),
+        })
     }
 
     async fn check(&self) -> Result<()> {

@@ -121,6 +121,8 @@ async fn keeps_every_acknowledged_upload_with_its_metadata() {
     // A directory that is not on the disk, a file without its bytes, and one with other bytes.
     fs::remove_dir_all(at("ACC/ONE")).unwrap();
     fs::remove_file(at("ACC/TWO/lost.mp3")).unwrap();
+    // Half of the sidecar of a new key.
+    fs::write(at("ACC/TWO/.lost.mp3.json"), "{\n  \"version\": \"17").unwrap();
     fs::remove_file(at("empty.mp3")).unwrap();
     let stored = fs::metadata(at("ACC/TWO/cut.mp3")).unwrap().modified().unwrap();
     fs::write(at("ACC/TWO/cut.mp3"), [0; 400]).unwrap();
@@ -138,7 +140,7 @@ async fn keeps_every_acknowledged_upload_with_its_metadata() {
         .unwrap();
     // Long media is synced as a staged file, and its move may be lost.
     fs::rename(at("ACC/TWO/long.mp3"), at(".stage").join(staged_name(&journal))).unwrap();
-    // Here only the move of the sidecar is lost.
+    // Here only the content of the sidecar is lost.
     fs::write(at("ACC/TWO/.moved.mp3.json"), "").unwrap();
     // Here the staged file does not exist.
     fs::remove_file(at("ACC/TWO/removed.mp3")).unwrap();

@@ -139,6 +139,10 @@ impl BlobStore for Spy {
         self.inner.metadata(key).await
     }
 
+    async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+        self.inner.describe(key).await
+    }
+
     async fn check(&self) -> Result<()> {
         self.inner.check().await
     }

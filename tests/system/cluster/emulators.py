@@ -26,6 +26,7 @@ import fcntl
 import hashlib
 import hmac
 import http.client
+import io
 import json
 import os
 import pathlib
@@ -34,6 +35,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 AZURITE = "azurite@3.35.0"
@@ -167,8 +169,17 @@ def gcs_server(port):
         "private_key": key.decode(),
     }))
     s3 = create_backend_app("s3")
+    lock = threading.Lock()
 
     def translated(request, start):
+        # moto stores an object before its metadata, so another request could find the one without the other.
+        chunked = request.pop("HTTP_TRANSFER_ENCODING", None)
+        body = request["wsgi.input"].read(-1 if chunked else int(request.get("CONTENT_LENGTH") or 0))
+        request.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body)), "wsgi.input_terminated": True})
+        with lock:
+            return list(answered(request, start))
+
+    def answered(request, start):
         if request.pop("HTTP_X_GOOG_IF_GENERATION_MATCH", None) == "0":
             request["HTTP_IF_NONE_MATCH"] = "*"
         for name in [name for name in request if name.startswith("HTTP_X_GOOG_")]:

@@ -20,12 +20,12 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
+
+from loopback import Failed, await_start, certify, free_ports
 
 CONFIG = '''
 listen_addresses = '127.0.0.1'
@@ -40,10 +40,6 @@ ssl_key_file = '{directory}/server.key'
 '''
 
 
-class Failed(Exception):
-    """PostgreSQL does not start."""
-
-
 class Postgres:
     """One server with the user `kazoo`, its password and its database. What it has committed survives `kill`."""
 
@@ -54,7 +50,7 @@ class Postgres:
         self.password = secrets.token_hex(10)
         self.process: subprocess.Popen[bytes] | None = None
         self.user = unprivileged()
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.url = f'postgres://kazoo:{self.password}@127.0.0.1:{self.port}/kazoo'
 
     def __enter__(self) -> Postgres:
@@ -74,11 +70,7 @@ class Postgres:
         with open(self.directory / 'log', 'ab') as log:
             command = [program('postgres'), '-D', str(self._data())]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
-        deadline = time.monotonic() + 60
-        while subprocess.run([program('pg_isready'), '-q', '-h', '127.0.0.1', '-p', str(self.port)]).returncode:
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f'PostgreSQL does not start:\n{(self.directory / "log").read_text()[-3000:]}')
-            time.sleep(0.05)
+        await_start('PostgreSQL', self.process, self.directory / 'log', self._is_ready, 60)
 
     def kill(self) -> None:
         """Ends every process of the server at once, as a power failure does, but the page cache stays."""
@@ -105,19 +97,15 @@ class Postgres:
         if self.user:
             for path in (self.directory, password):
                 os.chown(path, self.user.pw_uid, self.user.pw_gid)
-        self._certify()
+        certify(self._run)
         self._run('initdb', '--pgdata', str(self._data()), '--username', 'kazoo', '--pwfile', str(password), '--auth', 'scram-sha-256',
                   '--encoding', 'UTF8', '--locale', 'C', '--no-sync')
         config = CONFIG.format(port=self.port, directory=self.directory, fsync='on' if self.fsync else 'off')
         with open(self._data() / 'postgresql.conf', 'a') as file:
             file.write(config)
 
-    def _certify(self) -> None:
-        """Creates an authority, and the server's certificate for 127.0.0.1."""
-        new = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30'
-        leaf = '-CA ca.pem -CAkey ca.key -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE'
-        self._run('openssl', *new.split(), '-subj', '/CN=authority', '-keyout', 'ca.key', '-out', 'ca.pem')
-        self._run('openssl', *new.split(), '-subj', '/CN=server', '-keyout', 'server.key', '-out', 'server.pem', *leaf.split())
+    def _is_ready(self) -> bool:
+        return subprocess.run([program('pg_isready'), '-q', '-h', '127.0.0.1', '-p', str(self.port)]).returncode == 0
 
     def _data(self) -> pathlib.Path:
         return self.directory / 'data'
@@ -155,12 +143,6 @@ def program(name: str) -> str:
     if not found:
         raise Failed(f'there is no `{name}`: install the packages `postgresql` and `openssl`')
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def keep_killing(server: Postgres, seconds: float, stop: threading.Event) -> None:

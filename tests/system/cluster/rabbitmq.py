@@ -13,7 +13,7 @@ a server. Everything is in a temporary directory and on free ports of loopback, 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import functools
 import glob
 import os
 import pathlib
@@ -26,7 +26,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
+
+from loopback import Failed, await_start, certify, free_ports
 
 CONFIG = '''
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -49,10 +50,6 @@ ERL = '''#!/bin/sh
 export ROOTDIR={root} BINDIR={erts}/bin EMU=beam PROGNAME=erl
 exec {erts}/bin/erlexec "$@"
 '''
-
-
-class Failed(Exception):
-    """RabbitMQ does not start, or refuses a command."""
 
 
 class RabbitMq:
@@ -84,11 +81,7 @@ class RabbitMq:
             self.process = subprocess.Popen([self._script('rabbitmq-server')], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             env=self.environment | {'detached': '1'}, cwd=self.directory,
                                             start_new_session=True)
-        deadline = time.monotonic() + 120
-        while not self._is_listening():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f'RabbitMQ does not start:\n{(self.directory / "log").read_text()[-3000:]}')
-            time.sleep(0.1)
+        await_start('RabbitMQ', self.process, self.directory / 'log', self._is_listening, 120)
 
     def kill(self) -> None:
         """Ends the server at once, as a power failure does, but the page cache stays."""
@@ -121,7 +114,7 @@ class RabbitMq:
         erl.chmod(0o755)
         (home,) = glob.glob(f'{root}/usr/lib/rabbitmq/lib/rabbitmq_server-*')
         self.home = home
-        self._certify()
+        certify(functools.partial(self._run, self.directory))
         config = self.directory / 'rabbitmq.conf'
         config.write_text(CONFIG.format(port=self.port, tls_port=self.tls_port, directory=self.directory, password=self.password))
         plugins = self.directory / 'enabled_plugins'
@@ -166,13 +159,6 @@ class RabbitMq:
         shutil.rmtree(packages)
         return root
 
-    def _certify(self) -> None:
-        """Creates an authority, and the server's certificate for 127.0.0.1."""
-        new = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30'
-        leaf = '-CA ca.pem -CAkey ca.key -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE'
-        for options in ('-subj /CN=authority -keyout ca.key -out ca.pem', f'-subj /CN=server -keyout server.key -out server.pem {leaf}'):
-            self._run(self.directory, 'openssl', *new.split(), *options.split())
-
     @staticmethod
     def _run(directory: pathlib.Path, *command: str) -> str:
         done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
@@ -189,14 +175,6 @@ class RabbitMq:
                 if s.connect_ex(('127.0.0.1', port)):
                     return False
         return True
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(('127.0.0.1', 0))
-        return [s.getsockname()[1] for s in sockets]
 
 
 class Control(socketserver.StreamRequestHandler):

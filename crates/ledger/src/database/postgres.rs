@@ -1,4 +1,4 @@
-//! PostgreSQL: a task that writes and a task that reads, each with a connection of its own.
+//! PostgreSQL: a task for each purpose, with a connection of its own.
 
 mod address;
 mod connection;
@@ -7,12 +7,18 @@ mod schema;
 mod tls;
 mod value;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use kazoo_storage::{Error, Result};
 use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
+    sync::{Mutex, mpsc},
+    time::{Instant, sleep_until, timeout},
 };
 
 pub(crate) use self::address::Address;
@@ -26,6 +32,9 @@ use super::{Database, Engine, QUEUE, Row, Threads, Unit, committed};
 
 /// Maximum number of units in a transaction. It bounds the time until the first of them is acknowledged.
 const BATCH: usize = 256;
+
+/// Number of connections for changes. One runs a transaction while PostgreSQL makes that of the other durable.
+const CHANGES: usize = 2;
 
 /// Time for a transaction. It is longer than the time that PostgreSQL has for a statement, so it ends only connections
 /// whose other end is gone.
@@ -46,27 +55,40 @@ pub(super) async fn open(address: &Address, durable: bool) -> Result<Database> {
     schema::migrate(address).await.map_err(at)?;
     Ok(Database {
         engine: Engine::Postgres,
-        writer: spawn(address, Role::Write { durable }).await.map_err(at)?,
-        reader: spawn(address, Role::Read).await.map_err(at)?,
+        changes: spawn(address, Role::Write { durable }, CHANGES).await.map_err(at)?,
+        claims: spawn(address, Role::Write { durable: false }, 1).await.map_err(at)?,
+        reads: spawn(address, Role::Read, 1).await.map_err(at)?,
         threads: Threads::default(),
+        #[cfg(test)]
+        sent: std::sync::Arc::default(),
     })
 }
 
-/// Connects, and runs the units that arrive in a task.
-async fn spawn(address: &Address, role: Role) -> Result<mpsc::Sender<Unit>, Failure> {
-    let mut session = Session::new(address.clone(), role);
-    session.connection().await?;
+/// Connects, and runs the units that arrive in a task for each connection.
+async fn spawn(address: &Address, role: Role, connections: usize) -> Result<mpsc::Sender<Unit>, Failure> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    tokio::spawn(serve(session, receiver));
+    let receiver = Arc::new(Mutex::new(receiver));
+    let connected = Arc::default();
+    for _ in 0..connections {
+        let mut session = Session::new(address.clone(), role, Arc::clone(&connected));
+        session.connection().await?;
+        tokio::spawn(serve(session, Arc::clone(&receiver)));
+    }
     Ok(sender)
 }
 
 /// Runs the units that arrive, until no sender is left.
-async fn serve(mut session: Session, mut units: mpsc::Receiver<Unit>) {
+async fn serve(mut session: Session, units: Arc<Mutex<mpsc::Receiver<Unit>>>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while units.recv_many(&mut batch, BATCH).await > 0 {
+    loop {
+        session.ready().await;
+        let received = units.lock().await.recv_many(&mut batch, BATCH).await;
+        if received == 0 {
+            return;
+        }
         // A caller that is gone has not been promised anything.
         batch.retain(|unit| !unit.reply.is_closed());
+        batch.sort_by_key(|unit| unit.purpose);
         match session.run(&batch).await {
             Ok(results) => {
                 for (unit, rows) in batch.drain(..).zip(results) {
@@ -98,9 +120,23 @@ async fn serve(mut session: Session, mut units: mpsc::Receiver<Unit>) {
 struct Session {
     address: Address,
     role: Role,
-    connection: Option<Connection>,
+    connection: Option<Counted>,
+    /// The number of sessions with a connection, among those that run the same units.
+    connected: Arc<AtomicUsize>,
     /// The last failure to connect.
     refused: Option<Refused>,
+}
+
+/// A connection that is counted until it is dropped.
+struct Counted {
+    connection: Connection,
+    connected: Arc<AtomicUsize>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.connected.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 struct Refused {
@@ -111,12 +147,25 @@ struct Refused {
 }
 
 impl Session {
-    fn new(address: Address, role: Role) -> Self {
+    fn new(address: Address, role: Role, connected: Arc<AtomicUsize>) -> Self {
         Self {
             address,
             role,
             connection: None,
+            connected,
             refused: None,
+        }
+    }
+
+    /// Returns when this session has a connection. If no other session has one either, it returns at once, so that units fail
+    /// instead of waiting.
+    async fn ready(&mut self) {
+        while self.connection().await.is_err() && self.connected.load(Ordering::SeqCst) > 0 {
+            let retry_at = self
+                .refused
+                .as_ref()
+                .map_or_else(Instant::now, |refused| refused.retry_at);
+            sleep_until(retry_at).await;
         }
     }
 
@@ -160,15 +209,15 @@ impl Session {
     /// Returns the connection, and connects if there is none.
     async fn connection(&mut self) -> Result<&mut Connection, Failure> {
         // It may have ended while nobody used it, which is no failure yet.
-        let usable = self.connection.take().filter(|connection| !connection.is_closed());
-        let connection = match usable {
-            Some(connection) => connection,
+        let usable = self.connection.take().filter(|counted| !counted.connection.is_closed());
+        let counted = match usable {
+            Some(counted) => counted,
             None => self.connect().await?,
         };
-        Ok(self.connection.insert(connection))
+        Ok(&mut self.connection.insert(counted).connection)
     }
 
-    async fn connect(&mut self) -> Result<Connection, Failure> {
+    async fn connect(&mut self) -> Result<Counted, Failure> {
         let delay = match &self.refused {
             Some(refused) if Instant::now() < refused.retry_at => return Err(refused.failure.clone()),
             Some(refused) => (refused.delay * 2).min(BACK_OFF.1),
@@ -177,7 +226,11 @@ impl Session {
         match Connection::open(&self.address, self.role).await {
             Ok(connection) => {
                 self.refused = None;
-                Ok(connection)
+                self.connected.fetch_add(1, Ordering::SeqCst);
+                Ok(Counted {
+                    connection,
+                    connected: Arc::clone(&self.connected),
+                })
             }
             Err(failure) => {
                 self.refused = Some(Refused {

@@ -1,34 +1,33 @@
-//! SQLite: a file, a thread that writes, and a thread that reads.
+//! SQLite: a file, its schema, and its connections.
+
+mod log;
+mod worker;
 
 #[cfg(unix)]
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::{
-    fs::OpenOptions,
-    io,
-    path::Path,
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
+use std::{fs::OpenOptions, io, path::Path, time::Duration};
+
+use kazoo_storage::{Error, ErrorKind, Result, digest::Digester};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, TransactionBehavior,
+    config::DbConfig,
+    functions::{Context, FunctionFlags},
 };
 
-use kazoo_storage::{Error, ErrorKind, Result};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, params_from_iter};
-use tokio::sync::mpsc;
-
-use super::{Database, Engine, QUEUE, Row, Statement, Threads, Unit, Value};
+use self::log::Log;
+use super::{Database, Engine, Threads};
 
 /// Marks the file as a ledger (`PRAGMA application_id`): `KZLG`.
 const APPLICATION_ID: i64 = 0x4B5A_4C47;
 
 /// The statements that create each version of the schema from the one before. The number of those that a file has
 /// seen is its `user_version`.
-const MIGRATIONS: [&str; 2] = [include_str!("sqlite/1.sql"), include_str!("sqlite/2.sql")];
-
-/// Maximum number of units in a transaction. It bounds the time until the first of them is acknowledged.
-const BATCH: usize = 256;
+pub(crate) const MIGRATIONS: [&str; 4] = [
+    include_str!("sqlite/1.sql"),
+    include_str!("sqlite/2.sql"),
+    include_str!("sqlite/3.sql"),
+    include_str!("sqlite/4.sql"),
+];
 
 /// Time to wait for another process that writes, such as a command of the operator.
 const BUSY: Duration = Duration::from_secs(10);
@@ -45,26 +44,40 @@ pub(super) fn open(path: &Path, durable: bool) -> Result<Database> {
         )));
     }
     create(path).map_err(|error| at(failed_to_create(error)))?;
-    let mut writer = connect(path, durable).map_err(at)?;
+    let mut writer = connect(path).map_err(at)?;
     migrate(&mut writer).map_err(at)?;
-    let reader = connect(path, durable).map_err(at)?;
+    let mut reader = connect(path).map_err(at)?;
+    writer.set_transaction_behavior(TransactionBehavior::Immediate);
+    // Without a lock until a statement writes, which none of its statements does.
+    reader.set_transaction_behavior(TransactionBehavior::Deferred);
+    let log = Log::open(path, durable).map_err(|error| at(failed_to_create(error)))?;
+    // The process before may have ended after a failed sync.
+    worker::rewrite(&log, &writer).map_err(at)?;
     let threads = Threads::default();
+    let changes = worker::spawn("ledger writer", writer, Some(log), &threads)?;
     Ok(Database {
         engine: Engine::Sqlite,
-        writer: spawn("ledger writer", writer, TransactionBehavior::Immediate, &threads)?,
-        // Without a lock until a statement writes, which none of its statements does.
-        reader: spawn("ledger reader", reader, TransactionBehavior::Deferred, &threads)?,
+        // SQLite has one writer at a time.
+        claims: changes.clone(),
+        changes,
+        reads: worker::spawn("ledger reader", reader, None, &threads)?,
         threads,
+        #[cfg(test)]
+        sent: std::sync::Arc::default(),
     })
 }
 
 /// Creates the file if it does not exist. It has the numbers of callers, and SQLite gives its other files the same mode.
 fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true);
+    // An existing file is not opened: to close it would end the locks of another connection of this process.
+    options.write(true).create_new(true);
     #[cfg(unix)]
     options.mode(0o640);
-    options.open(path).map(drop)
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created.map(drop),
+    }
 }
 
 fn failed_to_create(error: io::Error) -> Error {
@@ -76,7 +89,7 @@ fn failed_to_create(error: io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
-fn connect(path: &Path, durable: bool) -> Result<Connection> {
+fn connect(path: &Path) -> Result<Connection> {
     // A name that begins with `file:` would be a URI.
     let path = Path::new(".").join(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -87,16 +100,30 @@ fn connect(path: &Path, durable: bool) -> Result<Connection> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map_err(failed)?;
-    // With `OFF`, a power failure could damage the file. With `NORMAL`, it loses the last commits.
-    let synchronous = if durable { "FULL" } else { "NORMAL" };
-    // With a write-ahead log, a commit is one sync, and readers do not wait for writers. A checkpoint copies the log into
-    // the file, with two more syncs; it begins at 32 MiB, which is a few thousand uploads.
-    let pragmas = format!(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 8192; \
-         PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;"
-    );
-    connection.execute_batch(&pragmas).map_err(failed)?;
+    // With a write-ahead log, a commit is one sync, and readers do not wait for writers. With `NORMAL`, SQLite leaves that sync
+    // to `Log`, and keeps its own that protect the file. A checkpoint copies the log into the file, with two more syncs; it
+    // begins at 32 MiB, which is a few thousand uploads.
+    let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8192; \
+         PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;";
+    connection.execute_batch(pragmas).map_err(failed)?;
+    connection
+        .create_scalar_function(
+            "audit_hash",
+            2,
+            FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC,
+            audit_hash,
+        )
+        .map_err(failed)?;
     Ok(connection)
+}
+
+/// Returns the hash of an audit entry that follows the one with this hash.
+fn audit_hash(arguments: &mut Context<'_>) -> rusqlite::Result<Vec<u8>> {
+    let mut digester = Digester::new();
+    for position in 0..arguments.len() {
+        digester.update(arguments.get_raw(position).as_blob()?);
+    }
+    Ok(digester.finish().as_bytes().to_vec())
 }
 
 /// Brings the schema to the newest version.
@@ -139,88 +166,6 @@ fn migrate(connection: &mut Connection) -> Result<()> {
     transaction.commit().map_err(failed)
 }
 
-/// Runs the units that arrive on a thread of their own, until no sender is left or the database is closed.
-fn spawn(
-    name: &str,
-    mut connection: Connection,
-    behavior: TransactionBehavior,
-    threads: &Threads,
-) -> Result<mpsc::Sender<Unit>> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let closing = Arc::clone(&threads.closing);
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        connection.set_transaction_behavior(behavior);
-        serve(&connection, receiver, &closing);
-    })?;
-    threads
-        .running
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(thread);
-    Ok(sender)
-}
-
-fn serve(connection: &Connection, mut units: mpsc::Receiver<Unit>, closing: &AtomicBool) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while units.blocking_recv_many(&mut batch, BATCH) > 0 {
-        if closing.load(Ordering::SeqCst) {
-            units.close();
-        }
-        // A caller that is gone has not been promised anything.
-        batch.retain(|unit| !unit.reply.is_closed());
-        match run(connection, &batch) {
-            Ok(results) => {
-                for (unit, rows) in batch.drain(..).zip(results) {
-                    let _ = unit.reply.send(Ok(rows));
-                }
-            }
-            // One of them may be the cause, such as a value that is too large.
-            Err(_) if batch.len() > 1 => {
-                for unit in batch.drain(..) {
-                    let rows = run(connection, std::slice::from_ref(&unit));
-                    let _ = unit
-                        .reply
-                        .send(rows.map(|mut results| results.pop().unwrap_or_default()));
-                }
-            }
-            Err(error) => {
-                for unit in batch.drain(..) {
-                    let _ = unit.reply.send(Err(error.clone()));
-                }
-            }
-        }
-    }
-}
-
-/// Runs `units` in one transaction. Returns the rows of each statement of each unit.
-fn run(connection: &Connection, units: &[Unit]) -> Result<Vec<Vec<Vec<Row>>>> {
-    let transaction = connection.unchecked_transaction().map_err(failed)?;
-    let mut results = Vec::with_capacity(units.len());
-    for unit in units {
-        let rows: Result<_> = unit
-            .statements
-            .iter()
-            .map(|statement| execute(&transaction, statement).map_err(failed))
-            .collect();
-        results.push(rows?);
-    }
-    transaction.commit().map_err(failed)?;
-    super::committed(units);
-    Ok(results)
-}
-
-fn execute(connection: &Connection, statement: &Statement) -> rusqlite::Result<Vec<Row>> {
-    let mut prepared = connection.prepare_cached(&statement.sql)?;
-    let columns = prepared.column_count();
-    let mut rows = prepared.query(params_from_iter(&statement.parameters))?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let values: rusqlite::Result<Vec<Value>> = (0..columns).map(|column| row.get(column)).collect();
-        found.push(Row::new(values?));
-    }
-    Ok(found)
-}
-
 /// The same request may succeed later, unless the file itself is wrong. The error of SQLite is the source: it contains
 /// no values.
 fn failed(error: rusqlite::Error) -> Error {
@@ -251,14 +196,14 @@ fn failed(error: rusqlite::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use kazoo_storage::BlobKey;
-    use rusqlite::StatementStatus;
+    use rusqlite::{StatementStatus, params_from_iter};
 
-    use super::*;
-    use crate::{file::FileRecord, outbox, rows::store};
+    use super::{worker::execute, *};
+    use crate::{database::Statement, file::FileRecord, outbox, rows::store};
 
     fn ledger() -> (tempfile::TempDir, Connection) {
         let directory = tempfile::tempdir().unwrap();
-        let mut connection = connect(&directory.path().join("ledger.sqlite"), false).unwrap();
+        let mut connection = connect(&directory.path().join("ledger.sqlite")).unwrap();
         migrate(&mut connection).unwrap();
         (directory, connection)
     }
@@ -266,7 +211,7 @@ mod tests {
     #[test]
     fn a_name_is_not_a_uri() {
         // It is relative: an absolute path does not begin with `file:`.
-        let error = connect(Path::new("file:absent/ledger?mode=memory"), false).unwrap_err();
+        let error = connect(Path::new("file:absent/ledger?mode=memory")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 
@@ -276,11 +221,7 @@ mod tests {
         let key = BlobKey::from_path("/ACCOUNT/202401-DOCUMENT/fax_file.tiff").unwrap();
         for size in 0..3 {
             let event = size.to_string();
-            let statements = [
-                store(&FileRecord::new(&key, size, None), &event),
-                outbox::stored(&key, &event),
-            ];
-            for statement in statements {
+            for statement in store(Engine::Sqlite, &FileRecord::new(&key, size, None), &event) {
                 execute(&connection, &statement).unwrap();
                 let prepared = connection.prepare_cached(&statement.sql).unwrap();
                 assert_eq!(
@@ -291,20 +232,73 @@ mod tests {
             }
         }
     }
-    /// Uploads wait while events are claimed.
+
+    fn fill_outbox(connection: &Connection, due_at: &str) {
+        let fill = format!(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 20000) \
+             INSERT INTO outbox (receiver, event, event_kind, recorded_at, due_at, key, kind, size, stored_at) \
+             SELECT 'crm', 'e' || n, 'file.stored', 0, {due_at}, 'a', 'other', 0, 0 FROM n"
+        );
+        connection.execute_batch(&fill).unwrap();
+    }
+
+    /// Claims events, and returns their number. Uploads wait meanwhile.
+    fn claim(connection: &Connection) -> usize {
+        let claim = outbox::claiming(Engine::Sqlite, "crm", 64, Duration::from_secs(60));
+        let claimed = execute(connection, &claim).unwrap().len();
+        let prepared = connection.prepare_cached(&claim.sql).unwrap();
+        let steps = prepared.reset_status(StatementStatus::VmStep);
+        assert!(steps < 256 * 50, "{steps} steps");
+        claimed
+    }
+
     #[test]
     fn a_claim_costs_the_same_however_many_events_wait_behind_another() {
         let (_directory, connection) = ledger();
-        let fill = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 20000) \
-            INSERT INTO outbox (receiver, event, event_kind, recorded_at, due_at, key, kind, size, stored_at) \
-            SELECT 'crm', 'e' || n, 'file.stored', 0, 0, 'a', 'other', 0, 0 FROM n";
-        connection.execute_batch(fill).unwrap();
+        fill_outbox(&connection, "0");
         for claimed in [1, 0, 0] {
-            let claim = outbox::claiming(Engine::Sqlite, "crm", 64, Duration::from_secs(60));
-            assert_eq!(execute(&connection, &claim).unwrap().len(), claimed);
-            let prepared = connection.prepare_cached(&claim.sql).unwrap();
-            let steps = prepared.reset_status(StatementStatus::VmStep);
-            assert!(steps < 256 * 50, "{steps} steps");
+            assert_eq!(claim(&connection), claimed);
+        }
+    }
+
+    #[test]
+    fn a_claim_costs_the_same_however_many_dead_events_a_key_has() {
+        let (_directory, connection) = ledger();
+        fill_outbox(&connection, "NULL");
+        connection
+            .execute_batch("UPDATE outbox SET due_at = 0 WHERE seq > 19990")
+            .unwrap();
+        for claimed in [1, 0] {
+            assert_eq!(claim(&connection), claimed);
+        }
+    }
+
+    /// A statement whose cost grows with the dead events of a key searches an index that has them.
+    #[test]
+    fn the_queue_of_a_key_is_in_an_index_without_dead_events() {
+        let (_directory, connection) = ledger();
+        let key = BlobKey::from_path("a/b/c").unwrap();
+        let statements = [
+            outbox::claiming(Engine::Sqlite, "crm", 64, Duration::from_secs(60)),
+            outbox::putting_off(Engine::Sqlite, "crm"),
+            outbox::release("crm", &key, 1),
+            outbox::release_behind("e", None),
+        ];
+        for Statement { sql, parameters } in statements {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let rows = statement.query_map(params_from_iter(parameters), |row| row.get(3));
+            let steps: Vec<String> = rows.unwrap().map(rusqlite::Result::unwrap).collect();
+            let mut keys = steps.iter().filter(|step| step.contains("key=?"));
+            assert!(keys.all(|step| step.contains("outbox_by_key")), "{steps:?}");
+            assert!(steps.iter().any(|step| step.contains("outbox_by_key")), "{steps:?}");
+            let scanned = steps.iter().filter(|step| step.starts_with("SCAN"));
+            let names = ["w", "b", "chosen", "blocked"];
+            assert!(
+                scanned
+                    .clone()
+                    .all(|step| names.iter().any(|name| step == &format!("SCAN {name}"))),
+                "{steps:?}"
+            );
         }
     }
 }

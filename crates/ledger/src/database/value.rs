@@ -1,6 +1,6 @@
 //! [`Statement`], with its parameters, and [`Row`], its result.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, ops::Deref};
 
 use bytes::Bytes;
 use kazoo_storage::{Error, ErrorKind, Result};
@@ -23,15 +23,56 @@ pub(crate) enum Value {
 /// A statement and its parameters `$1`, `$2`, …, which first occur in this order.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement {
-    pub(crate) sql: Cow<'static, str>,
+    pub(crate) sql: Sql,
     pub(crate) parameters: Vec<Value>,
+}
+
+/// The text of a statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Sql {
+    pub(crate) text: Cow<'static, str>,
+    /// A query that returns no row when the statement changes nothing. SQLite runs it first: a statement that adds no row takes
+    /// nearly as long as one that adds a row.
+    pub(crate) guard: Option<&'static str>,
+}
+
+impl From<&'static str> for Sql {
+    fn from(text: &'static str) -> Self {
+        Self {
+            text: text.into(),
+            guard: None,
+        }
+    }
+}
+
+impl From<String> for Sql {
+    fn from(text: String) -> Self {
+        Self {
+            text: text.into(),
+            guard: None,
+        }
+    }
+}
+
+impl Deref for Sql {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Sql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// Creates a [`Statement`] from its text and its parameters.
 macro_rules! statement {
     ($sql:expr $(, $parameter:expr)* $(,)?) => {
         $crate::database::Statement {
-            sql: std::borrow::Cow::from($sql),
+            sql: $crate::database::Sql::from($sql),
             parameters: vec![$($crate::database::Value::from($parameter)),*],
         }
     };
@@ -72,6 +113,10 @@ impl Row {
             Some(Value::Null) => Ok(None),
             other => Err(unexpected("a text", other.as_ref())),
         }
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<Vec<u8>> {
+        self.optional_bytes()?.ok_or_else(|| unexpected("bytes", None))
     }
 
     pub(crate) fn optional_bytes(&mut self) -> Result<Option<Vec<u8>>> {
@@ -151,7 +196,11 @@ impl FromSql for Value {
             ValueRef::Integer(number) => Self::Integer(number),
             // The ledger has no column of this type; the row reports it.
             ValueRef::Real(number) => Self::Text(number.to_string()),
-            ValueRef::Text(_) => Self::Text(value.as_str()?.to_owned()),
+            // A text that something else has damaged must not hide the other rows.
+            ValueRef::Text(text) => match str::from_utf8(text) {
+                Ok(text) => Self::Text(text.to_owned()),
+                Err(_) => Self::Bytes(text.to_owned()),
+            },
             ValueRef::Blob(bytes) => Self::Bytes(bytes.to_owned()),
         })
     }

@@ -14,11 +14,12 @@ use super::{
     receiver::Receiver,
     transport::{Answer, Transport},
 };
-use crate::{event::Event, ledger::Ledger, measure::DeliveryCounts, outbox::Claim};
+use crate::{event::Event, gone::Gone, ledger::Ledger, measure::DeliveryCounts, outbox::Claim};
 
 /// Sends the claimed events of one receiver, each in a task of its own.
 pub(super) struct Attempts {
     ledger: Ledger,
+    gone: Gone,
     receiver: Receiver,
     /// The name of the receiver in the ledger.
     id: String,
@@ -46,10 +47,11 @@ pub(super) enum Outcome {
 }
 
 impl Attempts {
-    pub(super) fn new(ledger: Ledger, receiver: Receiver) -> Result<Self> {
+    pub(super) fn new(ledger: Ledger, receiver: Receiver, gone: Gone) -> Result<Self> {
         let id = receiver.id();
         Ok(Self {
             ledger,
+            gone,
             counts: DeliveryCounts::new(&id),
             id,
             transport: Transport::new(&receiver)?,
@@ -72,6 +74,11 @@ impl Attempts {
         self.receiver.wants(event)
     }
 
+    /// Returns `true` if the receiver gets the documents of uploads.
+    pub(super) fn sends_documents(&self) -> bool {
+        self.receiver.metadata
+    }
+
     /// Releases the events that are not in flight.
     pub(super) fn stop(&self) {
         self.permits.close();
@@ -90,6 +97,7 @@ impl Attempts {
                 let answer = self.send(&claim.event).await;
                 self.counts.answered(begun.elapsed());
                 if matches!(answer, Answer::Gone { .. }) {
+                    self.gone.insert(&self.id);
                     // Before the permit is free.
                     self.permits.close();
                 }

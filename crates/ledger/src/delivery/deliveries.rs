@@ -4,7 +4,7 @@ use kazoo_storage::Result;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{receivers::Receivers, worker::Worker};
-use crate::ledger::Ledger;
+use crate::{gone::Gone, ledger::Ledger};
 
 /// Sends the events of a ledger to its receivers, while it [runs](Self::run).
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Deliveries {
 }
 
 impl Ledger {
-    /// Registers `receivers` for every event that is recorded from now on. They replace those of earlier calls, also of other
+    /// Registers `receivers` for every event that is recorded from now on, and returns the [`Deliveries`] that send them. They replace those of earlier calls, also of other
     /// processes: servers that share a ledger must pass the same receivers.
     ///
     /// The [name](super::Receiver::named) identifies a receiver. The events of a receiver that is replaced stay in the ledger:
@@ -23,13 +23,16 @@ impl Ledger {
     ///
     /// To change the receivers while events are recorded, call this again, end the earlier [`Deliveries`], and run the new
     /// ones: no event is lost.
-    pub async fn deliveries(&self, receivers: Receivers) -> Result<Deliveries> {
+    pub async fn register_receivers(&self, receivers: Receivers) -> Result<Deliveries> {
+        let gone = Gone::default();
         let workers: Vec<Worker> = receivers
             .into_iter()
-            .map(|receiver| Worker::new(self.clone(), receiver))
+            .map(|receiver| Worker::new(self.clone(), receiver, gone.clone()))
             .collect::<Result<_>>()?;
         let names: Vec<&str> = workers.iter().map(Worker::receiver).collect();
-        for abandoned in self.set_receivers(&names).await? {
+        let abandoned = self.set_receivers(&names).await?;
+        self.set_gone(gone);
+        for abandoned in abandoned {
             tracing::warn!(
                 receiver = abandoned.name,
                 events = abandoned.events,

@@ -12,7 +12,7 @@
 //! let crm = Webhook::new("https://crm.example.com/kazoo", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?;
 //! let crm = Receiver::from(crm).named("crm")?;
 //! // Before the first upload: an event is kept for the receivers that exist.
-//! let deliveries = ledger.deliveries(Receivers::new([crm])?).await?;
+//! let deliveries = ledger.register_receivers(Receivers::new([crm])?).await?;
 //! // Runs beside the server.
 //! deliveries.run(shutdown).await;
 //! # Ok(())
@@ -29,7 +29,7 @@
 //!   stays in the ledger, and is not sent again.
 //! - After [`in_flight`](Receiver::in_flight) failures in a row, the receiver gets one event at a time, with pauses of up to
 //!   a minute, until it accepts one. A `Retry-After` pauses the whole receiver.
-//! - After an answer of 410 the receiver gets nothing until it is [registered](crate::Ledger::deliveries) again. Its events
+//! - After an answer of 410 the receiver gets nothing until it is [registered](crate::Ledger::register_receivers) again. Its events
 //!   stay.
 
 #[cfg(feature = "amqp")]

@@ -157,6 +157,13 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidRequest, message.into())
 }
 
+/// Returns the error of the file `text`.
+#[cfg(test)]
+pub(super) fn fault(text: &str) -> String {
+    let error = Receivers::from_json(text).unwrap_err();
+    error.message().to_owned()
+}
+
 #[cfg(test)]
 #[cfg(feature = "webhooks")]
 mod tests {
@@ -165,11 +172,6 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
-    fn fault(text: &str) -> String {
-        let error = Receivers::from_json(text).unwrap_err();
-        error.message().to_owned()
-    }
 
     #[test]
     fn reads_every_field() {

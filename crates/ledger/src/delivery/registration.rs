@@ -30,7 +30,7 @@ impl Ledger {
             WHERE events > 0 ORDER BY name";
         let mut statements: Vec<_> = PREFIXES.iter().map(|prefix| statement!(STOP, *prefix)).collect();
         statements.extend(names.iter().map(|name| activate(name)));
-        self.write(statements).await?;
+        self.change(statements).await?;
         let abandoned = PREFIXES.iter().map(|prefix| statement!(ABANDONED, *prefix)).collect();
         let rows = self.read_all(abandoned).await?;
         rows.into_iter().flatten().map(abandoned_receiver).collect()

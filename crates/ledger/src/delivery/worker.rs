@@ -2,7 +2,10 @@
 
 use std::{
     future::{Future, pending},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,13 +22,19 @@ use super::{
     health::Health,
     receiver::Receiver,
 };
-use crate::{ledger::Ledger, outbox::Claim};
+use crate::{gone::Gone, ledger::Ledger, outbox::Claim};
 
 /// Interval at which the ledger is read: another process may have recorded an event.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Time in which an event must be settled after its answer.
 const MARGIN: Duration = Duration::from_secs(10);
+
+/// Maximum number of events that are claimed at once: each may have a document as long as an upload permits.
+const CLAIMS: usize = 32;
+
+/// Length of the documents of claimed events, in bytes, from which on no more are claimed. The usual ones are a few KiB each.
+const DOCUMENTS: usize = 8 << 20;
 
 /// Minimum interval between two log records of rejected events.
 const WARNING: Duration = Duration::from_secs(60);
@@ -36,6 +45,14 @@ pub(super) struct Worker {
     visibility: Duration,
     in_flight: usize,
     attempts: Arc<Attempts>,
+    /// The length of the documents of the claimed events, in bytes.
+    documents: Arc<AtomicUsize>,
+}
+
+/// The document of a claimed event, until the event is settled.
+struct Document {
+    len: usize,
+    total: Arc<AtomicUsize>,
 }
 
 /// The event that a worker waits for when it has claimed all it can.
@@ -50,12 +67,13 @@ enum Wait {
 }
 
 impl Worker {
-    pub(super) fn new(ledger: Ledger, receiver: Receiver) -> Result<Self> {
+    pub(super) fn new(ledger: Ledger, receiver: Receiver, gone: Gone) -> Result<Self> {
         Ok(Self {
             // A claimed event may wait for an answer to another one, and then for its own.
             visibility: receiver.timeout.saturating_mul(2).saturating_add(MARGIN),
             in_flight: receiver.in_flight,
-            attempts: Arc::new(Attempts::new(ledger, receiver)?),
+            attempts: Arc::new(Attempts::new(ledger, receiver, gone)?),
+            documents: Arc::default(),
         })
     }
 
@@ -98,8 +116,8 @@ impl Worker {
         if let Some(until) = health.pause() {
             return Wait::Until(until);
         }
-        let room = health.limit().saturating_sub(tasks.len());
-        if room == 0 {
+        let room = health.limit().saturating_sub(tasks.len()).min(CLAIMS);
+        if room == 0 || self.documents.load(Ordering::Relaxed) >= DOCUMENTS {
             return Wait::Answer;
         }
         let receiver = self.receiver();
@@ -112,16 +130,35 @@ impl Worker {
         };
         let (wanted, unwanted): (Vec<Claim>, Vec<Claim>) =
             claims.into_iter().partition(|claim| self.attempts.wants(&claim.event));
-        for claim in wanted {
-            tasks.spawn(Arc::clone(&self.attempts).run(claim));
+        let may_be_more = wanted.len() + unwanted.len() == room;
+        for mut claim in wanted {
+            let document = self.document(&mut claim);
+            let attempt = Arc::clone(&self.attempts).run(claim);
+            tasks.spawn(async move {
+                let outcome = attempt.await;
+                drop(document);
+                outcome
+            });
         }
         if unwanted.is_empty() {
-            return Wait::Event;
+            return if may_be_more { Wait::Nothing } else { Wait::Event };
         }
         if let Err(error) = self.ledger().skip(&unwanted).await {
             tracing::error!(receiver, %error, "the ledger failed");
         }
         Wait::Nothing
+    }
+
+    /// Counts the document of the event of `claim`, or drops it if the receiver does not get it.
+    fn document(&self, claim: &mut Claim) -> Document {
+        let document = &mut claim.event.file.metadata;
+        if !self.attempts.sends_documents() {
+            *document = None;
+        }
+        let len = document.as_ref().map_or(0, |document| document.as_json().len());
+        let total = Arc::clone(&self.documents);
+        total.fetch_add(len, Ordering::Relaxed);
+        Document { len, total }
     }
 
     /// Records the outcome of an attempt. Returns `true` if the receiver wants no more.
@@ -167,6 +204,12 @@ impl Worker {
 
     fn ledger(&self) -> &Ledger {
         self.attempts.ledger()
+    }
+}
+
+impl Drop for Document {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.len, Ordering::Relaxed);
     }
 }
 

@@ -52,17 +52,18 @@ impl EventState {
 pub struct Undelivered {
     /// The position in the outbox: later events have a higher number.
     pub seq: i64,
-    /// The name of the receiver, as in [`ReceiverStatus::name`](crate::ReceiverStatus::name).
+    /// The name of the receiver, as in [`ReceiverStatus::name`](super::ReceiverStatus::name).
     pub receiver: String,
     /// The number of times that it was sent to the receiver.
     pub attempts: u64,
     /// The time of the next attempt, or the end of the present one. `None` if the event is dead.
     pub due_at: Option<SystemTime>,
     /// `true` during an attempt, which ends at `due_at` at the latest.
-    pub is_claimed: bool,
+    pub is_in_flight: bool,
     /// The error of the last attempt that failed.
     pub error: Option<String>,
-    /// The event. Its file has no document: [`Ledger::event_metadata`] returns that.
+    /// The event. The [`metadata`](crate::FileRecord::metadata) of its file is always `None`, because a listing does not read the
+    /// documents: [`Ledger::event_metadata`] returns that of one event.
     pub event: Event,
 }
 
@@ -131,6 +132,15 @@ impl Backlog {
         self
     }
 
+    /// Returns searches that together find the same events, each in one index: that of the keys has only waiting events.
+    fn parts(&self) -> Vec<Self> {
+        if self.account.is_none() || self.state.is_some() {
+            return vec![self.clone()];
+        }
+        let states = [EventState::Waiting, EventState::Dead];
+        states.map(|state| self.clone().state(state)).to_vec()
+    }
+
     /// Returns the statement for at most `limit` events of `receiver`, from the number `first` on.
     fn statement(&self, receiver: &str, first: Option<i64>, limit: i64) -> Statement {
         let mut conditions = Conditions::of(receiver);
@@ -182,7 +192,7 @@ impl Ledger {
     ///
     /// For the next page, pass the [`seq`](Undelivered::seq) of the last event to [`Backlog::after`]. An index
     /// finds each page. Two conditions read events that they do not return: `Waiting` the dead events of the receiver, and
-    /// `account` all events of the account.
+    /// `account` all waiting events of the account and all dead events of the receiver.
     pub async fn backlog(&self, backlog: Backlog, limit: usize) -> Result<Vec<Undelivered>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let receivers = match &backlog.receiver {
@@ -193,7 +203,10 @@ impl Ledger {
             Some(since) => Some(self.first_since(time::to_millis(since)).await?),
             None => None,
         };
-        let pages = receivers.iter().map(|name| backlog.statement(name, first, limit));
+        let parts = backlog.parts();
+        let pages = receivers
+            .iter()
+            .flat_map(|name| parts.iter().map(move |part| part.statement(name, first, limit)));
         let pages = self.read_all(pages.collect()).await?;
         let mut found: Vec<Undelivered> = pages.into_iter().flatten().filter_map(readable).collect();
         found.sort_by_key(|event| if backlog.oldest_first { event.seq } else { -event.seq });
@@ -260,13 +273,13 @@ fn undelivered(mut row: Row) -> Result<Undelivered> {
     let (seq, receiver) = (row.integer()?, row.text()?);
     let attempts = u64::try_from(row.integer()?).unwrap_or_default();
     let due_at = row.optional_integer()?.map(time::from_millis);
-    let is_claimed = row.integer()? == 1 && due_at.is_some_and(|due| due > SystemTime::now());
+    let is_in_flight = row.integer()? == 1 && due_at.is_some_and(|due| due > SystemTime::now());
     Ok(Undelivered {
         seq,
         receiver,
         attempts,
         due_at,
-        is_claimed,
+        is_in_flight,
         error: row.optional_text()?,
         event: Event {
             id: row.text()?,

@@ -1,8 +1,8 @@
-//! [`Conditions`]: selects events of a receiver.
+//! [`Conditions`]: selects events.
 
 use crate::database::Value;
 
-/// The conditions of a statement about the events of a receiver, and their parameters.
+/// The conditions of a statement about events, and their parameters.
 #[derive(Clone)]
 pub(super) struct Conditions(Vec<Condition>);
 
@@ -17,6 +17,11 @@ struct Condition {
 impl Conditions {
     pub(super) fn of(receiver: &str) -> Self {
         Self(Vec::new()).and("receiver", "=", receiver)
+    }
+
+    /// Selects the events with this id, one for each receiver.
+    pub(super) fn with_id(id: &str) -> Self {
+        Self(Vec::new()).and("event", "=", id)
     }
 
     pub(super) fn and(mut self, column: &'static str, test: &'static str, value: impl Into<Value>) -> Self {

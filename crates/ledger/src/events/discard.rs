@@ -1,41 +1,64 @@
-//! [`Ledger::discard_event`] and [`Ledger::discard_dead`]: remove undelivered events.
+//! [`Ledger::discard`]: removes undelivered events.
 
 use kazoo_storage::Result;
 
-use super::{conditions::Conditions, dead::Dead};
+use super::{
+    conditions::Conditions,
+    selection::{Events, Selection},
+};
+#[cfg(feature = "postgres")]
+use crate::database::statement;
 use crate::{
-    database::{Statement, statement},
+    database::{Engine, Statement},
     ledger::Ledger,
     outbox,
 };
 
 impl Ledger {
-    /// Removes the undelivered events with this [id](crate::Event::id): those of all receivers, or that of `receiver`. Returns
-    /// their number. An event that is being sent may still arrive.
-    pub async fn discard_event(&self, id: &str, receiver: Option<&str>) -> Result<u64> {
-        const ALL: &str = "DELETE FROM outbox WHERE event = $1 RETURNING seq";
-        const ONE: &str = "DELETE FROM outbox WHERE event = $1 AND receiver = $2 RETURNING seq";
-        let statement = match receiver {
-            Some(receiver) => statement!(ONE, id, receiver),
-            None => statement!(ALL, id),
-        };
-        let statements = vec![outbox::release_behind(id, receiver), statement];
-        let removed = self.write(statements).await?.pop().unwrap_or_default().len();
-        self.wake();
-        Ok(removed as u64)
-    }
-
-    /// Removes the events of `dead`, in batches that leave time for uploads. Calls `progress` with the number so far after
-    /// each. Returns the number.
-    pub async fn discard_dead(&self, dead: Dead, mut progress: impl FnMut(u64)) -> Result<u64> {
+    /// Removes the events of `selection`. Returns their number. An event that is being sent may still arrive.
+    ///
+    /// Runs in batches that leave time for uploads. Calls `progress` with the number so far after each.
+    pub async fn discard(&self, selection: Selection, mut progress: impl FnMut(u64)) -> Result<u64> {
         let mut removed = 0;
-        let changed = |_, rows: Vec<_>| {
+        let mut changed = |_, rows: Vec<_>| {
             removed += rows.len() as u64;
             progress(removed);
         };
-        self.each_batch(&dead, |batch| vec![delete(batch)], changed).await?;
+        match &selection.events {
+            Events::Id(id) => {
+                let statements = self.removal(id, &selection);
+                let rows = self.change(statements).await?.pop().unwrap_or_default();
+                changed(rows.len() as u64, rows);
+                self.wake();
+            }
+            Events::Dead => {
+                self.each_batch(&selection, |batch| vec![delete(batch)], changed)
+                    .await?;
+            }
+        }
         Ok(removed)
     }
+
+    /// Returns the statements that remove the events with `id`. The last one returns them.
+    fn removal(&self, id: &str, selection: &Selection) -> Vec<Statement> {
+        let mut statements = match self.engine() {
+            Engine::Sqlite => Vec::new(),
+            // Another server must not put events off behind these from now on.
+            #[cfg(feature = "postgres")]
+            Engine::Postgres => vec![lock(id)],
+        };
+        statements.extend([
+            outbox::release_behind(id, selection.receiver.as_deref()),
+            delete(selection.with_id(id)),
+        ]);
+        statements
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn lock(id: &str) -> Statement {
+    const SQL: &str = "SELECT seq FROM outbox WHERE event = $1 ORDER BY seq FOR UPDATE";
+    statement!(SQL, id)
 }
 
 fn delete(events: Conditions) -> Statement {

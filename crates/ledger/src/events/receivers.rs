@@ -6,8 +6,9 @@ use kazoo_storage::Result;
 
 use super::batches::{BATCH, yield_to_uploads};
 use crate::{
-    consumer::PREFIXES,
+    consumer::{AMQP, WEBHOOK},
     database::{Row, statement},
+    gone::Gone,
     ledger::Ledger,
     time,
 };
@@ -18,8 +19,8 @@ use crate::{
 pub struct ReceiverStatus {
     /// The name of the [consumer](Ledger::consumer), or the prefix of its kind, such as `webhook:`, and its configured name.
     pub name: String,
-    /// The receiver gets the events that are recorded from now on.
-    pub is_active: bool,
+    /// The state of the receiver.
+    pub state: ReceiverState,
     /// The number of events that wait.
     pub waiting: u64,
     /// The number of dead events.
@@ -29,11 +30,63 @@ pub struct ReceiverStatus {
 }
 
 impl ReceiverStatus {
-    /// Returns the kind of the receiver: `webhook`, `amqp`, or `consumer` for a [consumer](Ledger::consumer).
+    /// Returns the kind of the receiver.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
-        let prefix = PREFIXES.iter().find(|prefix| self.name.starts_with(**prefix));
-        prefix.map_or("consumer", |prefix| prefix.trim_end_matches(':'))
+    pub fn kind(&self) -> ReceiverKind {
+        match &*self.name {
+            name if name.starts_with(WEBHOOK) => ReceiverKind::Webhook,
+            name if name.starts_with(AMQP) => ReceiverKind::Amqp,
+            _ => ReceiverKind::Consumer,
+        }
+    }
+}
+
+/// The state of a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiverState {
+    /// It gets the events that are recorded from now on.
+    Active,
+    /// It has answered 410 to this process, which sends it nothing until it is registered again. Its events are kept, also those that
+    /// are recorded from now on.
+    Gone,
+    /// It is no longer registered: it gets no new events, and those that it has are kept.
+    Inactive,
+}
+
+impl ReceiverState {
+    /// Returns the name of the state: `active`, `gone` or `inactive`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Gone => "gone",
+            Self::Inactive => "inactive",
+        }
+    }
+}
+
+/// The kind of a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiverKind {
+    /// A webhook.
+    Webhook,
+    /// An exchange of an AMQP broker.
+    Amqp,
+    /// A [consumer](Ledger::consumer).
+    Consumer,
+}
+
+impl ReceiverKind {
+    /// Returns the name of the kind: `webhook`, `amqp` or `consumer`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Amqp => "amqp",
+            Self::Consumer => "consumer",
+        }
     }
 }
 
@@ -58,14 +111,16 @@ impl Ledger {
     pub async fn receivers(&self) -> Result<Vec<ReceiverStatus>> {
         const SQL: &str = receivers_sql!("");
         let rows = self.read(statement!(SQL)).await?;
-        rows.into_iter().map(receiver).collect()
+        let gone = self.gone();
+        rows.into_iter().map(|row| receiver(row, &gone)).collect()
     }
 
     /// Returns the receiver `name`, if there is one.
     pub async fn receiver(&self, name: &str) -> Result<Option<ReceiverStatus>> {
         const SQL: &str = receivers_sql!("WHERE r.name = $1 ");
         let rows = self.read(statement!(SQL, name)).await?;
-        rows.into_iter().next().map(receiver).transpose()
+        let row = rows.into_iter().next();
+        row.map(|row| receiver(row, &self.gone())).transpose()
     }
 
     /// Removes the receiver `name`, so that no more events are kept for it, and its undelivered events. Returns
@@ -78,7 +133,7 @@ impl Ledger {
         const LAST: &str =
             "SELECT max(seq) FROM (SELECT seq FROM outbox WHERE receiver = $1 ORDER BY seq LIMIT $2) AS batch";
         const EVENTS: &str = "DELETE FROM outbox WHERE receiver = $1 AND seq <= $2 RETURNING seq";
-        let removal = self.write(vec![statement!(RECEIVER, name)]).await?;
+        let removal = self.change(vec![statement!(RECEIVER, name)]).await?;
         let existed = removal.into_iter().flatten().count() > 0;
         let mut removed = 0;
         loop {
@@ -86,7 +141,7 @@ impl Ledger {
             let last = self.read(statement!(LAST, name, BATCH)).await?.into_iter().next();
             let last = last.map(|mut row| row.optional_integer()).transpose()?.flatten();
             let Some(last) = last else { break };
-            let rows = self.write(vec![statement!(EVENTS, name, last)]).await?;
+            let rows = self.change(vec![statement!(EVENTS, name, last)]).await?;
             removed += rows.into_iter().flatten().count() as u64;
             yield_to_uploads(begun).await;
         }
@@ -94,10 +149,17 @@ impl Ledger {
     }
 }
 
-fn receiver(mut row: Row) -> Result<ReceiverStatus> {
+fn receiver(mut row: Row, gone: &Gone) -> Result<ReceiverStatus> {
+    let name = row.text()?;
+    let is_active = row.integer()? == 1;
+    let state = match is_active {
+        true if gone.contains(&name) => ReceiverState::Gone,
+        true => ReceiverState::Active,
+        false => ReceiverState::Inactive,
+    };
     Ok(ReceiverStatus {
-        name: row.text()?,
-        is_active: row.integer()? == 1,
+        name,
+        state,
         waiting: u64::try_from(row.integer()?).unwrap_or_default(),
         dead: u64::try_from(row.integer()?).unwrap_or_default(),
         oldest: row.optional_integer()?.map(time::from_millis),

@@ -7,7 +7,10 @@ use std::{
 
 use kazoo_storage::{Error, ErrorKind, Result};
 
-use super::batches::{BATCH, yield_to_uploads};
+use super::{
+    batches::{BATCH, yield_to_uploads},
+    receivers::ReceiverState,
+};
 use crate::{
     database::{Engine, Statement, Value},
     ledger::Ledger,
@@ -116,7 +119,7 @@ impl Ledger {
             };
             let statements = self.queue(&replay, &after, &batch.last);
             // The first one locks rows, in PostgreSQL.
-            let rows = self.write(statements).await?.into_iter().rev().take(2).flatten();
+            let rows = self.change(statements).await?.into_iter().rev().take(2).flatten();
             done.queued += rows.count() as u64;
             done.files += batch.files;
             done.position = time::from_millis(batch.last.stored_at);
@@ -132,7 +135,7 @@ impl Ledger {
             let message = format!("there is no receiver `{name}`; list the receivers for their names");
             Error::new(ErrorKind::NotFound, message)
         })?;
-        if receiver.is_active {
+        if receiver.state != ReceiverState::Inactive {
             return Ok(());
         }
         let message = format!("the receiver `{name}` is not active, so nothing is sent to it; configure it first");

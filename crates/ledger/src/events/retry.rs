@@ -1,4 +1,4 @@
-//! [`Ledger::retry_event`] and [`Ledger::retry_dead`]: send events again.
+//! [`Ledger::retry`]: sends events again.
 //!
 //! The events of a key must arrive in their order, but those behind a dead event were sent without it. If it were sent after
 //! them, the receiver would take an old state of the file for the present one. So a dead event is sent only if the last event
@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use kazoo_storage::Result;
 
-use super::{backlog::EventState, conditions::Conditions, dead::Dead};
+use super::{
+    conditions::Conditions,
+    selection::{Events, Selection},
+};
 use crate::{
     database::{Engine, Statement},
     ledger::Ledger,
@@ -21,19 +24,24 @@ use crate::{
 #[cfg(feature = "postgres")]
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// The condition for an event `o` that may be sent at the time `$1`, because the last event of the file follows it.
-const IN_ORDER: &str = " AND EXISTS ( \
-        SELECT 1 FROM outbox y WHERE y.receiver = o.receiver AND y.key = o.key AND y.seq >= o.seq AND \
-        CASE WHEN y.event_kind = 'file.deleted' THEN NOT EXISTS (SELECT 1 FROM files f WHERE f.key = y.key) \
-             ELSE EXISTS (SELECT 1 FROM files f WHERE f.key = y.key AND f.event = y.event) END) \
+/// The condition for an event `o` that may be sent at the time `$1`, because the last event of the file follows it. Each part
+/// reads an index that does not have the other events of the file, of which there may be many.
+const IN_ORDER: &str = " AND ( \
+        EXISTS (SELECT 1 FROM files f, outbox y WHERE f.key = o.key AND y.event = f.event AND y.receiver = o.receiver \
+            AND y.key = o.key AND y.seq >= o.seq) \
+        OR NOT EXISTS (SELECT 1 FROM files f WHERE f.key = o.key) AND EXISTS ( \
+            SELECT 1 FROM outbox y WHERE y.receiver = o.receiver AND y.key = o.key AND y.seq >= o.seq \
+            AND y.event_kind = 'file.deleted')) \
     AND NOT EXISTS ( \
         SELECT 1 FROM outbox y WHERE y.receiver = o.receiver AND y.key = o.key AND y.seq > o.seq AND y.claimed = 1 \
         AND y.due_at > $1)";
 
-/// The result of [`Ledger::retry_event`] and [`Ledger::retry_dead`].
+/// The progress and the result of [`Ledger::retry`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retried {
+    /// The number of events that were selected. Those that are being sent, or are due already, are not changed.
+    pub selected: u64,
     /// The number of events that are due now.
     pub retried: u64,
     /// The number of dead events that stay dead, because the receiver already has a later event of the same file.
@@ -41,52 +49,68 @@ pub struct Retried {
 }
 
 impl Ledger {
-    /// Makes the events with this [id](crate::Event::id) due now: those of all receivers, or that of `receiver`. Returns
-    /// `None` if there is none.
+    /// Makes the events of `selection` due now.
     ///
     /// A dead event whose receiver already has a later event of the same file stays dead, unless `superseded` is set: the
     /// receiver would take an old state of the file for the present one. An event that is being sent is not changed.
-    pub async fn retry_event(&self, id: &str, receiver: Option<&str>, superseded: bool) -> Result<Option<Retried>> {
-        let events = self.event(id).await?.into_iter();
-        let events: Vec<_> = events
-            .filter(|event| receiver.is_none_or(|name| event.receiver == name))
-            .collect();
-        if events.is_empty() {
-            return Ok(None);
-        }
-        let mut done = Retried::default();
-        for event in events {
-            let selection = Conditions::of(&event.receiver).and("seq", "=", event.seq);
-            let was_dead = event.state() == EventState::Dead;
-            let rows = self.write(self.retry(selection, superseded)).await?.pop();
-            let changed = rows.unwrap_or_default().len() as u64;
-            done.retried += changed;
-            done.superseded += u64::from(was_dead && changed == 0);
-        }
-        self.wake();
-        Ok(Some(done))
-    }
-
-    /// Makes the events of `dead` due now, oldest first, in batches that leave time for uploads. Calls `progress` after each.
     ///
-    /// An event whose receiver already has a later event of the same file is treated as by
-    /// [`retry_event`](Self::retry_event).
-    pub async fn retry_dead(&self, dead: Dead, superseded: bool, mut progress: impl FnMut(Retried)) -> Result<Retried> {
+    /// Dead events are changed oldest first, in batches that leave time for uploads. Calls `progress` after each batch.
+    pub async fn retry(
+        &self,
+        selection: Selection,
+        superseded: bool,
+        mut progress: impl FnMut(Retried),
+    ) -> Result<Retried> {
         let mut done = Retried::default();
-        let changed = |size: u64, rows: Vec<_>| {
-            let retried = rows.len() as u64;
-            done.retried += retried;
-            done.superseded += size.saturating_sub(retried);
-            self.wake();
-            progress(done);
-        };
-        self.each_batch(&dead, |batch| self.retry(batch, superseded), changed)
-            .await?;
+        match &selection.events {
+            Events::Id(id) => {
+                for (event, was_dead) in self.each_with_id(id, &selection).await? {
+                    let rows = self.change(self.due(event, superseded)).await?.pop();
+                    let retried = rows.unwrap_or_default().len() as u64;
+                    done.selected += 1;
+                    done.retried += retried;
+                    done.superseded += u64::from(was_dead && retried == 0);
+                }
+                self.wake();
+                progress(done);
+            }
+            Events::Dead => {
+                let changed = |size: u64, rows: Vec<_>| {
+                    let retried = rows.len() as u64;
+                    done.selected += size;
+                    done.retried += retried;
+                    done.superseded += size.saturating_sub(retried);
+                    self.wake();
+                    progress(done);
+                };
+                self.each_batch(&selection, |batch| self.due(batch, superseded), changed)
+                    .await?;
+            }
+        }
         Ok(done)
     }
 
+    /// Returns the conditions for each of the events of `selection` with `id`, and `true` if it is dead.
+    async fn each_with_id(&self, id: &str, selection: &Selection) -> Result<Vec<(Conditions, bool)>> {
+        let conditions = selection.with_id(id);
+        let sql = format!(
+            "SELECT receiver, seq, due_at FROM outbox WHERE {} ORDER BY receiver, seq",
+            conditions.sql("", 1)
+        );
+        let statement = Statement {
+            sql: sql.into(),
+            parameters: conditions.into_parameters(),
+        };
+        let rows = self.read(statement).await?.into_iter();
+        rows.map(|mut row| {
+            let event = Conditions::of(&row.text()?).and("seq", "=", row.integer()?);
+            Ok((event, row.optional_integer()?.is_none()))
+        })
+        .collect()
+    }
+
     /// Returns the statements that make the events of `selection` due now. The last one returns them.
-    fn retry(&self, selection: Conditions, superseded: bool) -> Vec<Statement> {
+    fn due(&self, selection: Conditions, superseded: bool) -> Vec<Statement> {
         let now = time::now();
         let mut statements = match self.engine() {
             Engine::Sqlite => Vec::new(),

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::names::{EVENTS_DEAD, EVENTS_OLDEST_AGE, EVENTS_WAITING, LABEL_RECEIVER, LEDGER_SIZE};
 use crate::{
     database::{Engine, Statement, statement},
+    events::ReceiverState,
     ledger::Ledger,
 };
 
@@ -63,13 +64,14 @@ async fn measure(ledger: &Ledger, known: &mut BTreeSet<String>) -> Result<()> {
     let mut removed = known.clone();
     for receiver in ledger.receivers().await? {
         removed.remove(&receiver.name);
-        if receiver.is_active || receiver.waiting + receiver.dead > 0 {
+        let is_registered = receiver.state != ReceiverState::Inactive;
+        if is_registered || receiver.waiting + receiver.dead > 0 {
             known.insert(receiver.name.clone());
         } else if !known.contains(&receiver.name) {
             continue;
         }
         // Nothing sends the events of a receiver that is no longer configured, and nobody expects them.
-        let oldest = receiver.oldest.filter(|_| receiver.is_active);
+        let oldest = receiver.oldest.filter(|_| is_registered);
         let age = oldest.and_then(|oldest| SystemTime::now().duration_since(oldest).ok());
         record(&receiver.name, receiver.waiting, receiver.dead, age.unwrap_or_default());
     }

@@ -4,7 +4,7 @@
 
 use kazoo_storage::metrics::{Kind, Metric, Unit};
 
-/// Name of the receiver, as in [`ReceiverStatus::name`](crate::ReceiverStatus::name).
+/// Name of the receiver, as in [`ReceiverStatus::name`](crate::events::ReceiverStatus::name).
 pub const LABEL_RECEIVER: &str = "receiver";
 /// `delivered`, `failed`, `dead` or `gone`.
 pub const LABEL_OUTCOME: &str = "outcome";
@@ -33,6 +33,16 @@ pub const EVENTS_OLDEST_AGE: &str = "kazoo_storage.events.oldest.age";
 pub const DELIVERY_ATTEMPTS: &str = "kazoo_storage.delivery.attempts";
 /// Duration of an attempt.
 pub const DELIVERY_DURATION: &str = "kazoo_storage.delivery.duration";
+/// Files that retention has removed.
+pub const RETENTION_REMOVED: &str = "kazoo_storage.retention.removed";
+/// Files that retention could not remove.
+pub const RETENTION_FAILURES: &str = "kazoo_storage.retention.failures";
+/// 1 while retention is suspended.
+pub const RETENTION_SUSPENDED: &str = "kazoo_storage.retention.suspended";
+/// Accounts that use at least 80 % of their quota.
+pub const QUOTA_NEAR: &str = "kazoo_storage.quota.near";
+/// Uploads over a quota.
+pub const QUOTA_REFUSALS: &str = "kazoo_storage.quota.refusals";
 
 /// All metrics of this crate.
 pub const ALL: &[Metric] = &[
@@ -105,5 +115,40 @@ pub const ALL: &[Metric] = &[
         Unit::Seconds,
         &[LABEL_RECEIVER],
         "Time from the start of an attempt to the answer of the receiver, or to its timeout",
+    ),
+    Metric::new(
+        RETENTION_REMOVED,
+        Kind::Counter,
+        Unit::Count,
+        &[],
+        "Files that a retention rule or a request for deletion has removed",
+    ),
+    Metric::new(
+        RETENTION_FAILURES,
+        Kind::Counter,
+        Unit::Count,
+        &[],
+        "Files that were due and could not be removed because of the store or the ledger; they are tried again",
+    ),
+    Metric::new(
+        RETENTION_SUSPENDED,
+        Kind::Gauge,
+        Unit::Count,
+        &[],
+        "1 while retention is suspended, because a clock is wrong",
+    ),
+    Metric::new(
+        QUOTA_NEAR,
+        Kind::Gauge,
+        Unit::Count,
+        &[],
+        "Accounts that use at least 80 % of their quota, of those that have stored a file since the start",
+    ),
+    Metric::new(
+        QUOTA_REFUSALS,
+        Kind::Counter,
+        Unit::Count,
+        &[],
+        "Uploads that were answered with 507 because of a quota",
     ),
 ];

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use kazoo_storage::Error;
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 
 #[cfg(any(feature = "amqp", feature = "webhooks"))]
 pub(crate) use super::deliveries::DeliveryCounts;
-use super::names::{ALL, COMMIT_DURATION, COMMIT_WRITES, EVENTS_RECORDED, LABEL_CAUSE, LABEL_EVENT, LEDGER_ERRORS};
+use super::names::{
+    ALL, COMMIT_DURATION, COMMIT_WRITES, EVENTS_RECORDED, LABEL_CAUSE, LABEL_EVENT, LEDGER_ERRORS, QUOTA_NEAR,
+    QUOTA_REFUSALS, RETENTION_FAILURES, RETENTION_REMOVED, RETENTION_SUSPENDED,
+};
 use crate::{database::Cause, event::EventKind};
 
 /// Describes all metrics of this crate to the recorder, and initializes the counters whose labels are known to 0.
@@ -23,6 +26,10 @@ pub fn describe() {
     for kind in EventKind::ALL {
         counter!(EVENTS_RECORDED, LABEL_EVENT => kind.as_str()).increment(0);
     }
+    retained(0, 0);
+    suspended(false);
+    near_quota(0);
+    over_quota(0);
 }
 
 /// Records that the change of a file became durable after `elapsed`.
@@ -45,4 +52,27 @@ pub(crate) fn failed(error: &Error) {
 /// Records that an event was recorded.
 pub(crate) fn recorded(kind: EventKind) {
     counter!(EVENTS_RECORDED, LABEL_EVENT => kind.as_str()).increment(1);
+}
+
+/// Records whether retention is suspended.
+pub(crate) fn suspended(is_suspended: bool) {
+    gauge!(RETENTION_SUSPENDED).set(f64::from(u8::from(is_suspended)));
+}
+
+/// Records files that retention has removed, and those that it could not remove.
+pub(crate) fn retained(removed: u64, failed: u64) {
+    counter!(RETENTION_REMOVED).increment(removed);
+    counter!(RETENTION_FAILURES).increment(failed);
+}
+
+/// Records the number of accounts that use at least 80 % of their quota.
+// No number of accounts exceeds 2^53.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn near_quota(accounts: usize) {
+    gauge!(QUOTA_NEAR).set(accounts as f64);
+}
+
+/// Records uploads that a quota has refused.
+pub(crate) fn over_quota(uploads: u64) {
+    counter!(QUOTA_REFUSALS).increment(uploads);
 }

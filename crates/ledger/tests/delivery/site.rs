@@ -34,7 +34,7 @@ impl Site {
     /// Registers `receivers`, and delivers to them.
     pub(crate) async fn deliver(&self, receivers: impl IntoIterator<Item = Receiver>) -> Running {
         let receivers = Receivers::new(receivers).unwrap();
-        let deliveries = self.ledger.deliveries(receivers).await.unwrap();
+        let deliveries = self.ledger.register_receivers(receivers).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(deliveries.run(async { drop(stopped.await) }));
         Running { stop, task }

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use kazoo_storage::{BlobCatalog as _, BlobStore as _, Upload};
-use kazoo_storage_ledger::{Consumer, EventKind, Job};
+use kazoo_storage_ledger::{
+    Consumer, EventKind, Job,
+    events::{Backlog, Selection},
+};
 use tokio::time::timeout;
 
 use super::{Site, drain, key, metadata, upload};
@@ -95,8 +98,10 @@ async fn an_event_does_not_wait_for_one_that_is_discarded() {
     let id = first.event().id.clone();
     assert!(first.retry(Duration::from_secs(3600), "later").await.unwrap());
     assert!(consumer.try_next().await.unwrap().is_none());
-    assert_eq!(site.ledger.discard_event(&id, Some("other")).await.unwrap(), 0);
-    assert_eq!(site.ledger.discard_event(&id, Some("test")).await.unwrap(), 1);
+    for (receiver, removed) in [("other", 0), ("test", 1)] {
+        let selection = Selection::event(&id).receiver(receiver);
+        assert_eq!(site.ledger.discard(selection, |_| ()).await.unwrap(), removed);
+    }
     assert_eq!(drain(&consumer).await.len(), 1);
 }
 
@@ -237,13 +242,52 @@ async fn close_ends_a_waiting_consumer_and_keeps_its_events() {
 }
 
 #[tokio::test]
-async fn a_damaged_event_does_not_hold_back_the_others() {
+async fn a_damaged_event_is_dead_and_does_not_hold_back_the_others() {
     let site = Site::new().await;
     let consumer = site.ledger.consumer("test").await.unwrap();
     let store = site.store();
-    store.put(upload("a", "1")).await.unwrap();
-    store.put(upload("b", "1")).await.unwrap();
-    site.execute("UPDATE outbox SET event_kind = 'unknown' WHERE key = 'a'");
-    assert!(consumer.try_next().await.unwrap().is_none());
-    assert_eq!(drain(&consumer).await, [("b".to_owned(), EventKind::Stored)]);
+    for (path, content) in [("a", "1"), ("b", "1"), ("a", "22"), ("a", "333")] {
+        store.put(upload(path, content)).await.unwrap();
+    }
+    site.execute("UPDATE outbox SET event_kind = 'unknown' WHERE key = 'a' AND size < 3");
+    let rest = [
+        ("a".to_owned(), EventKind::Replaced),
+        ("b".to_owned(), EventKind::Stored),
+    ];
+    // Events of different keys have no order.
+    let mut drained = drain(&consumer).await;
+    drained.sort_by(|(a, _), (b, _)| a.cmp(b));
+    assert_eq!(drained, rest);
+    let receiver = site.ledger.receiver("test").await.unwrap().unwrap();
+    assert_eq!((receiver.waiting, receiver.dead), (0, 2));
+
+    // Somebody repairs them.
+    site.execute("UPDATE outbox SET event_kind = 'file.stored'");
+    for event in site.ledger.backlog(Backlog::new(), 10).await.unwrap() {
+        let error = event.error.unwrap();
+        assert!(error.contains("unknown kind"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_whose_text_is_damaged_is_dead_and_does_not_hold_back_the_others() {
+    for (column, value) in [
+        ("key", "''"),
+        ("key", "CAST(x'ff' AS TEXT)"),
+        ("metadata", "'{'"),
+        ("call_id", "CAST(x'ff' AS TEXT)"),
+    ] {
+        let site = Site::sqlite().await;
+        let consumer = site.ledger.consumer("test").await.unwrap();
+        let store = site.store();
+        store.put(upload("a", "1")).await.unwrap();
+        store.put(upload("a", "22")).await.unwrap();
+        site.execute(&format!("UPDATE outbox SET {column} = {value} WHERE size = 1"));
+        assert_eq!(
+            drain(&consumer).await,
+            [("a".to_owned(), EventKind::Replaced)],
+            "{column} = {value}"
+        );
+        assert_eq!(site.ledger.receiver("test").await.unwrap().unwrap().dead, 1);
+    }
 }

@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use kazoo_storage::{BlobCatalog as _, BlobStore as _, ErrorKind, Upload};
-use kazoo_storage_ledger::{Backlog, Consumer, Dead, EventKind, EventState, Replay, Undelivered};
+use kazoo_storage_ledger::{
+    Consumer, EventKind,
+    events::{Backlog, EventState, ReceiverKind, ReceiverState, Replay, Retried, Selection, Undelivered},
+};
 
 use super::{Site, key, metadata, upload};
 
@@ -22,6 +25,14 @@ async fn bury_next(consumer: &Consumer) -> String {
     let id = job.event().id.clone();
     assert!(job.bury("not audio").await.unwrap());
     id
+}
+
+async fn retry(site: &Site, selection: Selection, superseded: bool) -> Retried {
+    site.ledger.retry(selection, superseded, |_| ()).await.unwrap()
+}
+
+async fn discard(site: &Site, selection: Selection) -> u64 {
+    site.ledger.discard(selection, |_| ()).await.unwrap()
 }
 
 fn keys(events: &[Undelivered]) -> Vec<String> {
@@ -61,13 +72,8 @@ async fn lists_pages_in_both_orders() {
     let all = site.ledger.backlog(Backlog::new(), 100).await.unwrap();
     assert_eq!(all.len(), 14);
     assert!(all.is_sorted_by(|one, other| one.seq > other.seq));
-    assert!(
-        site.ledger
-            .backlog(Backlog::new().receiver("none"), 9)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    let none = Backlog::new().receiver("none");
+    assert!(site.ledger.backlog(none, 9).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -124,7 +130,7 @@ async fn shows_the_event_of_each_receiver_and_its_document() {
     let events = site.ledger.event(&id).await.unwrap();
     let shown: Vec<_> = events
         .iter()
-        .map(|event| (&*event.receiver, event.attempts, event.is_claimed))
+        .map(|event| (&*event.receiver, event.attempts, event.is_in_flight))
         .collect();
     assert_eq!(shown, [("first", 1, true), ("second", 0, false)]);
     assert_eq!((&events[0].event.file.metadata, events[0].event.file.size), (&None, 1));
@@ -149,14 +155,18 @@ async fn retries_dead_and_delayed_events_and_none_that_is_being_sent() {
     delayed.retry(Duration::from_secs(3600), "it is down").await.unwrap();
     let held = consumer.try_next().await.unwrap().unwrap();
     for (id, expected) in [(&dead, 1), (&delayed_id, 1), (&held.event().id, 0)] {
-        let done = site.ledger.retry_event(id, Some("test"), false).await.unwrap().unwrap();
-        assert_eq!((done.retried, done.superseded), (expected, 0));
+        let done = retry(&site, Selection::event(id).receiver("test"), false).await;
+        assert_eq!((done.selected, done.retried, done.superseded), (1, expected, 0));
     }
-    assert_eq!(
-        site.ledger.retry_event(&dead, Some("other"), false).await.unwrap(),
-        None
-    );
-    assert_eq!(site.ledger.retry_event("none", None, false).await.unwrap(), None);
+    let of_dead = || Selection::event(&dead);
+    for selection in [
+        of_dead().receiver("other"),
+        of_dead().account("other"),
+        Selection::event("none"),
+    ] {
+        assert_eq!(retry(&site, selection, false).await, Retried::default());
+    }
+    assert_eq!(retry(&site, Selection::event("none"), false).await.selected, 0);
     assert_eq!(drain(&consumer).await, [("a".to_owned(), 1), ("b".to_owned(), 1)]);
     assert!(held.ack().await.unwrap());
 }
@@ -170,21 +180,21 @@ async fn a_dead_event_is_not_sent_after_a_later_one_of_its_file() {
     store.put(upload("a", "22")).await.unwrap();
     let dead = bury_next(&consumer).await;
     // The later event waits, so the order can be restored.
-    let done = site.ledger.retry_event(&dead, None, false).await.unwrap().unwrap();
+    let done = retry(&site, Selection::event(&dead), false).await;
     assert_eq!((done.retried, done.superseded), (1, 0));
     bury_next(&consumer).await;
     // The later event is being sent.
     let later = consumer.next().await.unwrap();
     assert_eq!(later.event().file.size, 2);
-    let done = site.ledger.retry_event(&dead, None, false).await.unwrap().unwrap();
+    let done = retry(&site, Selection::event(&dead), false).await;
     assert_eq!((done.retried, done.superseded), (0, 1));
     // It was sent.
     later.ack().await.unwrap();
-    let done = site.ledger.retry_dead(Dead::new(), false, |_| ()).await.unwrap();
+    let done = retry(&site, Selection::dead(), false).await;
     assert_eq!((done.retried, done.superseded), (0, 1));
     assert!(consumer.try_next().await.unwrap().is_none());
     // Unless the operator wants it.
-    let done = site.ledger.retry_event(&dead, None, true).await.unwrap().unwrap();
+    let done = retry(&site, Selection::event(&dead), true).await;
     assert_eq!((done.retried, done.superseded), (1, 0));
     assert_eq!(drain(&consumer).await, [("a".to_owned(), 1)]);
 }
@@ -198,7 +208,7 @@ async fn a_file_is_not_stored_again_by_the_retry_of_an_event_before_its_deletion
     let stored = bury_next(&consumer).await;
     store.delete(&key("a")).await.unwrap();
     assert_eq!(drain(&consumer).await.len(), 1);
-    let done = site.ledger.retry_event(&stored, None, false).await.unwrap().unwrap();
+    let done = retry(&site, Selection::event(&stored), false).await;
     assert_eq!((done.retried, done.superseded), (0, 1));
     // A deletion is not sent after the file is back.
     store.put(upload("b", "1")).await.unwrap();
@@ -207,7 +217,7 @@ async fn a_file_is_not_stored_again_by_the_retry_of_an_event_before_its_deletion
     let deleted = bury_next(&consumer).await;
     store.put(upload("b", "1")).await.unwrap();
     drain(&consumer).await;
-    let done = site.ledger.retry_event(&deleted, None, false).await.unwrap().unwrap();
+    let done = retry(&site, Selection::event(&deleted), false).await;
     assert_eq!((done.retried, done.superseded), (0, 1));
     // While it is gone, it is.
     store.delete(&key("b")).await.unwrap();
@@ -216,7 +226,7 @@ async fn a_file_is_not_stored_again_by_the_retry_of_an_event_before_its_deletion
     drain(&consumer).await;
     store.delete(&key("c")).await.unwrap();
     let deleted = bury_next(&consumer).await;
-    let done = site.ledger.retry_event(&deleted, None, false).await.unwrap().unwrap();
+    let done = retry(&site, Selection::event(&deleted), false).await;
     assert_eq!((done.retried, done.superseded), (1, 0));
 }
 
@@ -238,8 +248,8 @@ async fn retries_all_dead_events_of_a_key_in_order() {
     bury_next(&consumer).await;
     bury_next(&other).await;
     let mut steps = 0;
-    let dead = Dead::new().receiver("test").account("acc");
-    let done = site.ledger.retry_dead(dead, false, |_| steps += 1).await.unwrap();
+    let dead = Selection::dead().receiver("test").account("acc");
+    let done = site.ledger.retry(dead, false, |_| steps += 1).await.unwrap();
     assert_eq!((done.retried, done.superseded, steps), (450, 0, 3));
     let sent = drain(&consumer).await;
     assert_eq!(sent.len(), 450);
@@ -249,12 +259,8 @@ async fn retries_all_dead_events_of_a_key_in_order() {
         .map(|(_, size)| *size)
         .collect();
     assert_eq!(of_one, [2, 6, 6]);
-    let left = site
-        .ledger
-        .backlog(Backlog::new().state(EventState::Dead), 9)
-        .await
-        .unwrap();
-    assert_eq!(left.len(), 2);
+    let dead = Backlog::new().state(EventState::Dead);
+    assert_eq!(site.ledger.backlog(dead, 9).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -267,16 +273,16 @@ async fn discards_one_event_or_all_dead_ones() {
         store.put(upload(path, "1")).await.unwrap();
     }
     let first = bury_next(&consumer).await;
-    assert_eq!(site.ledger.discard_event(&first, Some("test")).await.unwrap(), 1);
-    assert_eq!(site.ledger.discard_event(&first, None).await.unwrap(), 1);
-    assert_eq!(site.ledger.discard_event(&first, None).await.unwrap(), 0);
+    assert_eq!(discard(&site, Selection::event(&first).receiver("test")).await, 1);
+    assert_eq!(discard(&site, Selection::event(&first)).await, 1);
+    assert_eq!(discard(&site, Selection::event(&first)).await, 0);
     bury_next(&consumer).await;
     bury_next(&consumer).await;
     bury_next(&other).await;
-    let of = |account: &str| Dead::new().receiver("test").account(account);
-    assert_eq!(site.ledger.discard_dead(of("none"), |_| ()).await.unwrap(), 0);
-    assert_eq!(site.ledger.discard_dead(of("acc2"), |_| ()).await.unwrap(), 1);
-    assert_eq!(site.ledger.discard_dead(Dead::new(), |_| ()).await.unwrap(), 2);
+    let of = |account: &str| Selection::dead().receiver("test").account(account);
+    assert_eq!(discard(&site, of("none")).await, 0);
+    assert_eq!(discard(&site, of("acc2")).await, 1);
+    assert_eq!(discard(&site, Selection::dead()).await, 2);
     assert_eq!(drain(&consumer).await, [("d".to_owned(), 1)]);
     assert_eq!(drain(&other).await.len(), 2);
 }
@@ -372,11 +378,12 @@ async fn lists_and_removes_receivers() {
     let receivers = site.ledger.receivers().await.unwrap();
     let shown: Vec<_> = receivers
         .iter()
-        .map(|receiver| (&*receiver.name, receiver.is_active, receiver.waiting, receiver.dead))
+        .map(|receiver| (&*receiver.name, receiver.state, receiver.waiting, receiver.dead))
         .collect();
-    assert_eq!(shown, [("other", true, 250, 0), ("test", true, 249, 1)]);
+    let active = ReceiverState::Active;
+    assert_eq!(shown, [("other", active, 250, 0), ("test", active, 249, 1)]);
     assert_eq!(receivers[0].oldest, Some(oldest[0].event.time));
-    assert_eq!(receivers[0].kind(), "consumer");
+    assert_eq!(receivers[0].kind(), ReceiverKind::Consumer);
     assert_eq!(
         site.ledger.receiver("test").await.unwrap().as_ref(),
         Some(&receivers[1])

@@ -10,7 +10,10 @@ use std::{
 };
 
 use kazoo_storage::{BlobStore as _, Upload};
-use kazoo_storage_ledger::{Consumer, Dead, Ledger, Replay};
+use kazoo_storage_ledger::{
+    Consumer, Ledger,
+    events::{Replay, Selection},
+};
 
 use super::{Site, key};
 
@@ -33,7 +36,7 @@ async fn steer(ledger: Ledger, done: Arc<AtomicBool>) {
     while !done.load(Ordering::SeqCst) {
         let replay = Replay::since(SystemTime::UNIX_EPOCH).receiver("test");
         ledger.replay(replay, |_| ()).await.unwrap();
-        ledger.retry_dead(Dead::new(), false, |_| ()).await.unwrap();
+        ledger.retry(Selection::dead(), false, |_| ()).await.unwrap();
     }
 }
 
@@ -61,7 +64,7 @@ async fn a_receiver_ends_with_the_last_state_of_each_file() {
     }
     done.store(true, Ordering::SeqCst);
     steering.await.unwrap();
-    site.ledger.retry_dead(Dead::new(), false, |_| ()).await.unwrap();
+    site.ledger.retry(Selection::dead(), false, |_| ()).await.unwrap();
     for _ in 0..4 {
         receive(&consumer, true, &mut sizes, &mut count).await;
         // Some events wait for a moment.

@@ -2,19 +2,26 @@
 // Tests fail by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod audit;
 mod consumer;
 mod events;
 mod events_order;
+mod keep;
 mod location;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod open;
+mod policy;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_sessions;
+mod quota;
 mod recorded;
 mod reindex;
 mod search;
 mod site;
+mod verify;
 mod versions;
 
 use kazoo_storage::{BlobKey, Metadata, Upload};

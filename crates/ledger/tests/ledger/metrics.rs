@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use ::metrics::LocalRecorderGuard;
 use kazoo_storage::{BlobCatalog as _, BlobStore as _, MemoryStore};
-use kazoo_storage_ledger::{Recorded, metrics};
+use kazoo_storage_ledger::{
+    Recorded, metrics,
+    quota::{Limited, Quota, Quotas},
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
     task::JoinHandle,
@@ -134,4 +137,23 @@ async fn stops_measuring_when_the_ledger_is_closed() {
     tokio::task::yield_now().await;
     site.ledger.close();
     timeout(Duration::from_secs(10), watch).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn counts_accounts_near_their_quota_and_refused_uploads() {
+    const NEAR: &str = "kazoo_storage_quota_near";
+    const REFUSALS: &str = "kazoo_storage_quota_refusals_total";
+    let recorder = Recorder::install();
+    assert_eq!((recorder.value(NEAR), recorder.value(REFUSALS)), (Some(0.0), Some(0.0)));
+    let site = Site::new().await;
+    let quotas = Quotas::new().quota(Quota::of_each_account().bytes(10)).unwrap();
+    let store = Limited::new(site.store(), site.ledger.clone(), quotas);
+    for (account, content) in [("A", "12345678"), ("B", "1234567"), ("C", "1234567890")] {
+        let path = format!("{account}/D/1");
+        store.put(upload(&path, content)).await.unwrap();
+    }
+    store.refresh().await.unwrap();
+    assert_eq!(recorder.value(NEAR), Some(2.0), "A and C");
+    store.put(upload("C/D/2", "x")).await.unwrap_err();
+    assert_eq!(recorder.value(REFUSALS), Some(1.0));
 }

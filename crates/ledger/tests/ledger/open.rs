@@ -1,7 +1,7 @@
 //! A ledger opens its own database, and nothing else.
 
 use kazoo_storage::{BlobStore as _, ErrorKind};
-use kazoo_storage_ledger::Ledger;
+use kazoo_storage_ledger::{FileRecord, Ledger};
 
 use super::{Site, key, upload};
 
@@ -105,4 +105,40 @@ async fn only_the_user_and_the_group_can_read_the_files() {
         let mode = file.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o7, 0, "{extension}: {mode:o}");
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn refuses_changes_once_its_file_is_removed() {
+    let site = Site::sqlite().await;
+    let file = FileRecord::new(&key("a"), 1, None);
+    site.ledger.record(&file).await.unwrap();
+    std::fs::remove_file(site.path()).unwrap();
+    for _ in 0..2 {
+        let error = site
+            .ledger
+            .record(&FileRecord::new(&key("b"), 1, None))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(
+            error.message().contains("ledger.sqlite was removed or replaced"),
+            "{error}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn opens_a_file_by_a_link_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link.sqlite");
+    std::fs::create_dir(directory.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere/ledger.sqlite", &link).unwrap();
+    for _ in 0..2 {
+        let ledger = Ledger::sqlite(&link).await.unwrap();
+        ledger.record(&FileRecord::new(&key("a"), 1, None)).await.unwrap();
+        ledger.shutdown().await;
+    }
+    assert!(directory.path().join("elsewhere/ledger.sqlite").is_file());
 }

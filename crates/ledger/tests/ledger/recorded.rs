@@ -13,7 +13,7 @@ use kazoo_storage::{
 };
 use kazoo_storage_ledger::{EventKind, Recorded};
 
-use super::{Site, key, metadata, upload};
+use super::{Site, drain, key, metadata, upload};
 
 async fn recorded() -> (Recorded<MemoryStore>, Site) {
     let site = Site::new().await;
@@ -106,6 +106,29 @@ async fn stores_nothing_if_the_store_fails() {
     store.put(Upload::new(key(KEY), interrupted)).await.unwrap_err();
     assert_eq!(site.ledger.file(&key(KEY)).await.unwrap(), None);
     assert!(consumer.try_next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn keeps_the_file_if_the_store_does_not_delete_it() {
+    let site = Site::new().await;
+    let consumer = site.ledger.consumer("test").await.unwrap();
+    let faulty = FaultyStore::new(MemoryStore::new());
+    let store = Recorded::new(faulty.clone(), site.ledger.clone());
+    store.put(upload(KEY, "ID3")).await.unwrap();
+    faulty.inject(
+        [Operation::Delete],
+        Fault::Fail(Error::new(ErrorKind::Unavailable, "down")),
+    );
+    store.delete(&key(KEY)).await.unwrap_err();
+    assert!(store.head(&key(KEY)).await.is_ok());
+    assert!(site.ledger.file(&key(KEY)).await.unwrap().is_some());
+    faulty.repair();
+    store.delete(&key(KEY)).await.unwrap();
+    assert_eq!(site.ledger.file(&key(KEY)).await.unwrap(), None);
+    assert_eq!(
+        drain(&consumer).await,
+        [EventKind::Stored, EventKind::Deleted].map(|kind| (KEY.to_owned(), kind))
+    );
 }
 
 #[tokio::test]

@@ -2,8 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_core::Stream;
+use futures_util::FutureExt as _;
 use http::HeaderValue;
-use kazoo_storage::{BlobCatalog as _, BlobStore as _, FsStore, MemoryStore, digest::Digest};
+use kazoo_storage::{
+    BlobCatalog, BlobKey, BlobStore, ByteRange, Error, ErrorKind, FsStore, GetResult, MemoryStore, Metadata, PutResult,
+    Result, Upload,
+    digest::Digest,
+    store::{BlobEntry, Fault, FaultyStore, Operation},
+};
 use kazoo_storage_ledger::{EventKind, Recorded, Reindex, Reindexed};
 
 use super::{Site, key, metadata, upload};
@@ -13,7 +20,7 @@ async fn rebuilds_the_same_rows() {
     let (site, lost, root) = (Site::new().await, Site::new().await, tempfile::tempdir().unwrap());
     let files = std::sync::Arc::new(FsStore::options().durable(false).open(root.path()).unwrap());
     let store = Recorded::new(files.clone(), lost.ledger.clone());
-    let paths: Vec<String> = (0..600)
+    let paths: Vec<String> = (0..1100)
         .map(|number| format!("ACC/{:06}-DOC/{number}.mp3", number % 7))
         .collect();
     for path in &paths {
@@ -30,9 +37,9 @@ async fn rebuilds_the_same_rows() {
         .reindex(&files, Reindex::new(), |done| calls.push(done.listed))
         .await
         .unwrap();
-    assert_eq!((done.listed, done.recorded), (600, 600));
+    assert_eq!((done.listed, done.recorded), (1100, 1100));
     assert!(site.ledger.is_indexed().await.unwrap());
-    assert_eq!(calls, [256, 512, 600]);
+    assert_eq!(calls, [1024, 1100]);
     for path in &paths {
         let (rebuilt, original) = (
             site.ledger.file(&key(path)).await.unwrap().unwrap(),
@@ -44,8 +51,34 @@ async fn rebuilds_the_same_rows() {
     }
     // A second run reads nothing again, and neither has created events.
     let again = site.ledger.reindex(&files, Reindex::new(), |_| ()).await.unwrap();
-    assert_eq!((again.listed, again.recorded), (600, 0));
+    assert_eq!((again.listed, again.recorded), (1100, 0));
     assert!(consumer.try_next().await.unwrap().is_none());
+}
+
+/// The store has a file before the ledger: a reindex beside the upload may find it in between.
+#[tokio::test]
+async fn an_upload_has_its_event_although_a_reindex_records_its_file_first() {
+    let (site, files) = (Site::new().await, std::sync::Arc::new(MemoryStore::new()));
+    let store = Recorded::new(files.clone(), site.ledger.clone());
+    let consumer = site.ledger.consumer("test").await.unwrap();
+    for (content, kind) in [("1", EventKind::Stored), ("22", EventKind::Replaced)] {
+        // The clock may not have moved since the file before was recorded.
+        let mut recorded = 0;
+        while recorded == 0 {
+            files.put(upload("a", content)).await.unwrap();
+            let done = site.ledger.reindex(&files, Reindex::new(), |_| ()).await.unwrap();
+            recorded = done.recorded;
+        }
+        assert!(consumer.try_next().await.unwrap().is_none());
+        for event in [Some(kind), None] {
+            store.put(upload("a", content)).await.unwrap();
+            let job = consumer.try_next().await.unwrap();
+            assert_eq!(job.as_ref().map(|job| job.event().kind), event);
+            if let Some(job) = job {
+                job.ack().await.unwrap();
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -115,7 +148,7 @@ async fn repairs_a_row_that_is_older_than_its_file_and_keeps_a_newer_one() {
 async fn records_every_file_with_long_metadata() {
     let site = Site::new().await;
     let store = MemoryStore::new();
-    let long = kazoo_storage::Metadata::from_json(format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20))).unwrap();
+    let long = Metadata::from_json(format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20))).unwrap();
     for number in 0..10 {
         let upload = upload(&format!("A/D/{number}"), "1").with_metadata(long.clone());
         store.put(upload).await.unwrap();
@@ -124,4 +157,64 @@ async fn records_every_file_with_long_metadata() {
     assert_eq!((done.listed, done.recorded), (10, 10));
     let again = site.ledger.file(&key("A/D/9")).await.unwrap().unwrap();
     assert_eq!(again.metadata, Some(long));
+}
+
+/// A store whose file `a` is deleted as soon as it was listed.
+struct Vanishing(MemoryStore);
+
+impl BlobStore for Vanishing {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
+        self.0.put(upload).await
+    }
+
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
+        self.0.get(key, range).await
+    }
+
+    async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        self.0.metadata(key).await
+    }
+}
+
+impl BlobCatalog for Vanishing {
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
+        let listed = self.0.list(prefix);
+        self.0.delete(&key("a")).now_or_never().unwrap().unwrap();
+        listed
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<()> {
+        self.0.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn skips_a_file_that_vanishes_after_it_was_listed() {
+    let site = Site::new().await;
+    let store = Vanishing(MemoryStore::new());
+    for path in ["a", "b"] {
+        store.put(upload(path, "1")).await.unwrap();
+    }
+    let done = site.ledger.reindex(&store, Reindex::new(), |_| ()).await.unwrap();
+    assert_eq!((done.listed, done.recorded), (2, 1));
+    assert!(site.ledger.file(&key("a")).await.unwrap().is_none());
+    assert!(site.ledger.file(&key("b")).await.unwrap().is_some());
+    assert!(site.ledger.is_indexed().await.unwrap());
+}
+
+#[tokio::test]
+async fn is_not_complete_if_a_file_cannot_be_read() {
+    let site = Site::new().await;
+    let store = FaultyStore::new(MemoryStore::new());
+    store.put(upload("a", "1")).await.unwrap();
+    store.inject(
+        [Operation::Describe],
+        Fault::Fail(Error::new(ErrorKind::Unavailable, "the disk is gone")),
+    );
+    let error = site.ledger.reindex(&store, Reindex::new(), |_| ()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(!site.ledger.is_indexed().await.unwrap());
+    store.repair();
+    let done = site.ledger.reindex(&store, Reindex::new(), |_| ()).await.unwrap();
+    assert_eq!((done.listed, done.recorded), (1, 1));
 }

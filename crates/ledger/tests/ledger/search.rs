@@ -54,6 +54,17 @@ async fn finds_files_by_each_condition_newest_first() {
             Search::new().since(start + Duration::from_secs(2)).account("B"),
             &["greeting.wav", "call_recording_y.mp3"],
         ),
+        (
+            Search::new()
+                .since(start + Duration::from_secs(1))
+                .until(start + Duration::from_secs(2)),
+            &["call_recording_x.mp3"],
+        ),
+        (
+            Search::new().account("A").document("D").kind(AttachmentKind::Fax),
+            &["fax_file.tiff"],
+        ),
+        (Search::new().document("E"), &[]),
         (Search::new().number("x' OR '1'='1"), &[]),
     ] {
         let found = site.ledger.search(search.clone(), 100).await.unwrap();
@@ -63,28 +74,78 @@ async fn finds_files_by_each_condition_newest_first() {
     assert_eq!(site.ledger.search(Search::new(), 2).await.unwrap().len(), 2);
 }
 
-/// A lookup whose cost grows with the number of files scans a table, which the plan of the query shows.
 #[tokio::test]
-async fn looks_up_calls_and_numbers_in_an_index() {
-    let site = Site::sqlite().await;
-    let connection = rusqlite::Connection::open(site.path()).unwrap();
-    for condition in [
-        "call_id = 'c'",
-        "(caller_number = '1' OR callee_number = '1')",
-        "key = 'a'",
-    ] {
-        let sql = format!(
-            "EXPLAIN QUERY PLAN SELECT * FROM files WHERE {condition} ORDER BY stored_at DESC, key DESC LIMIT 9"
+async fn pages_return_each_file_once() {
+    let site = Site::new().await;
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let mut expected = Vec::new();
+    for number in 0..40 {
+        // Some are of the same time.
+        let (path, stored_at) = (
+            format!("A/D/{:02}.mp3", 39 - number),
+            start + Duration::from_millis(number / 7),
         );
-        let mut statement = connection.prepare(&sql).unwrap();
-        let plan: Vec<String> = statement
-            .query_map([], |row| row.get(3))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        assert!(
-            !plan.iter().any(|step| step.starts_with("SCAN")),
-            "{condition}: {plan:?}"
-        );
+        let file = FileRecord::new(&key(&path), 1, metadata(r#"{"call_id":"c","caller_id_number":"1"}"#))
+            .with_stored_at(stored_at);
+        site.ledger.record(&file).await.unwrap();
+        expected.push((stored_at, key(&path)));
     }
+    expected.sort_by(|one, other| other.cmp(one));
+    for search in [
+        Search::new(),
+        Search::new().account("A").document("D"),
+        Search::new().call_id("c").since(start),
+        Search::new().number("1").account("A"),
+        Search::new().until(start + Duration::from_secs(1)),
+    ] {
+        let search = search.without_metadata();
+        for limit in [1, 3, 40] {
+            let (mut found, mut next) = (Vec::new(), search.clone());
+            loop {
+                let page = site.ledger.search(next, limit).await.unwrap();
+                assert!(page.iter().all(|file| file.metadata.is_none()));
+                found.extend(page.into_iter().map(|file| (file.stored_at, file.key)));
+                if found.len() % limit > 0 || found.len() > 40 {
+                    break;
+                }
+                let Some((stored_at, key)) = found.last() else { break };
+                if found.len() == 40 {
+                    let rest = search.clone().after(*stored_at, key);
+                    assert!(site.ledger.search(rest, 1).await.unwrap().is_empty());
+                    break;
+                }
+                next = search.clone().after(*stored_at, key);
+            }
+            assert_eq!(found, expected, "{search:?} by {limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sums_up_the_files_of_each_account() {
+    let site = Site::new().await;
+    for (path, size) in [
+        ("A/D/1", 5),
+        ("A/D/2", 7),
+        ("B/OWNER/D/1", 100),
+        ("C/D/1", 12),
+        ("top/level", 1),
+    ] {
+        site.ledger
+            .record(&FileRecord::new(&key(path), size, None))
+            .await
+            .unwrap();
+    }
+    let usage = async |account| {
+        let usage = site.ledger.usage(account).await.unwrap();
+        let rows = usage.into_iter().map(|usage| (usage.account, usage.files, usage.bytes));
+        rows.collect::<Vec<_>>()
+    };
+    let of = |account: &str, files, bytes| (Some(account.to_owned()), files, bytes);
+    assert_eq!(
+        usage(None).await,
+        [of("B", 1, 100), of("A", 2, 12), of("C", 1, 12), (None, 1, 1)]
+    );
+    assert_eq!(usage(Some("A")).await, [of("A", 2, 12)]);
+    assert_eq!(usage(Some("a")).await, []);
 }

@@ -57,6 +57,11 @@ impl Site {
         open(&self.database.location()).await
     }
 
+    /// Returns `true` if several servers may use the ledger.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.database, Database::Postgres(_))
+    }
+
     pub(super) fn location(&self) -> Location {
         self.database.location()
     }
@@ -66,6 +71,14 @@ impl Site {
         match &self.database {
             Database::Sqlite(directory) => directory.path().join("ledger.sqlite"),
             Database::Postgres(_) => panic!("the ledger is not in a file"),
+        }
+    }
+
+    /// The URL of the PostgreSQL database.
+    pub(super) fn url(&self) -> &str {
+        match &self.database {
+            Database::Sqlite(_) => panic!("the ledger is a file"),
+            Database::Postgres(postgres) => &postgres.url,
         }
     }
 
@@ -81,6 +94,25 @@ impl Site {
                 .execute_batch(sql)
                 .unwrap(),
             Database::Postgres(postgres) => execute(&postgres.url, &format!("SET search_path = kazoo_storage; {sql}")),
+        }
+    }
+
+    /// The number of rows of `table`.
+    pub(super) async fn count(&self, table: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        match &self.database {
+            Database::Sqlite(_) => {
+                let connection = rusqlite::Connection::open(self.path()).unwrap();
+                connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+            }
+            Database::Postgres(postgres) => {
+                let (client, connection) = tokio_postgres::connect(&postgres.url, tokio_postgres::NoTls)
+                    .await
+                    .unwrap();
+                tokio::spawn(connection);
+                client.batch_execute("SET search_path = kazoo_storage").await.unwrap();
+                client.query_one(&sql, &[]).await.unwrap().get(0)
+            }
         }
     }
 

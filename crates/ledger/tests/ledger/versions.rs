@@ -3,7 +3,10 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use kazoo_storage::{BlobCatalog as _, BlobStore as _, MemoryStore, kazoo_id::AttachmentKind};
-use kazoo_storage_ledger::{Backlog, Dead, EventKind, EventState, Ledger, Recorded, Search};
+use kazoo_storage_ledger::{
+    ClockFault, EventKind, Ledger, Recorded, Search,
+    events::{Backlog, EventState, Selection},
+};
 use tempfile::TempDir;
 
 use super::{drain, key, metadata, upload};
@@ -83,7 +86,7 @@ async fn opens_every_ledger_of_an_earlier_version() {
         // A claimed event is due at the end of its time.
         let transcribe = ledger.consumer("transcribe").await.unwrap();
         assert_eq!(drain(&transcribe).await, [&rest[..], &[stored(FAX)]].concat());
-        assert_eq!(ledger.retry_dead(Dead::new(), false, |_| {}).await.unwrap().retried, 1);
+        assert_eq!(ledger.retry(Selection::dead(), false, |_| {}).await.unwrap().retried, 1);
         assert_eq!(drain(&transcribe).await, [stored(RECORDING)]);
         let archive = ledger.consumer("archive").await.unwrap();
         let all = [stored(VOICEMAIL), stored(RECORDING), stored(FAX)];
@@ -94,6 +97,21 @@ async fn opens_every_ledger_of_an_earlier_version() {
             .await
             .unwrap();
         assert_eq!(drain(&archive).await, [stored("a/b/new")]);
+    }
+}
+
+#[tokio::test]
+async fn the_first_start_with_retention_compares_the_clock_with_the_newest_file() {
+    for (path, _directory) in &databases() {
+        // In 1970.
+        rusqlite::Connection::open(path)
+            .unwrap()
+            .execute_batch("UPDATE files SET stored_at = 1")
+            .unwrap();
+        let ledger = Ledger::sqlite(path).await.unwrap();
+        assert_eq!(ledger.suspension().unwrap().fault, ClockFault::Ahead);
+        ledger.confirm_time().await.unwrap();
+        assert_eq!(ledger.suspension(), None);
     }
 }
 

@@ -102,6 +102,11 @@ async fn sends_the_numbers_the_metadata_and_a_link_only_if_configured() {
     assert_eq!(data["url"], "https://files.example.com/kazoo/a/b%20c.mp3");
     // As it was uploaded, also in its spelling.
     assert!(String::from_utf8(delivery.body).unwrap().contains(document));
+    // JSON permits more than most parsers read.
+    let deep = format!("{}1e400{}", "[".repeat(500), "]".repeat(500));
+    let unusual: &str = format!("{{\"x\": {deep}, \"s\":\"\\ud800\"}}").leak();
+    site.put_with("other.mp3", "ID3", unusual).await;
+    assert!(String::from_utf8(receiver.next().await.body).unwrap().contains(unusual));
     let key = BlobKey::from_path("a/b c.mp3").unwrap();
     site.store.delete(&key).await.unwrap();
     let deleted = receiver.next().await.json();

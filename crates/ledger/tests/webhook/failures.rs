@@ -8,9 +8,11 @@ use std::{
 use http::{HeaderValue, header};
 use kazoo_storage_ledger::delivery::Webhook;
 
+use tokio::time::timeout;
+
 use super::{
     Site,
-    receiver::{Receiver, SECRET, status},
+    receiver::{Delivery, Receiver, SECRET, status},
 };
 
 /// Answers `first` to the first delivery, and then 200.
@@ -27,14 +29,20 @@ async fn sends_a_refused_event_again_with_its_id_and_before_later_events_of_its_
     let site = Site::new().await;
     let mut receiver = Receiver::start().await;
     let running = site.deliver([receiver.webhook()]).await;
-    first(&receiver, || status(500));
+    let count = AtomicUsize::new(0);
+    receiver.answers(move |delivery| match delivery.file().0.as_str() {
+        "a" if count.fetch_add(1, Ordering::SeqCst) == 0 => status(500),
+        _ => status(200),
+    });
     site.put("a", "1").await;
     site.put("a", "22").await;
     site.put("b", "1").await;
-    let refused = receiver.next().await;
+    // The first two are sent at once: another key does not wait.
+    let mut sent = [receiver.next().await, receiver.next().await];
+    sent.sort_by_key(Delivery::file);
+    let [refused, other] = sent;
     assert_eq!(refused.file(), ("a".to_owned(), 1));
-    // Another key does not wait.
-    assert_eq!(receiver.next().await.file(), ("b".to_owned(), 1));
+    assert_eq!(other.file(), ("b".to_owned(), 1));
     let again = receiver.next().await;
     assert_eq!((again.id(), again.file()), (refused.id(), refused.file()));
     assert_eq!(receiver.next().await.file(), ("a".to_owned(), 2));
@@ -96,6 +104,38 @@ async fn a_hanging_receiver_delays_neither_uploads_nor_another_receiver() {
     assert!(hanging.is_quiet());
     hanging.resume();
     running.stop().await;
+}
+
+/// The number of events that arrive at a receiver that does not answer, of 48 with documents of 256 KiB.
+async fn claimed_with_documents(metadata: bool) -> usize {
+    let site = Site::new().await;
+    let mut receiver = Receiver::start().await;
+    let webhook = || receiver.webhook().in_flight(1000).metadata(metadata);
+    site.deliver([webhook()]).await.stop().await;
+    let document: &str = format!(r#"{{"x":"{}"}}"#, "x".repeat(256 << 10)).leak();
+    for number in 0..48 {
+        site.put_with(&number.to_string(), "1", document).await;
+    }
+    receiver.hang();
+    let running = site.deliver([webhook()]).await;
+    receiver.next().await;
+    let mut arrived = 1;
+    while timeout(Duration::from_secs(1), receiver.next()).await.is_ok() {
+        arrived += 1;
+    }
+    receiver.resume();
+    for _ in arrived..48 {
+        receiver.next().await;
+    }
+    running.stop().await;
+    assert!(site.outbox().is_empty());
+    arrived
+}
+
+#[tokio::test]
+async fn limits_the_memory_of_documents_in_flight() {
+    assert_eq!(claimed_with_documents(true).await, 32);
+    assert_eq!(claimed_with_documents(false).await, 48);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod events;
 mod failures;
+mod hostile;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod receiver;

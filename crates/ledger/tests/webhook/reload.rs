@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use kazoo_storage_ledger::events::ReceiverState;
+
 use super::{
     Site,
     receiver::{Receiver, status},
@@ -44,6 +46,13 @@ async fn a_receiver_that_is_gone_gets_nothing_until_it_is_registered_again() {
     other.next().await;
     running.stop().await;
     assert!(receiver.is_quiet());
+    let states = || async {
+        let receivers = site.ledger.receivers().await.unwrap();
+        let mut states: Vec<_> = receivers.iter().map(|receiver| receiver.state).collect();
+        states.sort_by_key(|state| state.as_str());
+        states
+    };
+    assert_eq!(states().await, [ReceiverState::Active, ReceiverState::Gone]);
     // Nothing delays them: the next registration sends them at once.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let is_due = |due: Option<i64>| due.is_some_and(|due| u128::try_from(due).unwrap() <= now.as_millis());
@@ -54,6 +63,7 @@ async fn a_receiver_that_is_gone_gets_nothing_until_it_is_registered_again() {
     );
     receiver.answers(|_| status(200));
     let running = site.deliver([receiver.webhook(), other.webhook()]).await;
+    assert_eq!(states().await, [ReceiverState::Active; 2]);
     let mut keys = [receiver.next().await.file().0, receiver.next().await.file().0];
     keys.sort();
     assert_eq!(keys, ["a", "b"]);
@@ -78,7 +88,8 @@ async fn a_webhook_that_is_removed_keeps_its_events_and_gets_no_new_ones() {
     }
     let running = site.deliver([receiver.webhook()]).await;
     site.put("c", "1").await;
-    let keys = [receiver.next().await.file().0, receiver.next().await.file().0];
+    let mut keys = [receiver.next().await.file().0, receiver.next().await.file().0];
+    keys.sort();
     assert_eq!(keys, ["a", "c"]);
     running.stop().await;
     // The one of the consumer.

@@ -1,6 +1,7 @@
 //! [`Connections`]: the open connections, and what each of them may use.
 
 use std::{
+    net::IpAddr,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -24,7 +25,7 @@ const CONNECTIONS: usize = 64;
 /// The maximum number of calls of the API. They do not count as connections above: no probe waits for them, or ends them.
 const CALLS: usize = 16;
 
-/// Time limit for a connection, which has one request. A call that makes progress may take longer.
+/// Time limit for a connection without progress: one without a call has a single request, and each call is progress.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The open connections, oldest first.
@@ -52,6 +53,8 @@ pub(super) struct State {
 /// The request of a connection, and the resources that it has until the connection ends.
 pub(super) struct Call {
     pub(super) local: Local,
+    /// The address of the client, unless it is on a Unix socket.
+    pub(super) peer: Option<IpAddr>,
     pub(super) state: Arc<State>,
     calls: Arc<Semaphore>,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
@@ -66,7 +69,7 @@ impl Connections {
     }
 
     /// Runs a new connection in a task of its own.
-    pub(super) fn add<F>(&mut self, local: Local, serve: impl FnOnce(Arc<Call>) -> F)
+    pub(super) fn add<F>(&mut self, local: Local, peer: Option<IpAddr>, serve: impl FnOnce(Arc<Call>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -74,6 +77,7 @@ impl Connections {
         let state = Arc::<State>::default();
         let call = Arc::new(Call {
             local,
+            peer,
             state: Arc::clone(&state),
             calls: Arc::clone(&self.calls),
             permit: Mutex::default(),
@@ -120,12 +124,21 @@ impl State {
 impl Call {
     /// Takes one of the slots for calls, until the connection ends. Returns `false` if all are taken.
     pub(super) fn admit(&self) -> bool {
+        self.state.progressed();
+        if self.is_admitted() {
+            return true;
+        }
         let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
             return false;
         };
         *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
         self.state.is_call.store(true, Ordering::Relaxed);
         true
+    }
+
+    /// Returns `true` if the connection has one of the slots.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.state.is_call.load(Ordering::Relaxed)
     }
 }
 
@@ -142,15 +155,16 @@ mod tests {
         let mut connections = Connections::new();
         let mut calls = Vec::new();
         for _ in 0..CALLS + 4 {
-            connections.add(Local::Unix, |call| {
+            connections.add(Local::Unix, None, |call| {
                 call.state.asked();
-                calls.push(call.admit());
+                // The second call of a connection has the slot of the first.
+                calls.push(call.admit() && call.admit());
                 pending::<()>()
             });
         }
         assert_eq!(calls.iter().filter(|admitted| **admitted).count(), CALLS);
         for _ in 0..3 * CONNECTIONS {
-            connections.add(Local::Unix, |_| pending());
+            connections.add(Local::Unix, None, |_| pending());
             tokio::task::yield_now().await;
         }
         let is_call = |connection: &&Connection| connection.state.is_call.load(Ordering::Relaxed);

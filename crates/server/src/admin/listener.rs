@@ -4,14 +4,15 @@ use std::{
     fs,
     io::{self, ErrorKind},
     net::IpAddr,
-    os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
-        net::UnixStream,
-    },
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::Path,
 };
 
-use rustix::fs::Mode;
+use rustix::{
+    fs::Mode,
+    io::{Errno, ioctl_fionbio},
+    net::{AddressFamily, SocketAddrUnix, SocketType, socket},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -35,18 +36,27 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Listener {
-    /// Listens on a Unix socket at `path`, for the user of this process only. Replaces the socket of a server that has ended.
+    /// Listens on a Unix socket at `path`, for the user of this process only. Replaces the socket of a server that has ended,
+    /// and no other.
     pub(crate) fn unix(path: &Path) -> io::Result<Self> {
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 let message = "a file that is not a socket is there";
                 return Err(io::Error::new(ErrorKind::AlreadyExists, message));
             }
-            Ok(_) if UnixStream::connect(path).is_ok() => {
-                let message = "another server listens there";
-                return Err(io::Error::new(ErrorKind::AddrInUse, message));
-            }
-            Ok(_) => fs::remove_file(path)?,
+            Ok(_) => match connect(path) {
+                Err(Errno::CONNREFUSED) => fs::remove_file(path)?,
+                // `AGAIN`: it has a full queue.
+                Ok(()) | Err(Errno::AGAIN) => {
+                    let message = "another server listens there";
+                    return Err(io::Error::new(ErrorKind::AddrInUse, message));
+                }
+                Err(Errno::PROTOTYPE) => {
+                    let message = "another program has a socket of another type there";
+                    return Err(io::Error::new(ErrorKind::AddrInUse, message));
+                }
+                Err(error) => return Err(error.into()),
+            },
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -59,23 +69,35 @@ impl Listener {
         Ok(Self::Unix(listener))
     }
 
-    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Stream>, Local)> {
+    /// Returns a connection, its end at this server, and the address of its other end.
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Stream>, Local, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 let local = Local::Ip(stream.local_addr()?.ip().to_canonical());
-                Ok((Box::new(stream), local))
+                Ok((Box::new(stream), local, Some(peer.ip().to_canonical())))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Box::new(stream), Local::Unix))
+                Ok((Box::new(stream), Local::Unix, None))
             }
         }
     }
 }
 
+/// Connects to the socket at `path`, without waiting for its server.
+fn connect(path: &Path) -> Result<(), Errno> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    ioctl_fionbio(&socket, true)?;
+    rustix::net::connect(&socket, &address)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use rustix::net::{bind, listen};
     use tempfile::TempDir;
 
     use super::*;
@@ -92,5 +114,33 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "").unwrap();
         assert_eq!(Listener::unix(&path).err().unwrap().kind(), ErrorKind::AlreadyExists);
+    }
+
+    #[tokio::test]
+    async fn replaces_no_socket_that_somebody_has() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("admin.sock");
+        let refused = || Listener::unix(&path).err().unwrap().kind();
+        let datagrams = UnixDatagram::bind(&path).unwrap();
+        assert_eq!(refused(), ErrorKind::AddrInUse);
+        UnixDatagram::unbound().unwrap().send_to(b"x", &path).unwrap();
+        drop(datagrams);
+        fs::remove_file(&path).unwrap();
+        // A server that accepts nothing, and whose queue is full.
+        let full = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&full, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        listen(&full, 0).unwrap();
+        let mut waiting = Vec::new();
+        loop {
+            let client = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+            ioctl_fionbio(&client, true).unwrap();
+            if rustix::net::connect(&client, &SocketAddrUnix::new(&path).unwrap()).is_err() {
+                break;
+            }
+            waiting.push(client);
+        }
+        assert_eq!(refused(), ErrorKind::AddrInUse);
+        drop((full, waiting));
+        assert!(Listener::unix(&path).is_ok());
     }
 }

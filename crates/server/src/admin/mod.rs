@@ -18,7 +18,13 @@ use kazoo_storage::{Body, Error, ErrorKind};
 use serde_json::json;
 use tokio::time::sleep;
 
-pub(crate) use self::{api::Api, listener::Listener, metrics::Exporter, readiness::Readiness, token::Token};
+pub(crate) use self::{
+    api::{Api, Storage, audit_json},
+    listener::Listener,
+    metrics::Exporter,
+    readiness::Readiness,
+    token::Token,
+};
 use self::{
     connections::{Call, Connections},
     listener::Stream,
@@ -42,28 +48,33 @@ pub(crate) async fn serve(listener: Listener, admin: Admin) {
     let admin = Arc::new(admin);
     let mut open = Connections::new();
     loop {
-        let Ok((stream, local)) = listener.accept().await else {
+        let Ok((stream, local, peer)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let admin = Arc::clone(&admin);
-        open.add(local, |call| async move {
+        open.add(local, peer, |call| async move {
             let _ = connection(stream, &admin, &call).await;
         });
     }
 }
 
-/// Serves a single request, so that no idle connection occupies a slot.
+/// Serves the calls of the API on a connection, or a single other request, so that no idle connection occupies a slot for
+/// probes. A connection that is idle ends with the time limit for a head.
 async fn connection(stream: Box<dyn Stream>, admin: &Admin, call: &Call) -> hyper::Result<()> {
     http1::Builder::new()
-        .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(
             TokioIo::new(stream),
             service_fn(async |request: Request<Incoming>| {
                 call.state.asked();
-                Ok::<_, Infallible>(admin.answer(request, call).await)
+                let mut response = admin.answer(request, call).await;
+                if !call.is_admitted() {
+                    let headers = response.headers_mut();
+                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
             }),
         )
         .await

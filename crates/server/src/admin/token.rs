@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq as _;
 
-use crate::files;
+use crate::flag_file;
 
 /// The flag that names the file.
 const FLAG: &str = "--admin-token-file";
@@ -68,7 +68,7 @@ fn create(file: &Path) -> io::Result<()> {
 
 fn read(file: &Path) -> Result<String, String> {
     let shown = file.display();
-    let text = files::read_text(FLAG, file)?;
+    let text = flag_file::read_text(FLAG, file)?;
     let mode = fs::metadata(file).map_err(|error| format!("cannot read {FLAG} {shown}: {error}"))?;
     if mode.permissions().mode() & 0o007 != 0 {
         return Err(format!(

@@ -95,9 +95,13 @@ impl Leftovers {
                     "They have no URL of their own to send a DELETE to, or the DELETE failed.".to_owned()
                 }
             });
+            lines.push(
+                "To remove them from a kazoo-storage server with --admin, and from its ledger: kazoo-storage files rm --yes KEY…"
+                    .to_owned(),
+            );
             lines.push(format!(
-                "To remove them from the directory of a kazoo-storage server (`serve --store`): find DIRECTORY -path '*/{account}/*' -name '{DOCUMENT}*' -prune \
-                 -exec rm -r {{}} +"
+                "To remove them from the directory of one without --admin, whose ledger keeps their rows: find DIRECTORY \
+                 -path '*/{account}/*' -name '{DOCUMENT}*' -prune -exec rm -r {{}} +"
             ));
         }
         lines.iter().fold(String::new(), |text, line| text + line + "\n")

@@ -37,6 +37,7 @@ use self::{
 use crate::{
     cli::{CheckOptions, Size},
     log,
+    printable::{complain, printable_lines},
 };
 
 /// Exit status if something that KAZOO needs does not work.
@@ -61,7 +62,7 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
         if options.json {
             println!("{:#}", json!({"error": error, "exit": NOT_TESTED}));
         } else {
-            eprintln!("kazoo-storage: {error}");
+            complain(&error);
         }
         ExitCode::from(NOT_TESTED)
     })
@@ -161,13 +162,14 @@ fn output(report: &Report, tally: Option<&Tally>, json: bool, secrets: &Secrets)
         }
         return (format!("{json:#}\n"), exit);
     }
+    let tally = tally.map(|tally| printable_lines(&tally.text()).into_owned());
     let text = match tally {
         // The loaded scenarios work, so only warnings matter.
-        Some(tally) if report.exit() == 0 => text::warnings(report, secrets) + &tally.text(),
-        Some(tally) => format!("{}\n{}", text::text(report, secrets), tally.text()),
+        Some(tally) if report.exit() == 0 => text::warnings(report, secrets) + &tally,
+        Some(tally) => format!("{}\n{tally}", text::text(report, secrets)),
         None => text::text(report, secrets),
     };
-    (text + &report.leftovers.text(&report.account), exit)
+    (text + &printable_lines(&report.leftovers.text(&report.account)), exit)
 }
 
 async fn load(

@@ -16,6 +16,7 @@ use super::{
     runner::{PROBE, ScenarioReport},
     secrets::Secrets,
 };
+use crate::printable::printable;
 
 /// Colors text if stdout is a terminal that supports colors.
 struct Paint(bool);
@@ -65,7 +66,7 @@ pub(crate) fn text(report: &Report, secrets: &Secrets) -> String {
         }
     }
     for (dialect, reason) in &report.scenarios.skipped {
-        let _ = writeln!(text, "- {:width$}  {reason}", dialect.releases);
+        let _ = writeln!(text, "- {:width$}  {}", dialect.releases, printable(reason));
     }
     for finding in &report.findings {
         text.push('\n');
@@ -116,9 +117,9 @@ fn finding_text(text: &mut String, report: &Report, finding: &Finding, secrets: 
         (None, Some(settings)) => format!("fails only with {settings}: {} [{}]", entry.problem, entry.id),
         (None, None) => format!("{} [{}]", entry.problem, entry.id),
     };
-    let _ = writeln!(text, "{}: {problem}", paint.with(code, label));
+    let _ = writeln!(text, "{}: {}", paint.with(code, label), printable(&problem));
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:10}{value}");
+        let _ = writeln!(text, "  {name:10}{}", printable(value));
     };
     match finding.cause {
         Cause::InvalidSettings | Cause::SettingsWarning => (),

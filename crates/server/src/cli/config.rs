@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{ArgMatches, Args, FromArgMatches as _, Subcommand, parser::ValueSource};
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Subcommand, parser::ValueSource};
 
 use super::{Cli, Command, ServeOptions, sources};
 
@@ -24,10 +24,11 @@ pub(crate) enum ConfigAction {
 #[derive(Debug)]
 pub(crate) struct Setting {
     pub(crate) flag: String,
-    /// The values as text, without secrets.
+    pub(crate) is_list: bool,
+    /// The values as text, without secrets; those of a flag that is not set are the names in the help.
     pub(crate) values: Vec<String>,
-    /// `default`, the name of an environment variable, or the file and line.
-    pub(crate) source: String,
+    /// `default`, the name of an environment variable, or the file and line; `None` if the flag is not set.
+    pub(crate) source: Option<String>,
 }
 
 /// The configuration with which `serve` starts without flags.
@@ -52,31 +53,48 @@ impl Cli {
             .flat_map(clap::Command::get_arguments);
         let settings = given.filter_map(|arg| {
             let (flag, id) = (arg.get_long()?, arg.get_id().as_str());
-            let (source, is_secret) = match serve.value_source(id)? {
-                ValueSource::DefaultValue => ("default".to_owned(), false),
-                ValueSource::EnvVariable => (arg.get_env()?.to_string_lossy().into_owned(), false),
-                _ => sources.place(flag)?,
+            let (source, is_secret) = match serve.value_source(id) {
+                // `--help` has no value.
+                None if !arg.get_action().takes_values() => return None,
+                None => (None, false),
+                Some(ValueSource::DefaultValue) => (Some("default".to_owned()), false),
+                Some(ValueSource::EnvVariable) => (Some(arg.get_env()?.to_string_lossy().into_owned()), false),
+                Some(_) => {
+                    let origin = sources.origin(flag)?;
+                    (Some(origin.name.clone()), origin.is_secret)
+                }
             };
-            let values = texts(serve, id).into_iter();
+            let shown = |value| {
+                if is_secret {
+                    "***".to_owned()
+                } else {
+                    sources::masked(value)
+                }
+            };
+            let values = match source {
+                Some(_) => texts(serve, id).into_iter().map(shown).collect(),
+                None => arg
+                    .get_value_names()
+                    .unwrap_or_default()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            };
             Some(Setting {
                 flag: flag.to_owned(),
-                values: values
-                    .map(|value| {
-                        if is_secret {
-                            "***".to_owned()
-                        } else {
-                            sources::masked(value)
-                        }
-                    })
-                    .collect(),
+                is_list: matches!(arg.get_action(), ArgAction::Append),
+                values,
                 source,
             })
         });
         let settings = settings.collect();
         let file = sources.file().map(ToString::to_string);
         match Self::from_arg_matches_mut(&mut matches).ok()?.command {
-            Command::Serve(options) => Some(Configured {
-                options: *options,
+            Command::Serve(mut options) => Some(Configured {
+                options: {
+                    options.secret_files = sources.secret_files();
+                    *options
+                },
                 settings,
                 file,
             }),

@@ -30,17 +30,17 @@ pub(crate) enum EventsAction {
         #[arg(long, value_parser = BoolishValueParser::new())]
         json: bool,
     },
-    /// Send events again now: dead ones, and those that wait after a failure
+    /// Send events now that are dead or wait for their next attempt
     ///
-    /// A dead event whose receiver already has a later event of the same file stays dead, because the receiver would take an old
-    /// state of the file for the present one.
+    /// A dead event whose receiver already has a later event of the same file stays dead, because the receiver would mistake an old
+    /// state of the file for the current one.
     Retry(RetryOptions),
-    /// Remove events, so that no receiver gets them
+    /// Remove events, so that they are not sent again
     Discard(DiscardOptions),
-    /// Send `file.stored` again for stored files: to a receiver that has lost them, or is new
+    /// Send `file.stored` for stored files, to a receiver that is new or has lost its data
     ///
-    /// The events keep their ids, so a receiver that drops repeats drops the files that it has. Events that wait are not queued
-    /// twice. If the command is interrupted, repeat it with the position that it has shown as `--since`.
+    /// The events keep their ids, so a receiver that ignores repeats ignores the files that it already has. Events that wait are
+    /// not queued twice. To continue an interrupted replay, pass the last position that it printed as `--since`.
     Replay(ReplayOptions),
     /// List the receivers of events, or remove one
     Receivers(ReceiversOptions),
@@ -60,7 +60,7 @@ pub(crate) struct ListOptions {
     #[arg(long, value_name = "ID")]
     pub(crate) account: Option<String>,
 
-    /// Only events since this time
+    /// Only events that were recorded at this time or later
     #[arg(long, value_name = "TIME", value_parser = time_or_age)]
     pub(crate) since: Option<SystemTime>,
 
@@ -80,9 +80,9 @@ pub(crate) struct ListOptions {
 /// The states of an event.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum State {
-    /// It is sent when it is due
+    /// The event is sent when its next attempt is due
     Waiting,
-    /// It was given up
+    /// The event is not sent again, unless by `events retry`
     Dead,
 }
 
@@ -98,12 +98,12 @@ pub(crate) struct DeadOptions {
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) dead: bool,
 
-    /// Only those of this receiver
+    /// Only for this receiver
     #[arg(long, value_name = "NAME")]
     pub(crate) receiver: Option<String>,
 
-    /// With `--dead`: only those of the files of this account
-    #[arg(long, value_name = "ACCOUNT", requires = "dead")]
+    /// With `--dead`: only events of the files of this account
+    #[arg(long, value_name = "ID", requires = "dead")]
     pub(crate) account: Option<String>,
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct DiscardOptions {
     #[command(flatten)]
     pub(crate) events: DeadOptions,
 
-    /// Remove them; without this flag, `--dead` prints their number only
+    /// Remove all dead events; without this flag, `--dead` only prints their number
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) yes: bool,
 }
@@ -159,11 +159,11 @@ pub(crate) struct ReceiversOptions {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReceiversAction {
-    /// Remove a receiver that is not used any more, and its events
+    /// Remove a receiver that is no longer used, and its events
     Rm {
         /// Name of the receiver
         name: String,
-        /// Remove it although it has events
+        /// Remove it even if it has events
         #[arg(long, value_parser = BoolishValueParser::new())]
         yes: bool,
     },

@@ -5,9 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use crate::files;
+use super::sources::has_password;
+use crate::{
+    flag_file,
+    toml_file::{self, Fault},
+};
 
 /// The prefix of a path in systemd's directory of credentials.
 const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY/";
@@ -17,9 +21,6 @@ const IN_FILE: &str = "-file";
 
 /// The flags whose value can be a secret. Other secrets are in files already, such as that of `access`.
 const SECRETS: [&str; 1] = ["ledger"];
-
-/// Minimum similarity of a known key that an error suggests.
-const SIMILAR: f64 = 0.8;
 
 /// The keys of a file, each of them a flag.
 #[derive(Debug)]
@@ -35,22 +36,35 @@ pub(super) struct Entry {
     pub(super) flag: String,
     pub(super) values: Vec<String>,
     pub(super) line: usize,
-    /// The value was read from a file of its own, so it is a secret.
-    pub(super) is_secret: bool,
+    /// The file that has the value, which is a secret, if it has one of its own.
+    pub(super) file: Option<PathBuf>,
 }
 
 impl ConfigFile {
     /// Reads the file at `path`, whose keys may be `flags`. The error names the file and the line.
     pub(super) fn read(path: &Path, flags: &[String]) -> Result<Self, String> {
-        let text = files::read_text("--config", path)?;
-        let entries = parse(&text, flags).map_err(|fault| match fault.line {
-            Some(line) => format!("{}:{line}: {}", path.display(), fault.message),
-            None => format!("{}: {}", path.display(), fault.message),
-        })?;
+        let text = flag_file::read_text("--config", path)?;
+        let entries = parse(&text, flags).map_err(|fault| fault.named(path.display()))?;
         Ok(Self {
             path: path.to_owned(),
             entries,
         })
+    }
+
+    /// Returns the files with secrets that the entries `used` come from, each with the key that names it.
+    pub(super) fn secret_files(&self, used: impl Fn(&Entry) -> bool) -> Vec<(String, PathBuf)> {
+        let secret = |entry: &Entry| match &entry.file {
+            Some(file) => Some((format!("`{}{IN_FILE}`", entry.flag), file.clone())),
+            None if SECRETS.contains(&&*entry.flag) && entry.values.iter().any(|value| has_password(value)) => {
+                Some(("--config".to_owned(), self.path.clone()))
+            }
+            None => None,
+        };
+        self.entries
+            .iter()
+            .filter(|entry| used(entry))
+            .filter_map(secret)
+            .collect()
     }
 
     /// Returns the place of `entry`, such as `/etc/kazoo-storage/config.toml:7`.
@@ -59,21 +73,10 @@ impl ConfigFile {
     }
 }
 
-struct Fault {
-    line: Option<usize>,
-    message: String,
-}
-
 fn parse(text: &str, flags: &[String]) -> Result<Vec<Entry>, Fault> {
-    let line = |at: usize| text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
-    // The error's own text quotes the line, which may contain a secret.
-    let table = DeTable::parse(text).map_err(|error| Fault {
-        line: error.span().map(|span| line(span.start)),
-        message: error.message().to_owned(),
-    })?;
     let mut entries: Vec<Entry> = Vec::new();
-    for (key, value) in table.into_inner() {
-        let line = line(key.span().start);
+    for (key, value) in toml_file::parse(text)? {
+        let line = toml_file::line(text, key.span().start);
         let at = |message| Fault {
             line: Some(line),
             message,
@@ -89,19 +92,19 @@ fn parse(text: &str, flags: &[String]) -> Result<Vec<Entry>, Fault> {
                     .collect::<Result<_, _>>()
                     .map_err(at)?,
                 line,
-                is_secret: false,
+                file: None,
             },
             Some(Named::InFile(flag)) => {
                 let [path]: [String; 1] = values
                     .try_into()
                     .map_err(|_| at(format!("`{key}` must be the path of a file")))?;
                 let path = in_credentials(path).map_err(at)?;
-                let content = files::read_text(&format!("`{key}`"), Path::new(&path)).map_err(at)?;
+                let content = flag_file::read_text(&format!("`{key}`"), Path::new(&path)).map_err(at)?;
                 Entry {
                     flag: flag.to_owned(),
                     values: vec![content.trim().to_owned()],
                     line,
-                    is_secret: true,
+                    file: Some(path.into()),
                 }
             }
             None => return Err(at(unknown(&key, flags))),
@@ -134,10 +137,8 @@ fn named<'a>(key: &'a str, flags: &[String]) -> Option<Named<'a>> {
 fn unknown(key: &str, flags: &[String]) -> String {
     // `max_body` for `max-body` is the likeliest mistake.
     let spelling = key.replace('_', "-");
-    let similar = flags.iter().map(|flag| (strsim::jaro_winkler(&spelling, flag), flag));
-    let best = similar.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    match best.filter(|(similarity, _)| *similarity >= SIMILAR) {
-        Some((_, flag)) => format!("unknown key `{key}`; is it `{flag}`?"),
+    match toml_file::similar(&spelling, flags.iter().map(String::as_str)) {
+        Some(flag) => format!("unknown key `{key}`; is it `{flag}`?"),
         None => {
             format!("unknown key `{key}`; the keys are the flags of `kazoo-storage serve`, without the dashes in front")
         }
@@ -255,8 +256,8 @@ mod tests {
         fs::write(&secret, "postgres://kazoo:hunter2@db/x\n").unwrap();
         let text = format!("ledger-file = '{}'", secret.display());
         let entries = parse(&text, &flags()).ok().unwrap();
-        assert!(matches!(&entries[..], [Entry { flag, values, is_secret: true, .. }]
-            if flag == "ledger" && values[..] == ["postgres://kazoo:hunter2@db/x"]));
+        assert!(matches!(&entries[..], [Entry { flag, values, file: Some(file), .. }]
+            if flag == "ledger" && *file == secret && values[..] == ["postgres://kazoo:hunter2@db/x"]));
         assert!(fault(&format!("{text}\nledger = 'none'")).contains("is set here and in line"));
         assert!(fault("ledger-file = '/absent'").starts_with("1: cannot read `ledger-file` /absent"));
         assert!(fault("ledger-file = []").contains("must be the path of a file"));

@@ -1,15 +1,22 @@
 //! The command line, and the environment variables that set its flags.
 
 mod admin;
+mod audit;
 mod check;
+mod conditions;
 mod config;
+mod copy;
+mod erase;
 mod events;
 mod file;
+mod files;
 mod generate;
+mod hold;
 mod ledger;
 mod location;
 mod plan;
 mod reindex;
+mod retention;
 mod scrub;
 mod serve;
 mod sources;
@@ -25,20 +32,30 @@ use clap::{
 use self::sources::Sources;
 pub(crate) use self::{
     admin::{AdminAddress, AdminClientOptions, AdminOptions, AdminServer, AdminServerOptions},
+    audit::{AuditAction, AuditOptions, ListAuditOptions},
     check::CheckOptions,
+    conditions::Conditions,
     config::{ConfigAction, ConfigOptions, Setting},
+    copy::CopyOptions,
+    erase::EraseOptions,
     events::{
         DeadOptions, DiscardOptions, EventsAction, EventsOptions, ListOptions, ReceiversAction, ReplayOptions,
         RetryOptions, State,
     },
+    files::{
+        ExportFilesOptions, FileKind, FileSelection, FilesAction, FilesOptions, GetOptions, ListFilesOptions,
+        VerifyFilesOptions,
+    },
     generate::{GenerateOptions, GeneratedFiles},
+    hold::{AddHoldOptions, HoldAction, HoldOptions},
     ledger::LedgerLocation,
     location::{Cloud, Location},
     plan::{PlanOptions, Verb},
     reindex::ReindexOptions,
+    retention::{RequestsAction, RetentionAction, RetentionOptions},
     scrub::ScrubOptions,
-    serve::{Base64Mode, LogFormat, ServeOptions, StoreOptions, TlsOptions},
-    values::{KeySource, Size},
+    serve::{Base64Mode, BucketOptions, LogFormat, ServeOptions, StoreOptions, TlsOptions},
+    values::{KeySource, Size, nonzero_size},
 };
 
 /// The grammar of values, printed after the flags of a command.
@@ -51,8 +68,9 @@ const VALUES: &str = "A SIZE is a number with a unit, such as 64MiB or 1GB; a pl
 pub(crate) struct Cli {
     /// TOML file that sets flags of `serve`; by default `/etc/kazoo-storage/config.toml` if it exists; `none` reads no file
     ///
-    /// Its keys are the names of the flags. A flag wins over its environment variable, and that over the file. With `-file` behind
-    /// the name, the value is in a file of its own. `reindex`, `scrub`, `events` and `health` use the flags in it that they have too.
+    /// Its keys are the names of the flags. A flag takes precedence over its environment variable, and the variable over the file. A
+    /// key with `-file` after the name of the flag names a file that contains the value. `copy`, `reindex`, `scrub`, `events`,
+    /// `files`, `hold`, `erase`, `retention`, `audit` and `health` read the file too, for the flags that they share with `serve`.
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 
@@ -66,7 +84,11 @@ impl Cli {
         let grammar = Self::grammar();
         let sources = Self::merged(&grammar, env::args_os().collect());
         let mut matches = Self::matches(&grammar, &sources);
-        Self::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
+        let mut cli = Self::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit());
+        if let Command::Serve(options) = &mut cli.command {
+            options.secret_files = sources.secret_files();
+        }
+        cli
     }
 
     /// Adds the flags of the configuration file to `arguments`. Ends the process if the file is invalid.
@@ -108,7 +130,7 @@ fn tip(error: &clap::Error, sources: &Sources) -> Option<String> {
         .flat_map(|flag| flag.split([' ', '=', ',']))
         .filter_map(|flag| flag.strip_prefix("--"));
     let places: Vec<String> = names
-        .filter_map(|name| Some(format!("--{name} is set in {}", sources.place(name)?.0)))
+        .filter_map(|name| Some(format!("--{name} is set in {}", sources.origin(name)?.name)))
         .collect();
     (!places.is_empty()).then(|| places.join("; "))
 }
@@ -142,6 +164,9 @@ pub(crate) enum Command {
     ///
     /// The document is printed on stdout: PUT it to `/v2/accounts/{ACCOUNT_ID}/storage`, and pass it to `serve --settings`.
     /// Instructions are printed on stderr.
+    ///
+    /// With `--webhook`, the document is a webhook instead, which reports deleted documents to the server: PUT it to
+    /// `/v2/accounts/{ACCOUNT_ID}/webhooks`.
     Plan(PlanOptions),
     /// Read every file of a directory and report those that differ from their upload
     ///
@@ -149,27 +174,78 @@ pub(crate) enum Command {
     /// 0 if all files are intact, 2 if a file is damaged, and 1 after any other failure.
     #[command(after_help = VALUES)]
     Scrub(ScrubOptions),
+    /// Copy a store to another one: from a directory to a bucket, or back
+    ///
+    /// The content of a file from a directory is compared with the SHA-256 of its upload. Media types and metadata are kept. A file
+    /// that the destination has already is skipped, so a run that was interrupted continues where it stopped, and a different file
+    /// there is replaced only with `--replace`. If a location is a directory, no server may use it meanwhile.
+    ///
+    /// The last line on stdout has the totals. The status is 0 if the destination has every file, 1 after a failure, and 2 if the
+    /// command line is wrong.
+    Copy(CopyOptions),
     /// Record the files of a store in its ledger: for a store that is older than its ledger, or after the loss of a ledger
     ///
-    /// `serve` does so by itself with a new ledger. For a directory, the server must be stopped. A run that was interrupted
+    /// `serve` does so itself when it starts with a new ledger. For a directory, the server must be stopped. A run that was interrupted
     /// continues where it stopped. The last line on stdout has the totals.
     Reindex(ReindexOptions),
-    /// See and steer the events of a running server: those that its receivers have not accepted
+    /// List, send and remove the events of a running server that its receivers have not accepted
     ///
     /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`. A TIME is in UTC, such as
     /// `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration before now, such as `2h`.
     ///
-    /// The status is 0 if the server has done everything, 1 if it could not be reached, refused or failed, and 2 if the command
-    /// line is wrong or a confirmation with `--yes` is missing.
+    /// The status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2 if the
+    /// command line is wrong or the confirmation `--yes` is missing.
     Events(EventsOptions),
-    /// Ask a running server whether it is ready: for the health check of a container
+    /// Find, fetch, export, verify and remove the files of a running server
+    ///
+    /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`. A KEY is the percent-encoded
+    /// path of a file, as `list` prints it. A TIME is in UTC, such as `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration before
+    /// now, such as `2h`.
+    ///
+    /// The status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2 if the
+    /// command line is wrong or the confirmation is missing: `--yes`, `--force`, or `y` at the prompt.
+    Files(FilesOptions),
+    /// Show and verify the audit trail of a running server: who has fetched or removed which file
+    ///
+    /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`. A KEY is the percent-encoded
+    /// path of a file. A TIME is in UTC, such as `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration before now, such as `2h`.
+    ///
+    /// The status is 0 if the command succeeded, 1 if the trail was changed, or the server could not be reached, refused a request or
+    /// failed, and 2 if the command line is wrong.
+    Audit(AuditOptions),
+    /// Keep files of a running server: nobody can remove or replace a file while a hold keeps it
+    ///
+    /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`. A KEY is the percent-encoded
+    /// path of a file, as `files list` prints it. A TIME is in UTC, such as `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration
+    /// before now, such as `2h`.
+    ///
+    /// The status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, or a removal that
+    /// began before the hold has not ended, and 2 if the command line is wrong.
+    Hold(HoldOptions),
+    /// Remove the files of an account or of a number from a running server, and what its ledger knows of them
+    ///
+    /// The command shows the files and asks for confirmation. It uses the API of the server's `--admin`, with the token of its
+    /// `--admin-token-file`. After an error, run it again: it removes the files that are left.
+    ///
+    /// The status is 0 if no file is left, 1 if files were kept, because a hold or the policy protects them, or if the server could
+    /// not be reached, refused the request or failed, and 2 if the command line is wrong or the confirmation is missing: `--yes`, or
+    /// `y` at the prompt.
+    Erase(EraseOptions),
+    /// Show what the policy of a running server deletes, and steer the deletion
+    ///
+    /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`.
+    ///
+    /// The status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2 if the
+    /// command line is wrong.
+    Retention(RetentionOptions),
+    /// Ask a running server whether it is ready, for the health check of a container
     ///
     /// The command asks for `/readyz` at the server's `--admin`, and needs no token. It waits at most 5 seconds. If the server is
     /// not ready, the reason is printed on stderr.
     ///
     /// The status is 0 if the server is ready, 1 if it is not or could not be reached, and 2 if the command line is wrong.
     Health(AdminServerOptions),
-    /// Check or show the configuration: the values that `serve` has from its file and its environment
+    /// Check or show the configuration: the values that `serve` takes from its file and its environment
     ///
     /// The status is 0 if the configuration is valid, and 2 if it is not.
     Config(ConfigOptions),

@@ -10,6 +10,11 @@ pub(crate) struct PlanOptions {
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
 
+    /// Print the webhook with which KAZOO reports deleted documents; `--url` is the URL at which KAZOO reaches the server's
+    /// `--deletion-webhook`
+    #[arg(long, value_parser = BoolishValueParser::new(), conflicts_with_all = ["types", "verb", "multipart", "base64_encode_data"])]
+    pub(crate) webhook: bool,
+
     /// Types of documents to store: `voicemail`, `call_recording`, `fax`, `media`, or any document type of KAZOO 5
     #[arg(
         long,

@@ -7,13 +7,17 @@ use kazoo_storage::KazooStorage;
 
 use super::{
     AdminOptions, KeySource, LedgerLocation, Location, Size,
-    values::{address, duration, head_size, idle_timeout, nonzero_duration, size},
+    values::{address, duration, head_size, idle_timeout, nonzero_duration, nonzero_number, nonzero_size},
 };
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
+    /// Files with secrets that set flags, each with the key that names it.
+    #[arg(skip)]
+    pub(crate) secret_files: Vec<(String, PathBuf)>,
+
     /// Address and port to listen on; with port 0 the system chooses a port, and the first line on stdout names it; a socket
-    /// that systemd passes replaces it
+    /// that systemd passes replaces this address
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
 
@@ -39,7 +43,7 @@ pub(crate) struct ServeOptions {
     /// Database of the stored files and of their events: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE` for several
     /// servers, or `none`; by default `.ledger/files.sqlite` in the directory of `--store`, and `none` for an object store
     ///
-    /// Each upload is recorded before it is acknowledged. While that is impossible, uploads are answered with 503.
+    /// Each upload is recorded before it is acknowledged. While the ledger cannot record, uploads are answered with 503.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) ledger: Option<LedgerLocation>,
 
@@ -49,6 +53,33 @@ pub(crate) struct ServeOptions {
     /// docs/events.md describes all fields.
     #[arg(long, value_name = "FILE")]
     pub(crate) deliveries: Option<PathBuf>,
+
+    /// TOML file with the policy: how long files are kept, and the quotas of accounts; reloaded on SIGHUP
+    ///
+    /// Without this flag, the server deletes no file by itself. docs/retention.md describes all fields.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// Path outside the mount at which KAZOO's webhook reports deleted documents, whose files are removed after a grace period
+    ///
+    /// The grace period is 30 days, unless `--policy` sets another one. `kazoo-storage plan --webhook` prints the webhook for KAZOO.
+    /// Without this flag, KAZOO's deletions have no effect.
+    #[arg(long, value_name = "PATH", requires = "deletion_webhook_secret_file")]
+    pub(crate) deletion_webhook: Option<String>,
+
+    /// File with the secret of the webhook, at least 16 characters; reloaded on SIGHUP
+    #[arg(long, value_name = "FILE", requires = "deletion_webhook")]
+    pub(crate) deletion_webhook_secret_file: Option<PathBuf>,
+
+    /// Record each fetch in the audit trail of the ledger before the file is sent; a fetch that cannot be recorded is answered with 503
+    ///
+    /// Actions of the operator are recorded even without this flag. docs/audit.md describes the trail.
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    pub(crate) audit: bool,
+
+    /// File to which every entry of the audit trail is appended as a line of JSON; opened again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_file: Option<PathBuf>,
 
     /// JSON file with the access rules: networks, and users and tokens with their permissions; reloaded on SIGHUP
     ///
@@ -83,7 +114,7 @@ pub(crate) struct ServeOptions {
 
     /// Maximum time from the first signal to the exit of the server
     ///
-    /// In the last tenth of it, requests that are still in progress are answered with 503 and a Retry-After of a few
+    /// In the last tenth of this time, requests that are still in progress are answered with 503 and a Retry-After of a few
     /// seconds.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(crate) grace: Duration,
@@ -97,11 +128,11 @@ pub(crate) struct ServeOptions {
 #[derive(Args, Debug)]
 pub(crate) struct LimitOptions {
     /// Maximum length of a request body; a longer one is answered with 413
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = nonzero_size)]
     pub(crate) max_body: Size,
 
     /// Maximum length of the metadata of a multipart upload, its JSON part; longer metadata is answered with 413
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = nonzero_size)]
     pub(crate) max_metadata: Size,
 
     /// Maximum length of a request head, at least 8KiB; a longer one is answered with 431, or with 414 if the request
@@ -111,18 +142,18 @@ pub(crate) struct LimitOptions {
 
     /// Maximum number of concurrent requests; more are answered with 503 and a Retry-After of a second, after which KAZOO
     /// sends them again
-    #[arg(long, value_name = "NUMBER", default_value_t = KazooStorage::DEFAULT_MAX_CONCURRENT)]
+    #[arg(long, value_name = "NUMBER", default_value_t = KazooStorage::DEFAULT_MAX_CONCURRENT, value_parser = nonzero_number)]
     pub(crate) max_requests: usize,
 
     /// Maximum concurrent requests of one address, or of one /64 of IPv6; more are answered with 503 and a Retry-After
     ///
     /// Behind a proxy, the address is the one that the proxy forwards if `--access` lists the proxy in
     /// `trusted_proxies`. Otherwise it is the proxy's own: raise this limit to `--max-requests` then.
-    #[arg(long, value_name = "NUMBER", default_value_t = KazooStorage::DEFAULT_MAX_PER_CLIENT)]
+    #[arg(long, value_name = "NUMBER", default_value_t = KazooStorage::DEFAULT_MAX_PER_CLIENT, value_parser = nonzero_number)]
     pub(crate) max_requests_per_address: usize,
 
-    /// Time for which a file that cannot be stored or fetched, because of the store or of a limit, is answered with
-    /// Retry-After; after that the response is 503 alone, and KAZOO gives up
+    /// Time for which requests for a file that fail with 503, because of the store or of a limit, are answered with
+    /// Retry-After; after that the response has no Retry-After, and KAZOO gives up
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub(crate) retry_window: Duration,
 
@@ -150,12 +181,28 @@ pub(crate) struct LimitOptions {
 pub(crate) struct ConnectionOptions {
     /// Maximum connections of one address, or of one /64 of IPv6; behind a proxy all connections have the proxy's address,
     /// so raise it to `--max-connections` there
-    #[arg(long, value_name = "NUMBER", default_value = "1024")]
+    #[arg(long, value_name = "NUMBER", default_value = "1024", value_parser = nonzero_number)]
     pub(crate) max_connections_per_address: usize,
 
     /// Maximum number of connections; each needs at most two file descriptors
-    #[arg(long, value_name = "NUMBER", default_value = "8192")]
+    #[arg(long, value_name = "NUMBER", default_value = "8192", value_parser = nonzero_number)]
     pub(crate) max_connections: usize,
+}
+
+/// The settings of the buckets of an object store.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BucketOptions {
+    /// URL of the S3-compatible cluster, such as `http://10.0.0.7:7480`; by default `AWS_ENDPOINT_URL`, or Amazon's own
+    #[arg(long, value_name = "URL")]
+    pub(crate) s3_endpoint: Option<String>,
+
+    /// Region of the bucket; by default `AWS_REGION`, or `us-east-1`
+    #[arg(long, value_name = "REGION")]
+    pub(crate) s3_region: Option<String>,
+
+    /// Time limit for the response of an object store, after which a request of `serve` is answered with 503
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = nonzero_duration)]
+    pub(crate) store_deadline: Duration,
 }
 
 /// The store and its settings.
@@ -170,17 +217,8 @@ pub(crate) struct StoreOptions {
     #[arg(long, value_name = "LOCATION", default_value = "./data")]
     pub(crate) store: Location,
 
-    /// URL of the S3-compatible cluster, such as `http://10.0.0.7:7480`; by default `AWS_ENDPOINT_URL`, or Amazon's own
-    #[arg(long, value_name = "URL")]
-    pub(crate) s3_endpoint: Option<String>,
-
-    /// Region of the bucket; by default `AWS_REGION`, or `us-east-1`
-    #[arg(long, value_name = "REGION")]
-    pub(crate) s3_region: Option<String>,
-
-    /// Time limit for the response of an object store, after which the request is answered with 503
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    pub(crate) store_deadline: Duration,
+    #[command(flatten)]
+    pub(crate) bucket: BucketOptions,
 
     /// Redirect fetches to the object store, by signed URLs that are valid for this long; KAZOO must be able to reach it
     #[arg(long, value_name = "DURATION", value_parser = nonzero_duration)]
@@ -191,7 +229,7 @@ pub(crate) struct StoreOptions {
     pub(crate) no_fsync: bool,
 
     /// Compare each file that is fetched whole with the digest made at its upload: a damaged one is answered with 500, or
-    /// interrupted before its last chunk if it is longer than 64 KiB; for a directory
+    /// interrupted before its last chunk if it is longer than 64 KiB; only if `--store` is a directory
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) verify_on_read: bool,
 }

@@ -1,12 +1,13 @@
 //! Merges the flags with the configuration file: a flag wins over its environment variable, and that over the file.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsString,
     path::{Path, PathBuf},
 };
 
-use clap::{ArgAction, ArgMatches, Command, parser::ValueSource};
+use clap::{ArgAction, ArgMatches, Command};
 use url::Url;
 
 use super::file::{ConfigFile, Entry};
@@ -21,55 +22,124 @@ const NO_FILE: &str = "none";
 const SERVE: &str = "serve";
 
 /// The commands that use the file: those of the server, its store or its admin endpoint.
-const USERS: [&str; 6] = [SERVE, "reindex", "scrub", "events", "health", "config"];
+const USERS: [&str; 11] = [
+    SERVE,
+    "reindex",
+    "scrub",
+    "events",
+    "files",
+    "hold",
+    "erase",
+    "retention",
+    "audit",
+    "health",
+    "config",
+];
 
 /// The arguments of a command, and the file that some of them come from.
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub(super) arguments: Vec<OsString>,
     file: Option<ConfigFile>,
+    /// The sources of the flags that are not in the arguments of the process.
+    origins: BTreeMap<String, Origin>,
+}
+
+/// The source of a value.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// The place in the file, such as `config.toml:7`, or the environment variable.
+    pub(super) name: String,
+    /// The value is in a file of its own, so it is a secret.
+    pub(super) is_secret: bool,
 }
 
 impl Sources {
     /// Adds the flags that the file sets, and that `arguments` and the environment do not.
     pub(super) fn merge(grammar: &Command, mut arguments: Vec<OsString>) -> Result<Self, String> {
-        // Finds the command and its flags even if some of them are wrong: the next pass reports that. `--help` and
-        // `--version` end it, and need no file.
-        let Ok(given) = grammar.clone().ignore_errors(true).try_get_matches_from(&arguments) else {
-            return Ok(Self { arguments, file: None });
+        let mut origins = BTreeMap::new();
+        // Finds the command even if some of its flags are wrong: the next pass reports that. `--help` and `--version` end
+        // it, and need no file.
+        let given = grammar
+            .clone()
+            .ignore_errors(true)
+            .try_get_matches_from(&arguments)
+            .ok();
+        let used = given.as_ref().and_then(ArgMatches::subcommand);
+        let found = used.and_then(|(name, _)| Some((grammar.find_subcommand(name)?, position(&arguments, name)?)));
+        let Some((command, at)) = found else {
+            return Ok(Self {
+                arguments,
+                file: None,
+                origins,
+            });
         };
-        let used = given.subcommand().filter(|(name, _)| USERS.contains(name));
-        let (Some((name, given)), Some(path)) = (used, path(&given)) else {
-            return Ok(Self { arguments, file: None });
+        for arg in command.get_arguments() {
+            if let (Some(flag), Some(variable)) = (arg.get_long(), arg.get_env())
+                && !is_given(&arguments, at, flag)
+                && env::var_os(variable).is_some()
+            {
+                let name = variable.to_string_lossy().into_owned();
+                origins.insert(flag.to_owned(), Origin { name, is_secret: false });
+            }
+        }
+        let path = given
+            .as_ref()
+            .and_then(path)
+            .filter(|_| USERS.contains(&command.get_name()));
+        let Some(path) = path else {
+            return Ok(Self {
+                arguments,
+                file: None,
+                origins,
+            });
         };
         let file = ConfigFile::read(&path, &flags(grammar))?;
-        if let Some(command) = grammar.find_subcommand(name)
-            && let Some(at) = position(&arguments, name)
-        {
-            let mut added = Vec::new();
-            for entry in &file.entries {
-                let additions = additions(command, given, entry);
-                added.extend(additions.map_err(|problem| format!("{}: {problem}", file.place(entry)))?);
+        let mut added = Vec::new();
+        for entry in &file.entries {
+            if is_given(&arguments, at, &entry.flag) || origins.contains_key(&entry.flag) {
+                continue;
             }
-            arguments.splice(at..at, added);
+            let name = file.place(entry);
+            added.extend(additions(command, entry).map_err(|problem| format!("{name}: {problem}"))?);
+            let is_secret = entry.file.is_some();
+            origins.insert(entry.flag.clone(), Origin { name, is_secret });
         }
+        arguments.splice(at..at, added);
         Ok(Self {
             arguments,
             file: Some(file),
+            origins,
         })
     }
 
-    /// Returns the place at which the file sets `flag`, such as `config.toml:7`, and whether the value is a secret.
-    pub(super) fn place(&self, flag: &str) -> Option<(String, bool)> {
-        let file = self.file.as_ref()?;
-        let entry = file.entries.iter().find(|entry| entry.flag == flag)?;
-        Some((file.place(entry), entry.is_secret))
+    /// Returns the source of `flag`, unless it is in the arguments of the process or has its default.
+    pub(super) fn origin(&self, flag: &str) -> Option<&Origin> {
+        self.origins.get(flag)
+    }
+
+    /// Returns the files with secrets from which the file's flags come, each with the key that names it.
+    pub(super) fn secret_files(&self) -> Vec<(String, PathBuf)> {
+        let Some(file) = &self.file else { return Vec::new() };
+        let is_used = |entry: &Entry| {
+            let origin = self.origins.get(&entry.flag);
+            origin.is_some_and(|origin| origin.name == file.place(entry))
+        };
+        file.secret_files(is_used)
     }
 
     /// Returns the file, if there is one.
     pub(crate) fn file(&self) -> Option<&ConfigFile> {
         self.file.as_ref()
     }
+}
+
+/// Returns `true` if `flag` is among the arguments from `at` on. Its value may be wrong.
+fn is_given(arguments: &[OsString], at: usize, flag: &str) -> bool {
+    let given = arguments.iter().skip(at).map(|argument| argument.as_encoded_bytes());
+    given
+        .filter_map(|argument| argument.strip_prefix(b"--")?.strip_prefix(flag.as_bytes()))
+        .any(|rest| rest.is_empty() || rest.first() == Some(&b'='))
 }
 
 /// Returns the flags that the file may set.
@@ -103,16 +173,12 @@ fn position(arguments: &[OsString], name: &str) -> Option<usize> {
     None
 }
 
-/// Returns the arguments for `entry`: none if `command` has no such flag or the operator has given it.
-fn additions(command: &Command, given: &ArgMatches, entry: &Entry) -> Result<Vec<OsString>, String> {
+/// Returns the arguments for `entry`: none if `command` has no such flag.
+fn additions(command: &Command, entry: &Entry) -> Result<Vec<OsString>, String> {
     let flag = &entry.flag;
     let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(flag)) else {
         return Ok(Vec::new());
     };
-    let source = given.value_source(arg.get_id().as_str());
-    if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
-        return Ok(Vec::new());
-    }
     let values: Vec<&str> = entry.values.iter().map(String::as_str).collect();
     match (arg.get_action(), &values[..]) {
         (ArgAction::SetTrue, ["true"]) => Ok(vec![format!("--{flag}").into()]),
@@ -133,6 +199,11 @@ pub(super) fn of_serve(config: Option<&Path>) -> Vec<OsString> {
     }
     arguments.push(SERVE.into());
     arguments
+}
+
+/// Returns `true` if `text` is a URL with a password, or could be a damaged one.
+pub(super) fn has_password(text: &str) -> bool {
+    masked(text.to_owned()) != text && !text.starts_with("sqlite:")
 }
 
 /// Hides the password of a URL, its query and its fragment, and a text that could be a damaged URL.

@@ -20,6 +20,22 @@ pub(super) fn size(text: &str) -> Result<Size, &'static str> {
         .map_err(|_| "expected a size such as 64MiB, 1GB or 4096: a number and a unit, or a number of bytes")
 }
 
+/// Parses a number of bytes, at least 1.
+pub(crate) fn nonzero_size(text: &str) -> Result<Size, &'static str> {
+    match size(text)? {
+        Size(0) => Err("expected at least 1 byte: a limit of 0 refuses everything"),
+        size => Ok(size),
+    }
+}
+
+/// Parses a number, at least 1.
+pub(super) fn nonzero_number(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1: a limit of 0 refuses everything"),
+        number => number.map_err(|_| "expected a number"),
+    }
+}
+
 /// Parses the size of a request head.
 pub(super) fn head_size(text: &str) -> Result<Size, &'static str> {
     match size(text)? {

@@ -17,7 +17,7 @@ pub(crate) use self::{
     mount::MountPath,
     options::{ledger, store},
 };
-pub(crate) use crate::cli::{AdminAddress, Cloud, KeySource};
+pub(crate) use crate::cli::{AdminAddress, Cloud, KeySource, nonzero_size};
 
 /// The error of a configuration that is wrong: of a flag, or of a file that one names. The same start fails again until the
 /// operator changes it, so the exit status is 2, as for an unknown flag.
@@ -49,6 +49,14 @@ pub(crate) struct Config {
     pub(crate) ledger: Option<LedgerConfig>,
     /// File with the receivers of events. There is a ledger if this is set.
     pub(crate) deliveries: Option<PathBuf>,
+    /// Fetches are recorded in the audit trail. There is a ledger if this is set.
+    pub(crate) audit: bool,
+    /// File with a copy of the audit trail. There is a ledger if this is set.
+    pub(crate) audit_file: Option<PathBuf>,
+    /// File with the policy. There is a ledger if this is set.
+    pub(crate) policy: Option<PathBuf>,
+    /// The webhook for deletions in KAZOO. There is a ledger if this is set.
+    pub(crate) deletion_webhook: Option<WebhookConfig>,
     pub(crate) access: Access,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) limits: Limits,
@@ -57,6 +65,8 @@ pub(crate) struct Config {
     /// Maximum time from the first signal to the exit.
     pub(crate) grace: Duration,
     pub(crate) log: LogFormat,
+    /// Files with secrets that set flags, each with the key that names it.
+    pub(crate) secret_files: Vec<(String, PathBuf)>,
 }
 
 /// The admin endpoint.
@@ -67,6 +77,14 @@ pub(crate) struct AdminConfig {
     pub(crate) token_file: Option<PathBuf>,
     /// Names of this server beside its address.
     pub(crate) hosts: Vec<String>,
+}
+
+/// The webhook for deletions in KAZOO.
+#[derive(Clone, Debug)]
+pub(crate) struct WebhookConfig {
+    pub(crate) path: MountPath,
+    /// File with its secret.
+    pub(crate) secret: PathBuf,
 }
 
 /// The store.
@@ -83,7 +101,7 @@ pub(crate) enum StoreConfig {
 }
 
 /// A bucket of an object store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BucketConfig {
     pub(crate) cloud: Cloud,
     pub(crate) url: Url,

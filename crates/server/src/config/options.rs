@@ -1,12 +1,12 @@
 //! Checks the options of `serve` and converts them to a [`Config`].
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use kazoo_storage::Base64;
 
 use super::{
     Access, AdminConfig, BucketConfig, Config, ConnectionLimits, LedgerConfig, Limits, LogFormat, MountPath,
-    StoreConfig, Timeouts, TlsConfig,
+    StoreConfig, Timeouts, TlsConfig, WebhookConfig,
 };
 use crate::cli::{
     self, AdminOptions, Base64Mode, LedgerLocation, Location, ServeOptions, Size, StoreOptions, TlsOptions,
@@ -20,12 +20,28 @@ impl TryFrom<ServeOptions> for Config {
         let mount = options.mount.as_deref().map(MountPath::parse).transpose();
         let access = access(&options)?;
         let ledger = ledger(options.ledger, &options.store);
-        if options.deliveries.is_some() && ledger.is_none() {
-            let message = "--deliveries needs a ledger, which keeps the events: set --ledger sqlite:PATH";
-            return Err(message.to_owned());
+        for (flag, is_set, purpose) in [
+            ("--deliveries", options.deliveries.is_some(), "keeps the events"),
+            ("--audit", options.audit, "has the audit trail"),
+            ("--audit-file", options.audit_file.is_some(), "has the audit trail"),
+            ("--policy", options.policy.is_some(), "knows the age of the files"),
+            (
+                "--deletion-webhook",
+                options.deletion_webhook.is_some(),
+                "keeps the requests",
+            ),
+        ] {
+            if is_set && ledger.is_none() {
+                return Err(format!(
+                    "{flag} needs a ledger, which {purpose}: set --ledger sqlite:PATH"
+                ));
+            }
         }
+        let deletion_webhook = deletion_webhook(options.deletion_webhook, options.deletion_webhook_secret_file)?;
         Ok(Self {
             access,
+            audit: options.audit,
+            audit_file: options.audit_file,
             limits: Limits {
                 max_body: limits.max_body.as_u64(),
                 max_metadata: bytes("--max-metadata", limits.max_metadata)?,
@@ -46,6 +62,8 @@ impl TryFrom<ServeOptions> for Config {
             mount: mount.map_err(|error| format!("--mount: {error}"))?,
             ledger,
             deliveries: options.deliveries,
+            policy: options.policy,
+            deletion_webhook,
             store: store(options.store)?,
             tls: tls(options.tls),
             settings: options.settings,
@@ -62,6 +80,7 @@ impl TryFrom<ServeOptions> for Config {
             listen: options.listen,
             admin: admin(options.admin),
             grace: options.grace,
+            secret_files: options.secret_files,
         })
     }
 }
@@ -73,6 +92,15 @@ fn admin(options: AdminOptions) -> Option<AdminConfig> {
         token_file: options.admin_token_file,
         hosts: options.admin_host,
     })
+}
+
+fn deletion_webhook(path: Option<String>, secret: Option<PathBuf>) -> Result<Option<WebhookConfig>, String> {
+    // clap requires either both or neither.
+    let Some((path, secret)) = path.zip(secret) else {
+        return Ok(None);
+    };
+    let path = MountPath::parse(&path).map_err(|error| format!("--deletion-webhook: {error}"))?;
+    Ok(Some(WebhookConfig { path, secret }))
 }
 
 fn bytes(flag: &str, Size(size): Size) -> Result<usize, String> {
@@ -121,7 +149,9 @@ pub(crate) fn store(options: StoreOptions) -> Result<StoreConfig, String> {
     let location = &options.store;
     match options.store {
         Location::Directory(_)
-            if options.presign.is_some() || options.s3_endpoint.is_some() || options.s3_region.is_some() =>
+            if options.presign.is_some()
+                || options.bucket.s3_endpoint.is_some()
+                || options.bucket.s3_region.is_some() =>
         {
             Err(format!(
                 "--presign, --s3-endpoint and --s3-region apply to an object store, but --store {location} is a directory"
@@ -139,9 +169,9 @@ pub(crate) fn store(options: StoreOptions) -> Result<StoreConfig, String> {
             cloud,
             url,
             prefix,
-            endpoint: options.s3_endpoint,
-            region: options.s3_region,
-            deadline: options.store_deadline,
+            endpoint: options.bucket.s3_endpoint,
+            region: options.bucket.s3_region,
+            deadline: options.bucket.store_deadline,
             presign: options.presign,
         })),
     }
@@ -203,17 +233,23 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_require_a_ledger() {
+    fn flags_of_the_ledger_require_one() {
         for (options, accepted) in [
             (&["--store=./data"][..], true),
             (&["--store=./data", "--ledger=none"], false),
             (&["--store=s3://bucket"], false),
             (&["--store=s3://bucket", "--ledger=sqlite:/ledger"], true),
         ] {
-            let options = [options, &["--deliveries=deliveries.json"]].concat();
-            let error = config(&options).map(|_| ()).err();
-            assert_eq!(error.is_none(), accepted, "{options:?}");
-            assert!(error.is_none_or(|error| error.contains("set --ledger")));
+            for flags in [
+                &["--deliveries=deliveries.json"][..],
+                &["--policy=policy.toml"],
+                &["--deletion-webhook=/hook", "--deletion-webhook-secret-file=secret"],
+            ] {
+                let options = [options, flags].concat();
+                let error = config(&options).map(|_| ()).err();
+                assert_eq!(error.is_none(), accepted, "{options:?}");
+                assert!(error.is_none_or(|error| error.contains("set --ledger")));
+            }
         }
     }
 

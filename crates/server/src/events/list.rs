@@ -2,12 +2,18 @@
 
 use std::{process::ExitCode, time::SystemTime};
 
-use serde_json::Value;
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 
-use super::{field, items, print, query, segment, table::Table, text, time};
 use crate::{
-    admin_client::AdminClient,
+    admin_client::{
+        AdminClient,
+        values::{field, in_one_line, items, query, segment, text, time},
+    },
     cli::{ListOptions, State},
+    printable::{print, print_json},
+    table::Table,
 };
 
 /// Number of events that are fetched at once: a table has this many lines of one width.
@@ -30,7 +36,7 @@ pub(super) async fn events(client: &AdminClient, options: &ListOptions) -> Resul
         let events = items(&page, "events");
         if options.json {
             for event in events {
-                print(&event.to_string())?;
+                print_json(&event.to_string())?;
             }
         } else {
             let mut table = Table::new(&["TIME", "TYPE", "RECEIVER", "STATE", "ATTEMPTS", "ID", "KEY", "ERROR"]);
@@ -70,14 +76,27 @@ fn row(event: &Value) -> Vec<String> {
     row
 }
 
+/// The answer about one event.
+#[derive(Deserialize)]
+struct Shown {
+    events: Vec<Value>,
+    /// The document as it was uploaded. A value could not hold everything that JSON permits.
+    metadata: Option<Box<RawValue>>,
+}
+
 pub(super) async fn event(client: &AdminClient, id: &str, metadata: bool, json: bool) -> Result<ExitCode, String> {
     let parameters = query(&[("metadata", metadata.then(|| "true".to_owned()))]);
-    let shown = client.get(&format!("/v1/events/{}?{parameters}", segment(id))).await?;
+    let target = format!("/v1/events/{}?{parameters}", segment(id));
+    let response = client.send(Method::GET, &target, None).await?;
     if json {
-        print(&shown.to_string())?;
+        let shown: Box<RawValue> = response.json().await?;
+        print_json(&in_one_line(shown.get()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let events = items(&shown, "events");
+    let Shown {
+        events,
+        metadata: document,
+    } = response.json().await?;
     if let Some(first) = events.first() {
         let mut table = Table::new(&["id", id]);
         for name in ["type", "time"] {
@@ -86,8 +105,8 @@ pub(super) async fn event(client: &AdminClient, id: &str, metadata: bool, json: 
         for (name, value) in field(first, "file").as_object().into_iter().flatten() {
             table.add(vec![name.clone(), text(value)]);
         }
-        if metadata {
-            table.add(vec!["metadata".to_owned(), text(field(&shown, "metadata"))]);
+        if let Some(document) = document {
+            table.add(vec!["metadata".to_owned(), in_one_line(document.get())]);
         }
         for line in table.lines() {
             print(&line)?;
@@ -95,7 +114,7 @@ pub(super) async fn event(client: &AdminClient, id: &str, metadata: bool, json: 
         print("")?;
     }
     let mut table = Table::new(&["RECEIVER", "STATE", "ATTEMPTS", "DUE", "ERROR"]);
-    for event in events {
+    for event in &events {
         let fields = ["receiver", "state", "attempts", "due_at", "error"];
         table.add(fields.iter().map(|name| text(field(event, name))).collect());
     }
@@ -110,13 +129,13 @@ pub(super) async fn receivers(client: &AdminClient, json: bool) -> Result<ExitCo
     let receivers = items(&shown, "receivers");
     if json {
         for receiver in receivers {
-            print(&receiver.to_string())?;
+            print_json(&receiver.to_string())?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Table::new(&["NAME", "KIND", "ACTIVE", "WAITING", "DEAD", "OLDEST"]);
+    let mut table = Table::new(&["NAME", "KIND", "STATE", "WAITING", "DEAD", "OLDEST"]);
     for receiver in receivers {
-        let fields = ["name", "kind", "active", "waiting", "dead"];
+        let fields = ["name", "kind", "state", "waiting", "dead"];
         let mut row: Vec<String> = fields.iter().map(|name| text(field(receiver, name))).collect();
         row.push(field(receiver, "oldest").as_str().map(age).unwrap_or_default());
         table.add(row);

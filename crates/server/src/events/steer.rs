@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, process::ExitCode};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{UNCONFIRMED, field, items, print, query, segment, text, time};
+use super::UNCONFIRMED;
 use crate::{
-    admin_client::AdminClient,
+    admin_client::{
+        AdminClient, follow,
+        values::{field, items, number, query, segment, text, time},
+    },
     cli::{DeadOptions, DiscardOptions, ReplayOptions, RetryOptions},
-    progress::Progress,
+    printable::print,
 };
 
 pub(super) async fn retry(client: &AdminClient, options: &RetryOptions) -> Result<ExitCode, String> {
@@ -18,7 +21,7 @@ pub(super) async fn retry(client: &AdminClient, options: &RetryOptions) -> Resul
         if let Some(body) = body.as_object_mut() {
             body.insert("superseded".to_owned(), options.superseded.into());
         }
-        follow(client, "/v1/events/retry", body, retried).await?
+        follow(client, "/v1/events/retry", Some(body), retried, |_, _| Ok(false)).await?
     } else {
         let superseded = options.superseded.then(|| "true".to_owned());
         let parameters = [
@@ -62,7 +65,10 @@ pub(super) async fn discard(client: &AdminClient, options: &DiscardOptions) -> R
         return Ok(ExitCode::from(UNCONFIRMED));
     }
     let done = if events.dead {
-        follow(client, "/v1/events/discard", dead(events), discarded).await?
+        follow(client, "/v1/events/discard", Some(dead(events)), discarded, |_, _| {
+            Ok(false)
+        })
+        .await?
     } else {
         let parameters = query(&[("receiver", events.receiver.clone())]);
         each(client, &events.ids, "discard", &parameters).await?
@@ -89,7 +95,7 @@ pub(super) async fn replay(client: &AdminClient, options: &ReplayOptions) -> Res
             text(field(done, "position"))
         )
     };
-    let done = follow(client, "/v1/events/replay", body, line).await?;
+    let done = follow(client, "/v1/events/replay", Some(body), line, |_, _| Ok(false)).await?;
     print(&line(&done))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -104,7 +110,7 @@ pub(super) async fn remove(client: &AdminClient, name: &str, yes: bool) -> Resul
         ))?;
         return Ok(ExitCode::from(UNCONFIRMED));
     }
-    let done = client.send(Method::DELETE, &target, None).await?.json().await?;
+    let done: Value = client.send(Method::DELETE, &target, None).await?.json().await?;
     print(&format!("{name} removed, with {} events", number(&done, "events")))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -122,47 +128,10 @@ async fn each(client: &AdminClient, ids: &[String], verb: &str, parameters: &str
     let mut sums = BTreeMap::<String, u64>::new();
     for id in ids {
         let target = format!("/v1/events/{}/{verb}?{parameters}", segment(id));
-        let done = client.send(Method::POST, &target, None).await?.json().await?;
+        let done: Value = client.send(Method::POST, &target, None).await?.json().await?;
         for (name, value) in done.as_object().into_iter().flatten() {
             *sums.entry(name.clone()).or_default() += value.as_u64().unwrap_or_default();
         }
     }
     Ok(json!(sums))
-}
-
-/// Shows the progress of long work, and returns its result.
-async fn follow(
-    client: &AdminClient,
-    target: &str,
-    body: Value,
-    line: impl Fn(&Value) -> String,
-) -> Result<Value, String> {
-    let mut response = client.send(Method::POST, target, Some(body)).await?;
-    let (mut progress, mut last) = (Progress::new(), None);
-    let stopped = |last: Option<Value>, why: &str| match last {
-        Some(done) => format!("stopped after {}: {why}", line(&done)),
-        None => why.to_owned(),
-    };
-    loop {
-        let next = match response.line().await {
-            Ok(next) => next,
-            Err(error) => return Err(stopped(last, &error)),
-        };
-        let Some(value) = next else {
-            return Err(stopped(last, "the server has closed the connection"));
-        };
-        if let Some(message) = field(&value, "message").as_str() {
-            return Err(stopped(last, message));
-        }
-        if *field(&value, "done") == Value::Bool(true) {
-            progress.clear();
-            return Ok(value);
-        }
-        progress.show(|| line(&value));
-        last = Some(value);
-    }
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    field(value, name).as_u64().unwrap_or_default()
 }

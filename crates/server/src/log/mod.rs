@@ -3,6 +3,7 @@
 //! It never contains a request's query: KAZOO's fetches carry callers' names and numbers there. Names from a request
 //! are logged only in the form that [`redact`] returns.
 
+mod record;
 pub(crate) mod redact;
 mod requests;
 
@@ -35,7 +36,10 @@ pub(crate) fn init(format: LogFormat) {
     let own = filter_fn(|metadata| metadata.target().starts_with(env!("CARGO_CRATE_NAME")));
     let lines = fmt::layer()
         // Each record is written in one call.
-        .with_writer(|| redact::Redacted(io::stderr()))
+        .with_writer(move || record::Records {
+            writer: io::stderr(),
+            format,
+        })
         .with_ansi(io::stderr().is_terminal());
     let lines = match format {
         LogFormat::Text => lines.boxed(),

@@ -6,7 +6,6 @@
 
 use std::{
     borrow::Cow,
-    io,
     sync::{Arc, OnceLock},
 };
 
@@ -30,6 +29,8 @@ pub(crate) struct Redactor {
     /// Normalized path segments.
     secrets: Arc<[String]>,
     access: Option<SharedAccessRules>,
+    /// The path of the webhook for deletions, below which there is a secret.
+    webhook: Option<Arc<str>>,
 }
 
 impl Redactor {
@@ -39,12 +40,28 @@ impl Redactor {
             mount: mount.into(),
             secrets: secrets.into(),
             access,
+            webhook: None,
         }
+    }
+
+    /// Hides everything below this normalized path.
+    pub(crate) fn webhook(mut self, path: Option<&str>) -> Self {
+        self.webhook = path.map(Into::into);
+        self
     }
 
     /// Returns the path of a request for the log.
     pub(crate) fn path(&self, path: &str) -> String {
         let path = spelled(path);
+        if let Some(webhook) = self.webhook.as_deref()
+            && let Some(rest) = path.strip_prefix(webhook)
+        {
+            match rest.split_once('/') {
+                None if rest.is_empty() => return webhook.to_owned(),
+                Some(("", _)) => return format!("{webhook}/{REDACTED}"),
+                _ => {}
+            }
+        }
         let path = match &self.access {
             Some(rules) => Cow::Owned(rules.current().redact_path(&self.mount, &path).into_owned()),
             None => path,
@@ -63,7 +80,7 @@ impl Redactor {
     }
 }
 
-/// The access rules whose secrets [`Redacted`] removes. The process has a single set of rules.
+/// The access rules whose secrets [`record`] removes. The process has a single set of rules.
 static RULES: OnceLock<SharedAccessRules> = OnceLock::new();
 
 /// Removes the secrets of `rules` from every log record from now on.
@@ -71,20 +88,11 @@ pub(crate) fn conceal(rules: &SharedAccessRules) {
     let _ = RULES.set(rules.clone());
 }
 
-/// Writes complete log records without secrets.
-pub(super) struct Redacted<W>(pub(super) W);
-
-impl<W: io::Write> io::Write for Redacted<W> {
-    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        match RULES.get() {
-            Some(rules) => self.0.write_all(&rules.current().redact_record(record))?,
-            None => self.0.write_all(record)?,
-        }
-        Ok(record.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+/// Returns a complete log record without secrets.
+pub(super) fn record(record: &[u8]) -> Cow<'_, [u8]> {
+    match RULES.get() {
+        Some(rules) => rules.current().redact_record(record),
+        None => record.into(),
     }
 }
 

@@ -69,6 +69,7 @@ impl Events for Requests {
         };
         let path = self.redactor.path(event.path);
         let request_id = self.redactor.value(event.request_id);
+        let credential = event.credential;
         let key = event.outcome.and_then(Outcome::key).filter(|_| self.keys);
         let account = key.and_then(|key| self.account(key));
         let key = key.map(|key| redact::path(&self.redactor.value(&key.to_string())));
@@ -81,6 +82,7 @@ impl Events for Requests {
                     method = redact::method(event.method),
                     path,
                     status = event.status.map(|status| status.as_u16()),
+                    credential,
                     outcome,
                     account,
                     key,

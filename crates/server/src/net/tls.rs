@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{config::TlsConfig, files};
+use crate::{config::TlsConfig, flag_file};
 
 /// Accepts TLS connections with files that can be reloaded. Clones share the files.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ impl Tls {
 fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, String> {
     let TlsConfig { cert, key, client_ca } = config;
     let chain = certificates("--tls-cert", cert)?;
-    let pem = files::read("--tls-key", key)?;
+    let pem = flag_file::read("--tls-key", key)?;
     let private = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|error| format!("no private key in --tls-key {}: {error}", key.display()))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -89,7 +89,7 @@ fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, String> {
 
 /// Reads the certificates in a file, at least one.
 fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = files::read(flag, path)?;
+    let pem = flag_file::read(flag, path)?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| format!("no certificates in {flag} {}: {error}", path.display()))?;
     if found.is_empty() {

@@ -157,6 +157,7 @@ pub(super) mod tests {
     pub(in super::super) fn planned(url: &str) -> Fallible<PlannedDocument> {
         let options = PlanOptions {
             url: None,
+            webhook: false,
             types: vec!["fax".to_owned()],
             verb: Verb::Put,
             multipart: false,

@@ -1,6 +1,7 @@
 //! The `plan` command: prints the storage document for KAZOO, and warns about settings that KAZOO refuses.
 
 mod document;
+mod webhook;
 
 use std::{
     error::Error as StdError,
@@ -10,7 +11,10 @@ use std::{
 };
 
 use self::document::PlannedDocument;
-use crate::cli::PlanOptions;
+use crate::{
+    cli::PlanOptions,
+    printable::{printable, printable_lines},
+};
 
 /// The document types with attachments in every KAZOO release.
 const TYPES: [&str; 4] = ["mailbox_message", "call_recording", "fax", "media"];
@@ -19,6 +23,9 @@ type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 
 /// Prints the document on stdout, and warnings and the next steps on stderr.
 pub(crate) fn run(options: &PlanOptions) -> Fallible<ExitCode> {
+    if options.webhook {
+        return webhook::run(options);
+    }
     let planned = match &options.url {
         Some(url) => PlannedDocument::new(options, url)?,
         None if io::stdin().is_terminal() => ask(io::stdin().lock(), io::stderr(), |url| {
@@ -62,7 +69,7 @@ pub(crate) fn run(options: &PlanOptions) -> Fallible<ExitCode> {
          \x20      \"http://$KAZOO:8000/v2/accounts/$ACCOUNT_ID/storage\" -d @storage.json\n",
         planned.access_hint()
     )?;
-    write!(io::stderr(), "{instructions}")?;
+    write!(io::stderr(), "{}", printable_lines(&instructions))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,7 +87,7 @@ fn ask<T>(mut input: impl BufRead, mut output: impl Write, read: impl Fn(&str) -
         }
         match read(line.trim()) {
             Ok(read) => return Ok(read),
-            Err(error) => writeln!(output, "{error}")?,
+            Err(error) => writeln!(output, "{}", printable(&error.to_string()))?,
         }
     }
 }

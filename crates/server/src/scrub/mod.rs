@@ -15,6 +15,7 @@ use kazoo_storage::{
 
 use crate::{
     cli::{Location, ScrubOptions, Size},
+    printable::printable,
     progress::Progress,
 };
 
@@ -75,7 +76,7 @@ pub(crate) fn run(options: &ScrubOptions) -> Result<ExitCode, Box<dyn StdError +
         tally.count(file);
         if let Verdict::Damaged(damage) = &file.verdict {
             progress.clear();
-            let line = writeln!(report, "{}: {damage}", file.key);
+            let line = writeln!(report, "{}", printable(&format!("{}: {damage}", file.key)));
             written = mem::replace(&mut written, Ok(())).and(line);
         }
         progress.show(|| tally.line());

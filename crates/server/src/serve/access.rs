@@ -5,7 +5,7 @@ use std::path::Path;
 use kazoo_storage::{AccessRules, authorize::SharedAccessRules};
 
 use super::mount::Mount;
-use crate::{config::Access, files, log};
+use crate::{config::Access, flag_file, log};
 
 /// Reads the access rules; returns `None` if every client has access.
 pub(super) fn rules(access: &Access, mount: &Mount) -> Result<Option<SharedAccessRules>, String> {
@@ -24,7 +24,7 @@ pub(super) fn reload(access: &Access, rules: &SharedAccessRules, mount: &Mount) 
 }
 
 fn read(file: &Path, mount: &Mount) -> Result<AccessRules, String> {
-    let text = files::read_text("--access", file)?;
+    let text = flag_file::read_text("--access", file)?;
     let rules = AccessRules::from_json(&text)
         .map_err(|error| format!("--access {}: {}", file.display(), log::chain(&error)))?;
     mount.check(&rules)?;

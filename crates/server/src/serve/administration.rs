@@ -5,12 +5,19 @@ use std::sync::Arc;
 use crate::{
     admin::{self, Admin, Api, Exporter, Listener, Readiness, Token},
     config::{AdminAddress, AdminConfig, Invalid},
+    net::inherited::Inherited,
 };
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Listens on the address of the configuration. `delivers` tells that the server has a file of `--deliveries`.
-pub(super) fn start(config: &AdminConfig, delivers: bool, readiness: Arc<Readiness>) -> Result<Arc<Api>, BoxError> {
+/// Listens on `inherited`, or else on the address of the configuration. `delivers` tells that the server has a file of
+/// `--deliveries`.
+pub(super) fn start(
+    config: &AdminConfig,
+    inherited: Option<Inherited>,
+    delivers: bool,
+    readiness: Arc<Readiness>,
+) -> Result<Arc<Api>, BoxError> {
     let token = config
         .token_file
         .as_deref()
@@ -19,7 +26,10 @@ pub(super) fn start(config: &AdminConfig, delivers: bool, readiness: Arc<Readine
         .map_err(Invalid)?;
     let listener = match &config.address {
         AdminAddress::Tcp(address) => {
-            let listener = super::listen(*address, "--admin")?;
+            let listener = match inherited {
+                Some(socket) => socket.listen()?,
+                None => super::listen(*address, "--admin")?,
+            };
             tracing::info!(api = token.is_some(), address = %listener.local_addr()?, "admin endpoint started");
             Listener::Tcp(listener)
         }

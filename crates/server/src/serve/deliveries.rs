@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{files, log};
+use crate::{flag_file, log};
 
 /// Time that receivers have to answer when the server stops. What they do not answer is sent again after the start.
 const ANSWERS: Duration = Duration::from_secs(5);
@@ -73,12 +73,12 @@ impl Deliveries {
 
 /// Reads the receivers in `file`.
 pub(super) fn read(file: &Path) -> Result<Receivers, String> {
-    let text = files::read_text("--deliveries", file)?;
+    let text = flag_file::read_text("--deliveries", file)?;
     Receivers::from_json(&text).map_err(|error| named(file, &error))
 }
 
 async fn register(file: &Path, receivers: Receivers, ledger: &Ledger) -> Result<delivery::Deliveries, String> {
-    let registered = ledger.deliveries(receivers).await;
+    let registered = ledger.register_receivers(receivers).await;
     registered.map_err(|error| named(file, &error))
 }
 

@@ -2,13 +2,20 @@
 
 mod access;
 mod administration;
+mod audit;
+mod audit_file;
 mod deliveries;
 mod drain;
+mod exposed;
 mod manager;
 mod mount;
+mod open;
+mod policy;
+mod preflight;
 mod reload;
 mod request_id;
 mod stack;
+mod webhook;
 
 use std::{
     error::Error as StdError,
@@ -20,13 +27,10 @@ use std::{
     time::Duration,
 };
 
-use kazoo_storage::{
-    authorize::SharedAccessRules,
-    settings::KazooSettings,
-    store::{DynBlobStore, MeasuredStore},
-};
-use kazoo_storage_ledger::{Recorded, delivery::Receivers, metrics};
+use kazoo_storage::{authorize::SharedAccessRules, settings::KazooSettings, store::DynBlobStore};
+use kazoo_storage_ledger::{Ledger, delivery::Receivers};
 use tokio::{
+    join,
     net::TcpListener,
     runtime,
     signal::unix::{SignalKind, signal},
@@ -34,21 +38,24 @@ use tokio::{
     time::timeout,
 };
 
-use self::{deliveries::Deliveries, mount::Mount, reload::Reloadable, stack::Parts};
+use self::{
+    audit_file::AuditFile, deliveries::Deliveries, mount::Mount, open::Opened, reload::Reloadable, stack::Parts,
+    webhook::Secret,
+};
+pub(crate) use self::{exposed::exposed, preflight::check};
 use crate::{
-    admin::Readiness,
+    admin::{Api, Readiness},
     config::{Config, Invalid},
-    files, log,
+    flag_file, log,
     net::{
         accept::{self, End, Server},
         admission::{self, Admission},
         connection::Bounds,
-        inherited::Inherited,
+        inherited::Sockets,
         pulse,
         tls::Tls,
     },
     shutdown::{Phase, Signals},
-    storage::{ledger, store},
 };
 
 /// Maximum number of threads that wait for the disk.
@@ -60,13 +67,16 @@ const BLOCKING_THREADS: usize = 64;
 /// Time that the process waits for pending disk operations when it exits.
 const DISK: Duration = Duration::from_secs(1);
 
+/// Time that changes by the operator have to end when the server stops.
+const CHANGES: Duration = Duration::from_secs(5);
+
 /// Time in which the ledger is closed.
 const LEDGER: Duration = Duration::from_secs(5);
 
 type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 
-/// Serves until a signal stops the server, on `inherited` or else on the address of `config`.
-pub(crate) fn run(config: Config, inherited: Option<Inherited>) -> Fallible<ExitCode> {
+/// Serves until a signal stops the server, on `sockets` or else on the addresses of `config`.
+pub(crate) fn run(config: Config, sockets: Sockets) -> Fallible<ExitCode> {
     log::init(config.log);
     admission::raise_descriptors(&config.connections);
     // One worker for each core, the default.
@@ -74,7 +84,7 @@ pub(crate) fn run(config: Config, inherited: Option<Inherited>) -> Fallible<Exit
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
-    let end = runtime.block_on(start(config, inherited))?;
+    let end = runtime.block_on(start(config, sockets))?;
     Ok(match end {
         // Requests cut off at the end of the grace period were asked to retry.
         End::Drained | End::GraceOver => {
@@ -91,20 +101,31 @@ pub(crate) fn run(config: Config, inherited: Option<Inherited>) -> Fallible<Exit
 }
 
 /// The content of the files that a configuration names.
-pub(crate) struct Files {
+struct Files {
     settings: Option<KazooSettings>,
     mount: Mount,
     rules: Option<SharedAccessRules>,
     receivers: Option<Receivers>,
+    policy: Option<policy::Content>,
+    webhook_secret: Option<Arc<Secret>>,
     tls: Option<Tls>,
 }
 
 impl Files {
     /// Reads the files. The error names the flag and the file.
-    pub(crate) fn read(config: &Config) -> Result<Self, String> {
+    fn read(config: &Config) -> Result<Self, String> {
         let settings = config.settings.as_deref().map(settings).transpose()?;
         let mount = Mount::new(config.mount.as_ref(), settings.as_ref())?;
+        let webhook = config.deletion_webhook.as_ref();
+        if let Some(webhook) = webhook {
+            mount.check_apart("--deletion-webhook", &webhook.path)?;
+        }
         Ok(Self {
+            policy: config.policy.as_deref().map(policy::read).transpose()?,
+            webhook_secret: webhook
+                .map(|webhook| Secret::open(&webhook.secret))
+                .transpose()?
+                .map(Arc::new),
             rules: access::rules(&config.access, &mount)?,
             receivers: config.deliveries.as_deref().map(deliveries::read).transpose()?,
             tls: config.tls.clone().map(Tls::open).transpose()?,
@@ -114,8 +135,11 @@ impl Files {
     }
 }
 
-/// Keeps the secrets of `rules` out of the log, and warns of a mount that looks like one.
-fn warn_of_secrets(mount: &Mount, rules: Option<&SharedAccessRules>) {
+/// Keeps the secrets of `rules` out of the log, and warns of a mount that looks like one, and of files that all can read.
+fn warn_of_secrets(config: &Config, mount: &Mount, rules: Option<&SharedAccessRules>) {
+    for warning in exposed(config) {
+        tracing::warn!("{warning}");
+    }
     if let Some(rules) = rules {
         log::redact::conceal(rules);
     }
@@ -128,7 +152,7 @@ fn warn_of_secrets(mount: &Mount, rules: Option<&SharedAccessRules>) {
     }
 }
 
-async fn start(config: Config, inherited: Option<Inherited>) -> Fallible<End> {
+async fn start(config: Config, sockets: Sockets) -> Fallible<End> {
     // From now on SIGHUP does not end the process, neither from a closed terminal nor while the store is being opened.
     let hangups = signal(SignalKind::hangup())?;
     let Files {
@@ -136,13 +160,15 @@ async fn start(config: Config, inherited: Option<Inherited>) -> Fallible<End> {
         mount,
         rules,
         receivers,
+        policy,
+        webhook_secret,
         tls,
     } = Files::read(&config).map_err(Invalid)?;
-    warn_of_secrets(&mount, rules.as_ref());
+    warn_of_secrets(&config, &mount, rules.as_ref());
     // Binds the port before it opens the store: clients can connect while a slow store is being opened, and a second server
     // on the same port does not touch the files.
-    let listener = match inherited {
-        Some(inherited) => inherited.listen()?,
+    let listener = match sockets.listen {
+        Some(socket) => socket.listen()?,
         None => listen(config.listen, "--listen")?,
     };
     let (phases, phase) = watch::channel(Phase::Serving);
@@ -150,44 +176,32 @@ async fn start(config: Config, inherited: Option<Inherited>) -> Fallible<End> {
     let api = match &config.admin {
         Some(admin) => Some(administration::start(
             admin,
+            sockets.admin,
             config.deliveries.is_some(),
             Arc::clone(&readiness),
         )?),
         None => None,
     };
-    let opening = manager::opening("store");
-    let files = store::open(&config.store).await?;
-    drop(opening);
-    let opening = manager::opening("ledger");
-    let ledger = ledger::open(config.ledger.as_ref()).await?;
+    let Opened {
+        storage,
+        deliveries,
+        audit_file,
+        policy,
+        webhook,
+    } = open::open(&config, receivers, policy, webhook_secret.as_ref(), &phase).await?;
+    let (ledger, store) = (storage.ledger.clone(), DynBlobStore::new(storage.store.clone()));
     if let Some(api) = &api {
-        api.opened(ledger.clone());
+        api.opened(storage);
     }
-    let deliveries = match (config.deliveries.clone(), receivers, &ledger) {
-        // Before the first upload, so that it has receivers.
-        (Some(file), Some(receivers), Some(ledger)) => {
-            Some(Arc::new(Deliveries::start(file, receivers, ledger.clone()).await?))
-        }
-        _ => None,
-    };
-    let store = match ledger.clone() {
-        Some(ledger) => {
-            tokio::spawn(ledger::reindex(ledger.clone(), files.clone()));
-            if config.admin.is_some() {
-                tokio::spawn(metrics::watch(ledger.clone()));
-            }
-            DynBlobStore::new(MeasuredStore::new(Recorded::new(files, ledger)))
-        }
-        None => DynBlobStore::new(MeasuredStore::new(files)),
-    };
-    drop(opening);
     readiness.opened(store.clone());
     let parts = Parts {
         store,
         settings: settings.as_ref(),
         access: rules.clone(),
         mount: &mount,
+        webhook,
         phase: phase.clone(),
+        audit: ledger.clone().filter(|_| config.audit),
     };
     let server = Server {
         tls: tls.clone(),
@@ -209,7 +223,10 @@ async fn start(config: Config, inherited: Option<Inherited>) -> Fallible<End> {
         mount,
         tls,
         deliveries: deliveries.clone(),
-        admin_token: api.and_then(|api| api.token.clone()),
+        audit_file: audit_file.clone(),
+        policy,
+        webhook_secret,
+        admin_token: api.as_ref().and_then(|api| api.token.clone()),
     };
     tokio::spawn(reloadable.reload_on(hangups));
     // The server works without stdout too.
@@ -221,16 +238,40 @@ async fn start(config: Config, inherited: Option<Inherited>) -> Fallible<End> {
     let end = accept::serve(listener, beats, server, phases, signals, config.grace).await;
     let _ = reporting.await;
     if matches!(end, End::Drained | End::GraceOver) {
+        close(api.as_deref(), deliveries.as_deref(), audit_file.as_deref(), ledger).await;
+    }
+    Ok(end)
+}
+
+/// Ends what still uses the ledger, and closes it.
+async fn close(
+    api: Option<&Api>,
+    deliveries: Option<&Deliveries>,
+    audit_file: Option<&AuditFile>,
+    ledger: Option<Ledger>,
+) {
+    join!(end_changes(api), async {
         if let Some(deliveries) = deliveries {
             deliveries.end().await;
         }
-        if let Some(ledger) = ledger
-            && timeout(LEDGER, ledger.shutdown()).await.is_err()
-        {
-            tracing::warn!("the ledger could not be closed in time; nothing is lost");
-        }
+    });
+    if let Some(file) = audit_file {
+        file.end().await;
     }
-    Ok(end)
+    if let Some(ledger) = ledger
+        && timeout(LEDGER, ledger.shutdown()).await.is_err()
+    {
+        tracing::warn!("the ledger could not be closed in time; nothing is lost");
+    }
+}
+
+/// Waits for the changes by the operator.
+async fn end_changes(api: Option<&Api>) {
+    if let Some(api) = api
+        && timeout(CHANGES, api.end()).await.is_err()
+    {
+        tracing::warn!("a file or a receiver is still being removed; remove it again after the next start");
+    }
 }
 
 fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
@@ -241,7 +282,7 @@ fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
 /// Reads the file of `--settings`, and logs its warnings.
 fn settings(file: &Path) -> Result<KazooSettings, String> {
     let shown = file.display();
-    let text = files::read_text("--settings", file)?;
+    let text = flag_file::read_text("--settings", file)?;
     let settings = KazooSettings::from_json(&text).map_err(|error| format!("--settings {shown}: {error}"))?;
     for warning in settings.warnings() {
         tracing::warn!(settings = %shown, "{warning}");

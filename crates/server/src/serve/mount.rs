@@ -44,6 +44,18 @@ impl Mount {
         &self.path
     }
 
+    /// Fails if `path`, which another service has, is part of the mount.
+    pub(super) fn check_apart(&self, flag: &str, path: &MountPath) -> Result<(), String> {
+        let path = path.as_str();
+        if path.trim_matches('/').is_empty() || strip_mount(path, &self.path).is_some() {
+            return Err(format!(
+                "{flag} {path} must be outside the mount, which is {}: files are stored below it",
+                self.shown()
+            ));
+        }
+        Ok(())
+    }
+
     /// Returns the path without secrets.
     pub(super) fn shown(&self) -> String {
         redact::secrets(&self.path, &self.secrets)
@@ -145,6 +157,22 @@ mod tests {
             ),
         ] {
             assert_eq!(mount.redactor(None).path(&path), shown, "{path}");
+        }
+    }
+
+    #[test]
+    fn another_path_is_outside_the_mount() {
+        for (mounted, path, is_apart) in [
+            ("/some_prefix", "/hook", true),
+            ("/some_prefix", "/some_prefix2", true),
+            ("/some_prefix", "/some_prefix", false),
+            ("/some_prefix", "/some_prefix/hook", false),
+            ("/", "/hook", false),
+            ("/p", "/", false),
+        ] {
+            let path = MountPath::parse(path).unwrap();
+            let checked = mount(Some(mounted), None).unwrap().check_apart("--x", &path);
+            assert_eq!(checked.is_ok(), is_apart, "{mounted} {path:?}");
         }
     }
 

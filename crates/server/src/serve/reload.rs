@@ -1,11 +1,14 @@
-//! SIGHUP: reloads the access rules, the certificate, the receivers of events and the token of the operator.
+//! SIGHUP: reloads the access rules, the certificate, the receivers of events, the policy, and the secrets of the operator and of
+//! KAZOO's webhook.
 
 use std::sync::Arc;
 
 use kazoo_storage::authorize::SharedAccessRules;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
-use super::{access, deliveries::Deliveries, manager, mount::Mount};
+use super::{
+    access, audit_file::AuditFile, deliveries::Deliveries, manager, mount::Mount, policy::PolicyFile, webhook::Secret,
+};
 use crate::{admin::Token, config::Access, net::tls::Tls};
 
 /// The parts of the server that come from files.
@@ -15,6 +18,9 @@ pub(super) struct Reloadable {
     pub(super) mount: Mount,
     pub(super) tls: Option<Tls>,
     pub(super) deliveries: Option<Arc<Deliveries>>,
+    pub(super) audit_file: Option<Arc<AuditFile>>,
+    pub(super) policy: Option<Arc<PolicyFile>>,
+    pub(super) webhook_secret: Option<Arc<Secret>>,
     pub(super) admin_token: Option<Arc<Token>>,
 }
 
@@ -32,15 +38,34 @@ impl Reloadable {
             if let Some(deliveries) = &this.deliveries {
                 log("deliveries", deliveries.reload().await);
             }
+            if let Some(policy) = &this.policy {
+                log("policy", policy.reload().await);
+            }
             manager::ready();
         }
     }
 
     fn reload(&self) {
-        if self.rules.is_none() && self.tls.is_none() && self.deliveries.is_none() && self.admin_token.is_none() {
+        let is_set = [
+            self.rules.is_some(),
+            self.tls.is_some(),
+            self.deliveries.is_some(),
+            self.policy.is_some(),
+            self.webhook_secret.is_some(),
+            self.audit_file.is_some(),
+            self.admin_token.is_some(),
+        ];
+        if !is_set.contains(&true) {
             tracing::info!(
-                "nothing to reload: none of --access, --tls-cert, --deliveries and --admin-token-file is set"
+                "nothing to reload: none of --access, --tls-cert, --deliveries, --policy, --deletion-webhook-secret-file, \
+                 --audit-file and --admin-token-file is set"
             );
+        }
+        if let Some(file) = &self.audit_file {
+            file.reopen();
+        }
+        if let Some(secret) = &self.webhook_secret {
+            log("webhook secret", secret.reload());
         }
         if let Some(token) = &self.admin_token {
             log("admin token", token.reload());

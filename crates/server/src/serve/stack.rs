@@ -1,6 +1,6 @@
 //! The services that answer a request, from the outermost to the store.
 
-use std::{any::Any, convert::Infallible, future::ready, sync::Arc};
+use std::{any::Any, convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response, header};
@@ -14,6 +14,7 @@ use kazoo_storage::{
     settings::KazooSettings,
     store::DynBlobStore,
 };
+use kazoo_storage_ledger::Ledger;
 use tokio::sync::watch;
 use tower::{Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, service_fn};
 use tower_http::{
@@ -23,9 +24,10 @@ use tower_http::{
 };
 
 use super::{
-    drain,
+    audit, drain,
     mount::Mount,
     request_id::{self, GenerateId},
+    webhook::Webhook,
 };
 use crate::{
     config::{Config, KeySource},
@@ -41,7 +43,11 @@ pub(super) struct Parts<'a> {
     pub(super) settings: Option<&'a KazooSettings>,
     pub(super) access: Option<SharedAccessRules>,
     pub(super) mount: &'a Mount,
+    /// The webhook for deletions in KAZOO, if there is one.
+    pub(super) webhook: Option<Webhook>,
     pub(super) phase: watch::Receiver<Phase>,
+    /// The ledger whose audit trail has every fetch, if it is to have them.
+    pub(super) audit: Option<Ledger>,
 }
 
 /// Builds the service that answers every request.
@@ -52,7 +58,8 @@ pub(super) fn build<B>(
 where
     B: HttpBody<Data = Bytes, Error: Into<kazoo_storage::error::BoxError>> + Send + 'static,
 {
-    let redactor = parts.mount.redactor(parts.access.clone());
+    let webhook = config.deletion_webhook.as_ref().map(|webhook| webhook.path.as_str());
+    let redactor = parts.mount.redactor(parts.access.clone()).webhook(webhook);
     let requests = Requests {
         redactor: redactor.clone(),
         settings: parts.settings.cloned(),
@@ -66,8 +73,10 @@ where
         parts.mount.shown()
     )
     .into();
-    let Parts { phase, mount, .. } = &parts;
-    let (phase, mount) = (phase.clone(), mount.path());
+    let Parts {
+        phase, mount, webhook, ..
+    } = &parts;
+    let (phase, mount, webhook, audited) = (phase.clone(), mount.path(), webhook.clone(), parts.audit.clone());
     ServiceBuilder::new()
         // Keeps the request id of a proxy, which then identifies the request in both logs. Replaces one that is not safe to log.
         .map_request(move |request| request_id::sanitize(request, &redactor))
@@ -84,16 +93,26 @@ where
         // Ends requests at the end of the grace period, and closes connections while the server stops. Refuses requests
         // whose head is faulty or whose connection is over a limit, before anything reads their body.
         .layer(layer_fn(move |inner| guarding(inner, phase.clone())))
+        // Records the fetches.
+        .layer(layer_fn(move |inner| audit::recording(inner, audited.clone())))
         // Serves the files.
         .layer(storage(config, parts).mount(mount))
-        // Answers requests outside the mount with a 404 that names it, within the same limits.
+        // Answers requests outside the mount: those of the webhook, and others with a 404 that names the mount, within the same
+        // limits.
         .layer(RejectStalledBody::new(config.timeouts.stall))
         .layer(DrainBody::new())
         .layer(RejectAmbiguousFraming::new())
         .layer(LimitBody::new(config.limits.max_body))
-        .service(service_fn(move |_: Request<Body>| {
-            let error = Error::new(ErrorKind::NotFound, hint.to_string());
-            ready(Ok::<_, Infallible>(error.to_response()))
+        .service(service_fn(move |request: Request<Body>| {
+            let (webhook, hint) = (webhook.clone(), Arc::clone(&hint));
+            async move {
+                let answered = match &webhook {
+                    Some(webhook) => webhook.answer(request).await,
+                    None => None,
+                };
+                let missing = || Error::new(ErrorKind::NotFound, hint.to_string()).to_response();
+                Ok::<_, Infallible>(answered.unwrap_or_else(missing))
+            }
         }))
 }
 
@@ -224,7 +243,9 @@ mod tests {
             settings: None,
             access: None,
             mount: &Mount::new(None, None).unwrap(),
+            webhook: None,
             phase: watch::channel(Phase::Serving).1,
+            audit: None,
         };
         build(&config, parts)
     }

@@ -8,12 +8,16 @@ use std::{
 };
 
 use kazoo_storage::{ErrorKind, store::DynBlobCatalog};
-use kazoo_storage_ledger::{Ledger, Reindex};
+use kazoo_storage_ledger::{Ledger, Recorded, Reindex};
+use tokio::time::sleep;
 
 use crate::{
     config::{Invalid, LedgerConfig},
     log,
 };
+
+/// Interval between two searches for interrupted removals.
+const REMOVALS: Duration = Duration::from_secs(60);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -48,6 +52,21 @@ pub(crate) async fn open_ledger(config: &LedgerConfig) -> Result<Ledger, BoxErro
             _ => Invalid(message).into(),
         }
     })
+}
+
+/// Finishes the removals of files that a crash has interrupted: at once, and later those of other servers.
+pub(crate) async fn finish_removals(store: Recorded<DynBlobCatalog>) {
+    loop {
+        match store.finish_removals().await {
+            Ok(0) => {}
+            Ok(files) => tracing::warn!(files, "finished removals of files that were interrupted"),
+            Err(error) => tracing::error!(
+                error = log::chain(&error),
+                "removals of files that were interrupted cannot be finished; the server tries again every minute"
+            ),
+        }
+        sleep(REMOVALS).await;
+    }
 }
 
 /// Records the files of `store` that `ledger` does not have, unless an earlier run has done so.

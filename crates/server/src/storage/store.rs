@@ -27,11 +27,7 @@ const NO_TIMEOUT: &str = "1day";
 
 /// Opens the store and checks that it can store a file, or could if it had space.
 pub(crate) async fn open(config: &StoreConfig) -> Result<DynBlobCatalog, String> {
-    let opened = match config {
-        StoreConfig::Directory { root, durable, verify } => open_directory(root, *durable, *verify),
-        StoreConfig::Bucket(bucket) => open_bucket(bucket).map(|store| (store, true)),
-    };
-    let checked = match opened {
+    let checked = match open_any(config) {
         Ok((store, recovered)) => match store.check().await {
             // Fetches work; uploads are refused until there is space or the recovery is finished.
             Err(error) if !recovered || error.kind() == ErrorKind::StorageFull => {
@@ -55,6 +51,31 @@ pub(crate) async fn open(config: &StoreConfig) -> Result<DynBlobCatalog, String>
     })
 }
 
+/// Opens a store, and does not check that it can store a file: the credentials for a source may not permit it.
+pub(crate) fn open_unchecked(config: &StoreConfig) -> Result<DynBlobCatalog, String> {
+    let opened = open_any(config).map_err(|error| log::chain(&error))?;
+    Ok(opened.0)
+}
+
+/// Opens the store. The flag is `false` while its recovery is unfinished.
+fn open_any(config: &StoreConfig) -> Result<(DynBlobCatalog, bool), Error> {
+    match config {
+        StoreConfig::Directory { root, durable, verify } => open_directory(root, *durable, *verify),
+        StoreConfig::Bucket(bucket) => open_bucket(bucket).map(|store| (store, true)),
+    }
+}
+
+/// Returns a store of the same files as `store`, the one of `config`, that redirects no fetch.
+pub(crate) fn direct(config: &StoreConfig, store: &DynBlobCatalog) -> Result<DynBlobCatalog, Error> {
+    match config {
+        StoreConfig::Bucket(bucket) if bucket.presign.is_some() => open_bucket(&BucketConfig {
+            presign: None,
+            ..bucket.clone()
+        }),
+        _ => Ok(store.clone()),
+    }
+}
+
 /// Opens the store in `root`. The flag is `false` while its recovery is unfinished.
 fn open_directory(root: &std::path::Path, durable: bool, verify: bool) -> Result<(DynBlobCatalog, bool), Error> {
     let store = FsStore::options().durable(durable).verify(verify).open(root)?;
@@ -72,6 +93,14 @@ fn open_directory(root: &std::path::Path, durable: bool, verify: bool) -> Result
         );
     }
     Ok((DynBlobCatalog::new(store), unrecovered.is_none()))
+}
+
+/// Checks the settings of a bucket, and connects to nothing.
+pub(crate) fn check(bucket: &BucketConfig) -> Result<(), String> {
+    let opened = open_bucket(bucket);
+    opened
+        .map(drop)
+        .map_err(|error| format!("--store {}: {}", bucket.url, log::chain(&error)))
 }
 
 fn open_bucket(bucket: &BucketConfig) -> Result<DynBlobCatalog, Error> {

@@ -133,12 +133,27 @@ impl Page {
 
 /// The part of `line` that runs the program.
 fn of_program(line: &str) -> Option<String> {
-    ["serve", "plan", "scrub", "check", "events"]
-        .iter()
-        .find_map(|command| {
-            let start = line.find(&format!("kazoo-storage {command}"))?;
-            line.get(start..).map(str::to_owned)
-        })
+    [
+        "serve",
+        "plan",
+        "scrub",
+        "check",
+        "events",
+        "files",
+        "hold",
+        "erase",
+        "retention",
+        "audit",
+        "config",
+        "health",
+        "reindex",
+        "copy",
+    ]
+    .iter()
+    .find_map(|command| {
+        let start = line.find(&format!("kazoo-storage {command}"))?;
+        line.get(start..).map(str::to_owned)
+    })
 }
 
 /// The anchor as GitHub derives it.

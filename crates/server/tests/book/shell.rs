@@ -17,9 +17,10 @@ use crate::curl::{Answer, curl};
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Paths in the pages, and their replacements in the directory of the page.
-const PLACES: [(&str, &str); 4] = [
+const PLACES: [(&str, &str); 5] = [
     ("/var/lib/kazoo-storage", "./data"),
     ("/etc/kazoo-storage/", "./"),
+    ("/var/log/kazoo-storage/", "./"),
     ("/srv/backup", "./backup"),
     ("/srv/moved", "./moved"),
 ];

@@ -42,7 +42,7 @@ fn idle_connections_do_not_delay_a_probe() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
-fn ask(admin: SocketAddr, path: &str) -> Response {
+pub(crate) fn ask(admin: SocketAddr, path: &str) -> Response {
     Client::connect(admin).unwrap().get(path)
 }
 

@@ -64,11 +64,11 @@ fn burst(server: &Server, clients: usize, len: usize) -> usize {
 /// Half of an upload that is not slow, although it takes minutes.
 static HALF: [u8; 2 << 20] = [7; 2 << 20];
 
-/// Starts an upload, and waits until it is admitted.
-fn hold(server: &Server, target: &str, header: &str) -> Client {
+/// Starts an upload of `len` bytes, and waits until it is admitted: it has its permit before another request asks for one.
+fn hold(server: &Server, target: &str, len: usize, header: &str) -> Client {
     let mut client = server.connect();
     let expect = format!("{header}expect: 100-continue\r\nconnection:");
-    client.send(put_head(target, 1_000).replace("connection:", &expect));
+    client.send(put_head(target, len).replace("connection:", &expect));
     let mut interim = String::new();
     while !interim.ends_with("\r\n\r\n") {
         assert_ne!(client.0.read_line(&mut interim).unwrap(), 0);
@@ -77,12 +77,20 @@ fn hold(server: &Server, target: &str, header: &str) -> Client {
     client
 }
 
+/// Sends half of an upload.
+fn send_half(server: &Server, number: usize) -> Client {
+    let target = format!("/some_prefix/ACC/BUSY/{number}.mp3");
+    let mut client = hold(server, &target, 2 * HALF.len(), "");
+    client.send(&HALF[..]);
+    client
+}
+
 #[test]
 fn slow_uploads_yield_to_others() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--max-requests=2"]);
     let mut slow: Vec<_> = (0..2)
-        .map(|n| hold(&server, &format!("/some_prefix/ACC/SLOW/{n}.mp3"), ""))
+        .map(|n| hold(&server, &format!("/some_prefix/ACC/SLOW/{n}.mp3"), 1_000, ""))
         .collect();
     // Long before the stall timeout, which is 30 seconds.
     let waits = upload(server.address, FILE, b"content");
@@ -102,7 +110,7 @@ fn limits_the_requests_of_an_address() {
     let store = root.path().join("store");
     let server = Server::start(&store, &["--max-requests-per-address=2", &access]);
     let from = |address: &str| format!("x-forwarded-for: {address}\r\n");
-    let _held = ["1", "2"].map(|n| hold(&server, &format!("/some_prefix/A/B/{n}.mp3"), &from("192.0.2.1")));
+    let _held = ["1", "2"].map(|n| hold(&server, &format!("/some_prefix/A/B/{n}.mp3"), 1_000, &from("192.0.2.1")));
     let ask = |method: &str, target: &str, address: &str, body: &[u8]| {
         let mut client = server.connect();
         let (header, len) = (from(address), body.len());
@@ -125,18 +133,7 @@ fn limits_the_requests_of_an_address() {
 fn stores_every_file_of_a_burst_over_the_limit_of_requests() {
     let root = TempDir::new().unwrap();
     let server = Server::start(root.path(), &["--max-requests=4"]);
-    let mut busy: Vec<_> = (0..4).map(|_| server.connect()).collect();
-    for (number, client) in busy.iter_mut().enumerate() {
-        let head = put_head(&format!("/some_prefix/ACC/BUSY/{number}.mp3"), 2 * HALF.len());
-        client.send(head.replace("connection:", "expect: 100-continue\r\nconnection:"));
-        // It has its permit before another request asks for one.
-        let mut interim = String::new();
-        while !interim.ends_with("\r\n\r\n") {
-            assert_ne!(client.0.read_line(&mut interim).unwrap(), 0);
-        }
-        assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
-        client.send(&HALF[..]);
-    }
+    let mut busy: Vec<_> = (0..4).map(|number| send_half(&server, number)).collect();
     let refused = eventually("all permits are taken", || {
         let response = server.connect().get(FILE);
         (response.status == 503).then_some(response)
@@ -188,8 +185,9 @@ fn stores_every_file_of_a_burst_over_the_limit_of_connections() {
 #[test]
 fn sends_no_retry_after_once_the_retry_window_is_over() {
     let root = TempDir::new().unwrap();
-    for limit in ["--max-requests=0", "--max-connections=0"] {
+    for limit in ["--max-requests=1", "--max-connections=1"] {
         let server = Server::start(root.path(), &[limit, "--retry-window=1"]);
+        let _busy = send_half(&server, 0);
         let first = server.connect().put(FILE, b"content");
         assert_eq!((first.status, retry_after(&first).is_some()), (503, true), "{limit}");
         let final_answer = eventually("an answer without Retry-After", || {

@@ -4,12 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admin;
+mod audit;
 mod check;
 mod config;
+mod copy;
 mod deliveries;
+mod deliveries_hostile;
 mod deliveries_tls;
 mod events;
 mod files;
+mod flag_file;
 mod framing;
 mod health;
 mod kazoo;
@@ -22,6 +26,7 @@ mod plan;
 mod privacy;
 mod process;
 mod reload;
+mod retention;
 mod scrub;
 mod secrets;
 mod server;

@@ -1,6 +1,10 @@
 //! The files of a package: completions, man pages and the configuration.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -46,6 +50,7 @@ fn values(config: &Path) -> BTreeMap<String, String> {
     let shown = run(&["--config", config.to_str().unwrap(), "config", "show"]);
     let lines = shown
         .lines()
+        .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.rsplit_once("  # ")?.0.split_once(" = "));
     lines
         .map(|(flag, value)| (flag.to_owned(), value.trim().trim_matches('"').to_owned()))
@@ -98,8 +103,7 @@ fn completions_know_the_commands_and_the_flags() {
 
 #[test]
 fn the_packaged_configuration_shows_flags_with_their_defaults() {
-    let packaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/config.toml");
-    let text = fs::read_to_string(&packaged).unwrap();
+    let text = fs::read_to_string(packaging("config.toml")).unwrap();
     let directory = TempDir::new().unwrap();
     let write = |name: &str, text: &str| {
         let path = directory.path().join(name);
@@ -134,11 +138,65 @@ fn the_packaged_configuration_shows_flags_with_their_defaults() {
     }
     assert!(checked > 3, "only {checked} defaults were compared");
     // Nothing listens for other machines, and nothing is a secret.
-    let active: Vec<&str> = text
-        .lines()
+    assert_eq!(active(&text), ["store = \"/var/lib/kazoo-storage\""]);
+}
+
+fn packaging(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging").join(name)
+}
+
+/// Returns the lines of `text` that are neither empty nor comments.
+fn active(text: &str) -> Vec<&str> {
+    text.lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .collect();
-    assert_eq!(active, ["store = \"/var/lib/kazoo-storage\""]);
+        .collect()
+}
+
+#[test]
+fn the_page_about_containers_shows_the_configuration_of_the_image() {
+    let config = fs::read_to_string(packaging("container.toml")).unwrap();
+    let page = fs::read_to_string(packaging("../docs/containers.md")).unwrap();
+    let shown = format!("```toml\n{}\n```\n", active(&config).join("\n"));
+    assert!(page.contains(&shown), "{shown}");
+    // The image stores where its volume is, and listens on the port that it exposes.
+    let image = fs::read_to_string(packaging("Containerfile")).unwrap();
+    let values = values(&packaging("container.toml"));
+    assert!(image.contains(&format!("VOLUME {}\n", values["store"])), "{values:?}");
+    let port = values["listen"].rsplit_once(':').unwrap().1;
+    assert!(image.contains(&format!("EXPOSE {port}\n")), "{values:?}");
+}
+
+#[test]
+fn the_server_accepts_the_environment_of_the_compose_file() {
+    let compose = fs::read_to_string(packaging("compose.yaml")).unwrap();
+    assert!(
+        compose.contains(concat!("image: kazoo-storage:", env!("CARGO_PKG_VERSION"), "\n")),
+        "another version"
+    );
+    let directory = TempDir::new().unwrap();
+    let access = directory.path().join("access.json");
+    fs::write(&access, r#"{"credentials": [{"token": "TOKEN"}]}"#).unwrap();
+    let mut command = program();
+    command.arg("--config").arg(packaging("container.toml"));
+    command.args(["config", "check"]).env("KAZOO_STORAGE_ACCESS", &access);
+    let help = run(&["serve", "--help"]);
+    let mut flags = 0;
+    for line in active(&compose) {
+        let Some((name, value)) = line.trim().split_once(": ") else {
+            continue;
+        };
+        if name.starts_with("KAZOO_STORAGE_") {
+            assert!(
+                help.contains(&format!("[env: {name}=")),
+                "no flag has the variable {name}"
+            );
+            command.env(name, value.replace("${POSTGRES_PASSWORD:?}", "secret"));
+            flags += 1;
+        }
+    }
+    assert_eq!(flags, 4, "the variables of the file");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Returns `true` if `line` sets a key, and is not a sentence.

@@ -16,7 +16,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::{Server, TIMEOUT, clean, eventually, program, put_head};
+use crate::{
+    admin::ask,
+    process::{Server, TIMEOUT, clean, eventually, program, put_head},
+};
 
 /// A service manager that receives reports.
 struct Manager {
@@ -183,15 +186,37 @@ fn refuses_and_loses_nothing_while_it_restarts_on_an_inherited_socket() {
 }
 
 #[test]
+fn serves_the_admin_endpoint_on_the_inherited_socket_of_that_name() {
+    let root = TempDir::new().unwrap();
+    let files = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (sockets, names) in [
+        ([&files, &admin], "kazoo-storage.socket:admin"),
+        ([&admin, &files], "admin:kazoo-storage"),
+    ] {
+        let mut command = inheriting(&sockets, root.path());
+        command.env("LISTEN_FDNAMES", names).env("RUST_LOG", "off");
+        let server = Server::spawn_logging(&mut command, TempDir::new().unwrap());
+        assert_eq!(server.address, files.local_addr().unwrap());
+        let target = "/some_prefix/ACC/DOC/a.mp3";
+        assert_eq!(upload(server.address, target, b"ID3").unwrap(), 201);
+        assert_eq!(ask(admin.local_addr().unwrap(), "/readyz").status, 200);
+    }
+}
+
+#[test]
 fn refuses_inherited_sockets_that_it_must_not_serve() {
     let root = TempDir::new().unwrap();
     let public = TcpListener::bind("0.0.0.0:0").unwrap();
     let loopback = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut two_admins = inheriting(&[&loopback, &loopback], root.path());
+    two_admins.env("LISTEN_FDNAMES", "admin:admin");
     let mut no_socket = inheriting(&[&loopback], root.path());
     no_socket.stdin(Stdio::null());
     for (mut command, says) in [
         (inheriting(&[&public], root.path()), "--allow-anyone"),
         (inheriting(&[&loopback, &public], root.path()), "passed 2 sockets"),
+        (two_admins, "on one admin socket"),
         (no_socket, "passed no TCP socket"),
     ] {
         let output = command.output().unwrap();

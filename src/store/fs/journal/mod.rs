@@ -2,7 +2,7 @@
 //!
 //! A change touches a file, its sidecar and the directories above them. The disk syncs each of these separately. So the
 //! store first appends every change to one file, the journal, and syncs that once for all changes that arrive together.
-//! Only then does it move the files to their paths, which the operating system writes out later. After a crash, the
+//! Only then does it put the files at their paths, which the operating system writes out later. After a crash, the
 //! [recovery](super::recovery) reads the journal and applies its changes again.
 //!
 //! Measured with 32 connections that each upload 64 KiB, on ext4 with a journal and two cores shared with the client:

@@ -1,6 +1,6 @@
 //! [`OrphanedSidecars`]: sidecars without media.
 //!
-//! Each is checked twice, because an upload moves the sidecar to its path first, and a deletion removes it last.
+//! Each is checked twice, because an upload puts the sidecar at its path first, and a deletion removes it last.
 
 use std::{
     fs::File,

@@ -53,7 +53,7 @@ pub(super) fn verify(tree: &Tree, path: &KeyPath<'_>, throttle: &mut Throttle) -
     }
 }
 
-/// Returns `true` if the sidecar was moved to `path` so recently that the upload may still be in progress.
+/// Returns `true` if the sidecar was put at `path` so recently that the upload may still be in progress.
 fn is_in_progress(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
     let Found::File(_, stat) = tree::open(dir, &path.sidecar())? else {
         return Ok(false);

@@ -16,7 +16,7 @@ use super::{
     schema,
     tls::Tls,
 };
-use crate::database::{Row, Statement, Unit, Value};
+use crate::database::{Row, Statement, Unit, Value, by_unit, in_order};
 
 /// Time to connect to a host.
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
@@ -120,18 +120,17 @@ impl Connection {
     ///
     /// Everything is sent at once, so that a transaction takes one round trip.
     pub(super) async fn transaction(&mut self, role: Role, units: &[Unit]) -> Result<Vec<Vec<Vec<Row>>>, Failure> {
-        let statements = || units.iter().flat_map(|unit| &unit.statements);
         if self.prepared.len() > PREPARED {
             self.prepared.clear();
         }
-        for statement in statements() {
-            if !self.prepared.contains_key(&statement.sql) {
+        for statement in in_order(units) {
+            if !self.prepared.contains_key(&statement.sql.text) {
                 let prepared = self.client.prepare(&statement.sql).await?;
-                self.prepared.insert(statement.sql.clone(), prepared);
+                self.prepared.insert(statement.sql.text.clone(), prepared);
             }
         }
         let mut begin = vec![maybe_done(self.command(role.begin()))];
-        let mut queries: Vec<_> = statements()
+        let mut queries: Vec<_> = in_order(units)
             .map(|statement| maybe_done(self.query(statement).boxed()))
             .collect();
         start(&mut begin).await;
@@ -145,12 +144,9 @@ impl Connection {
         start(&mut end).await;
 
         finish(begin).await?;
-        let mut rows = finish(queries).await?.into_iter();
+        let rows = finish(queries).await?;
         finish(end).await?;
-        Ok(units
-            .iter()
-            .map(|unit| rows.by_ref().take(unit.statements.len()).collect())
-            .collect())
+        Ok(by_unit(units, rows))
     }
 
     fn command(&self, sql: &'static str) -> BoxFuture<'_, Result<(), Failure>> {
@@ -158,7 +154,7 @@ impl Connection {
     }
 
     async fn query(&self, statement: &Statement) -> Result<Vec<Row>, Failure> {
-        let prepared = self.prepared.get(&statement.sql);
+        let prepared = self.prepared.get(&statement.sql.text);
         let prepared = prepared.ok_or_else(|| Failure::lost("a statement of the ledger was not prepared"))?;
         let parameters: Vec<&(dyn ToSql + Sync)> = statement.parameters.iter().map(|value| value as _).collect();
         let rows = self.client.query(prepared, &parameters).await?;

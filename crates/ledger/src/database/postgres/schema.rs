@@ -5,7 +5,12 @@ use tokio_postgres::{Client, error::SqlState};
 use super::{address::Address, connection::Connection, failure::Failure};
 
 /// The statements that create each version of the tables from the one before.
-const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("1.sql"),
+    include_str!("2.sql"),
+    include_str!("3.sql"),
+    include_str!("4.sql"),
+];
 
 /// The oldest PostgreSQL with every statement of the ledger.
 const OLDEST: i64 = 12;

@@ -15,7 +15,8 @@ CREATE TABLE files (
     call_id TEXT,
     caller_number TEXT,
     callee_number TEXT,
-    -- The id of the last event of the file, and how often the file was stored since it was created.
+    -- The id of the last event of the file, and how often it was stored since it was created. That number is not positive
+    -- while the file is only known from the store.
     event TEXT NOT NULL,
     revision INTEGER NOT NULL
 ) STRICT;

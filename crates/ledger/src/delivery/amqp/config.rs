@@ -26,12 +26,7 @@ pub(in crate::delivery) fn read(json: &RawValue) -> Result<Receiver> {
 
 #[cfg(test)]
 mod tests {
-    use crate::delivery::{Receiver, Receivers};
-
-    fn fault(text: &str) -> String {
-        let error = Receivers::from_json(text).unwrap_err();
-        error.message().to_owned()
-    }
+    use crate::delivery::{Receiver, Receivers, receivers::fault};
 
     #[test]
     fn reads_exchanges() {

@@ -15,6 +15,9 @@ const MAX_EXCHANGE: usize = 127;
 /// Maximum length of a short string of AMQP, in bytes.
 const MAX_SHORT: usize = 255;
 
+/// The default interval of the heartbeats, in seconds.
+const DEFAULT_HEARTBEAT: u16 = 30;
+
 /// A topic exchange of an AMQP 0.9.1 broker, such as RabbitMQ.
 ///
 /// It becomes a [`Receiver`](crate::delivery::Receiver) with `Receiver::from`. An event is published as a persistent message
@@ -45,13 +48,10 @@ impl AmqpExchange {
     /// The default name of the [exchange](Self::exchange).
     pub const DEFAULT_EXCHANGE: &str = "kazoo_storage";
 
-    /// The default interval of the heartbeats, in seconds.
-    pub const DEFAULT_HEARTBEAT: u16 = 30;
-
     /// Publishes events to the broker at `url`: `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps://…` for TLS.
     ///
     /// By default the user and the password are `guest`, the port is 5672, or 5671 with TLS, and the virtual host is `/`,
-    /// which is written as `%2F`. The only parameter is `heartbeat`, from 1 to 3600 seconds; the broker may choose a shorter one.
+    /// which is written as `%2F`. The only parameter is `heartbeat`, from 1 to 3600 seconds and 30 by default; the broker may choose a shorter one.
     pub fn new(url: &str) -> Result<Self> {
         let url = Url::parse(url).map_err(|error| invalid(&format!("the URL is invalid ({error})")))?;
         let tls = match url.scheme() {
@@ -153,7 +153,7 @@ fn vhost(path: &str) -> Result<String> {
 }
 
 fn heartbeat(url: &Url) -> Result<u16> {
-    let mut heartbeat = AmqpExchange::DEFAULT_HEARTBEAT;
+    let mut heartbeat = DEFAULT_HEARTBEAT;
     for (name, value) in url.query_pairs() {
         if name != "heartbeat" {
             return Err(invalid("the URL has a parameter other than `heartbeat`"));

@@ -8,10 +8,10 @@ use std::{
 
 use kazoo_storage::{Error, ErrorKind, Result};
 use reqwest::{Response, StatusCode, header, redirect};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use url::Url;
 
-use super::{endpoint::Webhook, signature::Secret};
+use super::{endpoint::Webhook, signature::Secret, thread::Thread};
 use crate::{
     delivery::{cloud_event, receiver::Receiver, resolver::Resolver, transport::Answer},
     event::Event,
@@ -28,6 +28,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// Sends events to one webhook.
 pub(in crate::delivery) struct Client {
     http: reqwest::Client,
+    thread: Thread,
     url: Url,
     secrets: Vec<Secret>,
     timeout: Duration,
@@ -38,7 +39,8 @@ impl Client {
         let mut http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
-            .timeout(receiver.timeout)
+            // Each event has a connection of its own, whose buffers have a maximum length.
+            .http1_only()
             .pool_max_idle_per_host(receiver.in_flight)
             .dns_resolver(Arc::new(Resolver::new()));
         // A system without authorities can still send over plain HTTP.
@@ -49,8 +51,13 @@ impl Client {
             let message = format!("the webhook {} cannot use TLS: {}", receiver.name, chain(error));
             Error::new(ErrorKind::InvalidRequest, message)
         })?;
+        let thread = Thread::start().map_err(|error| {
+            let message = format!("no thread can be started for the webhook {}", receiver.name);
+            Error::new(ErrorKind::Unavailable, message).with_source(error)
+        })?;
         Ok(Self {
             http,
+            thread,
             url: webhook.url.clone(),
             secrets: webhook.secrets.clone(),
             timeout: receiver.timeout,
@@ -71,15 +78,19 @@ impl Client {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signatures.join(" "))
             .body(body);
-        match request.send().await {
-            Ok(response) => {
-                let answer = judge(&response);
-                drain(response).await;
-                answer
+        let (answer, mut answered) = oneshot::channel();
+        let mut attempt = self.thread.run(async move {
+            match request.send().await {
+                Ok(response) => {
+                    let _ = answer.send(judge(&response));
+                    drain(response).await;
+                }
+                Err(error) => drop(answer.send(Answer::failed(chain(error)))),
             }
-            Err(error) if error.is_timeout() => Answer::timed_out(self.timeout),
-            Err(error) => Answer::failed(chain(error)),
-        }
+        });
+        // The timer is not one of that thread, which may be occupied.
+        let _ = timeout(self.timeout, attempt.join_next()).await;
+        answered.try_recv().unwrap_or_else(|_| Answer::timed_out(self.timeout))
     }
 }
 

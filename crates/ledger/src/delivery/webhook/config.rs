@@ -47,14 +47,9 @@ fn secrets(fields: &mut Fields) -> Result<(String, Option<String>)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::delivery::Receivers;
+    use crate::delivery::receivers::fault;
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
-    fn fault(text: &str) -> String {
-        let error = Receivers::from_json(text).unwrap_err();
-        error.message().to_owned()
-    }
 
     #[test]
     fn errors_name_the_webhook_and_the_field() {

@@ -4,5 +4,6 @@ pub(super) mod client;
 pub(super) mod config;
 mod endpoint;
 mod signature;
+mod thread;
 
 pub use self::endpoint::Webhook;

@@ -5,21 +5,27 @@ use std::{fmt::Write as _, time::SystemTime};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use kazoo_storage::{Body, Error, ErrorKind};
-use kazoo_storage_ledger::{Backlog, Dead, EventState, Ledger, Replay, Replayed, Retried};
+use kazoo_storage_ledger::{
+    Ledger,
+    audit::Action,
+    events::{Backlog, EventState, Replay, Replayed, Retried, Selection},
+};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Answer, Asked, body, json,
+    Answer, Asked,
+    audit::{BEGUN, Trail},
+    body, json,
     parameters::{invalid, time},
     receivers, work,
 };
 
-/// Number of events in a page, and its maximum.
-const LIMITS: (i64, i64) = (100, 1000);
-
 /// Maximum number of events that are in memory at once.
 const CHUNK: usize = 100;
+
+/// Maximum length of the id of an event, in bytes: that of a UUID.
+const MAX_ID: usize = 36;
 
 pub(super) async fn list(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let parameters = &mut asked.parameters;
@@ -45,10 +51,7 @@ pub(super) async fn list(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
         Some("oldest") => backlog.oldest_first(),
         Some(_) => return Err(invalid("order", "must be `newest` or `oldest`")),
     };
-    let limit = parameters.number("limit")?.unwrap_or(LIMITS.0);
-    if !(1..=LIMITS.1).contains(&limit) {
-        return Err(invalid("limit", "must be a number from 1 to 1000"));
-    }
+    let limit = parameters.limit()?;
     if let Some(cursor) = parameters.number("cursor")? {
         backlog = backlog.after(cursor);
     }
@@ -56,7 +59,7 @@ pub(super) async fn list(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let mut listing = Listing {
         ledger: ledger.clone(),
         backlog,
-        left: usize::try_from(limit).unwrap_or_default(),
+        left: limit,
         text: "{\"events\":[".to_owned(),
         is_first: true,
         has_ended: false,
@@ -135,12 +138,19 @@ pub(super) async fn show(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
 }
 
 pub(super) async fn retry(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
-    let id = asked.parameters.captured();
+    let id = event_id(&mut asked)?;
     let receiver = asked.parameters.text("receiver");
     let superseded = asked.parameters.flag("superseded")?;
     asked.parameters.end()?;
-    let done = ledger.retry_event(&id, receiver.as_deref(), superseded).await?;
-    let done = done.ok_or_else(|| unknown(&id))?;
+    let trail = Trail::new(Some(ledger), &asked);
+    trail.record(Action::Retry, None, &format!("{BEGUN}: {id}")).await?;
+    let selection = selection(&id, receiver.as_deref());
+    let retried = match ledger.retry(selection, superseded, |_| ()).await {
+        Ok(Retried { selected: 0, .. }) => Err(unknown(&id)),
+        retried => retried,
+    };
+    trail.end(Action::Retry, None, &retried).await;
+    let done = retried?;
     tracing::info!(
         event = id,
         receiver,
@@ -151,15 +161,27 @@ pub(super) async fn retry(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
 }
 
 pub(super) async fn discard(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
-    let id = asked.parameters.captured();
+    let id = event_id(&mut asked)?;
     let receiver = asked.parameters.text("receiver");
     asked.parameters.end()?;
-    let discarded = ledger.discard_event(&id, receiver.as_deref()).await?;
-    if discarded == 0 {
-        return Err(unknown(&id));
-    }
+    let trail = Trail::new(Some(ledger), &asked);
+    trail.record(Action::Discard, None, &format!("{BEGUN}: {id}")).await?;
+    let discarded = match ledger.discard(selection(&id, receiver.as_deref()), |_| ()).await {
+        Ok(0) => Err(unknown(&id)),
+        discarded => discarded,
+    };
+    trail.end(Action::Discard, None, &discarded).await;
+    let discarded = discarded?;
     tracing::warn!(event = id, receiver, discarded, "the operator has discarded an event");
     Ok(json::response(json!({"discarded": discarded}).to_string()))
+}
+
+fn selection(id: &str, receiver: Option<&str>) -> Selection {
+    let selection = Selection::event(id);
+    match receiver {
+        Some(name) => selection.receiver(name),
+        None => selection,
+    }
 }
 
 /// The body of a request about dead events.
@@ -175,14 +197,14 @@ struct DeadRequest {
 }
 
 impl DeadRequest {
-    async fn dead(&self, ledger: &Ledger) -> Result<Dead, Error> {
+    async fn dead(&self, ledger: &Ledger) -> Result<Selection, Error> {
         if !self.all && self.receiver.is_none() && self.account.is_none() {
             return Err(invalid(
                 "receiver",
                 "or `account` is missing; set `all` to `true` for every dead event",
             ));
         }
-        let mut dead = Dead::new();
+        let mut dead = Selection::dead();
         if let Some(receiver) = &self.receiver {
             receivers::known(ledger, receiver).await?;
             dead = dead.receiver(receiver);
@@ -196,11 +218,15 @@ impl DeadRequest {
 
 pub(super) async fn retry_dead(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
+    let trail = Trail::new(Some(ledger), &asked);
     let request: DeadRequest = body(asked.body).await?;
     let (dead, superseded, ledger) = (request.dead(ledger).await?, request.superseded, ledger.clone());
     work::response(&asked.call.state, |mut reporter| async move {
         let progress = |done: Retried| reporter.report(|| json::retried(done));
-        let done = ledger.retry_dead(dead, superseded, progress).await?;
+        trail.record(Action::Retry, None, BEGUN).await?;
+        let retried = ledger.retry(dead, superseded, progress).await;
+        trail.end(Action::Retry, None, &retried).await;
+        let done = retried?;
         let DeadRequest { receiver, account, .. } = request;
         tracing::info!(
             receiver,
@@ -215,6 +241,7 @@ pub(super) async fn retry_dead(ledger: &Ledger, asked: Asked<'_>) -> Answer {
 
 pub(super) async fn discard_dead(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
+    let trail = Trail::new(Some(ledger), &asked);
     let request: DeadRequest = body(asked.body).await?;
     if request.superseded {
         return Err(invalid("superseded", "is for retries"));
@@ -222,7 +249,10 @@ pub(super) async fn discard_dead(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     let (dead, ledger) = (request.dead(ledger).await?, ledger.clone());
     work::response(&asked.call.state, |mut reporter| async move {
         let progress = |discarded| reporter.report(|| json!({"discarded": discarded}));
-        let discarded = ledger.discard_dead(dead, progress).await?;
+        trail.record(Action::Discard, None, BEGUN).await?;
+        let discarded = ledger.discard(dead, progress).await;
+        trail.end(Action::Discard, None, &discarded).await;
+        let discarded = discarded?;
         let DeadRequest { receiver, account, .. } = request;
         tracing::warn!(receiver, account, discarded, "the operator has discarded dead events");
         Ok(json!({"discarded": discarded}))
@@ -242,6 +272,7 @@ struct ReplayRequest {
 
 pub(super) async fn replay(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
+    let trail = Trail::new(Some(ledger), &asked);
     let request: ReplayRequest = body(asked.body).await?;
     let mut replay = Replay::since(time("since", &request.since)?);
     if let Some(until) = &request.until {
@@ -255,7 +286,10 @@ pub(super) async fn replay(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     }
     let ledger = ledger.clone();
     work::response(&asked.call.state, |mut reporter| async move {
-        let done = ledger.replay(replay, |done| reporter.report(|| replayed(done))).await?;
+        trail.record(Action::Replay, None, BEGUN).await?;
+        let done = ledger.replay(replay, |done| reporter.report(|| replayed(done))).await;
+        trail.end(Action::Replay, None, &done).await;
+        let done = done?;
         let ReplayRequest {
             since,
             account,
@@ -280,6 +314,13 @@ fn replayed(done: Replayed) -> serde_json::Value {
         .position
         .min(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799));
     json!({"files": done.files, "queued": done.queued, "position": json::time(position)})
+}
+
+/// Returns the id of the event in the path, which an entry of the audit trail will contain.
+fn event_id(asked: &mut Asked<'_>) -> Result<String, Error> {
+    let id = asked.parameters.captured();
+    let is_possible = id.len() <= MAX_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_possible { Ok(id) } else { Err(unknown(&id)) }
 }
 
 fn unknown(id: &str) -> Error {

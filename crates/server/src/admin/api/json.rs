@@ -5,7 +5,11 @@ use std::time::SystemTime;
 use http::{HeaderValue, Response, header};
 use humantime::format_rfc3339_millis;
 use kazoo_storage::Body;
-use kazoo_storage_ledger::{ReceiverStatus, Retried, Undelivered};
+use kazoo_storage_ledger::{
+    FileRecord,
+    events::{ReceiverStatus, Retried, Undelivered},
+    keep::Hold,
+};
 use serde_json::{Value, json};
 
 /// Returns a response with `text`, which is JSON.
@@ -25,8 +29,8 @@ pub(super) fn typed(media_type: &'static str, body: Body) -> Response<Body> {
 
 /// Returns an event. `with_call` adds the id and the numbers of the call.
 pub(super) fn event(undelivered: &Undelivered, with_call: bool) -> Value {
-    let (event, file) = (&undelivered.event, &undelivered.event.file);
-    let mut value = json!({
+    let event = &undelivered.event;
+    json!({
         "id": event.id,
         "type": event.kind.as_str(),
         "time": time(event.time),
@@ -34,35 +38,56 @@ pub(super) fn event(undelivered: &Undelivered, with_call: bool) -> Value {
         "state": undelivered.state().as_str(),
         "attempts": undelivered.attempts,
         "due_at": undelivered.due_at.map(time),
-        "in_flight": undelivered.is_claimed,
+        "in_flight": undelivered.is_in_flight,
         "error": undelivered.error,
-        "file": {
-            "key": file.key.to_string(),
-            "account": file.key.account_id(),
-            "kind": file.kind.map_or("other", kazoo_storage::kazoo_id::AttachmentKind::as_str),
-            "size": file.size,
-            "sha256": file.sha256.map(|digest| digest.to_string()),
-            "content_type": file.content_type,
-            "stored_at": time(file.stored_at),
-        },
+        "file": file(&event.file, with_call),
+    })
+}
+
+/// Returns a file. `with_call` adds the id and the numbers of the call.
+pub(super) fn file(file: &FileRecord, with_call: bool) -> Value {
+    let mut value = json!({
+        "key": file.key.to_string(),
+        "account": file.key.account_id(),
+        "kind": file.kind.map_or("other", kazoo_storage::kazoo_id::AttachmentKind::as_str),
+        "size": file.size,
+        "sha256": file.sha256.map(|digest| digest.to_string()),
+        "content_type": file.content_type,
+        "stored_at": time(file.stored_at),
     });
-    if let (true, Some(file_value)) = (with_call, value.get_mut("file").and_then(Value::as_object_mut)) {
+    if let (true, Some(fields)) = (with_call, value.as_object_mut()) {
         for (name, text) in [
             ("call_id", &file.call_id),
             ("caller_number", &file.caller_number),
             ("callee_number", &file.callee_number),
         ] {
-            file_value.insert(name.to_owned(), json!(text));
+            fields.insert(name.to_owned(), json!(text));
         }
     }
     value
 }
 
+pub(super) fn hold(hold: &Hold) -> Value {
+    json!({
+        "id": hold.id,
+        "reason": hold.reason,
+        "author": hold.author,
+        "created_at": time(hold.created_at),
+        "account": hold.account,
+        "document": hold.document,
+        "key": hold.key.as_ref().map(ToString::to_string),
+        "number": hold.number,
+        "call_id": hold.call_id,
+        "since": hold.since.map(time),
+        "until": hold.until.map(time),
+    })
+}
+
 pub(super) fn receiver(receiver: &ReceiverStatus) -> Value {
     json!({
         "name": receiver.name,
-        "kind": receiver.kind(),
-        "active": receiver.is_active,
+        "kind": receiver.kind().as_str(),
+        "state": receiver.state.as_str(),
         "waiting": receiver.waiting,
         "dead": receiver.dead,
         "oldest": receiver.oldest.map(time),

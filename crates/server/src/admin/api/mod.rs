@@ -3,22 +3,34 @@
 //! [`routes`] lists the routes, and `openapi.json` describes them to clients. A request reaches its handler only with the
 //! operator's token, and not from a website in the operator's browser ([`guard`]).
 
+mod audit;
+mod changes;
+mod contents;
+mod erasures;
 mod events;
+mod export;
+mod files;
 mod guard;
+mod holds;
 mod json;
 mod parameters;
 mod receivers;
+mod retention;
 mod routes;
+mod usage;
+mod verify;
 mod work;
 
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
-use kazoo_storage::{Body, Error, ErrorKind};
-use kazoo_storage_ledger::Ledger;
+use kazoo_storage::{Body, Error, ErrorKind, store::DynBlobCatalog};
+use kazoo_storage_ledger::{Ledger, Recorded};
 
+pub(crate) use self::audit::entry as audit_json;
 use self::{
+    changes::Changes,
     parameters::{Parameters, body},
     routes::{Matched, Operation},
 };
@@ -35,12 +47,25 @@ pub(crate) struct Api {
     pub(crate) hosts: Vec<String>,
     /// The server has a file of `--deliveries`.
     pub(crate) delivers: bool,
-    ledger: OnceLock<Option<Ledger>>,
+    storage: OnceLock<Storage>,
+    changes: Changes,
+}
+
+/// The files of the server.
+pub(crate) struct Storage {
+    pub(crate) ledger: Option<Ledger>,
+    /// The store and the ledger, to compare them, and to remove files from both.
+    pub(crate) recorded: Option<Recorded<DynBlobCatalog>>,
+    /// The store, which records deletions in the ledger.
+    pub(crate) store: DynBlobCatalog,
+    /// The same store, for contents: it redirects no fetch.
+    pub(crate) contents: DynBlobCatalog,
 }
 
 /// A request of the operator.
 struct Asked<'a> {
     parameters: Parameters<'a>,
+    headers: HeaderMap,
     body: Incoming,
     call: &'a Call,
 }
@@ -53,13 +78,19 @@ impl Api {
             token,
             hosts,
             delivers,
-            ledger: OnceLock::new(),
+            storage: OnceLock::new(),
+            changes: Changes::default(),
         }
     }
 
-    /// Sets the ledger of the server, once it is open.
-    pub(crate) fn opened(&self, ledger: Option<Ledger>) {
-        let _ = self.ledger.set(ledger);
+    /// Sets the files of the server, once they are open.
+    pub(crate) fn opened(&self, storage: Storage) {
+        let _ = self.storage.set(storage);
+    }
+
+    /// Begins no more changes, and waits for the others.
+    pub(crate) async fn end(&self) {
+        self.changes.end().await;
     }
 
     /// Returns `true` if the API has this path, or could have it.
@@ -86,7 +117,12 @@ impl Api {
             }
         };
         let parameters = Parameters::new(captured, head.uri.query());
-        let asked = Asked { parameters, body, call };
+        let asked = Asked {
+            parameters,
+            headers: head.headers,
+            body,
+            call,
+        };
         let answer = self.run(operation, asked).await;
         answer.unwrap_or_else(|error| error.to_response())
     }
@@ -106,23 +142,51 @@ impl Api {
             Operation::Replay => events::replay(self.ledger()?, asked).await,
             Operation::ListReceivers => receivers::list(self.ledger()?, asked).await,
             Operation::ShowReceiver => receivers::show(self.ledger()?, asked).await,
-            Operation::RemoveReceiver => receivers::remove(self.ledger()?, self.delivers, asked).await,
+            Operation::RemoveReceiver => receivers::remove(self.ledger()?, &self.changes, self.delivers, asked).await,
+            Operation::ListFiles => files::list(self.ledger()?, asked).await,
+            Operation::ShowFile => files::show(self.storage()?, asked).await,
+            Operation::FetchFile => files::fetch(self.storage()?, asked).await,
+            Operation::DeleteFile => files::delete(self.storage()?, &self.changes, asked).await,
+            Operation::VerifyFiles => {
+                let storage = self.storage()?;
+                verify::files(self.recorded()?, &storage.contents, asked).await
+            }
+            Operation::ExportFiles => export::list(self.ledger()?, asked).await,
+            Operation::ExportContents => contents::send(self.storage()?, asked).await,
+            Operation::Usage => usage::list(self.ledger()?, asked).await,
+            Operation::ListAudit => audit::list(self.ledger()?, asked).await,
+            Operation::VerifyAudit => audit::verify(self.ledger()?, asked).await,
+            Operation::ListHolds => holds::list(self.ledger()?, asked).await,
+            Operation::AddHold => holds::add(self.ledger()?, &self.changes, asked).await,
+            Operation::ShowHold => holds::show(self.ledger()?, asked).await,
+            Operation::RemoveHold => holds::remove(self.ledger()?, &self.changes, asked).await,
+            Operation::Erase => erasures::run(self, asked).await,
+            Operation::PlanRetention => retention::plan(self.ledger()?, asked).await,
+            Operation::ListDue => retention::due(self.ledger()?, asked).await,
+            Operation::ResumeRetention => retention::resume(self.ledger()?, asked).await,
+            Operation::ListRequests => retention::requests(self.ledger()?, asked).await,
+            Operation::CancelRequest => retention::cancel(self.ledger()?, &self.changes, asked).await,
         }
     }
 
-    fn ledger(&self) -> Result<&Ledger, Error> {
-        match self.ledger.get() {
-            Some(Some(ledger)) => Ok(ledger),
-            Some(None) => {
-                let message = "this server has no ledger, so it keeps no events; start it with --ledger";
-                Err(Error::new(ErrorKind::Conflict, message))
-            }
-            None => Err(Error::new(
-                ErrorKind::Unavailable,
-                "the server is starting; try again in a moment",
-            )),
-        }
+    fn storage(&self) -> Result<&Storage, Error> {
+        let starting = || Error::new(ErrorKind::Unavailable, "the server is starting; try again in a moment");
+        self.storage.get().ok_or_else(starting)
     }
+
+    fn ledger(&self) -> Result<&Ledger, Error> {
+        self.storage()?.ledger.as_ref().ok_or_else(no_ledger)
+    }
+
+    fn recorded(&self) -> Result<&Recorded<DynBlobCatalog>, Error> {
+        self.storage()?.recorded.as_ref().ok_or_else(no_ledger)
+    }
+}
+
+fn no_ledger() -> Error {
+    let message = "this server has no ledger, so it keeps no events and no holds, and cannot search its files; start it with \
+                   --ledger";
+    Error::new(ErrorKind::Conflict, message)
 }
 
 fn other_methods(method: &Method, path: &str, allowed: &[Method]) -> Response<Body> {

@@ -1,12 +1,18 @@
 //! The parameters of a request, and its body.
 
-use std::time::SystemTime;
+use std::{fmt::Display, time::SystemTime};
 
 use form_urlencoded::parse;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use kazoo_storage::{Error, ErrorKind};
 use serde::de::DeserializeOwned;
+
+/// Number of rows in a page if no other is asked for.
+const PAGE: i64 = 100;
+
+/// Maximum number of rows in a page.
+const MAX_PAGE: usize = 1000;
 
 /// Maximum length of a body, in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -52,6 +58,20 @@ impl<'a> Parameters<'a> {
         Ok(Some(number))
     }
 
+    /// Takes the number of rows in a page, `limit`.
+    pub(super) fn limit(&mut self) -> Result<usize, Error> {
+        let limit = self.number("limit")?.unwrap_or(PAGE);
+        let limit = usize::try_from(limit)
+            .ok()
+            .filter(|limit| (1..=MAX_PAGE).contains(limit));
+        limit.ok_or_else(|| invalid("limit", "must be a number from 1 to 1000"))
+    }
+
+    /// Returns `true` if all parameters of the query were taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.query.is_empty()
+    }
+
     /// Refuses parameters that were not taken.
     pub(super) fn end(&self) -> Result<(), Error> {
         match self.query.first() {
@@ -89,8 +109,13 @@ pub(super) async fn body<T: DeserializeOwned>(body: Incoming) -> Result<T, Error
     })?;
     let bytes = bytes.to_bytes();
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-    serde_json::from_slice(text).map_err(|error| {
-        let message = format!("the body is not the JSON object that GET /v1/openapi.json describes: {error}");
+    let mismatch = |fault: &dyn Display| {
+        let message = format!("the body is not the JSON object that GET /v1/openapi.json describes: {fault}");
         Error::new(ErrorKind::InvalidRequest, message)
-    })
+    };
+    // A list of the values would be accepted, too.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(mismatch(&"it does not begin with `{`"));
+    }
+    serde_json::from_slice(text).map_err(|error| mismatch(&error))
 }

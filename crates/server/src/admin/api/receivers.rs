@@ -1,10 +1,19 @@
 //! The operations on receivers.
 
 use kazoo_storage::{Error, ErrorKind};
-use kazoo_storage_ledger::Ledger;
+use kazoo_storage_ledger::{
+    Ledger,
+    audit::Action,
+    events::{ReceiverKind, ReceiverState, ReceiverStatus},
+};
 use serde_json::json;
 
-use super::{Answer, Asked, json};
+use super::{
+    Answer, Asked,
+    audit::{BEGUN, Trail},
+    changes::Changes,
+    json,
+};
 
 pub(super) async fn list(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
@@ -21,25 +30,31 @@ pub(super) async fn show(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
 }
 
 /// Removes a receiver. `delivers` tells that this server has a file of `--deliveries`.
-pub(super) async fn remove(ledger: &Ledger, delivers: bool, mut asked: Asked<'_>) -> Answer {
+pub(super) async fn remove(ledger: &Ledger, changes: &Changes, delivers: bool, mut asked: Asked<'_>) -> Answer {
     let name = asked.parameters.captured();
     asked.parameters.end()?;
     let receiver = ledger.receiver(&name).await?;
     // It would get nothing from now on, although it is configured.
-    if delivers && receiver.is_some_and(|receiver| receiver.kind() != "consumer" && receiver.is_active) {
+    let is_configured = |receiver: ReceiverStatus| {
+        receiver.kind() != ReceiverKind::Consumer && receiver.state != ReceiverState::Inactive
+    };
+    if delivers && receiver.is_some_and(is_configured) {
         let message = format!("`{name}` is in the file of --deliveries; remove it there, send SIGHUP, and try again");
         return Err(Error::new(ErrorKind::Conflict, message));
     }
-    let ledger = ledger.clone();
-    // A removal that has begun is finished, also if the client is gone.
-    let removal = tokio::spawn({
-        let name = name.clone();
-        async move { ledger.remove_receiver(&name).await }
-    });
-    let removed = removal
-        .await
-        .map_err(|error| Error::new(ErrorKind::Internal, "the removal was aborted").with_source(error))??;
-    let events = removed.ok_or_else(|| unknown(&name))?;
+    let removal = {
+        let (ledger, name) = (ledger.clone(), name.clone());
+        let trail = Trail::new(Some(&ledger), &asked);
+        async move {
+            let begun = format!("{BEGUN}: {name}");
+            trail.record(Action::ReceiverRemove, None, &begun).await?;
+            let removed = ledger.remove_receiver(&name).await;
+            let removed = removed.and_then(|events| events.ok_or_else(|| unknown(&name)));
+            trail.end(Action::ReceiverRemove, None, &removed).await;
+            removed
+        }
+    };
+    let events = changes.run(removal).await?;
     tracing::warn!(
         receiver = name,
         events,

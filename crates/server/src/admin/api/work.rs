@@ -23,17 +23,32 @@ enum Line {
 }
 
 /// Shows the progress of work to the client.
+#[derive(Clone)]
 pub(super) struct Reporter {
     lines: mpsc::Sender<Line>,
     last: Option<Instant>,
 }
 
 impl Reporter {
+    /// Sends `value`, which is a part of the result, and waits until there is room for it.
+    pub(super) async fn line(&self, value: Value) {
+        // Without a client, the work ends.
+        let _ = self.lines.send(Line::Progress(value)).await;
+    }
+
     /// Sends the JSON that `value` returns, if the last one is old enough. A client that is slow misses some.
     pub(super) fn report(&mut self, value: impl FnOnce() -> Value) {
         if self.last.is_none_or(|last| last.elapsed() >= INTERVAL) {
             self.last = Some(Instant::now());
             let _ = self.lines.try_send(Line::Progress(value()));
+        }
+    }
+
+    /// Sends JSON that no client misses. Waits for a client that is slow.
+    pub(super) fn send(&self, value: Value) -> impl Future<Output = ()> + use<> {
+        let lines = self.lines.clone();
+        async move {
+            let _ = lines.send(Line::Progress(value)).await;
         }
     }
 }

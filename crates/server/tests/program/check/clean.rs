@@ -21,6 +21,7 @@ use super::{
     front::{Front, Running, Turn::Pass, page, start},
     green::{text_report, written},
 };
+use crate::events::site::{Site, expect};
 
 fn left(report: &Report) -> Vec<&str> {
     let left = report.json["leftovers"].as_array().unwrap();
@@ -117,6 +118,20 @@ async fn lists_files_that_a_server_does_not_remove() {
         "{text}"
     );
     assert!(!text.contains(SECRET), "{text}");
+}
+
+#[tokio::test]
+async fn its_files_can_be_removed_with_files_rm() {
+    let site = Site::with(TempDir::new().unwrap(), &[]);
+    let url = format!("http://{}/some_prefix", site.server.address);
+    let (_, text) = text_report(&[&url]).await;
+    assert!(text.contains("kazoo-storage files rm --yes KEY"), "{text}");
+    let report = check(&[&url]).await;
+    let arguments = [&["rm", "--yes"][..], &left(&report)].concat();
+    expect(0, &arguments, site.command("files", &arguments).output().unwrap());
+    let all = ["list", "--all", "--json"];
+    let (listed, _) = expect(0, &all, site.command("files", &all).output().unwrap());
+    assert_eq!(listed, "");
 }
 
 #[tokio::test]

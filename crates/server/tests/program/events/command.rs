@@ -1,24 +1,15 @@
 //! The command `events`.
 
-use std::{fs, process::Output};
+use std::fs;
 
 use serde_json::Value;
 
-use super::site::{Receiver, Site};
-use crate::process::{eventually, program};
+use super::site::{Receiver, Site, expect};
+use crate::process::{eventually, multipart, program};
 
 /// Asserts the status, and returns stdout and stderr.
 fn run(site: &Site, status: i32, arguments: &[&str]) -> (String, String) {
     expect(status, arguments, site.events(arguments))
-}
-
-fn expect(status: i32, arguments: &[&str], output: Output) -> (String, String) {
-    let (stdout, stderr) = (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    );
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {stdout}{stderr}");
-    (stdout, stderr)
 }
 
 #[test]
@@ -93,6 +84,29 @@ fn shows_and_steers_events() {
 }
 
 #[test]
+fn shows_metadata_as_it_was_uploaded() {
+    let receiver = Receiver::start(500);
+    let site = Site::start(&receiver);
+    let deep = format!("{}1e400{}", "[".repeat(500), "]".repeat(500));
+    let metadata = format!("{{\"x\": {deep},\n \"s\":\"\\ud800 \u{202e}\u{9b}1m\"}}");
+    let mut client = site.server.connect();
+    client.send(multipart("/some_prefix/acc/DOC/a", &metadata, "media"));
+    assert_eq!(client.receive().status, 201);
+    let id = site.dead(1)[0]["id"].as_str().unwrap().to_owned();
+    let (json, _) = run(&site, 0, &["show", &id, "--metadata", "--json"]);
+    let expected = metadata.replace(": ", ":").replace(",\n ", ",");
+    let expected = expected.replace('\u{202e}', r"\u202e").replace('\u{9b}', r"\u009b");
+    assert!(json.ends_with(&format!(",\"metadata\":{expected}}}\n")), "{json}");
+    let (text, _) = run(&site, 0, &["show", &id, "--metadata"]);
+    assert!(
+        text.contains(&deep) && text.contains("\\ud800 \\u{202e}\\u{9b}1m"),
+        "{text}"
+    );
+    let is_shown = |letter: char| letter == '\n' || !(letter.is_control() || letter == '\u{202e}');
+    assert!(text.chars().all(is_shown), "{text:?}");
+}
+
+#[test]
 fn removes_a_receiver_with_events_only_if_confirmed() {
     let site = Site::start(&Receiver::start(500));
     site.put("acc/DOC/1", "content");
@@ -104,7 +118,7 @@ fn removes_a_receiver_with_events_only_if_confirmed() {
     eventually("the webhook is not active", || {
         run(&site, 0, &["receivers", "--json"])
             .0
-            .contains("\"active\":false")
+            .contains("\"state\":\"inactive\"")
             .then_some(())
     });
     let (asked, _) = run(&site, 2, &["receivers", "rm", "webhook:crm"]);
@@ -165,4 +179,25 @@ fn explains_what_is_wrong() {
         let (_, stderr) = expect(status, arguments, events(arguments));
         assert!(stderr.contains(says), "{arguments:?}: {stderr}");
     }
+}
+
+#[test]
+fn shows_a_webhook_that_wants_no_more_events_until_a_reload() {
+    let receiver = Receiver::start(410);
+    let site = Site::start(&receiver);
+    site.put("acc/DOC/1", "content");
+    let is = |state: &str| {
+        let (_, crm) = site.ask("GET", "/v1/receivers/webhook:crm", "");
+        (crm["state"] == state).then_some(())
+    };
+    eventually("the webhook is gone", || is("gone"));
+    let (receivers, _) = run(&site, 0, &["receivers"]);
+    assert!(receivers.contains("webhook:crm  webhook  gone "), "{receivers}");
+    // It is still configured.
+    let (_, refused) = run(&site, 1, &["receivers", "rm", "webhook:crm", "--yes"]);
+    assert!(refused.contains("SIGHUP"), "{refused}");
+    receiver.mend();
+    site.server.signal("HUP");
+    receiver.next();
+    eventually("the webhook is active", || is("active"));
 }

@@ -171,6 +171,21 @@ fn explains_methods_paths_parameters_and_bodies() {
         (
             "POST",
             "/v1/events/replay",
+            r#"["2026-01-01T00:00:00Z", null, null, null]"#,
+            400,
+            "does not begin with `{`",
+        ),
+        (
+            "POST",
+            "/v1/events/discard",
+            r#" ["x", null, true, false]"#,
+            400,
+            "does not begin with `{`",
+        ),
+        ("POST", "/v1/events/retry", " \n{}", 400, "`all`"),
+        (
+            "POST",
+            "/v1/events/replay",
             r#"{"since": "2026-01-01T00:00:00Z", "receiver": "none"}"#,
             404,
             "`none`",

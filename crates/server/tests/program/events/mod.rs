@@ -4,4 +4,4 @@ mod api;
 mod command;
 mod guard;
 mod schema;
-mod site;
+pub(crate) mod site;

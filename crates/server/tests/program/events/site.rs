@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::Output,
+    process::{Command, Output},
     sync::{
         Arc,
         atomic::{AtomicU16, Ordering},
@@ -23,14 +23,14 @@ use crate::process::{Client, Response, Server, TIMEOUT, eventually, program};
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A receiver of webhooks that answers with a status.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     url: String,
     status: Arc<AtomicU16>,
     ids: mpsc::Receiver<String>,
 }
 
 impl Receiver {
-    pub(super) fn start(status: u16) -> Self {
+    pub(crate) fn start(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/kazoo", listener.local_addr().unwrap());
         let status = Arc::new(AtomicU16::new(status));
@@ -63,26 +63,26 @@ impl Receiver {
         Self { url, status, ids }
     }
 
-    pub(super) fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.status.store(200, Ordering::SeqCst);
     }
 
     /// Waits for the next event that is accepted, and returns its id.
-    pub(super) fn next(&self) -> String {
+    pub(crate) fn next(&self) -> String {
         self.ids.recv_timeout(TIMEOUT).unwrap()
     }
 }
 
-pub(super) struct Site {
-    pub(super) root: TempDir,
-    pub(super) server: Server,
-    pub(super) admin: SocketAddr,
-    pub(super) token: String,
+pub(crate) struct Site {
+    pub(crate) root: TempDir,
+    pub(crate) server: Server,
+    pub(crate) admin: SocketAddr,
+    pub(crate) token: String,
 }
 
 impl Site {
     /// Starts a server whose webhook `crm` gives events up after their first failure.
-    pub(super) fn start(receiver: &Receiver) -> Self {
+    pub(crate) fn start(receiver: &Receiver) -> Self {
         let root = TempDir::new().unwrap();
         let file = root.path().join("deliveries.json");
         let url = &receiver.url;
@@ -92,7 +92,7 @@ impl Site {
     }
 
     /// Starts a server with these options.
-    pub(super) fn with(root: TempDir, options: &[&str]) -> Self {
+    pub(crate) fn with(root: TempDir, options: &[&str]) -> Self {
         let token_file = root.path().join("token");
         let fixed = ["--no-fsync", "--admin=127.0.0.1:0", "--admin-token-file"];
         let options = [&fixed[..], &[token_file.to_str().unwrap()], options].concat();
@@ -108,18 +108,18 @@ impl Site {
         }
     }
 
-    pub(super) fn token_file(&self) -> PathBuf {
+    pub(crate) fn token_file(&self) -> PathBuf {
         self.root.path().join("token")
     }
 
     /// Stores a file below `/some_prefix/`.
-    pub(super) fn put(&self, name: &str, content: &str) {
+    pub(crate) fn put(&self, name: &str, content: &str) {
         let target = format!("/some_prefix/{name}");
         assert_eq!(self.server.connect().put(&target, content.as_bytes()).status, 201);
     }
 
     /// Sends a request with the head lines `more`, and the token.
-    pub(super) fn ask_with(&self, method: &str, target: &str, more: &str, body: &str) -> Response {
+    pub(crate) fn ask_with(&self, method: &str, target: &str, more: &str, body: &str) -> Response {
         let (admin, token, length) = (self.admin, &self.token, body.len());
         let mut client = Client::connect(admin).unwrap();
         client.send(format!(
@@ -129,7 +129,7 @@ impl Site {
     }
 
     /// Sends a request, and returns status and JSON, which is as documented.
-    pub(super) fn ask(&self, method: &str, target: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn ask(&self, method: &str, target: &str, body: &str) -> (u16, Value) {
         let response = self.ask_with(method, target, "", body);
         let json = response.json();
         schema::check(method, target, response.status, &json);
@@ -137,7 +137,7 @@ impl Site {
     }
 
     /// Sends a request whose response are lines, and returns the last one.
-    pub(super) fn follow(&self, target: &str, body: &str) -> Value {
+    pub(crate) fn follow(&self, target: &str, body: &str) -> Value {
         let response = self.ask_with("POST", target, "", body);
         assert_eq!(response.status, 200, "{response:?}");
         assert!(response.head.contains("\r\ncontent-type: application/x-ndjson\r\n"));
@@ -152,7 +152,7 @@ impl Site {
     }
 
     /// Waits until `count` events are dead, and returns them, newest first.
-    pub(super) fn dead(&self, count: usize) -> Vec<Value> {
+    pub(crate) fn dead(&self, count: usize) -> Vec<Value> {
         eventually("the events are dead", || {
             let (status, json) = self.ask("GET", "/v1/events?state=dead", "");
             assert_eq!(status, 200);
@@ -162,11 +162,26 @@ impl Site {
     }
 
     /// Runs `kazoo-storage events` with these arguments.
-    pub(super) fn events(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn events(&self, arguments: &[&str]) -> Output {
+        self.command("events", arguments).output().unwrap()
+    }
+
+    /// Returns the command `name` of the program, for this server.
+    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = program();
-        command.arg("events").args(arguments);
+        command.arg(name).args(arguments);
         command.env("KAZOO_STORAGE_ADMIN", self.admin.to_string());
         command.env("KAZOO_STORAGE_ADMIN_TOKEN_FILE", self.token_file());
-        command.output().unwrap()
+        command
     }
+}
+
+/// Asserts the status of a command with these arguments. Returns stdout and stderr.
+pub(crate) fn expect(status: i32, arguments: &[&str], output: Output) -> (String, String) {
+    let (stdout, stderr) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {stdout}{stderr}");
+    (stdout, stderr)
 }

@@ -172,3 +172,24 @@ async fn reports_endless_retries_and_closed_idle_connections() {
     let stays = start(Front::default(), storage(), "/some_prefix").await;
     assert_causes(&check(&[&stays.url(), "--idle", "2"]).await, 0, &[]);
 }
+
+#[tokio::test]
+async fn shows_no_control_characters_of_a_response() {
+    let hostile = Front::answering(|_| page(status(500), "a\u{202e}b\u{9b}31mc\u{1b}[2J"));
+    let running = start(hostile, storage(), "/some_prefix").await;
+    let mut command = super::program();
+    command.args(["check", "--large", "96KiB", &running.url()]);
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(text.contains("a\\u{202e}b"), "{text}");
+    let is_shown = |letter: char| letter == '\n' || !(letter.is_control() || letter == '\u{202e}');
+    assert!(text.chars().all(is_shown), "{text:?}");
+    // JSON is exact.
+    let report = check(&[&running.url()]).await;
+    assert!(
+        report.finding("server_error")["response"]
+            .as_str()
+            .unwrap()
+            .contains("a\u{202e}b")
+    );
+}

@@ -1,7 +1,10 @@
 //! The configuration file, and the command `config`.
 
+mod check;
+
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Command, Output},
 };
@@ -144,6 +147,7 @@ fn a_credential_of_systemd_is_found() {
         r#"{"credentials": [{"token": "0123456789abcdef0123456789abcdef"}]}"#,
     )
     .unwrap();
+    fs::set_permissions(site.path("access"), fs::Permissions::from_mode(0o400)).unwrap();
     let with = site
         .command(&["config", "check"])
         .env("CREDENTIALS_DIRECTORY", site.root.path())
@@ -152,36 +156,6 @@ fn a_credential_of_systemd_is_found() {
     assert_eq!((text(&with.stderr), with.status.code()), (String::new(), Some(0)));
     assert_eq!(text(&with.stdout), format!("{} is valid\n", site.file.display()));
     assert!(refusal(&site.run(&["config", "check"])).contains("CREDENTIALS_DIRECTORY is not set"));
-}
-
-#[test]
-fn check_refuses_what_serve_refuses_and_names_the_line() {
-    for (file, expected) in [
-        (
-            "max_body = 1",
-            "config.toml:1: unknown key `max_body`; is it `max-body`?",
-        ),
-        ("\nmax-body = \"many\"", "--max-body is set in "),
-        ("tls-cert = \"/absent\"", "--tls-key"),
-        ("\naccess = \"/absent\"", "cannot read --access /absent"),
-        ("listen = \"0.0.0.0:8080\"", "--allow-anyone"),
-        (
-            "no-fsync = \"maybe\"",
-            "config.toml:1: `no-fsync` must be `true` or `false`",
-        ),
-        (
-            "mount = [\"/a\", \"/b\"]",
-            "config.toml:1: `mount` has one value, and no list",
-        ),
-        ("mount = ", "config.toml:1: "),
-    ] {
-        let site = Site::with(file);
-        for arguments in [&["config", "check"][..], &["serve", "--store", "data"]] {
-            let refusal = refusal(&site.run(arguments));
-            assert!(refusal.contains(expected), "{file}: {refusal}");
-        }
-        assert!(!site.path("data").exists(), "{file}");
-    }
 }
 
 #[test]
@@ -205,4 +179,69 @@ fn an_absent_file_is_an_error() {
         .output()
         .unwrap();
     assert_eq!(none.status.code(), Some(0), "{}", text(&none.stderr));
+}
+
+#[test]
+fn a_tip_names_the_source_of_the_value() {
+    let site = Site::with("max-body = \"1MiB\"\ntls-cert = \"/cert\"\n");
+    let tip = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = site.command(&["serve", "--tls-key=/key"]);
+        command.args(arguments);
+        if let Some(value) = variable {
+            command.env("KAZOO_STORAGE_MAX_BODY", value);
+        }
+        refusal(&command.output().unwrap())
+    };
+    for from_flag in [
+        tip(&["--max-body", "many"], None),
+        tip(&["--max-body=many"], None),
+        tip(&["--max-body=many"], Some("none")),
+    ] {
+        assert!(
+            from_flag.contains("'many' for '--max-body") && !from_flag.contains("is set in"),
+            "{from_flag}"
+        );
+    }
+    let from_variable = tip(&[], Some("many"));
+    assert!(
+        from_variable.contains("--max-body is set in KAZOO_STORAGE_MAX_BODY"),
+        "{from_variable}"
+    );
+    assert!(!from_variable.contains("config.toml"), "{from_variable}");
+    fs::write(&site.file, "\nmax-body = \"many\"\n").unwrap();
+    let from_file = tip(&[], None);
+    assert!(
+        from_file.contains(&format!("--max-body is set in {}:2", site.file.display())),
+        "{from_file}"
+    );
+    // The conflict is with a flag of the file.
+    fs::write(&site.file, "settings = \"storage.json\"\n").unwrap();
+    let conflict = refusal(&site.run(&["serve", "--key=path"]));
+    assert!(conflict.contains("--settings already defines"), "{conflict}");
+}
+
+#[test]
+fn show_prints_every_flag_in_the_order_of_the_help() {
+    let site = Site::with("presign = \"60s\"\nstore = \"s3://bucket\"\n");
+    let shown = text(&site.run(&["config", "show"]).stdout);
+    let flag = |line: &str| line.trim_start_matches("# ").split(" = ").next().unwrap().to_owned();
+    let flags: Vec<String> = shown.lines().map(flag).collect();
+    let help = text(&site.run(&["serve", "--help"]).stdout);
+    let named = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+    let named = named.map(|line| line.split([' ', '=']).next().unwrap().to_owned());
+    let expected: Vec<String> = named.filter(|flag| flag != "config" && flag != "help").collect();
+    assert_eq!(flags, expected);
+    for line in [
+        "# settings = \"FILE\"",
+        "# admin-host = [\"NAME\"]",
+        "presign = \"60s\"",
+    ] {
+        assert!(shown.lines().any(|shown| shown.starts_with(line)), "{line}: {shown}");
+    }
+    assert!(
+        shown
+            .lines()
+            .all(|line| line.starts_with("# ") == line.ends_with("# not set")),
+        "{shown}"
+    );
 }

@@ -1,12 +1,17 @@
 //! [`AdminClient`]: calls the admin endpoint of a running server.
 
-use std::{path::Path, time::Duration};
+mod follow;
+mod pool;
+pub(crate) mod values;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -14,9 +19,12 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::follow::follow;
+use self::pool::{Pool, Sender};
 use crate::{
     cli::{AdminClientOptions, AdminServer, AdminServerOptions},
-    files, log,
+    flag_file, log,
+    printable::complain,
 };
 
 /// Time limit for a connection.
@@ -32,13 +40,31 @@ const MAX_LEN: usize = 16 << 20;
 pub(crate) struct AdminClient {
     server: AdminServer,
     token: Option<String>,
+    pool: Pool,
 }
 
 /// A response that is read in parts.
 pub(crate) struct Response {
     server: String,
+    pub(crate) headers: HeaderMap,
     body: Incoming,
-    buffer: Vec<u8>,
+    /// Bytes that were received and not returned.
+    buffer: BytesMut,
+    /// The connection, until the response was read to its end.
+    connection: Option<Sender>,
+    pool: Pool,
+}
+
+/// Runs a command that uses the API, and prints its error on stderr.
+pub(crate) fn run(command: impl Future<Output = Result<ExitCode, String>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = runtime
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| runtime.block_on(command));
+    result.unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::FAILURE
+    })
 }
 
 impl AdminClient {
@@ -49,6 +75,7 @@ impl AdminClient {
         Ok(Self {
             server: options.server.admin,
             token: Some(token(&file)?),
+            pool: Pool::default(),
         })
     }
 
@@ -57,6 +84,7 @@ impl AdminClient {
         Self {
             server: options.admin,
             token: None,
+            pool: Pool::default(),
         }
     }
 
@@ -66,10 +94,10 @@ impl AdminClient {
 
     /// Asks whether the server is ready. Returns the reason if it is not.
     pub(crate) async fn readiness(&self) -> Result<(), String> {
-        let (status, response) = self.request(Method::GET, "/readyz", None).await?;
+        let (status, response) = self.request(Method::GET, "/readyz", None, None).await?;
         let server = response.server.clone();
         let foreign = foreign(&server, status);
-        let answer = response.json().await.map_err(|_| foreign.clone())?;
+        let answer: Value = response.json().await.map_err(|_| foreign.clone())?;
         let text = |name| answer.get(name).and_then(Value::as_str);
         match (status, text("status"), text("reason"), text("message")) {
             (StatusCode::OK, Some("ready"), ..) => Ok(()),
@@ -82,17 +110,28 @@ impl AdminClient {
 
     /// Sends a request. Returns the response if the server has accepted the request.
     pub(crate) async fn send(&self, method: Method, target: &str, json: Option<Value>) -> Result<Response, String> {
-        match self.request(method, target, json).await? {
-            (StatusCode::OK, response) => Ok(response),
-            (status, response) => Err(response.refusal(status).await),
+        Self::accepted(self.request(method, target, json, None).await?).await
+    }
+
+    /// Removes what `target` names. With `etag`, only if it still has this entity tag.
+    pub(crate) async fn delete(&self, target: &str, etag: Option<&str>) -> Result<Response, String> {
+        Self::accepted(self.request(Method::DELETE, target, None, etag).await?).await
+    }
+
+    async fn accepted((status, response): (StatusCode, Response)) -> Result<Response, String> {
+        match status {
+            StatusCode::OK => Ok(response),
+            status => Err(response.refusal(status).await),
         }
     }
 
-    async fn request(
+    /// Sends a request. Fails if there is no response.
+    pub(crate) async fn request(
         &self,
         method: Method,
         target: &str,
         json: Option<Value>,
+        etag: Option<&str>,
     ) -> Result<(StatusCode, Response), String> {
         let server = self.server.to_string();
         let failed = |error: &dyn std::error::Error| format!("the server at {server} failed: {}", log::chain(error));
@@ -105,24 +144,47 @@ impl AdminClient {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
+        if let Some(etag) = etag {
+            request = request.header(header::IF_MATCH, etag);
+        }
         let request = request
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| failed(&error))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(self.connect().await?))
-            .await
-            .map_err(|error| failed(&error))?;
-        tokio::spawn(connection);
-        let response = timeout(STALL, sender.send_request(request)).await;
-        let response = response.map_err(|_| format!("the server at {server} does not answer"))?;
-        let response = response.map_err(|error| failed(&error))?;
+        let (mut response, sender) = loop {
+            let idle = self.pool.take().await;
+            let is_idle = idle.is_some();
+            let mut sender = match idle {
+                Some(sender) => sender,
+                None => self.handshake().await?,
+            };
+            let response = timeout(STALL, sender.send_request(request.clone())).await;
+            let response = response.map_err(|_| format!("the server at {server} does not answer"))?;
+            match response {
+                // The server has closed it meanwhile. A change may have been made.
+                Err(error) if is_idle && (error.is_canceled() || request.method() == Method::GET) => {}
+                response => break (response.map_err(|error| failed(&error))?, sender),
+            }
+        };
         let status = response.status();
         let response = Response {
             server,
+            headers: std::mem::take(response.headers_mut()),
             body: response.into_body(),
-            buffer: Vec::new(),
+            buffer: BytesMut::new(),
+            connection: Some(sender),
+            pool: self.pool.clone(),
         };
         Ok((status, response))
+    }
+
+    /// Opens a connection.
+    async fn handshake(&self) -> Result<Sender, String> {
+        let (sender, connection) = http1::handshake(TokioIo::new(self.connect().await?))
+            .await
+            .map_err(|error| format!("the server at {} failed: {}", self.server, log::chain(&error)))?;
+        tokio::spawn(connection);
+        Ok(sender)
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, String> {
@@ -151,16 +213,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Response {
     /// Returns the whole response.
-    pub(crate) async fn json(mut self) -> Result<Value, String> {
+    pub(crate) async fn json<T: DeserializeOwned>(mut self) -> Result<T, String> {
         while self.read().await? {}
         serde_json::from_slice(&self.buffer).map_err(|error| self.unusable(&error.to_string()))
     }
 
     /// Returns the JSON in the next line, or `None` at the end.
-    pub(crate) async fn line(&mut self) -> Result<Option<Value>, String> {
+    pub(crate) async fn line<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                let line = self.buffer.split_to(end + 1);
                 let value = serde_json::from_slice(&line);
                 return value.map(Some).map_err(|error| self.unusable(&error.to_string()));
             }
@@ -170,15 +232,40 @@ impl Response {
         }
     }
 
-    /// Reads the next part. Returns `false` at the end.
-    async fn read(&mut self) -> Result<bool, String> {
+    /// Returns the next chunk as it arrives, or `None` at the end. It ignores the buffer of [`part`](Self::part).
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
         let frame = timeout(STALL, self.body.frame()).await;
         let frame = frame.map_err(|_| self.unusable("it has stalled"))?;
-        let Some(frame) = frame else { return Ok(false) };
+        let Some(frame) = frame else {
+            if let Some(sender) = self.connection.take() {
+                self.pool.put(sender);
+            }
+            return Ok(None);
+        };
         let frame = frame.map_err(|error| self.unusable(&log::chain(&error)))?;
-        if let Some(data) = frame.data_ref() {
-            self.buffer.extend_from_slice(data);
+        Ok(Some(frame.into_data().unwrap_or_default()))
+    }
+
+    /// Returns at most `max` bytes of the content, or `None` at its end.
+    pub(crate) async fn part(&mut self, max: usize) -> Result<Option<Bytes>, String> {
+        if !self.buffer.is_empty() {
+            let len = self.buffer.len().min(max);
+            return Ok(Some(self.buffer.split_to(len).freeze()));
         }
+        let Some(mut chunk) = self.chunk().await? else {
+            return Ok(None);
+        };
+        let part = chunk.split_to(chunk.len().min(max));
+        self.buffer.extend_from_slice(&chunk);
+        Ok(Some(part))
+    }
+
+    /// Reads the next part. Returns `false` at the end.
+    async fn read(&mut self) -> Result<bool, String> {
+        let Some(chunk) = self.chunk().await? else {
+            return Ok(false);
+        };
+        self.buffer.extend_from_slice(&chunk);
         if self.buffer.len() > MAX_LEN {
             return Err(self.unusable("it is too long"));
         }
@@ -186,9 +273,9 @@ impl Response {
     }
 
     /// Returns the error in the response.
-    async fn refusal(self, status: StatusCode) -> String {
+    pub(crate) async fn refusal(self, status: StatusCode) -> String {
         let server = self.server.clone();
-        let json = self.json().await.ok();
+        let json: Option<Value> = self.json().await.ok();
         let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
         match message {
             Some(message) => format!("the server at {server} refused: {message}"),
@@ -206,7 +293,7 @@ fn foreign(server: &str, status: StatusCode) -> String {
 }
 
 fn token(file: &Path) -> Result<String, String> {
-    let text = files::read_text("--admin-token-file", file)?;
+    let text = flag_file::read_text("--admin-token-file", file)?;
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("--admin-token-file {}: it has no token", file.display()));

@@ -1,20 +1,24 @@
 //! [`Table`]: columns of text.
 
+use crate::printable::printable;
+
 /// A table that is printed with aligned columns.
-pub(super) struct Table(Vec<Vec<String>>);
+pub(crate) struct Table(Vec<Vec<String>>);
 
 impl Table {
-    pub(super) fn new(header: &[&str]) -> Self {
-        Self(vec![header.iter().map(|&name| name.to_owned()).collect()])
+    pub(crate) fn new(header: &[&str]) -> Self {
+        let mut table = Self(Vec::new());
+        table.add(header.iter().map(|&name| name.to_owned()).collect());
+        table
     }
 
-    pub(super) fn add(&mut self, row: Vec<String>) {
-        // A name may contain anything.
-        let clean = |text: String| text.replace(char::is_control, "\u{fffd}");
-        self.0.push(row.into_iter().map(clean).collect());
+    pub(crate) fn add(&mut self, row: Vec<String>) {
+        // Their widths are those of the escaped texts.
+        let cells = row.into_iter().map(|text| printable(&text).into_owned());
+        self.0.push(cells.collect());
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let columns = self.0.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             let cells = self.0.iter().filter_map(|row| row.get(column));
@@ -43,7 +47,7 @@ mod tests {
         let mut table = Table::new(&["ID", "ERROR"]);
         table.add(vec!["longer".to_owned(), "a\u{1b}b".to_owned()]);
         table.add(vec!["é".to_owned(), String::new()]);
-        assert_eq!(table.lines(), ["ID      ERROR", "longer  a\u{fffd}b", "é"]);
+        assert_eq!(table.lines(), ["ID      ERROR", "longer  a\\u{1b}b", "é"]);
         table.add(vec!["x".repeat(100_000), "y".to_owned()]);
         assert!(table.lines().concat().ends_with("x  y"));
     }

@@ -1,0 +1,49 @@
+//! Erases the keys of entries.
+
+use kazoo_storage::{BlobKey, Result};
+
+use super::search::range;
+use crate::{
+    database::{Statement, statement},
+    ledger::Ledger,
+    rows::encode,
+};
+
+/// Maximum number of entries or keys in a transaction.
+const BATCH: usize = 256;
+
+/// Returns the statement that erases `key` from the audit trail. It returns a row for each entry.
+pub(crate) fn erase_key(key: &BlobKey) -> Statement {
+    const SQL: &str = "UPDATE audit SET key = NULL, salt = NULL WHERE key = $1 RETURNING seq";
+    statement!(SQL, encode(key))
+}
+
+impl Ledger {
+    /// Erases `keys` from the audit trail: the entries stay, and nothing tells which files they are about. The chain stays valid.
+    /// Returns the number of entries.
+    pub async fn erase_audit_keys(&self, keys: &[BlobKey]) -> Result<u64> {
+        let mut erased = 0;
+        for keys in keys.chunks(BATCH) {
+            let rows = self.change(keys.iter().map(erase_key).collect()).await?;
+            erased += rows.iter().flatten().count() as u64;
+        }
+        Ok(erased)
+    }
+
+    /// Erases the keys that begin with `account`, as [`erase_audit_keys`](Self::erase_audit_keys) does, also those of files that
+    /// were removed.
+    pub async fn erase_audit_account(&self, account: &str) -> Result<u64> {
+        const SQL: &str = "UPDATE audit SET key = NULL, salt = NULL WHERE seq IN ( \
+                SELECT seq FROM audit WHERE key >= $1 AND key < $2 LIMIT 256) RETURNING seq";
+        let [from, to] = range(account);
+        let mut erased = 0;
+        loop {
+            let rows = self.change(vec![statement!(SQL, &*from, &*to)]).await?;
+            let count = rows.iter().flatten().count();
+            erased += count as u64;
+            if count < BATCH {
+                return Ok(erased);
+            }
+        }
+    }
+}

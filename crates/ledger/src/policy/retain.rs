@@ -1,0 +1,196 @@
+//! [`Recorded::retain`]: removes what is due.
+
+use std::{sync::Arc, time::Duration};
+
+use kazoo_storage::{BlobCatalog, Error, Result};
+use tokio::time::{Instant, sleep_until};
+
+use super::{DeletionRequest, requests::FILES};
+use crate::{
+    clock::Suspension,
+    file::FileRecord,
+    keep::{Cause, Removal},
+    measure,
+    recorded::Recorded,
+    time,
+};
+
+/// Maximum number of files that are removed in a second. It leaves the store and the ledger to the uploads.
+const RATE: u32 = 200;
+
+/// Number of files that are removed together.
+const BATCH: usize = 64;
+
+/// Number of documents whose files are read together.
+const DOCUMENTS: usize = 64;
+
+/// The result of [`Recorded::retain`].
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Retained {
+    /// The number of files that were removed.
+    pub removed: u64,
+    /// The total length of these files, in bytes.
+    pub bytes: u64,
+    /// The number of files that are due but were kept: a hold or a floor protects them.
+    pub kept: u64,
+    /// The number of files that could not be removed.
+    pub failed: u64,
+    /// The first error of these files.
+    pub error: Option<Error>,
+    /// The reason why the run ended early, if a clock is wrong.
+    pub suspension: Option<Suspension>,
+}
+
+/// A run of retention.
+struct Run<'a, S> {
+    store: &'a Recorded<S>,
+    retained: Retained,
+    /// The time at which the next batch may begin.
+    next: Instant,
+}
+
+/// The reason for the end of a run.
+enum End {
+    /// A clock is wrong.
+    Suspended,
+    /// No file of a batch could be removed.
+    Failed,
+    /// The ledger failed.
+    Ledger(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl<S: BlobCatalog> Recorded<S> {
+    /// Removes the files that the [policy](crate::Ledger::policy) deletes, and those of the documents that KAZOO has deleted, at
+    /// most 200 in a second.
+    ///
+    /// Ends early while retention is [suspended](crate::Ledger::suspension), and if the removal of a whole batch of files fails.
+    /// It may be dropped at any time: the batch that has begun is removed nevertheless. Several servers may run it at once.
+    pub async fn retain(&self) -> Result<Retained> {
+        let mut run = Run {
+            store: self,
+            retained: Retained::default(),
+            next: Instant::now(),
+        };
+        match run.run().await {
+            Ok(()) | Err(End::Failed) => {}
+            Err(End::Suspended) => run.retained.suspension = self.ledger.suspension(),
+            Err(End::Ledger(error)) => return Err(error),
+        }
+        Ok(run.retained)
+    }
+}
+
+impl<S: BlobCatalog> Run<'_, S> {
+    async fn run(&mut self) -> Result<(), End> {
+        // Also before anything is found to be due.
+        self.check_clock()?;
+        self.apply_rules().await?;
+        self.delete_documents().await
+    }
+
+    fn check_clock(&self) -> Result<(), End> {
+        match self.store.ledger.suspension() {
+            Some(_) => Err(End::Suspended),
+            None => Ok(()),
+        }
+    }
+
+    async fn apply_rules(&mut self) -> Result<(), End> {
+        let mut due = self.store.ledger.files_due(None);
+        loop {
+            let files = due.next().await?;
+            if files.is_empty() {
+                return Ok(());
+            }
+            let found = files.len();
+            let free: Vec<_> = files.into_iter().filter(|due| due.hold.is_none()).collect();
+            self.retained.kept += (found - free.len()) as u64;
+            let free: Vec<_> = free.into_iter().map(|due| due.file).collect();
+            self.remove(&free, Cause::Retention).await?;
+        }
+    }
+
+    async fn delete_documents(&mut self) -> Result<(), End> {
+        let ledger = &self.store.ledger;
+        let mut after: Option<DeletionRequest> = None;
+        loop {
+            let until = time::to_millis(ledger.now());
+            let requests = ledger.requests_until(until, after.as_ref(), DOCUMENTS).await?;
+            let files = ledger.files_of(&requests).await?;
+            for (request, files) in requests.iter().zip(files) {
+                self.delete_document(request, &files).await?;
+            }
+            match requests.into_iter().last() {
+                Some(last) => after = Some(last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Removes the files of a document, and then the request, unless some files are left.
+    async fn delete_document(&mut self, request: &DeletionRequest, files: &[FileRecord]) -> Result<(), End> {
+        // The request may have been cancelled since it was read.
+        sleep_until(self.next).await;
+        if !self.store.ledger.is_requested(request).await? {
+            return Ok(());
+        }
+        let left = |retained: &Retained| retained.kept + retained.failed;
+        let before = left(&self.retained);
+        self.remove(files, Cause::Request).await?;
+        if files.len() < FILES && left(&self.retained) == before {
+            let ledger = &self.store.ledger;
+            ledger.cancel_deletion(&request.account, &request.document).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes `files` at the permitted rate.
+    async fn remove(&mut self, files: &[FileRecord], cause: Cause) -> Result<(), End> {
+        for batch in files.chunks(BATCH) {
+            sleep_until(self.next).await;
+            self.check_clock()?;
+            let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+            self.next = Instant::now() + Duration::from_secs(1) * count / RATE;
+            self.remove_batch(batch, cause).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_batch(&mut self, files: &[FileRecord], cause: Cause) -> Result<(), End> {
+        let keys: Vec<_> = files.iter().map(|file| file.key.clone()).collect();
+        let (mut removed, mut failed) = (0, 0);
+        let (policy, now) = (self.store.ledger.policy(), self.store.ledger.now());
+        // A file may have been replaced since it was due.
+        let is_due = Arc::new(move |file: &FileRecord| cause != Cause::Retention || policy.deletes(file, now));
+        for result in self.store.remove_if(&keys, cause, is_due).await {
+            match result {
+                Ok(Removal::Removed(file)) => {
+                    removed += 1;
+                    self.retained.bytes += file.size;
+                }
+                Ok(Removal::Protected(_)) => self.retained.kept += 1,
+                // Another server has removed it.
+                Ok(Removal::Absent) => {}
+                Err(error) => {
+                    failed += 1;
+                    self.retained.error.get_or_insert(error);
+                }
+            }
+        }
+        measure::retained(removed, failed);
+        self.retained.removed += removed;
+        self.retained.failed += failed;
+        // The store or the ledger is down; the next run tries again.
+        if failed == keys.len() as u64 {
+            return Err(End::Failed);
+        }
+        Ok(())
+    }
+}

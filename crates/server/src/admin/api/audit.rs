@@ -1,0 +1,184 @@
+//! The audit trail: its entries, its verification, and the entries about the operator.
+
+use std::{
+    fmt::Write as _,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
+
+use humantime::format_rfc3339_millis;
+use kazoo_storage::{BlobKey, Error, ErrorKind};
+use kazoo_storage_ledger::{
+    Ledger,
+    audit::{Action, AuditSearch, AuditVerified, Audited, Entry},
+};
+use serde_json::{Value, json};
+
+use super::{Answer, Asked, json, parameters::invalid, work};
+
+/// The outcome of an action before it has one.
+pub(super) const BEGUN: &str = "begun";
+
+/// The outcome of an action that has succeeded.
+pub(super) const DONE: &str = "done";
+
+/// The name of the one who has the token of the API.
+const OPERATOR: &str = "operator";
+
+pub(super) async fn list(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
+    let parameters = &mut asked.parameters;
+    let limit = parameters.limit()?;
+    let mut search = AuditSearch::new();
+    if let Some(since) = parameters.time("since")? {
+        search = search.since(since);
+    }
+    if let Some(until) = parameters.time("until")? {
+        search = search.until(until);
+    }
+    if let Some(name) = parameters.text("name") {
+        search = search.name(&name);
+    }
+    if let Some(action) = parameters.text("action") {
+        if !Action::ALL.iter().any(|known| known.as_str() == action) {
+            return Err(invalid("action", "is unknown; see GET /v1/openapi.json"));
+        }
+        search = search.action(&action);
+    }
+    if let Some(key) = parameters.text("key") {
+        search = search.key(&BlobKey::from_path(&key)?);
+    }
+    if let Some(account) = parameters.text("account") {
+        search = search.account(&account);
+    }
+    if let Some(cursor) = parameters.text("cursor") {
+        let (at, seq) = position(&cursor).ok_or_else(|| invalid("cursor", "must be the `next` of a page"))?;
+        search = search.after_position(at, seq);
+    }
+    parameters.end()?;
+    let mut entries = ledger.audit(search, limit + 1).await?;
+    let has_more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| has_more).map(cursor);
+    let entries: Vec<_> = entries.iter().map(entry).collect();
+    Ok(json::response(json!({"entries": entries, "next": next}).to_string()))
+}
+
+fn cursor(entry: &Audited) -> String {
+    let since = entry.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}/{}", since.as_millis(), entry.seq)
+}
+
+fn position(cursor: &str) -> Option<(SystemTime, i64)> {
+    let (millis, seq) = cursor.split_once('/')?;
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis.parse().ok()?))?;
+    Some((at, seq.parse().ok()?))
+}
+
+pub(super) async fn verify(ledger: &Ledger, asked: Asked<'_>) -> Answer {
+    asked.parameters.end()?;
+    let ledger = ledger.clone();
+    work::response(&asked.call.state, |mut reporter| async move {
+        let done = ledger.verify_audit(|done| reporter.report(|| verified(done))).await?;
+        if let Some(fault) = done.fault {
+            tracing::error!(seq = fault.seq(), fault = fault.as_str(), "the audit trail was changed");
+        }
+        Ok(verified(&done))
+    })
+    .await
+}
+
+fn verified(done: &AuditVerified) -> Value {
+    json!({
+        "entries": done.entries,
+        "erased": done.erased,
+        "anchor": done.anchor,
+        "last": done.last,
+        "hash": hex(&done.hash),
+        "fault": done.fault.map(|fault| json!({"seq": fault.seq(), "kind": fault.as_str()})),
+    })
+}
+
+/// Returns an entry as JSON, in the API and in the file of `--audit-file`.
+pub(crate) fn entry(entry: &Audited) -> Value {
+    json!({
+        "seq": entry.seq,
+        "time": format_rfc3339_millis(entry.at).to_string(),
+        "name": entry.name,
+        "address": entry.address,
+        "action": entry.action,
+        "outcome": entry.outcome,
+        "key": entry.key.as_ref().map(ToString::to_string),
+        "salt": entry.salt.as_deref().map(hex),
+        "subject": entry.subject.as_deref().map(hex),
+        "hash": hex(&entry.hash),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Records what the operator does, if there is a ledger.
+#[derive(Clone)]
+pub(super) struct Trail {
+    ledger: Option<Ledger>,
+    address: Option<IpAddr>,
+}
+
+impl Trail {
+    pub(super) fn new(ledger: Option<&Ledger>, asked: &Asked<'_>) -> Self {
+        Self {
+            ledger: ledger.cloned(),
+            address: asked.call.peer,
+        }
+    }
+
+    /// Records an action before it begins. If that fails, it must not begin.
+    pub(super) async fn record(&self, action: Action, key: Option<&BlobKey>, outcome: &str) -> Result<(), Error> {
+        let entry = self.entry(action, outcome);
+        let entry = match key {
+            Some(key) => entry.key(key),
+            None => entry,
+        };
+        self.append(&[entry]).await
+    }
+
+    /// Records `action` for all `keys` with one append, before it begins. If that fails, it must not begin.
+    pub(super) async fn record_all(&self, action: Action, keys: &[BlobKey], outcome: &str) -> Result<(), Error> {
+        let entries: Vec<_> = keys.iter().map(|key| self.entry(action, outcome).key(key)).collect();
+        self.append(&entries).await
+    }
+
+    fn entry(&self, action: Action, outcome: &str) -> Entry {
+        Entry::new(action, outcome).name(Some(OPERATOR)).address(self.address)
+    }
+
+    async fn append(&self, entries: &[Entry]) -> Result<(), Error> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        ledger.append_audit_all(entries).await.map_err(|error| {
+            let message = format!("the action cannot be recorded in the audit trail: {}", error.message());
+            Error::new(ErrorKind::Unavailable, message).with_source(error)
+        })
+    }
+
+    /// Records the result of an action that was recorded when it began.
+    pub(super) async fn end<T>(&self, action: Action, key: Option<&BlobKey>, result: &Result<T, Error>) {
+        let outcome = result.as_ref().map_or_else(|error| error.kind().as_str(), |_| DONE);
+        self.end_with(action, key, outcome).await;
+    }
+
+    /// Records the outcome of an action that was recorded when it began.
+    pub(super) async fn end_with(&self, action: Action, key: Option<&BlobKey>, outcome: &str) {
+        if let Err(error) = self.record(action, key, outcome).await {
+            tracing::error!(
+                %action,
+                outcome,
+                %error,
+                "the result of an action cannot be recorded: the audit trail has only its beginning"
+            );
+        }
+    }
+}

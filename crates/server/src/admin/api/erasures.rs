@@ -1,0 +1,105 @@
+//! The erasure of the files of an account or of a number.
+
+use kazoo_storage::{Error, ErrorKind};
+use kazoo_storage_ledger::{
+    audit::Action,
+    keep::{Erased, Subject},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Answer, Api, Asked,
+    audit::{BEGUN, Trail},
+    body, json, work,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    account: Option<String>,
+    number: Option<String>,
+    #[serde(default)]
+    confirm: bool,
+}
+
+/// Erases files, a line for each, or shows those that would be erased.
+pub(super) async fn run(api: &Api, asked: Asked<'_>) -> Answer {
+    asked.parameters.end()?;
+    let trail = Trail::new(Some(api.ledger()?), &asked);
+    let state = &asked.call.state;
+    let request: Request = body(asked.body).await?;
+    let (name, subject) = match (request.account, request.number) {
+        (Some(account), None) => ("account", Subject::Account(account)),
+        (None, Some(number)) => ("number", Subject::Number(number)),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "set either `account` or `number`",
+            ));
+        }
+    };
+    let confirm = request.confirm;
+    let mut erasure = api.recorded()?.erasure(subject, !confirm).await?;
+    if confirm {
+        // Without the number: the trail is to keep nothing that is erased.
+        trail
+            .record(Action::Erase, None, &format!("{BEGUN}: by {name}"))
+            .await?;
+    }
+    let changes = api.changes.clone();
+    work::response(state, move |reporter| async move {
+        let mut totals = Totals::default();
+        loop {
+            // A batch ends also if the client is gone, and the next does not begin.
+            let next = async move { erasure.next().await.map(|batch| (erasure, batch)) };
+            let (rest, batch) = changes.run(next).await?;
+            erasure = rest;
+            let Some(batch) = batch else { break };
+            for erased in batch {
+                totals.count(&erased);
+                reporter.line(line(&erased)).await;
+            }
+        }
+        if confirm {
+            let Totals { files, kept, .. } = totals;
+            tracing::warn!(by = name, files, kept, "the operator has erased files");
+            trail.end(Action::Erase, None, &Ok(())).await;
+        }
+        Ok(totals.json())
+    })
+    .await
+}
+
+#[derive(Default)]
+struct Totals {
+    files: u64,
+    bytes: u64,
+    kept: u64,
+}
+
+impl Totals {
+    fn count(&mut self, erased: &Erased) {
+        if erased.kept.is_some() {
+            self.kept += 1;
+        } else {
+            self.files += 1;
+            self.bytes = self.bytes.saturating_add(erased.file.size);
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({"files": self.files, "bytes": self.bytes, "kept": self.kept})
+    }
+}
+
+fn line(erased: &Erased) -> Value {
+    json!({
+        "key": erased.file.key.to_string(),
+        "size": erased.file.size,
+        "sha256": erased.file.sha256.map(|digest| digest.to_string()),
+        "stored_at": json::time(erased.file.stored_at),
+        "removed_at": erased.removed_at.map(json::time),
+        "kept_because": erased.kept,
+    })
+}

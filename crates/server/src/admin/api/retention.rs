@@ -1,0 +1,198 @@
+//! The operations on retention.
+
+use std::time::{Duration, SystemTime};
+
+use kazoo_storage::{BlobKey, Error, ErrorKind};
+use kazoo_storage_ledger::{
+    Ledger, Suspension,
+    policy::{DeletionRequest, DueFile, Plan, Policy, Position, Rule},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Answer, Asked,
+    changes::Changes,
+    json,
+    parameters::{Parameters, invalid},
+    work,
+};
+
+/// Counts the files that are due.
+pub(super) async fn plan(ledger: &Ledger, asked: Asked<'_>) -> Answer {
+    asked.parameters.end()?;
+    let ledger = ledger.clone();
+    work::response(&asked.call.state, |mut reporter| async move {
+        let plan = ledger.plan(|files| reporter.report(|| json!({"files": files}))).await?;
+        Ok(planned(&plan))
+    })
+    .await
+}
+
+fn planned(plan: &Plan) -> Value {
+    let rules: Vec<_> = plan
+        .rules
+        .iter()
+        .map(|planned| {
+            json!({
+                "rule": rule(&planned.rule),
+                "files": planned.files,
+                "bytes": planned.bytes,
+                "held": planned.held,
+                "oldest": planned.oldest.map(json::time),
+            })
+        })
+        .collect();
+    json!({
+        "rules": rules,
+        "documents": plan.documents,
+        "suspended": plan.suspension.as_ref().map(suspension),
+    })
+}
+
+fn rule(rule: &Rule) -> Value {
+    json!({
+        "account": rule.account_id(),
+        "kind": rule.kind_name(),
+        "days": rule.deletes_after(),
+        "floor_days": rule.protects_for(),
+    })
+}
+
+fn suspension(suspension: &Suspension) -> Value {
+    json!({
+        "fault": suspension.fault.as_str(),
+        "reason": suspension.to_string(),
+        "clock": json::time(suspension.clock),
+        "expected": json::time(suspension.expected),
+    })
+}
+
+/// Lists the files that are due.
+pub(super) async fn due(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
+    let limit = asked.parameters.limit()?;
+    let after = cursor(&mut asked.parameters, position)?;
+    asked.parameters.end()?;
+    let mut due = ledger.files_due(after);
+    let mut found = Vec::new();
+    while found.len() <= limit {
+        let files = due.next().await?;
+        if files.is_empty() {
+            break;
+        }
+        found.extend(files);
+    }
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| has_more).map(|due| {
+        let file = &due.file;
+        format!("{}/{}/{}", due.rule, millis(file.stored_at), file.key)
+    });
+    let files: Vec<_> = found.iter().map(|file| due_file(file, due.policy())).collect();
+    Ok(json::response(json!({"files": files, "next": next}).to_string()))
+}
+
+fn due_file(due: &DueFile, policy: &Policy) -> Value {
+    let rule = policy.rules().get(due.rule).map(ToString::to_string);
+    let reason = match &due.hold {
+        Some(hold) => format!("held by the hold {hold}"),
+        None => rule.unwrap_or_default(),
+    };
+    let mut value = json::file(&due.file, false);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("hold".to_owned(), json!(due.hold));
+        fields.insert("reason".to_owned(), json!(reason));
+    }
+    value
+}
+
+fn position(cursor: &str) -> Option<Position> {
+    let mut parts = cursor.splitn(3, '/');
+    let rule = parts.next()?.parse().ok()?;
+    let stored_at = time(parts.next()?)?;
+    Some(Position::new(rule, stored_at, BlobKey::from_path(parts.next()?).ok()?))
+}
+
+/// Ends a suspension.
+pub(super) async fn resume(ledger: &Ledger, asked: Asked<'_>) -> Answer {
+    asked.parameters.end()?;
+    let before = ledger.suspension();
+    ledger.confirm_time().await?;
+    if let Some(before) = &before {
+        tracing::warn!(
+            fault = before.fault.as_str(),
+            "the operator has confirmed the clock, and retention continues"
+        );
+    }
+    let body = json!({"suspended": before.as_ref().map(suspension), "clock": json::time(ledger.now())});
+    Ok(json::response(body.to_string()))
+}
+
+/// Lists the requests for deletion.
+pub(super) async fn requests(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
+    let limit = asked.parameters.limit()?;
+    let after = cursor(&mut asked.parameters, |cursor| {
+        let mut parts = cursor.splitn(3, '/');
+        let due_at = time(parts.next()?)?;
+        Some(DeletionRequest::after(due_at, parts.next()?, parts.next()?))
+    })?;
+    asked.parameters.end()?;
+    let mut requests = ledger.deletion_requests(after.as_ref(), limit + 1).await?;
+    let has_more = requests.len() > limit;
+    requests.truncate(limit);
+    let next = requests.last().filter(|_| has_more).map(|request| {
+        let due_at = millis(request.due_at);
+        format!("{due_at}/{}/{}", request.account, request.document)
+    });
+    let requests: Vec<_> = requests
+        .iter()
+        .map(|request| {
+            json!({
+                "account": request.account,
+                "document": request.document,
+                "type": request.kind,
+                "requested_at": json::time(request.requested_at),
+                "due_at": json::time(request.due_at),
+            })
+        })
+        .collect();
+    Ok(json::response(json!({"requests": requests, "next": next}).to_string()))
+}
+
+/// Cancels a request for deletion.
+pub(super) async fn cancel(ledger: &Ledger, changes: &Changes, mut asked: Asked<'_>) -> Answer {
+    let mut required = |name: &str| {
+        let value = asked.parameters.text(name);
+        value.ok_or_else(|| invalid(name, "is required"))
+    };
+    let (account, document) = (required("account")?, required("document")?);
+    asked.parameters.end()?;
+    let cancel = {
+        let (ledger, account, document) = (ledger.clone(), account.clone(), document.clone());
+        async move { ledger.cancel_deletion(&account, &document).await }
+    };
+    if !changes.run(cancel).await? {
+        let message = "no deletion of this document is requested; `kazoo-storage retention requests list` lists them";
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    tracing::warn!(account, "the operator has cancelled the deletion of a document");
+    let body = json!({"account": account, "document": document});
+    Ok(json::response(body.to_string()))
+}
+
+fn cursor<T>(parameters: &mut Parameters<'_>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
+    let Some(cursor) = parameters.text("cursor") else {
+        return Ok(None);
+    };
+    let parsed = parse(&cursor).ok_or_else(|| invalid("cursor", "must be the `next` of a page"))?;
+    Ok(Some(parsed))
+}
+
+fn millis(time: SystemTime) -> u128 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis()
+}
+
+fn time(millis: &str) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis.parse().ok()?))
+}

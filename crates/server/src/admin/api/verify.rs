@@ -1,0 +1,75 @@
+//! The comparison of the store with the ledger.
+
+use kazoo_storage::store::DynBlobCatalog;
+use kazoo_storage_ledger::{
+    Recorded,
+    verify::{Content, Difference, Verified, Verify},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, Asked, parameters::body, work};
+
+/// The body of a request for a verification.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerifyRequest {
+    #[serde(default)]
+    content: bool,
+    #[serde(default)]
+    repair: bool,
+}
+
+/// Compares the files of `recorded`. `contents` has the same ones, and redirects no fetch.
+pub(super) async fn files(recorded: &Recorded<DynBlobCatalog>, contents: &DynBlobCatalog, asked: Asked<'_>) -> Answer {
+    asked.parameters.end()?;
+    let VerifyRequest { content, repair } = body(asked.body).await?;
+    let mut options = Verify::new().repair(repair);
+    if content {
+        options = options.contents(contents.clone());
+    }
+    let recorded = recorded.clone();
+    work::response(&asked.call.state, move |reporter| async move {
+        let mut progress = reporter.clone();
+        let found = |difference: Difference| reporter.send(json!({"difference": shown(&difference)}));
+        let done = recorded
+            .verify(options, found, |done| progress.report(|| totals(done)))
+            .await?;
+        let Verified {
+            differences, repaired, ..
+        } = done;
+        tracing::info!(
+            content,
+            repair,
+            differences,
+            repaired,
+            "the operator has compared the store with the ledger"
+        );
+        Ok(totals(done))
+    })
+    .await
+}
+
+fn totals(done: Verified) -> Value {
+    json!({
+        "listed": done.listed,
+        "recorded": done.recorded,
+        "compared": done.compared,
+        "bytes": done.bytes,
+        "differences": done.differences,
+        "repaired": done.repaired,
+    })
+}
+
+fn shown(difference: &Difference) -> Value {
+    let content =
+        |content: Content| json!({"size": content.size, "sha256": content.sha256.map(|digest| digest.to_string())});
+    json!({
+        "key": difference.key.to_string(),
+        "kind": difference.kind.as_str(),
+        "stored": difference.stored.map(content),
+        "recorded": difference.recorded.map(content),
+        "error": difference.error.as_ref().map(ToString::to_string),
+        "repaired": difference.repaired,
+    })
+}

@@ -1,0 +1,125 @@
+//! The `erase` command: removes the files of an account or of a number from a running server.
+
+mod receipt;
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use http::Method;
+use serde_json::{Value, json};
+
+use self::receipt::Receipt;
+use crate::{
+    admin_client::{
+        self, AdminClient,
+        values::{field, number, text},
+    },
+    cli::{EraseOptions, Size},
+    printable::{complain, print},
+};
+
+/// The status of a command that needs a confirmation.
+const UNCONFIRMED: u8 = 2;
+
+/// Runs the command, and prints an error on stderr.
+pub(crate) fn run(options: EraseOptions) -> ExitCode {
+    admin_client::run(act(options))
+}
+
+async fn act(options: EraseOptions) -> Result<ExitCode, String> {
+    let client = AdminClient::new(options.server)?;
+    let subject = json!({"account": options.account, "number": options.number});
+    if !options.yes {
+        let planned = erase(&client, &subject, false, |_| Ok(())).await?;
+        let shown = totals(&planned);
+        if number(&planned, "files") == 0 {
+            print(&format!("{shown}: nothing to erase"))?;
+            return Ok(status(&planned));
+        }
+        if !is_confirmed(&shown)? {
+            return Ok(ExitCode::from(UNCONFIRMED));
+        }
+    }
+    let mut receipt = options
+        .receipt
+        .map(|path| Receipt::create(path, &subject))
+        .transpose()?;
+    let erased = erase(&client, &subject, true, |line| match &mut receipt {
+        Some(receipt) => receipt.add(line),
+        None => Ok(()),
+    });
+    let erased = erased.await?;
+    if let Some(receipt) = receipt {
+        receipt.complete(&erased)?;
+    }
+    print(&format!("{} erased", totals(&erased)))?;
+    Ok(status(&erased))
+}
+
+/// Returns the status of the command if these are its totals.
+fn status(totals: &Value) -> ExitCode {
+    match number(totals, "kept") {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Asks whether to erase the files.
+fn is_confirmed(shown: &str) -> Result<bool, String> {
+    if !io::stdin().is_terminal() {
+        print(&format!("{shown} would be erased; to do it, pass --yes"))?;
+        return Ok(false);
+    }
+    eprint!("Erase {shown}? This cannot be undone. [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    read.map_err(|error| format!("cannot read the answer: {error}"))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+/// Erases the files, or shows them. Prints a line for each, passes it to `each`, and returns the totals.
+async fn erase(
+    client: &AdminClient,
+    subject: &Value,
+    confirm: bool,
+    mut each: impl FnMut(&Value) -> Result<(), String>,
+) -> Result<Value, String> {
+    let mut request = subject.clone();
+    if let Some(fields) = request.as_object_mut() {
+        fields.insert("confirm".to_owned(), confirm.into());
+    }
+    let mut response = client.send(Method::POST, "/v1/erasures", Some(request)).await?;
+    while let Some(line) = response.line().await? {
+        if let Some(message) = field(&line, "message").as_str() {
+            return Err(format!("stopped: {message}; run the command again"));
+        }
+        if *field(&line, "done") == Value::Bool(true) {
+            return Ok(line);
+        }
+        each(&line)?;
+        let key = text(field(&line, "key"));
+        match (field(&line, "kept_because").as_str(), confirm) {
+            (Some(reason), _) => complain(&format!("{key} is kept: {reason}")),
+            (None, true) => print(&format!("{key} removed"))?,
+            (None, false) => print(&key)?,
+        }
+    }
+    Err("stopped: the server has closed the connection; run the command again".to_owned())
+}
+
+/// Returns the number and the length of the files, and the number of those that are kept.
+fn totals(totals: &Value) -> String {
+    let (files, kept) = (number(totals, "files"), number(totals, "kept"));
+    let size = Size(number(totals, "bytes"));
+    let files = if files == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{files} files")
+    };
+    match kept {
+        0 => format!("{files} ({size})"),
+        kept => format!("{files} ({size}; {kept} more kept)"),
+    }
+}

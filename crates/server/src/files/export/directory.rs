@@ -1,0 +1,170 @@
+//! [`Directory`]: an export to a directory.
+
+use std::{
+    fs::{self, DirBuilder, File, Metadata},
+    io, mem,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{Output, blocking, cannot_write, create, download::Content, download::Fetched};
+
+/// Directory below the root for the temporary files. Its name is not that of an account.
+const SCRATCH: &str = ".partial";
+
+/// Number of files that are synced together, and their maximum length in bytes.
+const BATCH: (usize, u64) = (1024, 64 << 20);
+
+/// A directory that receives files.
+pub(super) struct Directory {
+    root: PathBuf,
+    scratch: PathBuf,
+    /// The temporary files, and their paths below the root.
+    batch: Vec<(PathBuf, PathBuf)>,
+    bytes: u64,
+    /// Locked while this export runs.
+    _lock: File,
+}
+
+impl Directory {
+    /// Opens the directory, and creates it if it does not exist. Removes the temporary files of an interrupted export.
+    pub(super) fn open(root: &Path) -> Result<Self, String> {
+        let scratch = root.join(SCRATCH);
+        make(root)?;
+        make_below(root, Path::new(SCRATCH))?;
+        let lock = scratch.join("lock");
+        if let Ok(found) = lock.symlink_metadata() {
+            refuse_link(&lock, &found)?;
+        }
+        let lock = create(&lock)?;
+        lock.try_lock()
+            .map_err(|_| format!("another export to {} is running", root.display()))?;
+        let entries = fs::read_dir(&scratch).map_err(|error| cannot_write(&scratch, &error))?;
+        for entry in entries.flatten().filter(|entry| entry.file_name() != "lock") {
+            fs::remove_file(entry.path()).map_err(|error| cannot_write(&entry.path(), &error))?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            scratch,
+            batch: Vec::new(),
+            bytes: 0,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    /// Adds a file, which is moved to `path` with its batch.
+    pub(super) async fn add(&mut self, path: &str, fetched: Fetched) -> Result<(), String> {
+        if let Content::File(scratch) = fetched.content {
+            self.batch.push((scratch, PathBuf::from(path)));
+            self.bytes += fetched.len;
+        }
+        if self.batch.len() >= BATCH.0 || self.bytes >= BATCH.1 {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Syncs the files of the batch, and moves them to their paths.
+    pub(super) async fn commit(&mut self) -> Result<(), String> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let (batch, root) = (mem::take(&mut self.batch), self.root.clone());
+        self.bytes = 0;
+        blocking(move || {
+            sync(&root)?;
+            for (scratch, path) in batch {
+                if let Some(parent) = path.parent() {
+                    make_below(&root, parent)?;
+                }
+                let path = root.join(path);
+                fs::rename(&scratch, &path).map_err(|error| cannot_write(&path, &error))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Moves the rest and the `outputs` to their paths, and removes the temporary files.
+    pub(super) async fn finish(mut self, outputs: [Output; 2]) -> Result<(), String> {
+        for output in outputs {
+            let name = output.name;
+            let path = output.end()?;
+            self.batch.push((path, PathBuf::from(name)));
+        }
+        self.commit().await?;
+        let (root, scratch) = (self.root, self.scratch);
+        blocking(move || {
+            sync(&root)?;
+            fs::remove_dir_all(&scratch).map_err(|error| cannot_write(&scratch, &error))
+        })
+        .await
+    }
+}
+
+/// Returns `true` if the directory of the file `path` exists below `root`. Fails if the way there has a symbolic link. Blocks.
+pub(super) fn has_parent(root: &Path, path: &Path) -> Result<bool, String> {
+    let mut directory = root.to_owned();
+    for name in path.parent().into_iter().flatten() {
+        directory.push(name);
+        match directory.symlink_metadata() {
+            Ok(found) => refuse_link(&directory, &found)?,
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Creates the directory `path` below `root`, and those above it. Fails if one of them is a symbolic link.
+fn make_below(root: &Path, path: &Path) -> Result<(), String> {
+    let mut directory = root.to_owned();
+    for name in path {
+        directory.push(name);
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let found = directory.symlink_metadata();
+                refuse_link(&directory, &found.map_err(|error| cannot_write(&directory, &error))?)?;
+            }
+            made => made.map_err(|error| cannot_write(&directory, &error))?,
+        }
+    }
+    Ok(())
+}
+
+fn refuse_link(path: &Path, found: &Metadata) -> Result<(), String> {
+    if found.is_symlink() {
+        let message =
+            "it is a symbolic link, which an export does not follow; remove it, or export to another directory";
+        return Err(cannot_write(path, &message));
+    }
+    Ok(())
+}
+
+/// Creates a directory and those above it, for their owner only.
+fn make(path: &Path) -> Result<(), String> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| cannot_write(path, &error))
+}
+
+/// Writes out the file system of `root`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn sync(root: &Path) -> Result<(), String> {
+    let directory = File::open(root).map_err(|error| cannot_write(root, &error))?;
+    rustix::fs::syncfs(directory).map_err(|error| cannot_write(root, &error))
+}
+
+/// Writes out every file system.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[allow(clippy::unnecessary_wraps)]
+fn sync(_: &Path) -> Result<(), String> {
+    rustix::fs::sync();
+    Ok(())
+}

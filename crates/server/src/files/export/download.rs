@@ -1,0 +1,231 @@
+//! [`Download`]: fetches contents.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use http::{Method, StatusCode};
+use kazoo_storage::digest::{Digest, Digester};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{blocking, cannot_write, create, list::Entry};
+use crate::admin_client::{AdminClient, Response};
+
+const DIFFERS: &str =
+    "the content differs from what was recorded: it was replaced or damaged since then; run `files verify`";
+
+/// Maximum length of a content in memory, in bytes.
+const BUFFER: usize = 1 << 20;
+
+/// A content that has the expected digest.
+pub(super) struct Fetched {
+    pub(super) digest: Digest,
+    pub(super) crc: u32,
+    pub(super) len: u64,
+    pub(super) content: Content,
+}
+
+pub(super) enum Content {
+    Memory(Vec<u8>),
+    File(PathBuf),
+}
+
+/// The path of a temporary file for a content.
+pub(super) struct Scratch {
+    pub(super) path: PathBuf,
+    /// Even a short content is written to the file.
+    pub(super) is_required: bool,
+}
+
+/// Fetches contents, several with one response.
+pub(super) struct Download<'a> {
+    client: &'a AdminClient,
+    /// The response whose next content has not been read.
+    response: Option<Response>,
+}
+
+/// The line that precedes a content, or replaces it.
+#[derive(Deserialize)]
+struct Line {
+    key: String,
+    #[serde(default)]
+    size: u64,
+    sha256: Option<String>,
+    /// The reason why the file cannot be sent.
+    message: Option<String>,
+}
+
+impl<'a> Download<'a> {
+    pub(super) fn new(client: &'a AdminClient) -> Self {
+        Self { client, response: None }
+    }
+
+    /// Fetches the content of `entry`. The next calls must be for `others`, in this order: the same response has their contents. After
+    /// a response that was interrupted, the next call sends another request.
+    ///
+    /// Fails if there is no response; the inner error concerns only this file.
+    pub(super) async fn fetch<'e>(
+        &mut self,
+        entry: &'e Entry,
+        others: impl Iterator<Item = &'e Entry>,
+        scratch: Scratch,
+    ) -> Result<Result<Fetched, String>, String> {
+        let response = match self.response.take() {
+            Some(response) => Ok(response),
+            None => self.request([entry].into_iter().chain(others)).await?,
+        };
+        let mut response = match response {
+            Ok(response) => response,
+            Err(why) => return Ok(Err(why)),
+        };
+        let line = match response.line::<Line>().await {
+            Ok(Some(line)) if line.key == entry.key => line,
+            Ok(_) => {
+                return Ok(Err(
+                    "the response ended before this file, or has another one in its place; run the export again"
+                        .to_owned(),
+                ));
+            }
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Some(why) = line.message {
+            self.response = Some(response);
+            return Ok(Err(format!("the server refused: {why}")));
+        }
+        if line.size != entry.size {
+            // The response is dropped with the content.
+            return Ok(Err(DIFFERS.to_owned()));
+        }
+        let mut received = Received::new(scratch);
+        let mut left = line.size;
+        while left > 0 {
+            let part = match response.part(usize::try_from(left).unwrap_or(usize::MAX)).await {
+                Ok(Some(part)) => part,
+                Ok(None) => {
+                    return Ok(Err(
+                        "the response ended before the end of the content; run the export again".to_owned(),
+                    ));
+                }
+                Err(why) => return Ok(Err(why)),
+            };
+            left -= part.len() as u64;
+            if received.buffer.len() + part.len() > BUFFER {
+                received = blocking(move || received.spilled()).await?;
+            }
+            received.buffer.extend_from_slice(&part);
+        }
+        self.response = Some(response);
+        let declared = line.sha256.as_deref().and_then(Digest::from_hex);
+        let expected = entry.digest().or(declared);
+        blocking(move || received.complete(expected)).await
+    }
+
+    async fn request<'e>(&self, entries: impl Iterator<Item = &'e Entry>) -> Result<Result<Response, String>, String> {
+        let keys: Vec<_> = entries.map(|entry| &entry.key).collect();
+        let request = json!({"keys": keys});
+        let response = self
+            .client
+            .request(Method::POST, "/v1/files/export/contents", Some(request), None);
+        Ok(match response.await? {
+            (StatusCode::OK, response) => Ok(response),
+            (status, response) => Err(response.refusal(status).await),
+        })
+    }
+
+    /// Reads the end of the response, so that its connection can be used again.
+    pub(super) async fn end(self) {
+        if let Some(mut response) = self.response {
+            let _ = response.chunk().await;
+        }
+    }
+}
+
+/// The part of a content that has arrived.
+struct Received {
+    scratch: Scratch,
+    file: Option<File>,
+    /// The bytes that are neither hashed nor in the file.
+    buffer: Vec<u8>,
+    digester: Digester,
+    crc: crc32fast::Hasher,
+    len: u64,
+}
+
+impl Received {
+    fn new(scratch: Scratch) -> Self {
+        Self {
+            scratch,
+            file: None,
+            buffer: Vec::new(),
+            digester: Digester::new(),
+            crc: crc32fast::Hasher::new(),
+            len: 0,
+        }
+    }
+
+    /// Moves the buffer to the file. Blocks.
+    fn spilled(mut self) -> Result<Self, String> {
+        self.hash();
+        self.write()?;
+        self.buffer.clear();
+        Ok(self)
+    }
+
+    /// Returns the content if it has the `expected` digest. Blocks.
+    fn complete(mut self, expected: Option<Digest>) -> Result<Result<Fetched, String>, String> {
+        self.hash();
+        let digest = self.digester.clone().finish();
+        if expected.is_some_and(|expected| expected != digest) {
+            return Ok(Err(DIFFERS.to_owned()));
+        }
+        if self.file.is_some() || self.scratch.is_required {
+            self.write()?;
+        }
+        let content = match self.file {
+            Some(_) => Content::File(self.scratch.path),
+            None => Content::Memory(self.buffer),
+        };
+        Ok(Ok(Fetched {
+            digest,
+            crc: self.crc.finalize(),
+            len: self.len,
+            content,
+        }))
+    }
+
+    fn hash(&mut self) {
+        self.digester.update(&self.buffer);
+        self.crc.update(&self.buffer);
+        self.len += self.buffer.len() as u64;
+    }
+
+    fn write(&mut self) -> Result<(), String> {
+        let path = &self.scratch.path;
+        let mut file = self.file.take().map_or_else(|| create(path), Ok)?;
+        let written = file.write_all(&self.buffer);
+        written.map_err(|error| cannot_write(path, &error))?;
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+/// Returns `true` if the file at `path` has this length and digest. Blocks.
+pub(super) fn is_there(path: &Path, size: u64, expected: Digest) -> bool {
+    let is_candidate = fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == size);
+    is_candidate && digest(path).is_ok_and(|found| found == expected)
+}
+
+fn digest(path: &Path) -> std::io::Result<Digest> {
+    let (mut file, mut digester) = (File::open(path)?, Digester::new());
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(digester.finish());
+        }
+        digester.update(buffer.get(..read).unwrap_or_default());
+    }
+}

@@ -1,0 +1,109 @@
+//! [`Zip`]: an export to a ZIP file.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek as _},
+    path::{Path, PathBuf},
+};
+
+use tempfile::{TempDir, TempPath};
+
+use super::{
+    Output,
+    archive::{Archive, Member},
+    blocking, cannot_write,
+    download::{Content, Fetched},
+};
+use crate::files::fetch::directory;
+
+/// A ZIP file, which is temporary until it is complete.
+pub(super) struct Zip {
+    path: PathBuf,
+    /// Removed with everything in it.
+    scratch: TempDir,
+    /// `None` while a file is added.
+    archive: Option<Archive>,
+}
+
+impl Zip {
+    pub(super) fn create(path: &Path) -> Result<Self, String> {
+        let scratch = tempfile::Builder::new()
+            .prefix(".kazoo-storage-")
+            .tempdir_in(directory(path));
+        let scratch = scratch.map_err(|error| cannot_write(path, &error))?;
+        let file = |name| super::create(&scratch.path().join(name));
+        let archive = Archive::new(file("archive")?, file("directory")?);
+        Ok(Self {
+            path: path.to_owned(),
+            scratch,
+            archive: Some(archive),
+        })
+    }
+
+    pub(super) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    pub(super) async fn add(&mut self, path: &str, fetched: Fetched) -> Result<(), String> {
+        let member = Member {
+            name: path.to_owned(),
+            crc: fetched.crc,
+            len: fetched.len,
+        };
+        self.append(member, fetched.content).await
+    }
+
+    async fn append(&mut self, member: Member, content: Content) -> Result<(), String> {
+        let (archive, path) = (self.archive.take(), self.path.clone());
+        let archive = blocking(move || {
+            let mut archive = archive.ok_or("an earlier file could not be added")?;
+            let added = match content {
+                Content::Memory(bytes) => archive.add(&member, &mut &*bytes),
+                Content::File(scratch) => File::open(&scratch)
+                    .and_then(|mut file| archive.add(&member, &mut file))
+                    .and_then(|()| fs::remove_file(&scratch)),
+            };
+            added.map_err(|error| cannot_write(&path, &error))?;
+            Ok(archive)
+        });
+        self.archive = Some(archive.await?);
+        Ok(())
+    }
+
+    /// Adds the `outputs`, and moves the file to its path.
+    pub(super) async fn finish(mut self, outputs: [Output; 2]) -> Result<(), String> {
+        for output in outputs {
+            let name = output.name.to_owned();
+            let path = output.end()?;
+            let (crc, len) = checksum(&path).map_err(|error| cannot_write(&path, &error))?;
+            self.append(Member { name, crc, len }, Content::File(path)).await?;
+        }
+        let Self { path, scratch, archive } = self;
+        blocking(move || {
+            let archive = archive.ok_or("an earlier file could not be added")?;
+            let finished = archive.finish().and_then(|file| {
+                file.sync_all()?;
+                let temporary = TempPath::try_from_path(scratch.path().join("archive"))?;
+                temporary.persist_noclobber(&path)?;
+                File::open(directory(&path))?.sync_all()
+            });
+            finished.map_err(|error| cannot_write(&path, &error))?;
+            drop(scratch);
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Returns the checksum and the length of a file. Blocks.
+fn checksum(path: &Path) -> io::Result<(u32, u64)> {
+    let (mut file, mut hasher) = (File::open(path)?, crc32fast::Hasher::new());
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hasher.finalize(), file.stream_position()?));
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+    }
+}

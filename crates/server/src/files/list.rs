@@ -1,0 +1,132 @@
+//! `files list` and `files du`.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use crate::{
+    admin_client::{
+        AdminClient,
+        values::{field, items, number, query, text, time},
+    },
+    cli::{FileKind, FileSelection, ListFilesOptions, Size},
+    printable::{print_lines, printable_json},
+    table::Table,
+};
+
+/// Number of files that are fetched at once: a table has this many lines of one width.
+const PAGE: u64 = 500;
+
+pub(super) async fn files(client: &AdminClient, options: &ListFilesOptions) -> Result<ExitCode, String> {
+    let mut left = if options.limit == 0 { u64::MAX } else { options.limit };
+    let (mut cursor, mut is_first) = (None, true);
+    loop {
+        let mut parameters = parameters(&options.selection);
+        parameters.extend([("limit", Some(left.min(PAGE).to_string())), ("cursor", cursor)]);
+        let parameters = query(&parameters);
+        let page = client.get(&format!("/v1/files?{parameters}")).await?;
+        let files = items(&page, "files");
+        let lines = if options.json {
+            json_lines(files)
+        } else {
+            let mut table = table();
+            for file in files {
+                table.add(row(file));
+            }
+            table_lines(&table, is_first)
+        };
+        if !print_lines(&lines)? {
+            break;
+        }
+        left -= left.min(files.len() as u64);
+        cursor = field(&page, "next").as_str().map(str::to_owned);
+        is_first = false;
+        if cursor.is_none() {
+            break;
+        }
+        if left == 0 {
+            eprintln!("there are more files: raise --limit");
+            break;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the parameters of a search for the files of `selection`.
+pub(super) fn parameters(selection: &FileSelection) -> Vec<(&'static str, Option<String>)> {
+    let conditions = &selection.conditions;
+    vec![
+        ("account", conditions.account.clone()),
+        ("document", conditions.document.clone()),
+        ("kind", selection.kind.map(|kind| name(kind).to_owned())),
+        ("since", conditions.since.map(time)),
+        ("until", conditions.until.map(time)),
+        ("number", conditions.number.clone()),
+        ("call_id", conditions.call_id.clone()),
+        ("all", selection.all.then(|| "true".to_owned())),
+    ]
+}
+
+/// Returns the name of `kind` in the API.
+fn name(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Voicemail => "voicemail",
+        FileKind::CallRecording => "call_recording",
+        FileKind::Fax => "fax",
+        FileKind::Other => "other",
+    }
+}
+
+/// Returns an empty table of files.
+pub(super) fn table() -> Table {
+    Table::new(&["STORED", "KIND", "SIZE", "KEY"])
+}
+
+/// Returns the row of `file` in a table of files.
+pub(super) fn row(file: &Value) -> Vec<String> {
+    let fields = ["stored_at", "kind", "size", "key"];
+    fields.iter().map(|name| text(field(file, name))).collect()
+}
+
+pub(super) async fn usage(client: &AdminClient, account: Option<String>, json: bool) -> Result<ExitCode, String> {
+    let usage = client
+        .get(&format!("/v1/usage?{}", query(&[("account", account)])))
+        .await?;
+    let accounts = items(&usage, "accounts");
+    if json {
+        print_lines(&json_lines(accounts))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(&["ACCOUNT", "FILES", "BYTES", "SIZE"]);
+    let (mut all_files, mut all_bytes) = (0, 0);
+    let mut add = |account: String, files: u64, bytes: u64| {
+        let size = Size(bytes).to_string();
+        table.add(vec![account, files.to_string(), bytes.to_string(), size]);
+    };
+    for account in accounts {
+        let (files, bytes) = (number(account, "files"), number(account, "bytes"));
+        all_files += files;
+        all_bytes += bytes;
+        add(
+            field(account, "account").as_str().unwrap_or("(none)").to_owned(),
+            files,
+            bytes,
+        );
+    }
+    add("(all)".to_owned(), all_files, all_bytes);
+    print_lines(&table_lines(&table, true))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json_lines(values: &[Value]) -> String {
+    lines(values.iter().map(|value| printable_json(&value.to_string())))
+}
+
+/// Returns the lines of `table`, whose cells are escaped.
+pub(super) fn table_lines(table: &Table, with_header: bool) -> String {
+    lines(table.lines().into_iter().skip(usize::from(!with_header)))
+}
+
+fn lines(texts: impl Iterator<Item = String>) -> String {
+    texts.fold(String::new(), |lines, text| lines + &text + "\n")
+}

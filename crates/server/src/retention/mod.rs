@@ -1,0 +1,62 @@
+//! The `retention` command: shows what the policy of a running server deletes, and steers the deletion.
+
+mod plan;
+mod requests;
+
+use std::process::ExitCode;
+
+use http::Method;
+use serde_json::Value;
+
+use crate::{
+    admin_client::{
+        self, AdminClient,
+        values::{field, text},
+    },
+    cli::{RequestsAction, RetentionAction, RetentionOptions},
+    printable::{print, printable_json},
+    table::Table,
+};
+
+/// Runs the command, and prints an error on stderr.
+pub(crate) fn run(options: RetentionOptions) -> ExitCode {
+    admin_client::run(act(options))
+}
+
+async fn act(options: RetentionOptions) -> Result<ExitCode, String> {
+    let client = AdminClient::new(options.server)?;
+    match options.action {
+        RetentionAction::Plan(plan) if plan.files => plan::files(&client, plan.json).await,
+        RetentionAction::Plan(plan) => plan::rules(&client, plan.json).await,
+        RetentionAction::Resume => resume(&client).await,
+        RetentionAction::Requests { action } => match action {
+            RequestsAction::List { json } => requests::list(&client, json).await,
+            RequestsAction::Rm { account, document } => requests::remove(&client, account, document).await,
+        },
+    }
+}
+
+async fn resume(client: &AdminClient) -> Result<ExitCode, String> {
+    let response = client.send(Method::POST, "/v1/retention/resume", None).await?;
+    let done: Value = response.json().await?;
+    let clock = text(field(&done, "clock"));
+    print(&match field(&done, "suspended") {
+        Value::Null => format!("retention was not suspended; the clock is {clock}"),
+        _ => format!("retention continues; the clock is {clock}"),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the lines of `values`, as JSON.
+fn json_lines(values: &[Value]) -> String {
+    lines(values.iter().map(|value| printable_json(&value.to_string())))
+}
+
+/// Returns the lines of `table`, whose cells are escaped.
+fn table_lines(table: &Table, with_header: bool) -> String {
+    lines(table.lines().into_iter().skip(usize::from(!with_header)))
+}
+
+fn lines(texts: impl Iterator<Item = String>) -> String {
+    texts.fold(String::new(), |lines, text| lines + &text + "\n")
+}

@@ -1,0 +1,98 @@
+//! `retention plan`.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::{json_lines, table_lines};
+use crate::{
+    admin_client::{
+        AdminClient, follow,
+        values::{field, items, number, query, text},
+    },
+    cli::Size,
+    printable::{print, print_lines},
+    table::Table,
+};
+
+/// Number of files that are fetched at once.
+const PAGE: u64 = 500;
+
+/// Shows the number of files that each rule deletes.
+pub(super) async fn rules(client: &AdminClient, json: bool) -> Result<ExitCode, String> {
+    let line = |done: &Value| format!("{} files", number(done, "files"));
+    let plan = follow(client, "/v1/retention/plan", None, line, |_, _| Ok(false)).await?;
+    let rules = items(&plan, "rules");
+    if json {
+        print_lines(&json_lines(rules))?;
+    } else {
+        print_lines(&table_lines(&table(rules), true))?;
+    }
+    let documents = number(&plan, "documents");
+    if documents > 0 && !json {
+        print(&format!("{documents} documents that KAZOO has deleted are due"))?;
+    }
+    if rules.is_empty() {
+        eprintln!("the server has no retention rules, and deletes no file by its age; see --policy");
+    }
+    if let Some(reason) = field(field(&plan, "suspended"), "reason").as_str() {
+        let suspended = field(&plan, "suspended");
+        eprintln!(
+            "retention is suspended: {reason}; the clock is {}, and {} was expected; correct it, or run `kazoo-storage retention \
+             resume`",
+            text(field(suspended, "clock")),
+            text(field(suspended, "expected"))
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(rules: &[Value]) -> Table {
+    let mut table = Table::new(&[
+        "ACCOUNT", "KIND", "DAYS", "FLOOR", "FILES", "BYTES", "SIZE", "HELD", "OLDEST",
+    ]);
+    for planned in rules {
+        let rule = field(planned, "rule");
+        let or = |name: &str, absent: &str| match field(rule, name) {
+            Value::Null => absent.to_owned(),
+            value => text(value),
+        };
+        table.add(vec![
+            or("account", "(all)"),
+            or("kind", "(all)"),
+            or("days", "never"),
+            or("floor_days", "none"),
+            text(field(planned, "files")),
+            text(field(planned, "bytes")),
+            Size(number(planned, "bytes")).to_string(),
+            text(field(planned, "held")),
+            text(field(planned, "oldest")),
+        ]);
+    }
+    table
+}
+
+/// Lists the files that the rules delete.
+pub(super) async fn files(client: &AdminClient, json: bool) -> Result<ExitCode, String> {
+    let (mut cursor, mut is_first) = (None, true);
+    loop {
+        let parameters = query(&[("limit", Some(PAGE.to_string())), ("cursor", cursor)]);
+        let page = client.get(&format!("/v1/retention/files?{parameters}")).await?;
+        let files = items(&page, "files");
+        let lines = if json {
+            json_lines(files)
+        } else {
+            let mut table = Table::new(&["STORED", "KIND", "SIZE", "KEY", "REASON"]);
+            for file in files {
+                let fields = ["stored_at", "kind", "size", "key", "reason"];
+                table.add(fields.iter().map(|name| text(field(file, name))).collect());
+            }
+            table_lines(&table, is_first)
+        };
+        cursor = field(&page, "next").as_str().map(str::to_owned);
+        is_first = false;
+        if !print_lines(&lines)? || cursor.is_none() {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The erasure of an account or of a number, over the API and with the command `erase`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{expect, keys, run};
+use crate::{
+    events::site::Site,
+    process::{eventually, multipart},
+};
+
+fn erase(site: &Site, status: i32, arguments: &[&str]) -> (String, String) {
+    expect(status, arguments, site.command("erase", arguments).output().unwrap())
+}
+
+/// Starts a server whose ledger has all files.
+fn site() -> Site {
+    let site = Site::with(TempDir::new().unwrap(), &[]);
+    eventually("the files are indexed", || {
+        site.server.log().contains("reindexed").then_some(())
+    });
+    site
+}
+
+#[test]
+fn an_account_is_erased_with_a_receipt() {
+    let site = site();
+    for number in 0..300 {
+        site.put(&format!("acc/DOC/{number}"), "content");
+    }
+    site.put("acc/HELD/1", "content");
+    site.put("other/DOC/1", "content");
+    let request = json!({"reason": "case 7", "author": "legal", "account": "acc", "document": "HELD"});
+    assert_eq!(site.ask("POST", "/v1/holds", &request.to_string()).0, 200);
+
+    let planned = site.follow("/v1/erasures", r#"{"account": "acc"}"#);
+    assert_eq!(
+        (&planned["files"], &planned["bytes"], &planned["kept"]),
+        (&300.into(), &2100.into(), &1.into())
+    );
+    let (asked, kept) = erase(&site, 2, &["--account=acc"]);
+    assert!(
+        asked.lines().count() == 301 && asked.contains("300 files") && asked.contains("--yes"),
+        "{asked}"
+    );
+    assert!(kept.contains("acc/HELD/1 is kept") && kept.contains("case 7"), "{kept}");
+
+    let receipt = site.root.path().join("receipt");
+    let (erased, _) = erase(
+        &site,
+        1,
+        &["--account=acc", "--yes", "--receipt", receipt.to_str().unwrap()],
+    );
+    assert!(erased.contains("acc/DOC/7 removed"), "{erased}");
+    let text = fs::read_to_string(&receipt).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 303);
+    assert_eq!(lines[0]["erasure"]["account"], "acc");
+    assert_eq!((&lines[302]["files"], &lines[302]["kept"]), (&300.into(), &1.into()));
+    for line in &lines[1..302] {
+        let is_held = line["key"] == "acc/HELD/1";
+        assert_eq!(line["removed_at"].is_null(), is_held, "{line}");
+        assert_eq!(line["kept_because"].is_null(), !is_held, "{line}");
+        assert!(
+            line["size"] == 7 && line["sha256"].is_string() && line["stored_at"].is_string(),
+            "{line}"
+        );
+    }
+    assert_eq!(keys(&run(&site, 0, &["list", "--all", "--json"]).0).len(), 2);
+    // A receipt is not replaced, and a second run finds only the held file.
+    erase(
+        &site,
+        1,
+        &["--account=acc", "--yes", "--receipt", receipt.to_str().unwrap()],
+    );
+    assert_eq!(fs::read_to_string(&receipt).unwrap(), text);
+    let (nothing, _) = erase(&site, 1, &["--account=acc"]);
+    assert!(nothing.contains("nothing to erase"), "{nothing}");
+    let again = site.follow("/v1/erasures", r#"{"account": "acc", "confirm": true}"#);
+    assert_eq!((&again["files"], &again["kept"]), (&0.into(), &1.into()));
+}
+
+#[test]
+fn a_number_is_erased_and_not_logged() {
+    let site = site();
+    let mut client = site.server.connect();
+    for (path, number) in [("a/DOC/1", "+491"), ("b/DOC/2", "+491"), ("b/DOC/3", "+492")] {
+        let metadata = format!(r#"{{"caller_id_number":"{number}"}}"#);
+        client.send(multipart(&format!("/some_prefix/{path}"), &metadata, "media"));
+        assert_eq!(client.receive().status, 201);
+    }
+    let (erased, _) = erase(&site, 0, &["--number=+491", "--yes"]);
+    assert!(erased.ends_with("2 files (10 B) erased\n"), "{erased}");
+    assert_eq!(keys(&run(&site, 0, &["list", "--all", "--json"]).0), ["b/DOC/3"]);
+    let (nothing, _) = erase(&site, 0, &["--number=+491"]);
+    assert!(nothing.contains("nothing to erase"), "{nothing}");
+    let log = site.server.log();
+    assert!(log.contains("has erased files") && !log.contains("+491"), "{log}");
+}
+
+#[test]
+fn refuses_what_is_not_one_account_or_number() {
+    let site = site();
+    for request in [
+        "{}",
+        r#"{"confirm": true}"#,
+        r#"{"account": "a", "number": "1"}"#,
+        r#"{"account": ""}"#,
+        r#"{"account": "a", "confirm": 1}"#,
+        r#"{"account": "a", "confirmed": true}"#,
+    ] {
+        let (status, refused) = site.ask("POST", "/v1/erasures", request);
+        assert_eq!(status, 400, "{request}: {refused}");
+    }
+    erase(&site, 2, &[]);
+    erase(&site, 2, &["--account=a", "--number=1"]);
+}

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Checks the memory and the speed of the commands that work on all files.
+
+    tests/system/bulk.py PATH_TO_THE_SERVER [--directory DIR] [--files 200000 | --quick]        Linux
+
+- memory: the peak of `files list`, `files export`, `files verify` and `copy`, and of the server meanwhile, with many small files
+  over that with few. It must not depend on their number.
+- speed: `files export` next to `cp -r` of the same files of 4 KiB to 1 MiB, in alternation: the ratio of the median times.
+"""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+from rig import Server, Upload, check, eventually, fact, media, options, run
+
+MIB = 1 << 20
+# Number of files of the run that the others are compared with.
+FEW = 500
+# Growth of the peak, in MiB.
+BUDGET = 32
+# Files and rounds of the measurement of the speed.
+MIXED, ROUNDS = 2000, 5
+# Files and rounds with `--quick`.
+QUICK_FILES, QUICK_ROUNDS = 20_000, 3
+# Least speed of an export, as a fraction of that of `cp -r`, which neither reads through a server nor hashes nor syncs.
+SPEED = 0.08
+
+
+class Commands:
+    """Runs commands of the program for a server."""
+
+    def __init__(self, server: str, admin: str, token: str):
+        self.server = server
+        self.environment = os.environ | {'KAZOO_STORAGE_ADMIN': f'unix:{admin}', 'KAZOO_STORAGE_ADMIN_TOKEN_FILE': token}
+
+    def output(self, *arguments: str) -> str:
+        return subprocess.run([self.server, *arguments], env=self.environment, check=True, capture_output=True, text=True).stdout
+
+    def peak(self, *arguments: str) -> float:
+        """Runs a command, and returns its peak of memory in MiB."""
+        process = subprocess.Popen([self.server, *arguments], env=self.environment, stdout=subprocess.DEVNULL)
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, status(process.pid))
+            time.sleep(0.002)
+        check(process.returncode == 0, lambda: f'{arguments} exited with status {process.returncode}')
+        return peak
+
+
+def status(pid: int) -> float:
+    """The peak of a process, in MiB. 0 when it has ended."""
+    with contextlib.suppress(OSError, StopIteration), open(f'/proc/{pid}/status') as file:
+        return next(int(line.split()[1]) for line in file if line.startswith('VmHWM:')) / 1024
+    return 0.0
+
+
+@contextlib.contextmanager
+def serving(arguments: argparse.Namespace, root: pathlib.Path) -> Iterator[tuple[Server, Commands]]:
+    admin, token = str(root / 'admin'), str(root / 'token')
+    with Server(arguments.server, str(root / 'files'), '--admin', f'unix:{admin}', '--admin-token-file', token) as server:
+        yield server, Commands(arguments.server, admin, token)
+        server.stop()
+
+
+def memory(arguments: argparse.Namespace, count: int) -> dict[str, float]:
+    """The peak of each command with `count` files."""
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+        root = pathlib.Path(directory)
+        for n in range(count):
+            if n % 1000 == 0:
+                parent = root / 'files' / f'acc{n // 1000}' / 'doc'
+                parent.mkdir(parents=True)
+            (parent / f'{n}.mp3').write_bytes(b'ID3%d' % n)
+        with serving(arguments, root) as (server, commands):
+
+            def recorded() -> bool:
+                usage = [json.loads(line) for line in commands.output('files', 'du', '--json').splitlines()]
+                return sum(account['files'] for account in usage) == count
+
+            eventually('all files are recorded', recorded, 600)
+            peaks = {
+                'list': commands.peak('files', 'list', '--all', '--limit', '0', '--json'),
+                'export': commands.peak('files', 'export', '--all', '--to', str(root / 'exported')),
+                'export again': commands.peak('files', 'export', '--all', '--to', str(root / 'exported')),
+                'export to a ZIP file': commands.peak('files', 'export', '--all', '--to', str(root / 'exported.zip')),
+                'verify': commands.peak('files', 'verify', '--content'),
+                'server': status(server.pid),
+            }
+            sums = subprocess.run(['sha256sum', '--check', '--quiet', 'SHA256SUMS'], cwd=root / 'exported')
+            check(sums.returncode == 0, 'SHA256SUMS does not fit')
+            tested = subprocess.run([sys.executable, '-m', 'zipfile', '-t', str(root / 'exported.zip')], stdout=subprocess.DEVNULL)
+            check(tested.returncode == 0, 'the ZIP file is damaged')
+        peaks['copy'] = commands.peak('copy', '--from', str(root / 'files'), '--to', str(root / 'copied'))
+        return peaks
+
+
+def speed(arguments: argparse.Namespace, rounds: int) -> float:
+    """The speed of an export next to that of `cp -r`."""
+    sizes = random.Random(1)
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+        root = pathlib.Path(directory)
+        with serving(arguments, root) as (server, commands), server.client() as client:
+            for n in range(MIXED):
+                size = int(4096 * 256 ** sizes.random())
+                reply = client.put(Upload(f'acc/doc{n // 50}/{n}.mp3', media(n, size)))
+                check(reply.status == 201, lambda: f'{reply}')
+            times: dict[str, list[float]] = {'cp': [], 'export': []}
+            for _ in range(rounds):
+                for name, command in {
+                    'cp': ['cp', '-r', str(root / 'files' / 'acc'), str(root / 'out')],
+                    'export': [arguments.server, 'files', 'export', '--all', '--to', str(root / 'out')],
+                }.items():
+                    begun = time.monotonic()
+                    subprocess.run(command, env=commands.environment, check=True, stdout=subprocess.DEVNULL)
+                    times[name].append(time.monotonic() - begun)
+                    shutil.rmtree(root / 'out')
+            fact(f'seconds: {({name: [round(value, 2) for value in values] for name, values in times.items()})}')
+            return statistics.median(times['cp']) / statistics.median(times['export'])
+
+
+def main(arguments: argparse.Namespace) -> None:
+    files, rounds = (QUICK_FILES, QUICK_ROUNDS) if arguments.quick else (arguments.files, ROUNDS)
+    ratio = speed(arguments, rounds)
+    fact(f'export: {ratio:.2f} of the speed of cp -r')
+    few, many = memory(arguments, FEW), memory(arguments, files)
+    for name, peak in many.items():
+        fact(f'{name}: {peak:.1f} MiB with {files} files, {few[name]:.1f} MiB with {FEW}')
+    over = [name for name, peak in many.items() if peak - few[name] > BUDGET]
+    check(not over, lambda: f'more than {BUDGET} MiB more: {", ".join(over)}')
+    check(ratio >= SPEED, lambda: f'an export has {ratio:.2f} of the speed of cp -r')
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    count = parser.add_mutually_exclusive_group()
+    count.add_argument('--files', type=int, default=200_000)
+    count.add_argument('--quick', action='store_true', help=f'{QUICK_FILES} files and fewer rounds, for a minute')
+
+
+if __name__ == '__main__':
+    sys.exit(run(main, options(__doc__, prepare)))
