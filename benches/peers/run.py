@@ -18,7 +18,7 @@ from rig import HERE, KIB, Rig, Server, free_port
 
 
 class Peers(Rig):
-    parts = ('uploads', 'downloads', 'receivers', 'memory', 'many')
+    parts = ('uploads', 'downloads', 'receivers', 'memory', 'many', 'volumes')
     programs = (*Rig.programs, '--package=kazoo-storage-peers')
 
     def busboy(self):
@@ -28,9 +28,9 @@ class Peers(Rig):
             subprocess.run(['npm', 'install', '--silent', '--no-audit', '--no-fund'], cwd=code, check=True)
         return Server(['node', 'server.js', str(port), str(self.root_of_uploads())], port, '', cwd=code)
 
-    def peer(self, program):
+    def peer(self, program, *before, after=()):
         port = free_port()
-        return Server([str(self.target / program), str(port), str(self.root_of_uploads())], port, '')
+        return Server([str(self.target / program), *before, str(port), str(self.root_of_uploads()), *after], port, '')
 
     def uploads(self):
         nginx = self.nginx()
@@ -40,12 +40,12 @@ class Peers(Rig):
         self.row('raw 64 KiB PUT, durable / nginx PUT', ('≥', 1.0), rate(durable, raw), rate(nginx, raw))
         self.row('multipart 64 KiB with metadata, durable / nginx PUT, same body', ('≥', 0.75), rate(durable, form), rate(nginx, form))
         self.row('raw 64 KiB PUT, --no-fsync / nginx PUT', ('≥', 1.5), rate(fast, raw), rate(nginx, raw))
-        careful, appended = self.peer('peer_careful'), self.peer('peer_appended')
-        self.row('raw 64 KiB PUT, durable / axum: fsync and rename each file', ('≥', 2.5), rate(durable, raw), rate(careful, raw))
-        self.row('raw 64 KiB PUT, durable / appended, one fdatasync per group', ('≥', 0.6), rate(durable, raw), rate(appended, raw))
+        each, log = self.peer('peer_fsync_each'), self.peer('peer_append_log')
+        self.row('raw 64 KiB PUT, durable / axum: fsync and rename each file', ('≥', 2.5), rate(durable, raw), rate(each, raw))
+        self.row('raw 64 KiB PUT, durable / appended, one fdatasync per group', ('≥', 0.6), rate(durable, raw), rate(log, raw))
         spread = [(lambda p: p[2] / p[1])(self.put(durable, *raw)) for _ in range(self.rounds)]
         self.put_row('raw 64 KiB PUT, durable: p99 / its p50', statistics.median(spread), ('≤', 5), f'{min(spread):.2f} to {max(spread):.2f}')
-        for server in (nginx, durable, fast, careful, appended):
+        for server in (nginx, durable, fast, each, log):
             server.stop()
 
     def downloads(self):
@@ -114,6 +114,14 @@ class Peers(Rig):
                          f'{min(costs):.2f} to {max(costs):.2f}')
         for server, _ in servers:
             server.stop()
+
+    def volumes(self):
+        for ledger, forms in (((), ('raw', 'audio/mpeg')), (('ledger',), ('multipart', self.multipart_type))):
+            volumes, files = (self.peer('peer_volumes', store, after=ledger) for store in ('volumes', 'files'))
+            rate = lambda server: lambda: self.put(server, *forms)[0]
+            name = f'{forms[0]} 64 KiB PUT, {"with" if ledger else "without"} a ledger, appended to a volume / as files'
+            self.row(name, ('≥', 2.0), rate(volumes), rate(files))
+            volumes.stop(), files.stop()
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 //! A peer for comparison, as a careful user of axum would write it: each file is synced under a temporary name, renamed,
 //! and its directory is synced.
 //!
-//! `peer_careful PORT DIR` stores uploads under DIR, and the JSON of each beside it.
+//! `peer_fsync_each PORT DIR` stores uploads under DIR, and the JSON of each beside it.
 
 use std::{
     error::Error,
@@ -66,7 +66,7 @@ fn write_durably(dir: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let (Some(port), Some(dir)) = (args.next(), args.next()) else {
-        return Err("usage: peer_careful PORT DIR".into());
+        return Err("usage: peer_fsync_each PORT DIR".into());
     };
     let app = Router::new()
         .route("/{*path}", put(store))
