@@ -50,7 +50,7 @@
 //!
 //! Each layer takes a plain HTTP request and emits a plain HTTP request with one KAZOO peculiarity removed. It passes
 //! other requests unchanged and works alone in front of any handler; its documentation has an example. Each layer implements
-//! [`Rewrite`](rewrite::Rewrite) or, if it works on responses, [`Exchange`](exchange::Exchange), and custom layers can, too.
+//! [`Rewrite`](rewrite::Rewrite) or, if it works on responses, [`Exchange`](exchange::Exchange). Custom layers can do the same.
 //!
 //! The layers hold at most 256 KiB of a request's body, whatever its size or shape, and the JSON of a multipart upload
 //! (at most 1 MiB by default). A store may hold more: `ObjectStoreBlobs` holds 10 MiB by default, and [`MemoryStore`]

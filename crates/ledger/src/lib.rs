@@ -2,8 +2,7 @@
 //!
 //! KAZOO expects its storage server to answer as soon as a file is safe, and to process the file later. [`Recorded`]
 //! wraps a store: it records each upload and each deletion in a [`Ledger`] before it returns, so every acknowledged file
-//! has its [`Event`]. A [`Consumer`] takes the events from the ledger, each at least once, also after a
-//! crash:
+//! has its [`Event`]. A [`Consumer`] receives each event from the ledger at least once, even after a crash:
 //!
 //! ```
 //! use kazoo_storage::{BlobKey, BlobStore, MemoryStore, Upload, kazoo_id::AttachmentKind};
@@ -33,19 +32,23 @@
 //! # }).unwrap();
 //! ```
 //!
-//! The module [`events`] has the types that show and steer the events that were not acknowledged, the module [`keep`] those that
-//! protect and remove files, the module [`policy`] those that determine how long files are kept, and the module [`audit`] those of the
-//! audit trail.
+//! | module | types for |
+//! | --- | --- |
+//! | [`events`] | listing, retrying, discarding and replaying events that were not acknowledged |
+//! | [`keep`] | holds, and the removal of files |
+//! | [`policy`], [`quota`] | how long files are kept, and how much space an account has |
+//! | [`audit`] | the audit trail |
+//! | [`verify`] | comparing a store with its ledger |
 //!
 //! # Databases
 //!
 //! [`Ledger::sqlite`] keeps the ledger in a file, which the processes of one machine share. With the feature `postgres`,
-//! [`Ledger::open`] takes a URL such as `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full` too: several servers
-//! that store files in one bucket share that ledger, and each event of a consumer goes to one of them.
+//! [`Ledger::open`] also takes a URL such as `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full`. Several servers
+//! that store files in one bucket share such a ledger, and each event of a consumer goes to one of them.
 //!
-//! A ledger needs a Tokio runtime with timers, and with I/O for PostgreSQL and deliveries. SQLite has three threads and two
-//! connections, PostgreSQL four tasks and four connections. Every change is durable when its call returns, so nothing needs to
-//! be flushed on shutdown.
+//! A ledger needs a Tokio runtime with timers, and with I/O for PostgreSQL and deliveries. It uses three threads and two
+//! connections for SQLite, or four tasks and four connections for PostgreSQL. Every change is durable when its call returns, so
+//! nothing needs to be flushed on shutdown.
 //!
 //! # Features
 //!
@@ -64,8 +67,8 @@
 //! - Each consumer receives each event at least once, and the events of one key in their order. An event has the same
 //!   [id](Event::id) each time.
 //! - A file that a [hold](keep) keeps is neither deleted nor replaced through [`Recorded`].
-//! - The ledger never decides where a file is. A lost ledger loses no file: [`Ledger::reindex`] rebuilds the rows. Its holds and
-//!   its undelivered events are lost.
+//! - The ledger never decides where a file is. If the ledger is lost, no file is lost, and [`Ledger::reindex`] rebuilds the rows. Its
+//!   holds and its undelivered events are lost.
 
 pub mod audit;
 mod clock;

@@ -19,8 +19,8 @@ const UNIX: &str = "unix:";
 #[derive(Args, Debug)]
 pub(crate) struct AdminOptions {
     /// Address and port for the operator, or `unix:PATH` for a Unix socket: `/metrics` for Prometheus, `/healthz`, `/readyz`,
-    /// which returns 503 while the store fails and after the first SIGTERM, and below `/v1/` the API that the commands
-    /// `events` and `files` use; without this flag there is no such address
+    /// which returns 503 while the store fails and after the first SIGTERM, and below `/v1/` the API that commands such as
+    /// `files` use; without this flag there is no such address
     ///
     /// Anyone who can connect to it can read the first three, so restrict who can. They show the names of the receivers of
     /// events, but no accounts, numbers or secrets. The API needs `--admin-token-file`.
