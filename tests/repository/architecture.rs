@@ -2,7 +2,7 @@
 //!
 //! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
-//! In the server: `explain → serve → {admin, net, storage} → log → config → cli → files`, `{copy, reindex} → storage`,
+//! In the server: `config_command → serve → {admin, net, storage} → log → config → cli → files`, `{copy, reindex} → storage`,
 //! `{audit, erase, events, files, health, hold, retention} → admin_client → {log, cli}`, `{check, plan, scrub} → {log, cli}`, and
 //! `generate → cli`.
 //!
@@ -101,7 +101,7 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
         "audit" | "events" | "hold" | "retention" => Some(vec!["admin_client", "cli", "printable", "table"]),
         "files" => Some(vec!["admin_client", "cli", "printable", "progress", "table"]),
         "erase" | "health" => Some(vec!["admin_client", "cli", "printable"]),
-        "explain" => Some(vec!["cli", "config", "printable", "serve"]),
+        "config_command" => Some(vec!["cli", "config", "printable", "serve"]),
         "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
         "copy" => Some(vec!["cli", "config", "log", "printable", "progress", "storage"]),
         _ => None,

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::{
     clock::{Clock, Noted, Source},
     database::{Database, Engine, Row, Statement, statement},
-    gone::Gone,
+    gone_receivers::GoneReceivers,
     keep::Keeper,
     location::{Location, Place},
     measure,
@@ -40,7 +40,7 @@ struct Shared {
     audited: Notify,
     closed: AtomicBool,
     /// Those of the last registration.
-    gone: Mutex<Gone>,
+    gone: Mutex<GoneReceivers>,
     keeper: Keeper,
     clock: Clock,
 }
@@ -189,7 +189,7 @@ impl Ledger {
     }
 
     /// Returns the receivers that want no more events.
-    pub(crate) fn gone(&self) -> Gone {
+    pub(crate) fn gone(&self) -> GoneReceivers {
         let gone = self.shared.gone.lock().unwrap_or_else(PoisonError::into_inner);
         gone.clone()
     }
@@ -197,7 +197,7 @@ impl Ledger {
     /// Replaces the receivers that want no more events with those of a new registration. A late answer to an earlier one does not
     /// reach them.
     #[cfg(any(feature = "amqp", feature = "webhooks"))]
-    pub(crate) fn set_gone(&self, gone: Gone) {
+    pub(crate) fn set_gone(&self, gone: GoneReceivers) {
         *self.shared.gone.lock().unwrap_or_else(PoisonError::into_inner) = gone;
     }
 

@@ -73,20 +73,22 @@
 pub mod audit;
 mod clock;
 mod consumer;
+mod continue_on_drop;
 mod database;
 #[cfg(any(feature = "amqp", feature = "webhooks"))]
 pub mod delivery;
 mod event;
 pub mod events;
 mod file;
-mod finishing;
-mod gone;
+mod gone_receivers;
 pub mod keep;
 mod key_locks;
 mod ledger;
 mod location;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+mod no_metrics;
 mod outbox;
 pub mod policy;
 pub mod quota;
@@ -96,8 +98,6 @@ mod reindex;
 mod rows;
 mod search;
 mod time;
-#[cfg(not(feature = "metrics"))]
-mod unmeasured;
 mod usage;
 pub mod verify;
 
@@ -114,7 +114,7 @@ struct Events;
 #[cfg(feature = "metrics")]
 use self::metrics::record as measure;
 #[cfg(not(feature = "metrics"))]
-use self::unmeasured as measure;
+use self::no_metrics as measure;
 
 pub use self::{
     clock::{ClockFault, Suspension},

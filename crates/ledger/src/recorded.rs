@@ -11,9 +11,9 @@ use kazoo_storage::{
 };
 
 use crate::{
+    continue_on_drop::ContinueOnDrop,
     event::{self, EventKind},
     file::FileRecord,
-    finishing::Finishing,
     keep::{Committing, Ended, Target, Verdict},
     key_locks::{KeyGuard, KeyLocks},
     ledger::Ledger,
@@ -172,7 +172,7 @@ impl<S: BlobStore> BlobStore for Recorded<S> {
             }
         };
         let this = self.clone();
-        Finishing::new(async move { this.store(upload, file, &end).await }, has_ended, report).await
+        ContinueOnDrop::new(async move { this.store(upload, file, &end).await }, has_ended, report).await
     }
 
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {

@@ -8,10 +8,10 @@ mod audit;
 mod check;
 mod cli;
 mod config;
+mod config_command;
 mod copy;
 mod erase;
 mod events;
-mod explain;
 mod files;
 mod flag_file;
 mod generate;
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         cli::Command::Scrub(options) => scrub::run(&options),
         cli::Command::Copy(options) => copy::run(&options),
         cli::Command::Reindex(options) => reindex::run(options),
-        cli::Command::Config(options) => explain::run(options.action, config.as_deref()),
+        cli::Command::Config(options) => config_command::run(options.action, config.as_deref()),
         cli::Command::Events(options) => Ok(events::run(options)),
         cli::Command::Files(options) => Ok(files::run(options)),
         cli::Command::Audit(options) => Ok(audit::run(options)),

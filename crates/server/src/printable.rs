@@ -6,6 +6,8 @@ use std::{
     io::{self, Write as _},
 };
 
+use serde_json::Value;
+
 /// Returns `text` with the characters escaped that could change what a terminal shows beside the text itself.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |_| 0)
@@ -52,6 +54,13 @@ pub(crate) fn complain(error: &str) {
 /// Prints a line for people on stdout. A reader that has seen enough is no error.
 pub(crate) fn print(line: &str) -> Result<(), String> {
     print_lines(&format!("{}\n", printable(line))).map(drop)
+}
+
+/// Returns a line of JSON for each of `values`.
+pub(crate) fn json_lines(values: &[Value]) -> String {
+    values.iter().fold(String::new(), |lines, value| {
+        lines + &printable_json(&value.to_string()) + "\n"
+    })
 }
 
 /// Prints JSON as a line on stdout. A reader that has seen enough is no error.

@@ -18,7 +18,13 @@ impl Table {
         self.0.push(cells.collect());
     }
 
-    pub(crate) fn lines(&self) -> Vec<String> {
+    /// Returns the lines, the first of which is the header.
+    pub(crate) fn text(&self, with_header: bool) -> String {
+        let lines = self.lines().into_iter().skip(usize::from(!with_header));
+        lines.fold(String::new(), |text, line| text + &line + "\n")
+    }
+
+    fn lines(&self) -> Vec<String> {
         let columns = self.0.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             let cells = self.0.iter().filter_map(|row| row.get(column));
@@ -48,6 +54,7 @@ mod tests {
         table.add(vec!["longer".to_owned(), "a\u{1b}b".to_owned()]);
         table.add(vec!["é".to_owned(), String::new()]);
         assert_eq!(table.lines(), ["ID      ERROR", "longer  a\\u{1b}b", "é"]);
+        assert_eq!(table.text(false), "longer  a\\u{1b}b\né\n");
         table.add(vec!["x".repeat(100_000), "y".to_owned()]);
         assert!(table.lines().concat().ends_with("x  y"));
     }

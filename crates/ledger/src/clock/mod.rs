@@ -4,7 +4,7 @@
 //! suspended until the clock is right again, or until the operator confirms it: a wrong clock must delete no file early.
 
 mod judge;
-mod keep;
+mod note;
 mod source;
 #[cfg(test)]
 mod tests;

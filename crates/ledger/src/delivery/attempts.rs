@@ -10,16 +10,16 @@ use kazoo_storage::Result;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    cloud_event, health,
+    back_off, cloud_event,
     receiver::Receiver,
     transport::{Answer, Transport},
 };
-use crate::{event::Event, gone::Gone, ledger::Ledger, measure::DeliveryCounts, outbox::Claim};
+use crate::{event::Event, gone_receivers::GoneReceivers, ledger::Ledger, measure::DeliveryCounts, outbox::Claim};
 
 /// Sends the claimed events of one receiver, each in a task of its own.
 pub(super) struct Attempts {
     ledger: Ledger,
-    gone: Gone,
+    gone: GoneReceivers,
     receiver: Receiver,
     /// The name of the receiver in the ledger.
     id: String,
@@ -47,7 +47,7 @@ pub(super) enum Outcome {
 }
 
 impl Attempts {
-    pub(super) fn new(ledger: Ledger, receiver: Receiver, gone: Gone) -> Result<Self> {
+    pub(super) fn new(ledger: Ledger, receiver: Receiver, gone: GoneReceivers) -> Result<Self> {
         let id = receiver.id();
         Ok(Self {
             ledger,
@@ -155,7 +155,7 @@ impl Attempts {
         } else {
             tracing::debug!(receiver, event, attempts, error, "an event was not delivered");
             self.counts.failed();
-            Some(health::delay(attempts, retry_after))
+            Some(back_off::delay(attempts, retry_after))
         };
         self.settle(self.ledger.failed(claim, error, delay)).await;
     }

@@ -4,7 +4,7 @@ use kazoo_storage::Result;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{receivers::Receivers, worker::Worker};
-use crate::{gone::Gone, ledger::Ledger};
+use crate::{gone_receivers::GoneReceivers, ledger::Ledger};
 
 /// Sends the events of a ledger to its receivers, while it [runs](Self::run).
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Ledger {
     /// To change the receivers while events are recorded, call this again, end the earlier [`Deliveries`], and run the new
     /// ones: no event is lost.
     pub async fn register_receivers(&self, receivers: Receivers) -> Result<Deliveries> {
-        let gone = Gone::default();
+        let gone = GoneReceivers::default();
         let workers: Vec<Worker> = receivers
             .into_iter()
             .map(|receiver| Worker::new(self.clone(), receiver, gone.clone()))

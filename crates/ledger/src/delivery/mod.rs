@@ -35,6 +35,7 @@
 #[cfg(feature = "amqp")]
 mod amqp;
 mod attempts;
+mod back_off;
 mod cloud_event;
 mod deliveries;
 mod fields;

@@ -22,7 +22,7 @@ use super::{
     health::Health,
     receiver::Receiver,
 };
-use crate::{gone::Gone, ledger::Ledger, outbox::Claim};
+use crate::{gone_receivers::GoneReceivers, ledger::Ledger, outbox::Claim};
 
 /// Interval at which the ledger is read: another process may have recorded an event.
 const POLL: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ enum Wait {
 }
 
 impl Worker {
-    pub(super) fn new(ledger: Ledger, receiver: Receiver, gone: Gone) -> Result<Self> {
+    pub(super) fn new(ledger: Ledger, receiver: Receiver, gone: GoneReceivers) -> Result<Self> {
         Ok(Self {
             // A claimed event may wait for an answer to another one, and then for its own.
             visibility: receiver.timeout.saturating_mul(2).saturating_add(MARGIN),

@@ -8,7 +8,7 @@ use super::batches::{BATCH, yield_to_uploads};
 use crate::{
     consumer::{AMQP, WEBHOOK},
     database::{Row, statement},
-    gone::Gone,
+    gone_receivers::GoneReceivers,
     ledger::Ledger,
     time,
 };
@@ -149,7 +149,7 @@ impl Ledger {
     }
 }
 
-fn receiver(mut row: Row, gone: &Gone) -> Result<ReceiverStatus> {
+fn receiver(mut row: Row, gone: &GoneReceivers) -> Result<ReceiverStatus> {
     let name = row.text()?;
     let is_active = row.integer()? == 1;
     let state = match is_active {

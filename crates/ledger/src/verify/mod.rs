@@ -1,7 +1,7 @@
 //! The types of [`Recorded::verify`], which compares a store with its ledger, in both directions.
 
 mod difference;
-mod look;
+mod inspect;
 
 use std::{
     pin::pin,

@@ -8,7 +8,7 @@ use crate::{
         values::{field, items, query, text, time},
     },
     cli::ListAuditOptions,
-    printable::{print_lines, printable_json},
+    printable::{json_lines, print_lines},
     table::Table,
 };
 
@@ -31,18 +31,17 @@ pub(super) async fn entries(client: &AdminClient, options: &ListAuditOptions) ->
         ]);
         let page = client.get(&format!("/v1/audit?{parameters}")).await?;
         let entries = items(&page, "entries");
-        let lines: Vec<String> = if options.json {
-            entries.iter().map(|entry| printable_json(&entry.to_string())).collect()
+        let lines = if options.json {
+            json_lines(entries)
         } else {
             let mut table = Table::new(&["SEQ", "TIME", "NAME", "ADDRESS", "ACTION", "OUTCOME", "KEY"]);
             for entry in entries {
                 let fields = ["seq", "time", "name", "address", "action", "outcome", "key"];
                 table.add(fields.iter().map(|name| text(field(entry, name))).collect());
             }
-            let lines = table.lines().into_iter().skip(usize::from(!is_first));
-            lines.collect()
+            table.text(is_first)
         };
-        if !print_lines(&lines.iter().fold(String::new(), |text, line| text + line + "\n"))? {
+        if !print_lines(&lines)? {
             break;
         }
         left -= left.min(entries.len() as u64);

@@ -12,7 +12,7 @@ use crate::{
         values::{field, in_one_line, items, query, segment, text, time},
     },
     cli::{ListOptions, State},
-    printable::{print, print_json},
+    printable::{print, print_json, print_lines},
     table::Table,
 };
 
@@ -43,9 +43,7 @@ pub(super) async fn events(client: &AdminClient, options: &ListOptions) -> Resul
             for event in events {
                 table.add(row(event));
             }
-            for line in table.lines().iter().skip(usize::from(!is_first)) {
-                print(line)?;
-            }
+            print_lines(&table.text(is_first))?;
         }
         left -= left.min(events.len() as u64);
         cursor = field(&page, "next").as_str().map(str::to_owned);
@@ -108,9 +106,7 @@ pub(super) async fn event(client: &AdminClient, id: &str, metadata: bool, json: 
         if let Some(document) = document {
             table.add(vec!["metadata".to_owned(), in_one_line(document.get())]);
         }
-        for line in table.lines() {
-            print(&line)?;
-        }
+        print_lines(&table.text(true))?;
         print("")?;
     }
     let mut table = Table::new(&["RECEIVER", "STATE", "ATTEMPTS", "DUE", "ERROR"]);
@@ -118,9 +114,7 @@ pub(super) async fn event(client: &AdminClient, id: &str, metadata: bool, json: 
         let fields = ["receiver", "state", "attempts", "due_at", "error"];
         table.add(fields.iter().map(|name| text(field(event, name))).collect());
     }
-    for line in table.lines() {
-        print(&line)?;
-    }
+    print_lines(&table.text(true))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -140,9 +134,7 @@ pub(super) async fn receivers(client: &AdminClient, json: bool) -> Result<ExitCo
         row.push(field(receiver, "oldest").as_str().map(age).unwrap_or_default());
         table.add(row);
     }
-    for line in table.lines() {
-        print(&line)?;
-    }
+    print_lines(&table.text(true))?;
     Ok(ExitCode::SUCCESS)
 }
 

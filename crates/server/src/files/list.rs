@@ -1,4 +1,4 @@
-//! `files list` and `files du`.
+//! `files list`.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::{
     admin_client::{
         AdminClient,
-        values::{field, items, number, query, text, time},
+        values::{field, items, query, text, time},
     },
-    cli::{FileKind, FileSelection, ListFilesOptions, Size},
-    printable::{print_lines, printable_json},
+    cli::{FileKind, FileSelection, ListFilesOptions},
+    printable::{json_lines, print_lines},
     table::Table,
 };
 
@@ -33,7 +33,7 @@ pub(super) async fn files(client: &AdminClient, options: &ListFilesOptions) -> R
             for file in files {
                 table.add(row(file));
             }
-            table_lines(&table, is_first)
+            table.text(is_first)
         };
         if !print_lines(&lines)? {
             break;
@@ -86,47 +86,4 @@ pub(super) fn table() -> Table {
 pub(super) fn row(file: &Value) -> Vec<String> {
     let fields = ["stored_at", "kind", "size", "key"];
     fields.iter().map(|name| text(field(file, name))).collect()
-}
-
-pub(super) async fn usage(client: &AdminClient, account: Option<String>, json: bool) -> Result<ExitCode, String> {
-    let usage = client
-        .get(&format!("/v1/usage?{}", query(&[("account", account)])))
-        .await?;
-    let accounts = items(&usage, "accounts");
-    if json {
-        print_lines(&json_lines(accounts))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut table = Table::new(&["ACCOUNT", "FILES", "BYTES", "SIZE"]);
-    let (mut all_files, mut all_bytes) = (0, 0);
-    let mut add = |account: String, files: u64, bytes: u64| {
-        let size = Size(bytes).to_string();
-        table.add(vec![account, files.to_string(), bytes.to_string(), size]);
-    };
-    for account in accounts {
-        let (files, bytes) = (number(account, "files"), number(account, "bytes"));
-        all_files += files;
-        all_bytes += bytes;
-        add(
-            field(account, "account").as_str().unwrap_or("(none)").to_owned(),
-            files,
-            bytes,
-        );
-    }
-    add("(all)".to_owned(), all_files, all_bytes);
-    print_lines(&table_lines(&table, true))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn json_lines(values: &[Value]) -> String {
-    lines(values.iter().map(|value| printable_json(&value.to_string())))
-}
-
-/// Returns the lines of `table`, whose cells are escaped.
-pub(super) fn table_lines(table: &Table, with_header: bool) -> String {
-    lines(table.lines().into_iter().skip(usize::from(!with_header)))
-}
-
-fn lines(texts: impl Iterator<Item = String>) -> String {
-    texts.fold(String::new(), |lines, text| lines + &text + "\n")
 }

@@ -1,11 +1,12 @@
 //! The `files` command: finds, fetches, exports, verifies and removes the files of a running server.
 
+mod du;
 mod export;
-mod fetch;
+mod get;
 mod list;
-mod remove;
-mod show;
+mod rm;
 mod signals;
+mod stat;
 mod verify;
 
 use std::process::ExitCode;
@@ -27,12 +28,12 @@ async fn act(options: FilesOptions) -> Result<ExitCode, String> {
     let client = AdminClient::new(options.server)?;
     match options.action {
         FilesAction::List(list) => list::files(&client, &list).await,
-        FilesAction::Stat { key, metadata, json } => show::file(&client, &key, metadata, json).await,
-        FilesAction::Get(get) => fetch::content(&client, &get).await,
+        FilesAction::Stat { key, metadata, json } => stat::file(&client, &key, metadata, json).await,
+        FilesAction::Get(get) => get::content(&client, &get).await,
         FilesAction::Export(options) => export::files(client, &options).await,
         FilesAction::Verify(options) => verify::files(&client, &options).await,
-        FilesAction::Rm { keys, yes } => remove::files(&client, &keys, yes).await,
-        FilesAction::Du { account, json } => list::usage(&client, account, json).await,
+        FilesAction::Rm { keys, yes } => rm::files(&client, &keys, yes).await,
+        FilesAction::Du { account, json } => du::usage(&client, account, json).await,
     }
 }
 

@@ -95,7 +95,7 @@ async fn list(client: &AdminClient, json: bool) -> Result<ExitCode, String> {
             cell("reason"),
         ]);
     }
-    print_lines(&(table.lines().join("\n") + "\n"))?;
+    print_lines(&table.text(true))?;
     Ok(ExitCode::SUCCESS)
 }
 

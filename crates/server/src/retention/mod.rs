@@ -14,8 +14,7 @@ use crate::{
         values::{field, text},
     },
     cli::{RequestsAction, RetentionAction, RetentionOptions},
-    printable::{print, printable_json},
-    table::Table,
+    printable::print,
 };
 
 /// Runs the command, and prints an error on stderr.
@@ -45,18 +44,4 @@ async fn resume(client: &AdminClient) -> Result<ExitCode, String> {
         _ => format!("retention continues; the clock is {clock}"),
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the lines of `values`, as JSON.
-fn json_lines(values: &[Value]) -> String {
-    lines(values.iter().map(|value| printable_json(&value.to_string())))
-}
-
-/// Returns the lines of `table`, whose cells are escaped.
-fn table_lines(table: &Table, with_header: bool) -> String {
-    lines(table.lines().into_iter().skip(usize::from(!with_header)))
-}
-
-fn lines(texts: impl Iterator<Item = String>) -> String {
-    texts.fold(String::new(), |lines, text| lines + &text + "\n")
 }

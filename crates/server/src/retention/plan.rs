@@ -4,14 +4,13 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::{json_lines, table_lines};
 use crate::{
     admin_client::{
         AdminClient, follow,
         values::{field, items, number, query, text},
     },
     cli::Size,
-    printable::{print, print_lines},
+    printable::{json_lines, print, print_lines},
     table::Table,
 };
 
@@ -26,7 +25,7 @@ pub(super) async fn rules(client: &AdminClient, json: bool) -> Result<ExitCode, 
     if json {
         print_lines(&json_lines(rules))?;
     } else {
-        print_lines(&table_lines(&table(rules), true))?;
+        print_lines(&table(rules).text(true))?;
     }
     let documents = number(&plan, "documents");
     if documents > 0 && !json {
@@ -87,7 +86,7 @@ pub(super) async fn files(client: &AdminClient, json: bool) -> Result<ExitCode, 
                 let fields = ["stored_at", "kind", "size", "key", "reason"];
                 table.add(fields.iter().map(|name| text(field(file, name))).collect());
             }
-            table_lines(&table, is_first)
+            table.text(is_first)
         };
         cursor = field(&page, "next").as_str().map(str::to_owned);
         is_first = false;

@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use http::Method;
 use serde_json::Value;
 
-use super::{json_lines, table_lines};
 use crate::{
     admin_client::{
         AdminClient,
         values::{field, items, query, text},
     },
-    printable::{print, print_lines},
+    printable::{json_lines, print, print_lines},
     table::Table,
 };
 
@@ -32,7 +31,7 @@ pub(super) async fn list(client: &AdminClient, json: bool) -> Result<ExitCode, S
                 let fields = ["due_at", "requested_at", "type", "account", "document"];
                 table.add(fields.iter().map(|name| text(field(request, name))).collect());
             }
-            table_lines(&table, is_first)
+            table.text(is_first)
         };
         cursor = field(&page, "next").as_str().map(str::to_owned);
         is_first = false;

@@ -2,20 +2,20 @@
 
 mod access;
 mod administration;
-mod audit;
 mod audit_file;
+mod deletion_webhook;
 mod deliveries;
 mod drain;
-mod exposed;
-mod manager;
+mod fetch_audit;
+mod file_permissions;
 mod mount;
 mod open;
 mod policy;
 mod preflight;
 mod reload;
 mod request_id;
+mod service_manager;
 mod stack;
-mod webhook;
 
 use std::{
     error::Error as StdError,
@@ -39,10 +39,10 @@ use tokio::{
 };
 
 use self::{
-    audit_file::AuditFile, deliveries::Deliveries, mount::Mount, open::Opened, reload::Reloadable, stack::Parts,
-    webhook::Secret,
+    audit_file::AuditFile, deletion_webhook::Secret, deliveries::Deliveries, mount::Mount, open::Opened,
+    reload::Reloadable, stack::Parts,
 };
-pub(crate) use self::{exposed::exposed, preflight::check};
+pub(crate) use self::{file_permissions::warnings as permission_warnings, preflight::check};
 use crate::{
     admin::{Api, Readiness},
     config::{Config, Invalid},
@@ -137,7 +137,7 @@ impl Files {
 
 /// Keeps the secrets of `rules` out of the log, and warns of a mount that looks like one, and of files that all can read.
 fn warn_of_secrets(config: &Config, mount: &Mount, rules: Option<&SharedAccessRules>) {
-    for warning in exposed(config) {
+    for warning in permission_warnings(config) {
         tracing::warn!("{warning}");
     }
     if let Some(rules) = rules {
@@ -231,10 +231,10 @@ async fn start(config: Config, sockets: Sockets) -> Fallible<End> {
     tokio::spawn(reloadable.reload_on(hangups));
     // The server works without stdout too.
     let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
-    manager::ready();
+    service_manager::ready();
     let (pulse, beats) = pulse::pulse();
-    tokio::spawn(manager::watch(pulse, readiness));
-    let reporting = tokio::spawn(manager::report(server.admission.clone(), phase, config.grace));
+    tokio::spawn(service_manager::watch(pulse, readiness));
+    let reporting = tokio::spawn(service_manager::report(server.admission.clone(), phase, config.grace));
     let end = accept::serve(listener, beats, server, phases, signals, config.grace).await;
     let _ = reporting.await;
     if matches!(end, End::Drained | End::GraceOver) {

@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use super::{
     Fallible,
     audit_file::AuditFile,
+    deletion_webhook::{DeletionWebhook, Secret},
     deliveries::Deliveries,
-    manager,
     policy::{self, Content, PolicyFile},
-    webhook::{Secret, Webhook},
+    service_manager,
 };
 use crate::{
     admin::Storage,
@@ -27,7 +27,7 @@ pub(super) struct Opened {
     pub(super) deliveries: Option<Arc<Deliveries>>,
     pub(super) audit_file: Option<Arc<AuditFile>>,
     pub(super) policy: Option<Arc<PolicyFile>>,
-    pub(super) webhook: Option<Webhook>,
+    pub(super) webhook: Option<DeletionWebhook>,
 }
 
 /// Opens the store and the ledger of `config`. The rest is the content of its files.
@@ -38,10 +38,10 @@ pub(super) async fn open(
     webhook_secret: Option<&Arc<Secret>>,
     phase: &watch::Receiver<Phase>,
 ) -> Fallible<Opened> {
-    let opening = manager::opening("store");
+    let opening = service_manager::opening("store");
     let files = store::open(&config.store).await?;
     drop(opening);
-    let _opening = manager::opening("ledger");
+    let _opening = service_manager::opening("ledger");
     let ledger = ledger::open(config.ledger.as_ref()).await?;
     let deliveries = match (config.deliveries.clone(), receivers, &ledger) {
         // Before the first upload, so that it has receivers.
@@ -69,7 +69,7 @@ pub(super) async fn open(
     let catalog = policy.as_ref().map_or(catalog, |policy| policy.limited());
     let webhook = match (&config.deletion_webhook, webhook_secret, &ledger) {
         (Some(webhook), Some(secret), Some(ledger)) => {
-            Some(Webhook::new(&webhook.path, Arc::clone(secret), ledger.clone()))
+            Some(DeletionWebhook::new(&webhook.path, Arc::clone(secret), ledger.clone()))
         }
         _ => None,
     };

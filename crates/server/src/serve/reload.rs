@@ -7,7 +7,8 @@ use kazoo_storage::authorize::SharedAccessRules;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
 use super::{
-    access, audit_file::AuditFile, deliveries::Deliveries, manager, mount::Mount, policy::PolicyFile, webhook::Secret,
+    access, audit_file::AuditFile, deletion_webhook::Secret, deliveries::Deliveries, mount::Mount, policy::PolicyFile,
+    service_manager,
 };
 use crate::{admin::Token, config::Access, net::tls::Tls};
 
@@ -29,7 +30,7 @@ impl Reloadable {
     pub(super) async fn reload_on(self, mut hangups: Signal) {
         let this = Arc::new(self);
         while hangups.recv().await.is_some() {
-            manager::reloading();
+            service_manager::reloading();
             let files = Arc::clone(&this);
             // Reading may block for long; the runtime serves requests meanwhile.
             if let Err(error) = spawn_blocking(move || files.reload()).await {
@@ -41,7 +42,7 @@ impl Reloadable {
             if let Some(policy) = &this.policy {
                 log("policy", policy.reload().await);
             }
-            manager::ready();
+            service_manager::ready();
         }
     }
 

@@ -24,10 +24,10 @@ use tower_http::{
 };
 
 use super::{
-    audit, drain,
+    deletion_webhook::DeletionWebhook,
+    drain, fetch_audit,
     mount::Mount,
     request_id::{self, GenerateId},
-    webhook::Webhook,
 };
 use crate::{
     config::{Config, KeySource},
@@ -44,7 +44,7 @@ pub(super) struct Parts<'a> {
     pub(super) access: Option<SharedAccessRules>,
     pub(super) mount: &'a Mount,
     /// The webhook for deletions in KAZOO, if there is one.
-    pub(super) webhook: Option<Webhook>,
+    pub(super) webhook: Option<DeletionWebhook>,
     pub(super) phase: watch::Receiver<Phase>,
     /// The ledger whose audit trail has every fetch, if it is to have them.
     pub(super) audit: Option<Ledger>,
@@ -94,7 +94,7 @@ where
         // whose head is faulty or whose connection is over a limit, before anything reads their body.
         .layer(layer_fn(move |inner| guarding(inner, phase.clone())))
         // Records the fetches.
-        .layer(layer_fn(move |inner| audit::recording(inner, audited.clone())))
+        .layer(layer_fn(move |inner| fetch_audit::recording(inner, audited.clone())))
         // Serves the files.
         .layer(storage(config, parts).mount(mount))
         // Answers requests outside the mount: those of the webhook, and others with a 404 that names the mount, within the same

@@ -1,12 +1,13 @@
 //! [`Address`]: the URL of a database.
 
-use std::{fmt, net::IpAddr, path::PathBuf};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use kazoo_storage::{Error, ErrorKind, Result};
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Config, Host, SslMode, TargetSessionAttrs};
 
-use super::connection::CONNECT;
+/// Time to connect to a host.
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 const EXPECTED: &str = "expected `postgres://USER:PASSWORD@HOST:PORT/DATABASE`";
 

@@ -1,6 +1,6 @@
 //! [`Connection`]: one connection, its prepared statements, and its transactions.
 
-use std::{borrow::Cow, collections::HashMap, future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{borrow::Cow, collections::HashMap, future::poll_fn, pin::Pin, task::Poll};
 
 use futures_util::future::{BoxFuture, FutureExt as _, MaybeDone, maybe_done};
 use tokio::{
@@ -11,15 +11,12 @@ use tokio::{
 use tokio_postgres::{Client, NoTls, Socket, types::ToSql};
 
 use super::{
-    address::{Address, Transport},
+    address::{Address, CONNECT, Transport},
     failure::Failure,
     schema,
     tls::Tls,
 };
 use crate::database::{Row, Statement, Unit, Value, by_unit, in_order};
-
-/// Time to connect to a host.
-pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 /// Maximum number of prepared statements. Searches have many different texts.
 const PREPARED: usize = 128;

@@ -14,7 +14,7 @@ use super::{
     blocking, cannot_write,
     download::{Content, Fetched},
 };
-use crate::files::fetch::directory;
+use crate::files::get::directory;
 
 /// A ZIP file, which is temporary until it is complete.
 pub(super) struct Zip {

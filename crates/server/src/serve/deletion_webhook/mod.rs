@@ -1,10 +1,10 @@
-//! [`Webhook`]: receives the deletions of documents from KAZOO.
+//! [`DeletionWebhook`]: receives the deletions of documents from KAZOO.
 //!
 //! A webhook `object` of KAZOO reports each deletion, also that of a voicemail that moves to the folder of deleted messages. KAZOO
 //! counts only a 200 as success, and repeats a report only after connection errors. So the answer is 200 as soon as the request is
 //! durable in the ledger; the files are removed later.
 
-mod deletion;
+mod report;
 mod secret;
 
 use std::{sync::Arc, time::Duration};
@@ -17,7 +17,7 @@ use kazoo_storage::{Body, Error, ErrorKind, normalize::normalize_path};
 use kazoo_storage_ledger::Ledger;
 use tokio::time::timeout;
 
-use self::deletion::{Deletion, Format};
+use self::report::{Format, Report};
 pub(super) use self::secret::Secret;
 use crate::{config::MountPath, log::redact};
 
@@ -30,13 +30,13 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The path at which KAZOO reports the deletion of documents.
 #[derive(Clone)]
-pub(super) struct Webhook {
+pub(super) struct DeletionWebhook {
     path: Arc<str>,
     secret: Arc<Secret>,
     ledger: Ledger,
 }
 
-impl Webhook {
+impl DeletionWebhook {
     pub(super) fn new(path: &MountPath, secret: Arc<Secret>, ledger: Ledger) -> Self {
         Self {
             path: path.as_str().trim_end_matches('/').into(),
@@ -78,11 +78,11 @@ impl Webhook {
                 return Err(Error::new(ErrorKind::MethodNotAllowed, message));
             }
         };
-        let deletion = Deletion::parse(format, &text)?;
-        if secret.is_none() && !deletion.secret.as_ref().is_some_and(|secret| self.secret.is(secret)) {
+        let report = Report::parse(format, &text)?;
+        if secret.is_none() && !report.secret.as_ref().is_some_and(|secret| self.secret.is(secret)) {
             return Err(unauthorized());
         }
-        let Some(document) = deletion.document()? else {
+        let Some(document) = report.document()? else {
             return Ok(());
         };
         let is_new = self

@@ -1,4 +1,4 @@
-//! [`Deletion`]: the body of a webhook `object` of KAZOO.
+//! [`Report`]: the body of a webhook `object` of KAZOO.
 
 use kazoo_storage::{Error, ErrorKind, kazoo_id};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ pub(super) enum Format {
 
 /// The fields of a report that matter here.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
-pub(super) struct Deletion {
+pub(super) struct Report {
     id: Option<String>,
     account_id: Option<String>,
     action: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct Document {
     pub(super) kind: String,
 }
 
-impl Deletion {
+impl Report {
     pub(super) fn parse(format: Format, text: &[u8]) -> Result<Self, Error> {
         match format {
             Format::Json => {
@@ -101,7 +101,7 @@ mod tests {
     const DOCUMENT: &str = "202401-9f86d081884c7d659a2feaa0c55ad015";
 
     fn document(format: Format, text: &str) -> Result<Option<Document>, Error> {
-        Deletion::parse(format, text.as_bytes())?.document()
+        Report::parse(format, text.as_bytes())?.document()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! [`Gone`]: the receivers that want no more events.
+//! [`GoneReceivers`]: the receivers that want no more events.
 
 use std::{
     collections::BTreeSet,
@@ -9,9 +9,9 @@ use std::{
 ///
 /// They are not in the database: another process that shares the ledger finds out by itself.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gone(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct GoneReceivers(Arc<Mutex<BTreeSet<String>>>);
 
-impl Gone {
+impl GoneReceivers {
     #[cfg(any(feature = "amqp", feature = "webhooks"))]
     pub(crate) fn insert(&self, name: &str) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     UNCONFIRMED,
-    list::{row, table, table_lines},
+    list::{row, table},
     target,
 };
 use crate::{
@@ -55,7 +55,7 @@ async fn confirmed(client: &AdminClient, keys: &[String]) -> Result<Option<Vec<O
         files.add(row(file));
         etags.push(field(file, "etag").as_str().map(str::to_owned));
     }
-    print_lines(&table_lines(&files, true))?;
+    print_lines(&files.text(true))?;
     let count = match keys.len() {
         1 => "1 file".to_owned(),
         count => format!("{count} files"),

@@ -1,4 +1,4 @@
-//! [`exposed`]: files with secrets that every user of the machine can read.
+//! [`warnings`]: warns about files with secrets that every user of the machine can read.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -13,7 +13,7 @@ const SEARCH: u32 = 0o001;
 /// Returns a warning for each file with secrets that every user can read or change. It names the file and the remedy.
 ///
 /// The file of `--admin-token-file` is not among them: with such permissions, it is refused.
-pub(crate) fn exposed(config: &Config) -> Vec<String> {
+pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let rules = match &config.access {
         Access::Rules(file) => Some(file),
         Access::Anyone => None,

@@ -1,4 +1,4 @@
-//! [`Finishing`]: a future that runs to completion even if its caller drops it.
+//! [`ContinueOnDrop`]: a future that runs to completion even if its caller drops it.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 /// A future that continues in a task of its own if it is dropped while `must_finish` returns `true`.
 ///
 /// Until then it runs in the task of the caller, so it costs nothing but an allocation. The task passes its result to `report`.
-pub(crate) struct Finishing<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> {
+pub(crate) struct ContinueOnDrop<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> {
     /// `None` once it has completed or panicked.
     future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     must_finish: P,
@@ -21,7 +21,7 @@ pub(crate) struct Finishing<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + S
     runtime: Option<Handle>,
 }
 
-impl<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> Finishing<T, P, R> {
+impl<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> ContinueOnDrop<T, P, R> {
     pub(crate) fn new(future: impl Future<Output = T> + Send + 'static, must_finish: P, report: R) -> Self {
         Self {
             future: Some(Box::pin(future)),
@@ -32,7 +32,9 @@ impl<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> Finishin
     }
 }
 
-impl<T: Send + 'static, P: Fn() -> bool + Unpin, R: FnOnce(T) + Send + Unpin + 'static> Future for Finishing<T, P, R> {
+impl<T: Send + 'static, P: Fn() -> bool + Unpin, R: FnOnce(T) + Send + Unpin + 'static> Future
+    for ContinueOnDrop<T, P, R>
+{
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -48,7 +50,7 @@ impl<T: Send + 'static, P: Fn() -> bool + Unpin, R: FnOnce(T) + Send + Unpin + '
     }
 }
 
-impl<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> Drop for Finishing<T, P, R> {
+impl<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> Drop for ContinueOnDrop<T, P, R> {
     fn drop(&mut self) {
         if let Some(future) = self.future.take()
             && let Some(report) = self.report.take()
@@ -60,9 +62,9 @@ impl<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> Drop for
     }
 }
 
-impl<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> fmt::Debug for Finishing<T, P, R> {
+impl<T: Send + 'static, P: Fn() -> bool, R: FnOnce(T) + Send + 'static> fmt::Debug for ContinueOnDrop<T, P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Finishing").finish_non_exhaustive()
+        f.debug_struct("ContinueOnDrop").finish_non_exhaustive()
     }
 }
 
@@ -92,8 +94,8 @@ mod tests {
                 panic!("the store has a defect");
             }
         });
-        let finishing = tokio::spawn(Finishing::new(panicking, || true, |()| {}));
-        assert!(finishing.await.unwrap_err().is_panic());
+        let continued = tokio::spawn(ContinueOnDrop::new(panicking, || true, |()| {}));
+        assert!(continued.await.unwrap_err().is_panic());
         dropped.await.unwrap_err();
         assert_eq!(polls.load(Ordering::SeqCst), 1);
     }

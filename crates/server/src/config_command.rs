@@ -26,7 +26,7 @@ pub(crate) fn run(action: ConfigAction, file: Option<&Path>) -> Fallible<ExitCod
         ConfigAction::Check => {
             let config = Config::try_from(configured.options).map_err(Invalid)?;
             serve::check(&config).map_err(Invalid)?;
-            for warning in serve::exposed(&config) {
+            for warning in serve::permission_warnings(&config) {
                 eprintln!("warning: {}", printable(&warning));
             }
             let source = configured.file.as_deref().unwrap_or("the configuration");

@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{list::table_lines, target};
+use super::target;
 use crate::{
     admin_client::{
         AdminClient,
@@ -47,7 +47,7 @@ pub(super) async fn file(client: &AdminClient, key: &str, metadata: bool, json: 
     if let Some(document) = metadata {
         table.add(vec!["metadata".to_owned(), in_one_line(document.get())]);
     }
-    print_lines(&table_lines(&table, true))?;
+    print_lines(&table.text(true))?;
     Ok(ExitCode::SUCCESS)
 }
 
