@@ -5,8 +5,11 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod broker;
+#[path = "../delivery/endless.rs"]
+mod endless;
 mod events;
 mod failures;
+mod hostile;
 #[path = "../delivery/site.rs"]
 mod site;
 

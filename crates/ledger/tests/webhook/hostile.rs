@@ -1,131 +1,79 @@
-//! Receivers whose answers do not end.
+//! Webhooks whose answers do not end.
 
 use std::time::{Duration, Instant};
 
 use kazoo_storage_ledger::delivery::Webhook;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
-use super::{Site, receiver::SECRET};
-
-/// An answer: its beginning, and what follows again and again.
-#[derive(Clone, Copy)]
-struct Endless {
-    begin: &'static str,
-    again: &'static str,
-    /// The number of times that `again` is sent at once.
-    times: usize,
-    pause: Duration,
-}
-
-/// Starts a receiver on a thread of its own, as another machine would be. Returns its URL.
-fn start(answer: Endless) -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            let listener = TcpListener::from_std(listener).unwrap();
-            while let Ok((mut stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let _ = stream.read(&mut [0; 4096]).await;
-                    let mut written = stream.write_all(answer.begin.as_bytes()).await;
-                    let again = answer.again.repeat(answer.times);
-                    while written.is_ok() {
-                        written = stream.write_all(again.as_bytes()).await;
-                        sleep(answer.pause).await;
-                    }
-                });
-            }
-        });
-    });
-    url
-}
+use super::{Site, endless::Endless, receiver::SECRET};
 
 #[tokio::test]
 async fn an_attempt_ends_whatever_the_receiver_sends() {
-    let flood = Endless {
-        begin: "",
-        again: "",
-        times: 10_000,
-        pause: Duration::ZERO,
-    };
-    let drip = Endless {
-        times: 1,
-        pause: Duration::from_millis(5),
-        ..flood
-    };
     let late = Some("no answer within 500ms");
     for (answer, error) in [
         (
             Endless {
-                again: "HTTP/1.1 100 Continue\r\n\r\n",
-                ..flood
+                again: b"HTTP/1.1 100 Continue\r\n\r\n",
+                ..Endless::FLOOD
             },
             late,
         ),
         (
             Endless {
-                again: "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
-                ..drip
+                again: b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
+                ..Endless::DRIP
             },
             late,
         ),
         (
             Endless {
-                begin: "HTTP/1.1 200 OK\r\n",
-                again: "a: b\r\n",
-                ..drip
+                begin: b"HTTP/1.1 200 OK\r\n",
+                again: b"a: b\r\n",
+                ..Endless::DRIP
             },
             late,
         ),
         (
             Endless {
-                begin: "HTTP/1.1 200 OK\r\n",
-                again: "a: b\r\n",
-                ..flood
+                begin: b"HTTP/1.1 200 OK\r\n",
+                again: b"a: b\r\n",
+                ..Endless::FLOOD
             },
             Some("head"),
         ),
         (
             Endless {
-                begin: "HTTP/1.1 200 OK\r\na: ",
-                again: "b",
-                ..flood
+                begin: b"HTTP/1.1 200 OK\r\na: ",
+                again: b"b",
+                ..Endless::FLOOD
             },
             Some("head"),
         ),
         (
             Endless {
-                begin: "HTTP/1.1 200 OK\r\n\r\n",
-                again: "body",
-                ..flood
+                begin: b"HTTP/1.1 200 OK\r\n\r\n",
+                again: b"body",
+                ..Endless::FLOOD
             },
             None,
         ),
         (
             Endless {
-                begin: "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n",
-                ..drip
+                begin: b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n",
+                ..Endless::DRIP
             },
             None,
         ),
     ] {
         let site = Site::new().await;
-        let webhook = kazoo_storage_ledger::delivery::Receiver::from(Webhook::new(&start(answer), SECRET).unwrap());
+        let url = format!("http://{}/hook", answer.start().0);
+        let webhook = kazoo_storage_ledger::delivery::Receiver::from(Webhook::new(&url, SECRET).unwrap());
         let running = site.deliver([webhook.timeout(Duration::from_millis(500))]).await;
         let begun = Instant::now();
         site.put("a", "1").await;
         if let Some(expected) = error {
             let found = site.error().await;
-            assert!(found.contains(expected), "{}{}: {found}", answer.begin, answer.again);
+            assert!(found.contains(expected), "{answer}: {found}");
         } else {
             let settled = async {
                 while !site.outbox().is_empty() {
@@ -135,12 +83,7 @@ async fn an_attempt_ends_whatever_the_receiver_sends() {
             timeout(Duration::from_secs(20), settled).await.unwrap();
         }
         let elapsed = begun.elapsed();
-        assert!(
-            elapsed < Duration::from_secs(3),
-            "{}{}: {elapsed:?}",
-            answer.begin,
-            answer.again
-        );
+        assert!(elapsed < Duration::from_secs(3), "{answer}: {elapsed:?}");
         running.stop().await;
     }
 }

@@ -2,6 +2,8 @@
 // Tests fail by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+#[path = "../delivery/endless.rs"]
+mod endless;
 mod events;
 mod failures;
 mod hostile;

@@ -230,6 +230,7 @@ fn describe(error: &Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         ErrorKind::IOError(error) => chain(error),
+        ErrorKind::ParsingError(_) => "its answer is not AMQP 0-9-1; check the address and the port".to_owned(),
         _ => error.to_string(),
     }
 }
