@@ -41,6 +41,7 @@ mod deliveries;
 mod fields;
 mod health;
 mod receiver;
+mod receiver_fields;
 mod receivers;
 mod registration;
 mod resolver;

@@ -7,12 +7,12 @@ use super::AmqpExchange;
 use crate::delivery::{
     fields::{Fields, in_field, of_field},
     receiver::Receiver,
-    receivers,
+    receiver_fields,
 };
 
 /// Reads an exchange.
 pub(in crate::delivery) fn read(json: &RawValue) -> Result<Receiver> {
-    let mut fields = Fields::read(json, &[&["url", "exchange", "ca_file"], &receivers::FIELDS])?;
+    let mut fields = Fields::read(json, &[&["url", "exchange", "ca_file"], &receiver_fields::FIELDS])?;
     let url = fields.text("url")?.ok_or_else(|| in_field("url", "is missing"))?;
     let mut exchange = of_field("url", AmqpExchange::new(&url))?;
     if let Some(name) = fields.text("exchange")? {
@@ -21,7 +21,7 @@ pub(in crate::delivery) fn read(json: &RawValue) -> Result<Receiver> {
     if let Some(pem) = fields.file("ca_file")? {
         exchange = of_field("ca_file", exchange.authorities(&pem))?;
     }
-    receivers::configure(exchange.into(), fields)
+    receiver_fields::configure(exchange.into(), fields)
 }
 
 #[cfg(test)]

@@ -7,12 +7,15 @@ use super::Webhook;
 use crate::delivery::{
     fields::{Fields, in_field, of_field},
     receiver::{self, Receiver},
-    receivers,
+    receiver_fields,
 };
 
 /// Reads a webhook.
 pub(in crate::delivery) fn read(json: &RawValue) -> Result<Receiver> {
-    let mut fields = Fields::read(json, &[&["url", "secret", "secrets", "ca_file"], &receivers::FIELDS])?;
+    let mut fields = Fields::read(
+        json,
+        &[&["url", "secret", "secrets", "ca_file"], &receiver_fields::FIELDS],
+    )?;
     let url = fields.text("url")?.ok_or_else(|| in_field("url", "is missing"))?;
     let (first, second) = secrets(&mut fields)?;
     let mut webhook = Webhook::new(&url, &first).map_err(|error| match error.message() {
@@ -25,7 +28,7 @@ pub(in crate::delivery) fn read(json: &RawValue) -> Result<Receiver> {
     if let Some(pem) = fields.file("ca_file")? {
         webhook = of_field("ca_file", webhook.authorities(&pem))?;
     }
-    receivers::configure(webhook.into(), fields)
+    receiver_fields::configure(webhook.into(), fields)
 }
 
 /// Returns the secret, or the two of them.
