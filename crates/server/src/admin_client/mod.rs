@@ -2,16 +2,16 @@
 
 mod follow;
 mod pool;
+mod response;
 pub(crate) mod values;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Incoming, client::conn::http1};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::Full;
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -19,8 +19,8 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use self::follow::follow;
 use self::pool::{Pool, Sender};
+pub(crate) use self::{follow::follow, response::Response};
 use crate::{
     cli::{AdminClientOptions, AdminServer, AdminServerOptions},
     flag_file, log,
@@ -33,25 +33,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Time limit for the next part of a response. The server ends a connection without progress earlier.
 const STALL: Duration = Duration::from_secs(60);
 
-/// Maximum length of a response that is read whole, or of a line of another one, in bytes.
-const MAX_LEN: usize = 16 << 20;
-
 /// A server, and the token for its API.
 pub(crate) struct AdminClient {
     server: AdminServer,
     token: Option<String>,
-    pool: Pool,
-}
-
-/// A response that is read in parts.
-pub(crate) struct Response {
-    server: String,
-    pub(crate) headers: HeaderMap,
-    body: Incoming,
-    /// Bytes that were received and not returned.
-    buffer: BytesMut,
-    /// The connection, until the response was read to its end.
-    connection: Option<Sender>,
     pool: Pool,
 }
 
@@ -133,8 +118,24 @@ impl AdminClient {
         json: Option<Value>,
         etag: Option<&str>,
     ) -> Result<(StatusCode, Response), String> {
-        let server = self.server.to_string();
-        let failed = |error: &dyn std::error::Error| format!("the server at {server} failed: {}", log::chain(error));
+        let only_reads = method == Method::GET;
+        let request = self.build(method, target, json, etag)?;
+        self.exchange(request, only_reads).await
+    }
+
+    /// Sends a POST that only reads.
+    pub(crate) async fn query(&self, target: &str, json: Value) -> Result<(StatusCode, Response), String> {
+        let request = self.build(Method::POST, target, Some(json), None)?;
+        self.exchange(request, true).await
+    }
+
+    fn build(
+        &self,
+        method: Method,
+        target: &str,
+        json: Option<Value>,
+        etag: Option<&str>,
+    ) -> Result<Request<Full<Bytes>>, String> {
         let host = match &self.server {
             AdminServer::Tcp(authority) => authority.as_str(),
             AdminServer::Unix(_) => "localhost",
@@ -147,42 +148,46 @@ impl AdminClient {
         if let Some(etag) = etag {
             request = request.header(header::IF_MATCH, etag);
         }
-        let request = request
+        request
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
-            .map_err(|error| failed(&error))?;
-        let (mut response, sender) = loop {
-            let idle = self.pool.take().await;
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// Sends a request on an idle connection, or else on a new one. The server may have closed an idle connection meanwhile. Then a
+    /// request that was not sent, or that `only_reads`, is sent once more, on a new connection.
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        only_reads: bool,
+    ) -> Result<(StatusCode, Response), String> {
+        let mut idle = self.pool.take().await;
+        let (response, sender) = loop {
             let is_idle = idle.is_some();
-            let mut sender = match idle {
+            let mut sender = match idle.take() {
                 Some(sender) => sender,
                 None => self.handshake().await?,
             };
             let response = timeout(STALL, sender.send_request(request.clone())).await;
-            let response = response.map_err(|_| format!("the server at {server} does not answer"))?;
-            match response {
-                // The server has closed it meanwhile. A change may have been made.
-                Err(error) if is_idle && (error.is_canceled() || request.method() == Method::GET) => {}
-                response => break (response.map_err(|error| failed(&error))?, sender),
+            match response.map_err(|_| format!("the server at {} does not answer", self.server))? {
+                Err(error) if is_idle && (error.is_canceled() || only_reads) => {}
+                response => break (response.map_err(|error| self.failed(&error))?, sender),
             }
         };
         let status = response.status();
-        let response = Response {
-            server,
-            headers: std::mem::take(response.headers_mut()),
-            body: response.into_body(),
-            buffer: BytesMut::new(),
-            connection: Some(sender),
-            pool: self.pool.clone(),
-        };
+        let response = Response::new(self.server.to_string(), response, sender, self.pool.clone());
         Ok((status, response))
+    }
+
+    fn failed(&self, error: &dyn std::error::Error) -> String {
+        format!("the server at {} failed: {}", self.server, log::chain(error))
     }
 
     /// Opens a connection.
     async fn handshake(&self) -> Result<Sender, String> {
         let (sender, connection) = http1::handshake(TokioIo::new(self.connect().await?))
             .await
-            .map_err(|error| format!("the server at {} failed: {}", self.server, log::chain(&error)))?;
+            .map_err(|error| self.failed(&error))?;
         tokio::spawn(connection);
         Ok(sender)
     }
@@ -211,83 +216,6 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-impl Response {
-    /// Returns the whole response.
-    pub(crate) async fn json<T: DeserializeOwned>(mut self) -> Result<T, String> {
-        while self.read().await? {}
-        serde_json::from_slice(&self.buffer).map_err(|error| self.unusable(&error.to_string()))
-    }
-
-    /// Returns the JSON in the next line, or `None` at the end.
-    pub(crate) async fn line<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(end + 1);
-                let value = serde_json::from_slice(&line);
-                return value.map(Some).map_err(|error| self.unusable(&error.to_string()));
-            }
-            if !self.read().await? {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Returns the next chunk as it arrives, or `None` at the end. It ignores the buffer of [`part`](Self::part).
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
-        let frame = timeout(STALL, self.body.frame()).await;
-        let frame = frame.map_err(|_| self.unusable("it has stalled"))?;
-        let Some(frame) = frame else {
-            if let Some(sender) = self.connection.take() {
-                self.pool.put(sender);
-            }
-            return Ok(None);
-        };
-        let frame = frame.map_err(|error| self.unusable(&log::chain(&error)))?;
-        Ok(Some(frame.into_data().unwrap_or_default()))
-    }
-
-    /// Returns at most `max` bytes of the content, or `None` at its end.
-    pub(crate) async fn part(&mut self, max: usize) -> Result<Option<Bytes>, String> {
-        if !self.buffer.is_empty() {
-            let len = self.buffer.len().min(max);
-            return Ok(Some(self.buffer.split_to(len).freeze()));
-        }
-        let Some(mut chunk) = self.chunk().await? else {
-            return Ok(None);
-        };
-        let part = chunk.split_to(chunk.len().min(max));
-        self.buffer.extend_from_slice(&chunk);
-        Ok(Some(part))
-    }
-
-    /// Reads the next part. Returns `false` at the end.
-    async fn read(&mut self) -> Result<bool, String> {
-        let Some(chunk) = self.chunk().await? else {
-            return Ok(false);
-        };
-        self.buffer.extend_from_slice(&chunk);
-        if self.buffer.len() > MAX_LEN {
-            return Err(self.unusable("it is too long"));
-        }
-        Ok(true)
-    }
-
-    /// Returns the error in the response.
-    pub(crate) async fn refusal(self, status: StatusCode) -> String {
-        let server = self.server.clone();
-        let json: Option<Value> = self.json().await.ok();
-        let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
-        match message {
-            Some(message) => format!("the server at {server} refused: {message}"),
-            None => foreign(&server, status),
-        }
-    }
-
-    fn unusable(&self, why: &str) -> String {
-        format!("the response of the server at {} is unusable: {why}", self.server)
-    }
-}
-
 fn foreign(server: &str, status: StatusCode) -> String {
     format!("the server at {server} answered {status}, not as kazoo-storage does; is this its --admin?")
 }
@@ -299,4 +227,77 @@ fn token(file: &Path) -> Result<String, String> {
         return Err(format!("--admin-token-file {}: it has no token", file.display()));
     }
     Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+
+    /// Returns the first line of the next request.
+    async fn target(stream: &mut TcpStream) -> String {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n{}") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(request).unwrap().lines().next().unwrap().to_owned()
+    }
+
+    /// Returns a client with an idle connection, and the end of the server.
+    async fn idle(listener: &TcpListener) -> (AdminClient, TcpStream) {
+        let address = listener.local_addr().unwrap().to_string();
+        let client = AdminClient::anonymous(AdminServerOptions {
+            admin: AdminServer::Tcp(address),
+        });
+        let first = client.query("/first", json!({}));
+        let (first, stream) = tokio::join!(first, async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            target(&mut stream).await;
+            stream.write_all(RESPONSE).await.unwrap();
+            stream
+        });
+        first.unwrap().1.json::<Value>().await.unwrap();
+        (client, stream)
+    }
+
+    #[tokio::test]
+    async fn repeats_a_request_that_only_reads_if_an_idle_connection_closes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, mut stream) = idle(&listener).await;
+        let server = tokio::spawn(async move {
+            let before = target(&mut stream).await;
+            drop(stream);
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let targets = [before, target(&mut stream).await];
+            stream.write_all(RESPONSE).await.unwrap();
+            targets
+        });
+        let (status, _) = client.query("/second", json!({})).await.unwrap();
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(server.await.unwrap(), ["POST /second HTTP/1.1"; 2]);
+    }
+
+    #[tokio::test]
+    async fn repeats_no_change_and_no_request_on_a_new_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, mut stream) = idle(&listener).await;
+        let change = client.request(Method::POST, "/second", Some(json!({})), None);
+        let (changed, ()) = tokio::join!(change, async {
+            target(&mut stream).await;
+            drop(stream);
+        });
+        assert!(changed.is_err());
+        let (third, ()) = tokio::join!(client.query("/third", json!({})), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            target(&mut stream).await;
+        });
+        assert!(third.is_err());
+    }
 }

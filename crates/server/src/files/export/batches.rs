@@ -7,8 +7,9 @@ use tokio::sync::mpsc;
 
 use super::{
     blocking, directory,
-    download::{self, Download, Fetched, Scratch},
+    download::{self, Download, Fetched, Temporary},
     list::Entry,
+    scratch::Scratch,
 };
 use crate::admin_client::AdminClient;
 
@@ -40,8 +41,7 @@ pub(super) struct Source {
     pub(super) client: AdminClient,
     /// The directory that may have files of an earlier export.
     pub(super) root: Option<PathBuf>,
-    /// The directory for temporary files.
-    pub(super) scratch: PathBuf,
+    pub(super) scratch: Arc<Scratch>,
 }
 
 /// The results for the files of a list, in its order.
@@ -139,8 +139,9 @@ impl Source {
             let outcome = if let Some(digest) = kept {
                 Outcome::Kept(digest)
             } else {
-                let scratch = Scratch {
-                    path: self.scratch.join(number.to_string()),
+                let scratch = Temporary {
+                    directory: Arc::clone(&self.scratch),
+                    name: number.to_string(),
                     is_required: self.root.is_some(),
                 };
                 let others = batch.iter().filter(|(_, kept)| kept.is_none());

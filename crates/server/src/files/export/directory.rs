@@ -1,13 +1,18 @@
 //! [`Directory`]: an export to a directory.
 
 use std::{
-    fs::{self, DirBuilder, File, Metadata},
-    io, mem,
+    fs::{self, DirBuilder, File},
+    mem,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::{Output, blocking, cannot_write, create, download::Content, download::Fetched};
+use super::{
+    Output, blocking, cannot_write,
+    download::{Content, Fetched},
+    scratch::{Scratch, make_below, refuse_link},
+};
 
 /// Directory below the root for the temporary files. Its name is not that of an account.
 const SCRATCH: &str = ".partial";
@@ -18,37 +23,22 @@ const BATCH: (usize, u64) = (1024, 64 << 20);
 /// A directory that receives files.
 pub(super) struct Directory {
     root: PathBuf,
-    scratch: PathBuf,
+    scratch: Arc<Scratch>,
     /// The temporary files, and their paths below the root.
     batch: Vec<(PathBuf, PathBuf)>,
     bytes: u64,
-    /// Locked while this export runs.
-    _lock: File,
 }
 
 impl Directory {
-    /// Opens the directory, and creates it if it does not exist. Removes the temporary files of an interrupted export.
+    /// Opens the directory, and creates it if it does not exist.
     pub(super) fn open(root: &Path) -> Result<Self, String> {
-        let scratch = root.join(SCRATCH);
         make(root)?;
-        make_below(root, Path::new(SCRATCH))?;
-        let lock = scratch.join("lock");
-        if let Ok(found) = lock.symlink_metadata() {
-            refuse_link(&lock, &found)?;
-        }
-        let lock = create(&lock)?;
-        lock.try_lock()
-            .map_err(|_| format!("another export to {} is running", root.display()))?;
-        let entries = fs::read_dir(&scratch).map_err(|error| cannot_write(&scratch, &error))?;
-        for entry in entries.flatten().filter(|entry| entry.file_name() != "lock") {
-            fs::remove_file(entry.path()).map_err(|error| cannot_write(&entry.path(), &error))?;
-        }
+        let scratch = Scratch::open(root, Path::new(SCRATCH))?;
         Ok(Self {
             root: root.to_owned(),
-            scratch,
+            scratch: Arc::new(scratch),
             batch: Vec::new(),
             bytes: 0,
-            _lock: lock,
         })
     }
 
@@ -56,7 +46,7 @@ impl Directory {
         &self.root
     }
 
-    pub(super) fn scratch(&self) -> &Path {
+    pub(super) fn scratch(&self) -> &Arc<Scratch> {
         &self.scratch
     }
 
@@ -93,7 +83,7 @@ impl Directory {
         .await
     }
 
-    /// Moves the rest and the `outputs` to their paths, and removes the temporary files.
+    /// Moves the rest and the `outputs` to their paths.
     pub(super) async fn finish(mut self, outputs: [Output; 2]) -> Result<(), String> {
         for output in outputs {
             let name = output.name;
@@ -101,12 +91,7 @@ impl Directory {
             self.batch.push((path, PathBuf::from(name)));
         }
         self.commit().await?;
-        let (root, scratch) = (self.root, self.scratch);
-        blocking(move || {
-            sync(&root)?;
-            fs::remove_dir_all(&scratch).map_err(|error| cannot_write(&scratch, &error))
-        })
-        .await
+        blocking(move || sync(&self.root)).await
     }
 }
 
@@ -121,31 +106,6 @@ pub(super) fn has_parent(root: &Path, path: &Path) -> Result<bool, String> {
         }
     }
     Ok(true)
-}
-
-/// Creates the directory `path` below `root`, and those above it. Fails if one of them is a symbolic link.
-fn make_below(root: &Path, path: &Path) -> Result<(), String> {
-    let mut directory = root.to_owned();
-    for name in path {
-        directory.push(name);
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = directory.symlink_metadata();
-                refuse_link(&directory, &found.map_err(|error| cannot_write(&directory, &error))?)?;
-            }
-            made => made.map_err(|error| cannot_write(&directory, &error))?,
-        }
-    }
-    Ok(())
-}
-
-fn refuse_link(path: &Path, found: &Metadata) -> Result<(), String> {
-    if found.is_symlink() {
-        let message =
-            "it is a symbolic link, which an export does not follow; remove it, or export to another directory";
-        return Err(cannot_write(path, &message));
-    }
-    Ok(())
 }
 
 /// Creates a directory and those above it, for their owner only.

@@ -4,14 +4,15 @@ use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use kazoo_storage::digest::{Digest, Digester};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{blocking, cannot_write, create, list::Entry};
+use super::{blocking, cannot_write, create, list::Entry, scratch::Scratch};
 use crate::admin_client::{AdminClient, Response};
 
 const DIFFERS: &str =
@@ -33,9 +34,10 @@ pub(super) enum Content {
     File(PathBuf),
 }
 
-/// The path of a temporary file for a content.
-pub(super) struct Scratch {
-    pub(super) path: PathBuf,
+/// A temporary file for a content, which may not exist yet.
+pub(super) struct Temporary {
+    pub(super) directory: Arc<Scratch>,
+    pub(super) name: String,
     /// Even a short content is written to the file.
     pub(super) is_required: bool,
 }
@@ -45,6 +47,12 @@ pub(super) struct Download<'a> {
     client: &'a AdminClient,
     /// The response whose next content has not been read.
     response: Option<Response>,
+}
+
+impl Temporary {
+    fn path(&self) -> PathBuf {
+        self.directory.file(&self.name)
+    }
 }
 
 /// The line that precedes a content, or replaces it.
@@ -71,7 +79,7 @@ impl<'a> Download<'a> {
         &mut self,
         entry: &'e Entry,
         others: impl Iterator<Item = &'e Entry>,
-        scratch: Scratch,
+        scratch: Temporary,
     ) -> Result<Result<Fetched, String>, String> {
         let response = match self.response.take() {
             Some(response) => Ok(response),
@@ -126,9 +134,7 @@ impl<'a> Download<'a> {
     async fn request<'e>(&self, entries: impl Iterator<Item = &'e Entry>) -> Result<Result<Response, String>, String> {
         let keys: Vec<_> = entries.map(|entry| &entry.key).collect();
         let request = json!({"keys": keys});
-        let response = self
-            .client
-            .request(Method::POST, "/v1/files/export/contents", Some(request), None);
+        let response = self.client.query("/v1/files/export/contents", request);
         Ok(match response.await? {
             (StatusCode::OK, response) => Ok(response),
             (status, response) => Err(response.refusal(status).await),
@@ -145,7 +151,7 @@ impl<'a> Download<'a> {
 
 /// The part of a content that has arrived.
 struct Received {
-    scratch: Scratch,
+    scratch: Temporary,
     file: Option<File>,
     /// The bytes that are neither hashed nor in the file.
     buffer: Vec<u8>,
@@ -155,7 +161,7 @@ struct Received {
 }
 
 impl Received {
-    fn new(scratch: Scratch) -> Self {
+    fn new(scratch: Temporary) -> Self {
         Self {
             scratch,
             file: None,
@@ -185,7 +191,7 @@ impl Received {
             self.write()?;
         }
         let content = match self.file {
-            Some(_) => Content::File(self.scratch.path),
+            Some(_) => Content::File(self.scratch.path()),
             None => Content::Memory(self.buffer),
         };
         Ok(Ok(Fetched {
@@ -203,7 +209,7 @@ impl Received {
     }
 
     fn write(&mut self) -> Result<(), String> {
-        let path = &self.scratch.path;
+        let path = &self.scratch.path();
         let mut file = self.file.take().map_or_else(|| create(path), Ok)?;
         let written = file.write_all(&self.buffer);
         written.map_err(|error| cannot_write(path, &error))?;

@@ -9,6 +9,7 @@ mod directory;
 mod download;
 mod list;
 mod name;
+mod scratch;
 mod zip;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,6 +32,7 @@ use self::{
     directory::Directory,
     download::Fetched,
     list::List,
+    scratch::Scratch,
     zip::Zip,
 };
 use super::{UNCONFIRMED, list::parameters, signals::Signals};
@@ -100,7 +103,7 @@ async fn export(
     mut target: Target,
     mut signals: Signals,
 ) -> Result<ExitCode, String> {
-    let path = target.scratch().join("list");
+    let path = target.scratch().file("list");
     let list = select! {
         list = List::fetch(&client, parameters, &path) => list?,
         status = signals.received() => return Ok(status),
@@ -132,11 +135,11 @@ async fn receive(
     target: &mut Target,
     signals: &mut Signals,
 ) -> Result<Received, String> {
-    let scratch = target.scratch().to_owned();
+    let scratch = Arc::clone(target.scratch());
     let source = Source {
         client,
         root: target.root(),
-        scratch: scratch.clone(),
+        scratch: Arc::clone(&scratch),
     };
     let mut outcomes = Batches::new(list.entries()?, source);
     let (mut manifest, mut sums) = (Output::new(&scratch, MANIFEST)?, Output::new(&scratch, SUMS)?);
@@ -198,7 +201,7 @@ impl Tally {
 
 impl Target {
     /// Returns the directory for temporary files.
-    fn scratch(&self) -> &Path {
+    fn scratch(&self) -> &Arc<Scratch> {
         match self {
             Self::Directory(directory) => directory.scratch(),
             Self::Zip(zip) => zip.scratch(),
@@ -244,8 +247,8 @@ struct Output {
 }
 
 impl Output {
-    fn new(scratch: &Path, name: &'static str) -> Result<Self, String> {
-        let path = scratch.join(name);
+    fn new(scratch: &Scratch, name: &'static str) -> Result<Self, String> {
+        let path = scratch.file(name);
         let file = create(&path)?;
         Ok(Self {
             name,

@@ -1,47 +1,52 @@
 //! [`Zip`]: an export to a ZIP file.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{self, Read, Seek as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use tempfile::{TempDir, TempPath};
+use tempfile::TempPath;
 
 use super::{
     Output,
     archive::{Archive, Member},
     blocking, cannot_write,
     download::{Content, Fetched},
+    scratch::Scratch,
 };
 use crate::files::get::directory;
+
+/// The temporary file that becomes the ZIP file.
+const ARCHIVE: &str = "archive";
 
 /// A ZIP file, which is temporary until it is complete.
 pub(super) struct Zip {
     path: PathBuf,
-    /// Removed with everything in it.
-    scratch: TempDir,
+    scratch: Arc<Scratch>,
     /// `None` while a file is added.
     archive: Option<Archive>,
 }
 
 impl Zip {
     pub(super) fn create(path: &Path) -> Result<Self, String> {
-        let scratch = tempfile::Builder::new()
-            .prefix(".kazoo-storage-")
-            .tempdir_in(directory(path));
-        let scratch = scratch.map_err(|error| cannot_write(path, &error))?;
-        let file = |name| super::create(&scratch.path().join(name));
-        let archive = Archive::new(file("archive")?, file("directory")?);
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(".partial");
+        let scratch = Scratch::open(&directory(path), Path::new(&name))?;
+        let file = |name| super::create(&scratch.file(name));
+        let archive = Archive::new(file(ARCHIVE)?, file("directory")?);
         Ok(Self {
             path: path.to_owned(),
-            scratch,
+            scratch: Arc::new(scratch),
             archive: Some(archive),
         })
     }
 
-    pub(super) fn scratch(&self) -> &Path {
-        self.scratch.path()
+    pub(super) fn scratch(&self) -> &Arc<Scratch> {
+        &self.scratch
     }
 
     pub(super) async fn add(&mut self, path: &str, fetched: Fetched) -> Result<(), String> {
@@ -83,7 +88,7 @@ impl Zip {
             let archive = archive.ok_or("an earlier file could not be added")?;
             let finished = archive.finish().and_then(|file| {
                 file.sync_all()?;
-                let temporary = TempPath::try_from_path(scratch.path().join("archive"))?;
+                let temporary = TempPath::try_from_path(scratch.file(ARCHIVE))?;
                 temporary.persist_noclobber(&path)?;
                 File::open(directory(&path))?.sync_all()
             });

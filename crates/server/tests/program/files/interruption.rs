@@ -141,12 +141,17 @@ fn serve(stream: TcpStream, size: usize, end: End, held: &mpsc::Sender<(String, 
 
 /// Starts an export from `server` to `export` in `directory`.
 fn export(server: &Server, directory: &Path) -> Child {
+    export_to(server, directory, "export")
+}
+
+/// Starts an export from `server` to `target` in `directory`.
+fn export_to(server: &Server, directory: &Path, target: &str) -> Child {
     let token = directory.join("token");
     fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
     let mut command = program();
     command
         .args(["files", "export", "--all", "--to"])
-        .arg(directory.join("export"))
+        .arg(directory.join(target))
         .arg(format!("--admin={}", server.address))
         .arg("--admin-token-file")
         .arg(token);
@@ -173,6 +178,41 @@ fn a_signal_loses_no_file_that_was_fetched() {
         let first = fs::read_to_string(scratch.path().join("export/acc/doc/0.mp3"));
         assert_eq!(first.unwrap(), content("first", LONG), "{name}");
     }
+}
+
+#[test]
+fn an_interrupted_export_to_a_zip_file_leaves_nothing_that_the_next_one_does_not_remove() {
+    let scratch = TempDir::new().unwrap();
+    let entries = || {
+        let names = fs::read_dir(scratch.path()).unwrap();
+        let mut names: Vec<_> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    for (name, status) in [
+        ("INT", Some(130)),
+        ("TERM", Some(143)),
+        ("HUP", Some(129)),
+        ("KILL", None),
+    ] {
+        // A file is in memory until it is longer than 1 MiB.
+        let server = Server::start(LONG + 1, End::Held);
+        let mut child = export_to(&server, scratch.path(), "export.zip");
+        let held = server.first_is_fetched();
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), status, "{name}");
+        drop(held);
+        if name != "KILL" {
+            assert_eq!(entries(), ["token"], "{name}");
+        }
+    }
+    assert_eq!(entries().len(), 2, "{:?}", entries());
+    let server = Server::start(5, End::Closed);
+    let output = export_to(&server, scratch.path(), "export.zip").wait_with_output();
+    assert_eq!(output.unwrap().status.code(), Some(1));
+    assert_eq!(entries(), ["export.zip", "token"]);
 }
 
 #[test]
