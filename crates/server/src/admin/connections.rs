@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::listener::Local;
+use super::{api::MAX_CONTENTS, listener::Local};
 
 /// The maximum number of connections without a call of the API. Another one closes the oldest that has not sent a request,
 /// or else the oldest.
@@ -24,6 +24,9 @@ const CONNECTIONS: usize = 64;
 
 /// The maximum number of calls of the API. They do not count as connections above: no probe waits for them, or ends them.
 const CALLS: usize = 16;
+
+/// Maximum number of file descriptors of the admin endpoint: a call has a connection and the files that it sends.
+pub(crate) const DESCRIPTORS: u64 = (CONNECTIONS + CALLS * (1 + MAX_CONTENTS)) as u64;
 
 /// Time limit for a connection without progress: one without a call has a single request, and each call is progress.
 const TIMEOUT: Duration = Duration::from_secs(30);

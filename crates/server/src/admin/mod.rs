@@ -20,6 +20,7 @@ use tokio::time::sleep;
 
 pub(crate) use self::{
     api::{Api, Storage, audit_json},
+    connections::DESCRIPTORS,
     listener::Listener,
     metrics::Exporter,
     readiness::Readiness,

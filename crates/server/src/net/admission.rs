@@ -20,7 +20,7 @@ const TURNED_AWAY: usize = 1024;
 /// Delay before a client retries. Most connections are short.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// File descriptors for all else than connections: the directories of the store, its journal, the runtime.
+/// File descriptors for all else than connections and the admin endpoint: the directories of the store, its journal, the runtime.
 const DESCRIPTORS: u64 = 64;
 
 /// Hands out permits for connections. Clones share the permits.
@@ -130,8 +130,9 @@ pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
     Some(closing(error.to_response()))
 }
 
-/// Raises the limit of open files to the maximum of the system, and logs a warning if the connections may need more.
-pub(crate) fn raise_descriptors(limits: &ConnectionLimits) {
+/// Raises the limit of open files to the maximum of the system, and logs a warning if the connections, and the admin endpoint with its
+/// number of file descriptors `admin`, may need more.
+pub(crate) fn raise_descriptors(limits: &ConnectionLimits, admin: u64) {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);
@@ -144,7 +145,7 @@ pub(crate) fn raise_descriptors(limits: &ConnectionLimits) {
     }
     // A connection, and the file that it reads or writes.
     let connections = (limits.total as u64).saturating_add(TURNED_AWAY as u64);
-    let needed = connections.saturating_mul(2).saturating_add(DESCRIPTORS);
+    let needed = connections.saturating_mul(2).saturating_add(DESCRIPTORS + admin);
     if let Some(allowed) = limit.current.filter(|allowed| *allowed < needed) {
         tracing::warn!(
             allowed,

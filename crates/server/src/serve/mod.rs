@@ -44,7 +44,7 @@ use self::{
 };
 pub(crate) use self::{file_permissions::warnings as permission_warnings, preflight::check};
 use crate::{
-    admin::{Api, Readiness},
+    admin::{self, Api, Readiness},
     config::{Config, Invalid},
     flag_file, log,
     net::{
@@ -78,7 +78,8 @@ type Fallible<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 /// Serves until a signal stops the server, on `sockets` or else on the addresses of `config`.
 pub(crate) fn run(config: Config, sockets: Sockets) -> Fallible<ExitCode> {
     log::init(config.log);
-    admission::raise_descriptors(&config.connections);
+    let of_admin = config.admin.as_ref().map_or(0, |_| admin::DESCRIPTORS);
+    admission::raise_descriptors(&config.connections, of_admin);
     // One worker for each core, the default.
     let runtime = runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)

@@ -187,6 +187,35 @@ fn recovers_when_file_descriptors_are_available_again() {
     assert_eq!(server.connect().put(FILE, b"content").status, 201);
 }
 
+#[test]
+fn warns_of_too_few_file_descriptors() {
+    let root = TempDir::new().unwrap();
+    // A connection and a file for each of 10 connections and of 1024 over the limit, and 64 others.
+    let own = 2 * (10 + 1024) + 64;
+    // 64 connections, and 16 calls that send 32 files each.
+    let of_admin = 64 + 16 * 33;
+    for (allowed, admin, is_enough) in [
+        (own, "", true),
+        (own - 1, "", false),
+        (own + of_admin, "--admin=127.0.0.1:0", true),
+        (own + of_admin - 1, "--admin=127.0.0.1:0", false),
+    ] {
+        let mut command = clean(Command::new("sh"));
+        let serve = "exec \"$0\" serve --listen 127.0.0.1:0 --max-connections 10 --store \"$1\"";
+        command
+            .args(["-c", &format!("ulimit -n {allowed} && {serve} {admin}")])
+            .arg(env!("CARGO_BIN_EXE_kazoo-storage"))
+            .arg(root.path());
+        let server = Server::spawn(&mut command);
+        let log = server.log();
+        assert_eq!(
+            !log.contains("limit of open files is too low"),
+            is_enough,
+            "{allowed}: {log}"
+        );
+    }
+}
+
 /// KAZOO keeps an idle connection for 120 seconds. To run this test: `cargo test --test program server -- --ignored`.
 #[test]
 #[ignore = "takes more than two minutes"]

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::{Answer, Asked, Storage, audit::Trail, body, files::open, json, parameters::invalid};
 use crate::admin::connections::State;
 
-/// Maximum number of files in a response. The store may hold a small content of each in memory.
-const MAX_FILES: usize = 32;
+/// Maximum number of files in a response, all of which are open. The store may hold a small content of each in memory.
+pub(in crate::admin) const MAX_FILES: usize = 32;
 
 /// The files to send.
 #[derive(Deserialize)]

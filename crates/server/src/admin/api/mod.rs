@@ -29,6 +29,7 @@ use kazoo_storage::{Body, Error, ErrorKind, store::DynBlobCatalog};
 use kazoo_storage_ledger::{Ledger, Recorded};
 
 pub(crate) use self::audit::entry as audit_json;
+pub(super) use self::contents::MAX_FILES as MAX_CONTENTS;
 use self::{
     changes::Changes,
     parameters::{Parameters, body},
