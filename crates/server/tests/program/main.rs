@@ -22,6 +22,7 @@ mod ledger_metrics;
 mod limits;
 mod mount;
 mod packaging;
+mod parameters;
 mod plan;
 mod privacy;
 mod process;

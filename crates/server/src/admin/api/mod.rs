@@ -117,7 +117,10 @@ impl Api {
                 return Error::new(ErrorKind::NotFound, message).to_response();
             }
         };
-        let parameters = Parameters::new(captured, head.uri.query());
+        let parameters = match Parameters::new(captured, head.uri.query()) {
+            Ok(parameters) => parameters,
+            Err(error) => return error.to_response(),
+        };
         let asked = Asked {
             parameters,
             headers: head.headers,

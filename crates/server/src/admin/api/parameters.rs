@@ -1,12 +1,14 @@
 //! The parameters of a request, and its body.
 
-use std::{fmt::Display, time::SystemTime};
+use std::{borrow::Cow, fmt::Display, time::SystemTime};
 
 use form_urlencoded::parse;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
-use kazoo_storage::{Error, ErrorKind};
+use kazoo_storage::{BlobKey, Error, ErrorKind};
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Number of rows in a page if no other is asked for.
 const PAGE: i64 = 100;
@@ -17,19 +19,39 @@ const MAX_PAGE: usize = 1000;
 /// Maximum length of a body, in bytes.
 const MAX_BODY: usize = 64 << 10;
 
+/// Maximum length of a parameter, in bytes. The longest one is a cursor with a key, each byte of which may be encoded.
+const MAX_TEXT: usize = 3 * BlobKey::MAX_LEN + 64;
+
 /// The captured segment of the path, and the parameters of the query. Each is taken once, and [`end`](Self::end) refuses
 /// the others.
+///
+/// None is longer than [`MAX_TEXT`] or has control characters: no database accepts NUL everywhere, and the log and the audit trail show
+/// some of them.
 pub(super) struct Parameters<'a> {
     captured: Option<String>,
-    query: Vec<(std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>)>,
+    query: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Parameters<'a> {
-    pub(super) fn new(captured: Option<String>, query: Option<&'a str>) -> Self {
-        Self {
-            captured,
-            query: parse(query.unwrap_or_default().as_bytes()).collect(),
+    pub(super) fn new(captured: Option<String>, query: Option<&'a str>) -> Result<Self, Error> {
+        let query = query.unwrap_or_default();
+        if percent_decode_str(query).decode_utf8().is_err() {
+            return Err(invalid("the query", "is not UTF-8"));
         }
+        let query: Vec<_> = parse(query.as_bytes()).collect();
+        let in_path = captured.as_deref().map(|text| ("the last name in the path", text));
+        let in_query = query
+            .iter()
+            .flat_map(|(name, text)| [("a name in the query", &**name), (&**name, &**text)]);
+        for (name, text) in in_path.into_iter().chain(in_query) {
+            if text.len() > MAX_TEXT {
+                return Err(invalid(name, &format!("is longer than {MAX_TEXT} bytes")));
+            }
+            if text.contains(char::is_control) {
+                return Err(invalid(name, "has a control character"));
+            }
+        }
+        Ok(Self { captured, query })
     }
 
     /// Returns the captured segment of the path.
@@ -117,5 +139,19 @@ pub(super) async fn body<T: DeserializeOwned>(body: Incoming) -> Result<T, Error
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err(mismatch(&"it does not begin with `{`"));
     }
-    serde_json::from_slice(text).map_err(|error| mismatch(&error))
+    let parsed = serde_json::from_slice(text).map_err(|error| mismatch(&error))?;
+    if serde_json::from_slice(text).is_ok_and(|value| has_nul(&value)) {
+        return Err(mismatch(&"a text has the character U+0000"));
+    }
+    Ok(parsed)
+}
+
+/// Returns `true` if a text in `value` has a NUL, which PostgreSQL does not accept.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.values().any(has_nul),
+        _ => false,
+    }
 }
