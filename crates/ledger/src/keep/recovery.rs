@@ -15,8 +15,9 @@ use super::{
 use crate::time;
 use crate::{
     database::{Engine, statement},
-    event,
+    event::{self, EventKind},
     ledger::Ledger,
+    measure,
     recorded::{Recorded, unrecorded},
     rows::{decode, encode, read},
 };
@@ -74,6 +75,7 @@ impl<S: BlobCatalog> Recorded<S> {
         let replaceable = Replaceable {
             running: running(self.ledger.engine()),
             server: &self.server,
+            resumed: Some(&left.event),
         };
         statements.extend(intent(&left.key, &event, left.cause, &left.file_event, &replaceable));
         let rows = self.ledger.change(statements).await.map_err(unrecorded)?;
@@ -95,17 +97,23 @@ impl<S: BlobCatalog> Recorded<S> {
             };
         }
         // A hold comes too late for a file that the store has removed.
-        let is_removed = is_held && !self.is_stored(&left.key).await?;
+        let is_gone = is_held && !self.is_stored(&left.key).await?;
         let mut statements = vec![locking(&left.key)];
-        let mut trail = Vec::new();
-        if is_removed {
-            statements.extend(ending(&left.key, &left.event, left.cause));
-            trail = audited(&left.key, &left.event, left.cause);
-        } else {
+        if !is_gone {
             statements.push(forgetting(&left.key, &left.event));
+            self.ledger.change(statements).await.map_err(unrecorded)?;
+            return Ok(false);
         }
+        let end = statements.len();
+        statements.extend(ending(&left.key, &left.event, left.cause));
+        let trail = audited(&left.key, &left.event, left.cause);
         let changed = self.ledger.change_files_audited(statements, trail).await;
-        changed.map_err(unrecorded)?;
+        let rows = changed.map_err(unrecorded)?;
+        // Otherwise the intent is gone, or another upload has stored the file.
+        let is_removed = rows.get(end).is_some_and(|rows| !rows.is_empty());
+        if is_removed {
+            measure::recorded(EventKind::Deleted);
+        }
         Ok(is_removed)
     }
 
@@ -164,6 +172,49 @@ pub(super) fn running(engine: Engine) -> Range<i64> {
             let (now, age) = (time::now(), i64::try_from(INTERRUPTED.as_millis()).unwrap_or(i64::MAX));
             // The clock of the server that has ended may have been ahead.
             now.saturating_sub(age)..now.saturating_add(age)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kazoo_storage::{BlobStore as _, MemoryStore, Upload};
+
+    use super::*;
+
+    const HOLD: &str =
+        "INSERT INTO holds (id, reason, author, created_at, account) VALUES ('h', 'case 7', 'legal', 1, 'A')";
+
+    /// A removal of this process may end between the look at its intent and [`Recorded::resume`].
+    #[tokio::test]
+    async fn a_removal_whose_intent_is_gone_is_neither_resumed_nor_reported() {
+        for is_held in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let ledger = Ledger::sqlite(directory.path().join("ledger.sqlite")).await.unwrap();
+            let files = MemoryStore::new();
+            let store = Recorded::new(files.clone(), ledger.clone());
+            let key = BlobKey::from_segments(["A", "D", "1"]).unwrap();
+            store.put(Upload::new(key.clone(), "old")).await.unwrap();
+            let found = ledger.read(find(&key)).await.unwrap().into_iter().next().unwrap();
+            let replaceable = Replaceable {
+                running: 0..0,
+                server: "server",
+                resumed: None,
+            };
+            let file_event = Found::read(found).unwrap().event;
+            let intent = intent(&key, "removal", Cause::Operator, &file_event, &replaceable);
+            ledger.change(intent.into()).await.unwrap();
+            let left = ledger.left(&(0..0), "").await.unwrap().unwrap();
+            if is_held {
+                // The store has removed the file.
+                ledger.change(vec![statement!(HOLD)]).await.unwrap();
+                files.delete(&key).await.unwrap();
+            }
+            let ended = vec![locking(&key), forgetting(&key, "removal")];
+            ledger.change(ended).await.unwrap();
+            assert!(!store.resume(left).await.unwrap(), "{is_held}");
+            assert_eq!(files.head(&key).await.is_ok(), !is_held);
+            assert!(ledger.file(&key).await.unwrap().is_some());
         }
     }
 }

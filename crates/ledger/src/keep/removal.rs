@@ -232,6 +232,7 @@ impl<S: BlobCatalog> Recorded<S> {
         let replaceable = Replaceable {
             running: running(self.ledger.engine()),
             server: &self.server,
+            resumed: None,
         };
         for (key, expected, event) in &removable {
             statements.extend(intent(key, event, cause, expected, &replaceable));

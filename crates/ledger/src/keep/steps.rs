@@ -89,6 +89,8 @@ pub(super) struct Replaceable<'a> {
     pub(super) running: Range<i64>,
     /// The server that replaces the intents. It may replace its own.
     pub(super) server: &'a str,
+    /// The event of the intent that must exist, if a removal is resumed. Otherwise, its caller has been told of its end.
+    pub(super) resumed: Option<&'a str>,
 }
 
 /// Returns the statements that record the intent to remove the file under `key`, unless it is held or another removal of it is
@@ -102,7 +104,7 @@ pub(super) fn intent(
     replaceable: &Replaceable<'_>,
 ) -> [Statement; 3] {
     macro_rules! is_free {
-        ($server:literal, $since:literal, $until:literal) => {
+        ($server:literal, $since:literal, $until:literal, $resumed:literal) => {
             concat!(
                 "NOT EXISTS (SELECT 1 FROM removals r WHERE r.key = f.key AND r.server <> ",
                 $server,
@@ -112,14 +114,18 @@ pub(super) fn intent(
                 $until,
                 ") AND NOT EXISTS (SELECT 1 FROM holds h WHERE ",
                 keeps!(),
-                ")"
+                ") AND (CAST(",
+                $resumed,
+                " AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM removals r WHERE r.key = f.key AND r.event = ",
+                $resumed,
+                "))"
             )
         };
     }
     // With this revision, an upload of the same file is recorded, too. It then has another event, and is not removed.
     const TAKE: &str = concat!(
         "UPDATE files AS f SET revision = -abs(revision) WHERE key = $1 AND event = $2 AND ",
-        is_free!("$3", "$4", "$5"),
+        is_free!("$3", "$4", "$5", "$6"),
         " RETURNING ",
         short_columns!()
     );
@@ -127,14 +133,14 @@ pub(super) fn intent(
         "INSERT INTO removals (key, event, file_event, cause, server, begun_at) \
             SELECT f.key, CAST($1 AS TEXT), f.event, CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT) FROM files f \
             WHERE f.key = $5 AND f.event = $6 AND ",
-        is_free!("$3", "$7", "$8"),
+        is_free!("$3", "$7", "$8", "$9"),
         " ON CONFLICT (key) DO UPDATE SET event = excluded.event, file_event = excluded.file_event, \
             cause = excluded.cause, server = excluded.server, begun_at = excluded.begun_at"
     );
     let Range { start, end } = replaceable.running;
-    let server = replaceable.server;
+    let (server, resumed) = (replaceable.server, replaceable.resumed);
     [
-        statement!(TAKE, encode(key), expected, server, start, end),
+        statement!(TAKE, encode(key), expected, server, start, end, resumed),
         statement!(
             BEGIN,
             event,
@@ -144,7 +150,8 @@ pub(super) fn intent(
             encode(key),
             expected,
             start,
-            end
+            end,
+            resumed
         ),
         protecting(key),
     ]

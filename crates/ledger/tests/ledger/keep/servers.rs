@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use futures_core::Stream;
 use kazoo_storage::{
     BlobCatalog, BlobInfo, BlobKey, BlobStore, ByteRange, ErrorKind, GetResult, Metadata, PutResult, Result, Upload,
-    store::BlobEntry,
+    store::{BlobEntry, Fault, Operation},
 };
 use kazoo_storage_ledger::{
     EventKind, Recorded,
@@ -167,6 +167,39 @@ async fn an_upload_during_a_removal_is_sent_again() {
     assert_eq!(names(&site.ledger).await, [KEY]);
     let kinds = [EventKind::Stored, EventKind::Deleted, EventKind::Stored];
     assert_eq!(drain(&consumer).await, kinds.map(|kind| (KEY.to_owned(), kind)));
+}
+
+/// An upload locks the row of its file, sees the intent, and then looks for it again, to tell a removal from the same file.
+#[tokio::test]
+#[ignore = "needs PostgreSQL: see tests/system/cluster/postgres.py"]
+async fn an_intent_does_not_disappear_during_an_upload_that_has_seen_it() {
+    let (site, files) = (Site::postgres().await, shared());
+    let (gate, first, second) = servers(&site, &files, Stop::BeforeDelete, 0).await;
+    second.put(upload(KEY, "old")).await.unwrap();
+    let mut removal = tokio::spawn(async move { first.delete(&key(KEY)).await });
+    gate.reached.notified().await;
+    let (client, connection) = tokio_postgres::connect(site.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let begin = "SET search_path = kazoo_storage; BEGIN; SELECT 1 FROM files FOR UPDATE";
+    client.batch_execute(begin).await.unwrap();
+    let down = kazoo_storage::Error::new(ErrorKind::Unavailable, "down");
+    files.inject([Operation::Delete], Fault::Fail(down));
+    gate.go.notify_one();
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting = async { while client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {} };
+    tokio::select! {
+        ended = &mut removal => panic!("the intent has disappeared: {ended:?}"),
+        () = waiting => {}
+    }
+    assert_eq!(site.count("removals").await, 1);
+    client.batch_execute("COMMIT").await.unwrap();
+    unavailable(removal.await.unwrap());
+    assert_eq!(site.count("removals").await, 0);
+    files.repair();
+    second.put(upload(KEY, "new")).await.unwrap();
+    assert_eq!(names(&site.ledger).await, [KEY]);
 }
 
 /// Otherwise the first removal would remove the file of an upload that was accepted after the second.
