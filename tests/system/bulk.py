@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Checks the memory and the speed of the commands that work on all files.
+"""Checks the memory and the speed of what works on all files.
 
     tests/system/bulk.py PATH_TO_THE_SERVER [--directory DIR] [--files 200000 | --quick]        Linux
 
 - memory: the peak of `files list`, `files export`, `files verify` and `copy`, and of the server meanwhile, with many small files
   over that with few. It must not depend on their number.
 - speed: `files export` next to `cp -r` of the same files of 4 KiB to 1 MiB, in alternation: the ratio of the median times.
+- retention: the files that a rule removes in a second next to `find -delete`, on an idle server, and the rate of uploads beside it
+  next to that of uploads alone: the medians of alternating rounds.
 """
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from rig import Server, Upload, check, eventually, fact, media, options, run
+from rig import Server, Thread, Upload, check, eventually, fact, media, options, run
 
 MIB = 1 << 20
 # Number of files of the run that the others are compared with.
@@ -36,6 +39,12 @@ MIXED, ROUNDS = 2000, 5
 QUICK_FILES, QUICK_ROUNDS = 20_000, 3
 # Least speed of an export, as a fraction of that of `cp -r`, which neither reads through a server nor hashes nor syncs.
 SPEED = 0.08
+# Files of an account that retention removes in a round, and their length.
+DUE, DUE_SIZE = 10_000, 4096
+# Seconds of uploads with retention and without it, in each round, by this number of clients.
+UPLOADING, CLIENTS = 5, 4
+# Least speed of retention, as a fraction of that of `find -delete`, and of uploads beside it, as a fraction of that without it.
+REMOVAL, BESIDE = 0.5, 0.9
 
 
 class Commands:
@@ -47,6 +56,14 @@ class Commands:
 
     def output(self, *arguments: str) -> str:
         return subprocess.run([self.server, *arguments], env=self.environment, check=True, capture_output=True, text=True).stdout
+
+    def wait_until_recorded(self, count: int) -> None:
+
+        def recorded() -> bool:
+            usage = [json.loads(line) for line in self.output('files', 'du', '--json').splitlines()]
+            return sum(account['files'] for account in usage) == count
+
+        eventually('all files are recorded', recorded, 600)
 
     def peak(self, *arguments: str) -> float:
         """Runs a command, and returns its peak of memory in MiB."""
@@ -67,9 +84,9 @@ def status(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def serving(arguments: argparse.Namespace, root: pathlib.Path) -> Iterator[tuple[Server, Commands]]:
+def serving(arguments: argparse.Namespace, root: pathlib.Path, *flags: str) -> Iterator[tuple[Server, Commands]]:
     admin, token = str(root / 'admin'), str(root / 'token')
-    with Server(arguments.server, str(root / 'files'), '--admin', f'unix:{admin}', '--admin-token-file', token) as server:
+    with Server(arguments.server, str(root / 'files'), '--admin', f'unix:{admin}', '--admin-token-file', token, *flags) as server:
         yield server, Commands(arguments.server, admin, token)
         server.stop()
 
@@ -84,12 +101,7 @@ def memory(arguments: argparse.Namespace, count: int) -> dict[str, float]:
                 parent.mkdir(parents=True)
             (parent / f'{n}.mp3').write_bytes(b'ID3%d' % n)
         with serving(arguments, root) as (server, commands):
-
-            def recorded() -> bool:
-                usage = [json.loads(line) for line in commands.output('files', 'du', '--json').splitlines()]
-                return sum(account['files'] for account in usage) == count
-
-            eventually('all files are recorded', recorded, 600)
+            commands.wait_until_recorded(count)
             peaks = {
                 'list': commands.peak('files', 'list', '--all', '--limit', '0', '--json'),
                 'export': commands.peak('files', 'export', '--all', '--to', str(root / 'exported')),
@@ -130,16 +142,98 @@ def speed(arguments: argparse.Namespace, rounds: int) -> float:
             return statistics.median(times['cp']) / statistics.median(times['export'])
 
 
+class Due:
+    """The files of accounts that are a year old, and the file with the rules."""
+
+    def __init__(self, root: pathlib.Path, accounts: int):
+        self.root, self.policy = root / 'files', root / 'policy.toml'
+        self.policy.write_text('')
+        year = time.time() - 365 * 86_400
+        for account in range(accounts):
+            for n in range(DUE):
+                path = self.path(account, n)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(media(n, DUE_SIZE))
+                os.utime(path, (year + n, year + n))
+
+    def path(self, account: int, n: int) -> pathlib.Path:
+        return self.root / f'due{account}' / f'doc{n // 1000}' / f'{n}.mp3'
+
+    def begin(self, server: Server, account: int) -> None:
+        """Lets retention remove the files of an account."""
+        self.policy.write_text(f'[[retention]]\naccount = "due{account}"\ndays = 30\n')
+        server.process.send_signal(signal.SIGHUP)
+
+    def wait(self, account: int) -> None:
+        # The oldest is removed first.
+        eventually('retention has removed the files', lambda: not self.path(account, DUE - 1).exists(), 600)
+
+
+def removal(arguments: argparse.Namespace, rounds: int) -> tuple[float, float]:
+    """The speed of retention next to that of `find -delete`, and that of uploads beside it next to that of uploads alone."""
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+        root = pathlib.Path(directory)
+        due = Due(root, 2 * rounds)
+        with serving(arguments, root, '--policy', str(due.policy)) as (server, commands):
+            commands.wait_until_recorded(2 * rounds * DUE)
+            rates: dict[str, list[float]] = {'find': [], 'retention': []}
+            for account in range(rounds):
+                shutil.copytree(due.root / f'due{account}', root / 'copy')
+                begun = time.monotonic()
+                subprocess.run(['find', str(root / 'copy'), '-delete'], check=True)
+                rates['find'].append(DUE / (time.monotonic() - begun))
+                begun = time.monotonic()
+                due.begin(server, account)
+                due.wait(account)
+                rates['retention'].append(DUE / (time.monotonic() - begun))
+            uploads: dict[str, list[float]] = {'alone': [], 'beside': []}
+            removed = []
+            for account in range(rounds, 2 * rounds):
+                uploads['alone'].append(uploaded(server))
+                due.begin(server, account)
+                uploads['beside'].append(uploaded(server))
+                left = sum(due.path(account, n).exists() for n in range(DUE))
+                removed.append((DUE - left) / UPLOADING)
+                check(left, 'retention had ended before the uploads')
+                due.wait(account)
+        for what, found in {'files removed in a second': rates, 'uploads in a second': uploads, 'removed meanwhile': {'beside': removed}}.items():
+            fact(f'{what}: {({name: [round(value) for value in values] for name, values in found.items()})}')
+        median = statistics.median
+        return median(rates['retention']) / median(rates['find']), median(uploads['beside']) / median(uploads['alone'])
+
+
+def uploaded(server: Server) -> float:
+    """The number of uploads in a second, by several clients."""
+    counts = [0] * CLIENTS
+    end = time.monotonic() + UPLOADING
+    content = media(0, DUE_SIZE)
+
+    def upload(number: int) -> None:
+        with server.client() as client:
+            while time.monotonic() < end:
+                reply = client.put(Upload(f'up{number}/doc{time.time_ns()}/m.mp3', content))
+                check(reply.status == 201, lambda: f'{reply}')
+                counts[number] += 1
+
+    for thread in [Thread(upload, number) for number in range(CLIENTS)]:
+        thread.join(UPLOADING + 60)
+    return sum(counts) / UPLOADING
+
+
 def main(arguments: argparse.Namespace) -> None:
     files, rounds = (QUICK_FILES, QUICK_ROUNDS) if arguments.quick else (arguments.files, ROUNDS)
     ratio = speed(arguments, rounds)
     fact(f'export: {ratio:.2f} of the speed of cp -r')
+    removed, beside = removal(arguments, rounds)
+    fact(f'retention: {removed:.2f} of the speed of find -delete; uploads beside it: {beside:.2f} of their speed')
     few, many = memory(arguments, FEW), memory(arguments, files)
     for name, peak in many.items():
         fact(f'{name}: {peak:.1f} MiB with {files} files, {few[name]:.1f} MiB with {FEW}')
     over = [name for name, peak in many.items() if peak - few[name] > BUDGET]
     check(not over, lambda: f'more than {BUDGET} MiB more: {", ".join(over)}')
     check(ratio >= SPEED, lambda: f'an export has {ratio:.2f} of the speed of cp -r')
+    check(removed >= REMOVAL, lambda: f'retention has {removed:.2f} of the speed of find -delete')
+    check(beside >= BESIDE, lambda: f'uploads beside retention have {beside:.2f} of their speed')
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:

@@ -98,6 +98,7 @@ mod reindex;
 mod rows;
 mod search;
 mod time;
+mod uploads;
 mod usage;
 pub mod verify;
 

@@ -17,6 +17,7 @@ use crate::{
     keep::{Committing, Ended, Target, Verdict},
     key_locks::{KeyGuard, KeyLocks},
     ledger::Ledger,
+    uploads::Uploads,
 };
 
 /// A store that records each change in a [`Ledger`] before it returns.
@@ -43,6 +44,7 @@ pub struct Recorded<S> {
     pub(crate) inner: Arc<S>,
     pub(crate) ledger: Ledger,
     pub(crate) locks: KeyLocks,
+    pub(crate) uploads: Uploads,
     /// The server in the intents of removals. A removal holds the lock of its key, so an earlier intent of the same server is left from
     /// a failure.
     pub(crate) server: Arc<str>,
@@ -68,6 +70,7 @@ impl<S> Recorded<S> {
             inner: Arc::new(store),
             ledger,
             locks: KeyLocks::default(),
+            uploads: Uploads::default(),
             server: event::new_id().into(),
         }
     }
@@ -111,6 +114,7 @@ impl<S> Clone for Recorded<S> {
             inner: Arc::clone(&self.inner),
             ledger: self.ledger.clone(),
             locks: self.locks.clone(),
+            uploads: self.uploads.clone(),
             server: Arc::clone(&self.server),
         }
     }
@@ -118,6 +122,7 @@ impl<S> Clone for Recorded<S> {
 
 impl<S: BlobStore> BlobStore for Recorded<S> {
     async fn put(&self, mut upload: Upload) -> Result<PutResult> {
+        let running = self.uploads.begin();
         let target = Target::choose(&self.ledger, &self.inner, &mut upload).await?;
         let file = FileRecord::new(target.requested(), 0, upload.metadata.clone())
             .with_content_type(upload.content_type.as_ref())
@@ -172,7 +177,11 @@ impl<S: BlobStore> BlobStore for Recorded<S> {
             }
         };
         let this = self.clone();
-        ContinueOnDrop::new(async move { this.store(upload, file, &end).await }, has_ended, report).await
+        let storing = async move {
+            let _running = running;
+            this.store(upload, file, &end).await
+        };
+        ContinueOnDrop::new(storing, has_ended, report).await
     }
 
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {

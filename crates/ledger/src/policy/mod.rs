@@ -5,6 +5,7 @@
 //! and [`Recorded::retain`](crate::Recorded::retain) removes it.
 
 mod due;
+mod pace;
 mod plan;
 mod requests;
 mod retain;

@@ -1,11 +1,11 @@
 //! [`Recorded::retain`]: removes what is due.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use kazoo_storage::{BlobCatalog, Error, Result};
 use tokio::time::{Instant, sleep_until};
 
-use super::{DeletionRequest, requests::FILES};
+use super::{DeletionRequest, pace::Pace, requests::FILES};
 use crate::{
     clock::Suspension,
     file::FileRecord,
@@ -14,12 +14,6 @@ use crate::{
     recorded::Recorded,
     time,
 };
-
-/// Maximum number of files that are removed in a second. It leaves the store and the ledger to the uploads.
-const RATE: u32 = 200;
-
-/// Number of files that are removed together.
-const BATCH: usize = 64;
 
 /// Number of documents whose files are read together.
 const DOCUMENTS: usize = 64;
@@ -67,8 +61,8 @@ impl From<Error> for End {
 }
 
 impl<S: BlobCatalog> Recorded<S> {
-    /// Removes the files that the [policy](crate::Ledger::policy) deletes, and those of the documents that KAZOO has deleted, at
-    /// most 200 in a second.
+    /// Removes the files that the [policy](crate::Ledger::policy) deletes, and those of the documents that KAZOO has deleted. While
+    /// files are uploaded through a clone of this store, and for a second after that, it removes about 200 in a second.
     ///
     /// Ends early while retention is [suspended](crate::Ledger::suspension), and if the removal of a whole batch of files fails.
     /// It may be dropped at any time: the batch that has begun is removed nevertheless. Several servers may run it at once.
@@ -151,16 +145,26 @@ impl<S: BlobCatalog> Run<'_, S> {
         Ok(())
     }
 
-    /// Removes `files` at the permitted rate.
-    async fn remove(&mut self, files: &[FileRecord], cause: Cause) -> Result<(), End> {
-        for batch in files.chunks(BATCH) {
+    /// Removes `files` in batches, with a pause after each while there are uploads.
+    async fn remove(&mut self, mut files: &[FileRecord], cause: Cause) -> Result<(), End> {
+        while !files.is_empty() {
             sleep_until(self.next).await;
             self.check_clock()?;
-            let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-            self.next = Instant::now() + Duration::from_secs(1) * count / RATE;
+            let (batch, rest) = files.split_at(self.pace().batch().min(files.len()));
+            files = rest;
+            let begun = Instant::now();
             self.remove_batch(batch, cause).await?;
+            self.next = Instant::now() + self.pace().pause(batch.len(), begun.elapsed());
         }
         Ok(())
+    }
+
+    fn pace(&self) -> Pace {
+        if self.store.uploads.are_recent() {
+            Pace::Yielding
+        } else {
+            Pace::Full
+        }
     }
 
     async fn remove_batch(&mut self, files: &[FileRecord], cause: Cause) -> Result<(), End> {

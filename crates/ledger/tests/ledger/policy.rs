@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream;
 use kazoo_storage::{
-    BlobCatalog as _, Error, ErrorKind, MemoryStore,
+    BlobCatalog as _, BlobStore as _, Body, Error, ErrorKind, MemoryStore, Upload,
     kazoo_id::AttachmentKind,
     store::{Fault, FaultyStore, Operation},
 };
@@ -180,7 +181,7 @@ async fn two_servers_remove_each_file_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ends_if_the_store_is_down_and_keeps_the_rate() {
+async fn ends_if_the_store_is_down_and_yields_to_uploads() {
     let site = Site::sqlite().await;
     let names: Vec<_> = (0..500).map(|number| format!("A/D/{number:03}")).collect();
     record(&site, &names.iter().map(|name| (&**name, 2)).collect::<Vec<_>>()).await;
@@ -192,16 +193,31 @@ async fn ends_if_the_store_is_down_and_keeps_the_rate() {
         Fault::Fail(Error::new(ErrorKind::Unavailable, "down")),
     );
     let down = store.retain().await.unwrap();
-    assert_eq!((down.failed, down.error.unwrap().message()), (64, "down"));
+    assert_eq!((down.failed, down.error.unwrap().message()), (256, "down"));
     files.repair();
+    files.inject([Operation::Delete], Fault::Delay(Duration::from_millis(20)));
     let begun = tokio::time::Instant::now();
     assert_eq!(store.retain().await.unwrap().removed, 500);
-    let took = begun.elapsed();
+    let full = begun.elapsed();
+    // 16 files are removed at once.
+    assert!(full < Duration::from_secs(1), "{full:?}");
+
+    record(&site, &names.iter().map(|name| (&**name, 2)).collect::<Vec<_>>()).await;
+    let body = Body::from_stream(stream::pending::<Result<&str, Error>>());
+    let uploading = tokio::spawn({
+        let store = store.clone();
+        async move { store.put(Upload::new(key("A/D/new"), body)).await }
+    });
+    tokio::task::yield_now().await;
+    let begun = tokio::time::Instant::now();
+    assert_eq!(store.retain().await.unwrap().removed, 500);
+    let yielding = begun.elapsed();
     // The last batch needs no pause after it.
     assert!(
-        took >= Duration::from_secs(2) && took < Duration::from_secs(4),
-        "{took:?}"
+        yielding >= Duration::from_secs(2) && yielding < Duration::from_secs(4),
+        "{yielding:?}"
     );
+    uploading.abort();
 }
 
 #[tokio::test]
