@@ -64,7 +64,7 @@ mod tests {
         advance(RECENT * 2).await;
         assert!(uploads.are_recent());
         drop(second);
-        advance(RECENT - Duration::from_millis(1)).await;
+        advance(Duration::from_millis(999)).await;
         assert!(uploads.are_recent());
         advance(Duration::from_millis(1)).await;
         assert!(!uploads.are_recent());

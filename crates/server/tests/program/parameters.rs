@@ -80,9 +80,10 @@ impl Described {
         if !query.is_empty() {
             path = format!("{path}?{}", query.join("&"));
         }
-        let body = match self.required.is_empty() {
-            true => String::new(),
-            false => self.body(None).to_string(),
+        let body = if self.required.is_empty() {
+            String::new()
+        } else {
+            self.body(None).to_string()
         };
         (path, body)
     }
