@@ -20,16 +20,16 @@ use super::{
     Quota, Quotas,
     totals::{Admission, Reservation, Totals},
 };
-use crate::{ledger::Ledger, measure};
+use crate::{file::FileRecord, ledger::Ledger, measure};
 
 /// Interval in which the totals are read again, because other servers store files too.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// A store that refuses uploads of an account that has used its [`Quota`] with [`ErrorKind::StorageFull`], before the body is read.
 ///
-/// The totals come from the ledger, which must record the files of `S`. An upload that replaces a file by one that is not longer is always
-/// permitted, so KAZOO may repeat an upload. Files whose keys have no account have no quota. An upload of unknown length may exceed the
-/// quota by its own length, and several servers may exceed it by what they store within a minute.
+/// The totals come from the ledger, which must record the files of `S`. An upload that replaces a file by one that is not longer, or whose
+/// length is unknown, is always permitted, so KAZOO may repeat an upload. Files whose keys have no account have no quota. An upload of unknown
+/// length may exceed the quota by its own length, and several servers may exceed it by what they store within a minute.
 ///
 /// Clones share the totals.
 #[derive(Clone)]
@@ -103,24 +103,23 @@ impl<S> Limited<S> {
         else {
             return Ok(None);
         };
-        let mut admission = self.totals.admit(account, quota, len);
-        if matches!(admission, Admission::Unknown) {
-            let (bytes, files) = self.recorded(account).await?;
-            self.totals.learn(account, bytes, files);
-            admission = self.totals.admit(account, quota, len);
-        }
-        match admission {
-            Admission::Admitted(reservation) => Ok(Some(reservation)),
-            Admission::Unknown | Admission::Full => {
-                let stored = self.ledger.file(key).await?;
-                let replaces = stored.is_some_and(|file| len.is_some_and(|len| len <= file.size));
-                if replaces {
-                    return Ok(None);
-                }
-                measure::over_quota(1);
-                Err(full(account, quota))
+        let mut recorded = None;
+        let admission = loop {
+            match self.totals.admit(account, quota, len, recorded) {
+                Some(admission) => break admission,
+                None => recorded = Some(self.recorded(account).await?),
             }
+        };
+        if let Admission::Admitted(reservation) = admission {
+            return Ok(Some(reservation));
         }
+        // The number of files stays the same.
+        let replaces = |file: FileRecord| quota.bytes.is_none() || len.is_none_or(|len| len <= file.size);
+        if self.ledger.file(key).await?.is_some_and(replaces) {
+            return Ok(None);
+        }
+        measure::over_quota(1);
+        Err(full(account, quota))
     }
 }
 

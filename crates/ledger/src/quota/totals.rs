@@ -29,8 +29,6 @@ struct Total {
 pub(super) enum Admission {
     Admitted(Reservation),
     Full,
-    /// The total is not known.
-    Unknown,
 }
 
 /// The space of an upload that has begun, until it is dropped.
@@ -61,15 +59,6 @@ impl Totals {
         }
     }
 
-    /// Sets what the ledger has of `account` if that is not known yet.
-    pub(super) fn learn(&self, account: &str, bytes: u64, files: u64) {
-        self.map().entry(account.to_owned()).or_insert(Total {
-            bytes,
-            files,
-            ..Total::default()
-        });
-    }
-
     /// Forgets the total of `account`, which is read again before the next upload.
     pub(super) fn forget(&self, account: &str) {
         let mut map = self.map();
@@ -79,27 +68,44 @@ impl Totals {
     }
 
     /// Reserves space for an upload of `len` bytes, if that is known. An upload of unknown length needs at least one byte.
-    pub(super) fn admit(&self, account: &str, quota: &Quota, len: Option<u64>) -> Admission {
+    ///
+    /// `recorded` is what the ledger has of `account`, bytes and files. It is used if the total is not known; returns `None` if it is
+    /// required.
+    pub(super) fn admit(
+        &self,
+        account: &str,
+        quota: &Quota,
+        len: Option<u64>,
+        recorded: Option<(u64, u64)>,
+    ) -> Option<Admission> {
         let mut map = self.map();
-        let Some(total) = map.get_mut(account) else {
-            return Admission::Unknown;
-        };
+        if let Some((bytes, files)) = recorded
+            && !map.contains_key(account)
+        {
+            let total = Total {
+                bytes,
+                files,
+                ..Total::default()
+            };
+            map.insert(account.to_owned(), total);
+        }
+        let total = map.get_mut(account)?;
         let needed = total
             .bytes
             .saturating_add(total.pending_bytes)
             .saturating_add(len.unwrap_or(1));
         let files = total.files.saturating_add(total.pending).saturating_add(1);
         if quota.bytes.is_some_and(|limit| needed > limit) || quota.files.is_some_and(|limit| files > limit) {
-            return Admission::Full;
+            return Some(Admission::Full);
         }
         let len = len.unwrap_or_default();
         total.pending += 1;
         total.pending_bytes = total.pending_bytes.saturating_add(len);
-        Admission::Admitted(Reservation {
+        Some(Admission::Admitted(Reservation {
             totals: self.clone(),
             account: account.to_owned(),
             len,
-        })
+        }))
     }
 
     /// Returns `true` if `account` uses at least four fifths of its quota.
@@ -129,5 +135,27 @@ impl Drop for Reservation {
             total.pending = total.pending.saturating_sub(1);
             total.pending_bytes = total.pending_bytes.saturating_sub(self.len);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decides_with_what_the_ledger_has_if_the_total_was_forgotten() {
+        let (totals, quota) = (Totals::default(), Quota::of("A").bytes(10));
+        let admit = |len, recorded| totals.admit("A", &quota, Some(len), recorded);
+        assert!(admit(4, None).is_none());
+        let Some(Admission::Admitted(first)) = admit(4, Some((4, 1))) else {
+            panic!("4 of 10 bytes are used")
+        };
+        assert!(matches!(admit(4, Some((0, 0))), Some(Admission::Full)), "it is pending");
+        totals.forget("A");
+        assert!(matches!(admit(4, None), Some(Admission::Full)), "it is pending");
+        drop(first);
+        totals.forget("A");
+        assert!(admit(4, None).is_none());
+        assert!(matches!(admit(4, Some((8, 2))), Some(Admission::Full)));
     }
 }

@@ -79,6 +79,24 @@ async fn totals_come_from_the_ledger_and_from_other_servers() {
     assert_eq!(store.refresh().await.unwrap(), 0, "without quotas");
 }
 
+/// The length of a multipart upload, or of one in chunks, is known only at its end.
+#[tokio::test]
+async fn an_upload_of_unknown_length_can_be_repeated_when_the_account_is_full() {
+    let site = Site::new().await;
+    let store = limited(&site, quotas());
+    for path in ["A/D/1", "B/D/1", "B/D/2"] {
+        // It takes the account A over its quota.
+        store.put(upload(path, "123456789012")).await.unwrap();
+    }
+    refused(&store, "A/D/2").await;
+    refused(&store, "B/D/3").await;
+    for path in ["A/D/1", "B/D/1", "B/D/2"] {
+        store.put(upload(path, "123456789012")).await.unwrap();
+    }
+    // The number of files stays the same.
+    store.put(upload("B/D/2", "longer than before").with_len(18)).await.unwrap();
+}
+
 /// What fails, or is given up, leaves no reservation behind.
 #[tokio::test]
 async fn uploads_that_have_begun_count_until_they_end() {

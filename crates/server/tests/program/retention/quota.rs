@@ -5,7 +5,7 @@ use std::fs;
 use super::{ACCOUNT, DOCUMENT, put, start, status};
 use crate::{
     events::site::Site,
-    process::{Response, eventually, program},
+    process::{Response, eventually, multipart, program},
 };
 
 const POLICY: &str = "[[quota]]\nfiles = 3\n\n[[quota]]\naccount = '0c8f1c4ab2d9e3f70c8f1c4ab2d9e3f7'\nbytes = '20B'\n";
@@ -74,6 +74,22 @@ fn an_upload_over_the_quota_is_refused_until_the_quota_is_raised() {
     eventually("there is no quota", || {
         (upload(&site, "c.mp3").status == 201).then_some(())
     });
+}
+
+/// Its length is not known before its end.
+#[test]
+fn an_upload_with_metadata_that_takes_the_account_over_its_quota_can_be_repeated() {
+    let site = start(POLICY, &[]);
+    let upload = |name: &str| {
+        let target = format!("/some_prefix/{ACCOUNT}/{DOCUMENT}/{name}");
+        let mut client = site.server.connect();
+        client.send(multipart(&target, "{}", "longer than twenty bytes"));
+        client.receive().status
+    };
+    assert_eq!(upload("a.mp3"), 201);
+    let repeated = upload("a.mp3");
+    assert!(repeated < 300, "{repeated}");
+    assert_eq!(upload("b.mp3"), 507);
 }
 
 #[test]
