@@ -51,18 +51,18 @@ struct Listed {
 }
 
 /// A line of the manifest. The document is as it was uploaded: a value could not hold everything that JSON permits.
-#[derive(Serialize)]
-struct Described<'a> {
-    key: &'a str,
-    path: &'a str,
-    sha256: Option<&'a str>,
+#[derive(Serialize, Deserialize)]
+struct Described {
+    key: String,
+    path: String,
+    sha256: Option<String>,
     size: u64,
-    stored_at: &'a str,
-    content_type: Option<&'a str>,
+    stored_at: String,
+    content_type: Option<String>,
     metadata: Option<Box<RawValue>>,
 }
 
-/// The lines of the manifest, in the order of the entries.
+/// The lines of the manifest, in the order of the entries. Their digests are those of the ledger, which may not have one.
 pub(super) struct Texts(Lines<BufReader<File>>);
 
 impl List {
@@ -78,8 +78,9 @@ impl List {
             if let Some(message) = line.message {
                 return Err(format!("the list is incomplete: {message}"));
             }
-            if let Some(listed) = &line.file {
-                let text = described(listed, line.metadata.as_deref())?;
+            if let Some(listed) = line.file {
+                let described = described(listed, line.metadata.as_deref())?;
+                let text = serde_json::to_string(&described).map_err(|error| error.to_string())?;
                 writeln!(file, "{text}").map_err(|error| cannot_write(path, &error))?;
                 files += 1;
             }
@@ -122,27 +123,32 @@ impl Entry {
 
 impl Texts {
     /// Returns the line of the next file, whose content has this digest.
-    pub(super) fn next(&mut self, digest: Option<Digest>) -> Result<String, String> {
+    pub(super) fn next(&mut self, digest: Digest) -> Result<String, String> {
+        let mut described: Described = serde_json::from_str(&self.line()?).map_err(|error| error.to_string())?;
+        described.sha256 = Some(digest.to_string());
+        serde_json::to_string(&described).map_err(|error| error.to_string())
+    }
+
+    /// Leaves out the next file.
+    pub(super) fn skip(&mut self) -> Result<(), String> {
+        self.line().map(drop)
+    }
+
+    fn line(&mut self) -> Result<String, String> {
         let line = self.0.next().ok_or("the temporary file with the list was truncated")?;
-        let line = line.map_err(|error| error.to_string())?;
-        // The ledger may not have it. The text occurs in no string, where quotes are escaped, and the metadata is behind it.
-        Ok(match digest {
-            Some(digest) => line.replacen(r#""sha256":null"#, &format!(r#""sha256":"{digest}""#), 1),
-            None => line,
-        })
+        line.map_err(|error| error.to_string())
     }
 }
 
-fn described(listed: &Listed, metadata: Option<&RawValue>) -> Result<String, String> {
+fn described(listed: Listed, metadata: Option<&RawValue>) -> Result<Described, String> {
     let metadata = metadata.map(|document| RawValue::from_string(in_one_line(document.get())));
-    let described = Described {
-        key: &listed.key,
-        path: &name::path(&listed.key),
-        sha256: listed.sha256.as_deref(),
+    Ok(Described {
+        path: name::path(&listed.key),
+        key: listed.key,
+        sha256: listed.sha256,
         size: listed.size,
-        stored_at: &listed.stored_at,
-        content_type: listed.content_type.as_deref(),
+        stored_at: listed.stored_at,
+        content_type: listed.content_type,
         metadata: metadata.transpose().map_err(|error| error.to_string())?,
-    };
-    serde_json::to_string(&described).map_err(|error| error.to_string())
+    })
 }

@@ -170,13 +170,13 @@ async fn receive(
             }
             Outcome::Failed(why) => {
                 tally.failed += 1;
-                texts.next(None)?;
+                texts.skip()?;
                 progress.clear();
                 complain(&format!("{}: {why}", entry.key));
                 continue;
             }
         };
-        manifest.line(&texts.next(Some(digest))?)?;
+        manifest.line(&texts.next(digest)?)?;
         sums.line(&format!("{digest}  {}", entry.path))?;
         tally.files += 1;
         tally.bytes += entry.size;

@@ -82,7 +82,7 @@ fn site() -> Site {
     }
     site.put("acc/doc/long.mp3", &"0123456789abcdef".repeat(200_000));
     site.put("other/doc/a.mp3", "other");
-    let metadata = "{\"call_id\": \"c\",\r\n \"n\": 1.50, \"s\":\"\\ud800\"}";
+    let metadata = "{\"call_id\": \"c\",\r\n \"n\": 1.50, \"s\":\"\\ud800\", \"sha256\": null}";
     let mut client = site.server.connect();
     client.send(multipart("/some_prefix/acc/doc/message.mp3", metadata, "media"));
     assert_eq!(client.receive().status, 201);
@@ -103,7 +103,7 @@ fn exports_to_a_directory_and_continues() {
 
     let text = fs::read_to_string(root.join("manifest.jsonl")).unwrap();
     assert!(
-        text.contains(r#""metadata":{"call_id":"c","n":1.50,"s":"\ud800"}"#),
+        text.contains(r#""metadata":{"call_id":"c","n":1.50,"s":"\ud800","sha256":null}"#),
         "{text}"
     );
     let described: BTreeMap<_, _> = manifest(&text.replace("\\ud800", ""));
