@@ -21,12 +21,8 @@ const SETTLE: Duration = Duration::from_secs(20);
 /// Interval between two looks at the removals that began before a hold.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Maximum number of removals that a hold waits for and reports.
-macro_rules! max_removals {
-    () => {
-        "1000"
-    };
-}
+/// Maximum number of removals that a hold waits for at once, and that it reports.
+const MAX_REMOVALS: usize = 1000;
 
 /// The result of [`Ledger::add_hold`].
 #[derive(Clone, Debug)]
@@ -58,35 +54,49 @@ impl Ledger {
         self.change(vec![changed(), hold.insert()]).await?;
         let begun = Instant::now();
         let mut committed = self.keeper().forget();
-        let mut earlier = self.earlier(&hold.id).await?;
+        let earlier = self.earlier(&hold.id).await?;
         let deadline = begun + SETTLE;
         // Nothing is sent: it ends when the last upload has.
-        let mut is_settled = timeout_at(deadline, committed.recv()).await.is_ok();
+        let is_committed = timeout_at(deadline, committed.recv()).await.is_ok();
         sleep(LEASE.saturating_sub(begun.elapsed())).await;
+        let (removed, has_ended) = self.wait_for(earlier, &hold, deadline).await?;
+        Ok(AddedHold {
+            hold,
+            removed,
+            is_settled: is_committed && has_ended,
+        })
+    }
+
+    /// Waits until the removals that began before `hold` have ended, of which `earlier` are the first. Returns the files that are gone,
+    /// and `false` if a removal has not ended by the `deadline`.
+    async fn wait_for(
+        &self,
+        mut earlier: Vec<Earlier>,
+        hold: &Hold,
+        deadline: Instant,
+    ) -> Result<(Vec<BlobKey>, bool)> {
         let mut removed = Vec::new();
         while !earlier.is_empty() {
             let mut remaining = Vec::new();
             for removal in earlier {
                 match self.state_of(&removal).await? {
                     State::Running => remaining.push(removal),
-                    State::Removed => removed.push(decode(&removal.key)?),
-                    State::Kept => {}
+                    State::Removed if removed.len() < MAX_REMOVALS => removed.push(decode(&removal.key)?),
+                    State::Removed | State::Kept => {}
                 }
             }
-            earlier = remaining;
-            if !earlier.is_empty() && Instant::now() >= deadline {
-                is_settled = false;
-                break;
+            if remaining.is_empty() {
+                remaining = self.earlier(&hold.id).await?;
             }
+            earlier = remaining;
             if !earlier.is_empty() {
+                if Instant::now() >= deadline {
+                    return Ok((removed, false));
+                }
                 sleep(INTERVAL).await;
             }
         }
-        Ok(AddedHold {
-            hold,
-            removed,
-            is_settled,
-        })
+        Ok((removed, true))
     }
 
     /// Returns the hold with this id.
@@ -109,15 +119,15 @@ impl Ledger {
         rows.into_iter().next().map(Hold::read).transpose()
     }
 
-    /// Returns the removals that began before the hold, of files that it keeps.
+    /// Returns the removals that began before the hold and have not ended, at most [`MAX_REMOVALS`], of files that it keeps.
     async fn earlier(&self, hold: &str) -> Result<Vec<Earlier>> {
         const SQL: &str = concat!(
             "SELECT r.key, r.event FROM removals r JOIN files f ON f.key = r.key JOIN holds h ON h.id = $1 WHERE ",
             keeps!(),
-            " ORDER BY r.key LIMIT ",
-            max_removals!()
+            " ORDER BY r.key LIMIT $2"
         );
-        let rows = self.read(statement!(SQL, hold)).await?;
+        let limit = i64::try_from(MAX_REMOVALS).unwrap_or(i64::MAX);
+        let rows = self.read(statement!(SQL, hold, limit)).await?;
         rows.into_iter()
             .map(|mut row| {
                 Ok(Earlier {
@@ -168,4 +178,40 @@ pub(super) fn holding(key: &BlobKey) -> Statement {
         " ORDER BY h.created_at, h.id"
     );
     statement!(SQL, encode(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::file::FileRecord;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_all_removals_that_began_before() {
+        const BEGIN: &str = "INSERT INTO removals SELECT key, 'removal', event, 'operator', 'other', 0 FROM files";
+        const END: &str = "DELETE FROM removals WHERE key <> $1";
+        const DELETE: &str = "DELETE FROM files WHERE key = $1";
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::sqlite(directory.path().join("ledger.sqlite")).await.unwrap();
+        let key = |number| BlobKey::from_path(&format!("acc/doc/{number:04}")).unwrap();
+        let files = (0..=MAX_REMOVALS).map(async |number| {
+            ledger.record(&FileRecord::new(&key(number), 3, None)).await.unwrap();
+        });
+        join_all(files).await;
+        ledger.change(vec![statement!(BEGIN)]).await.unwrap();
+        let hold = NewHold::new("case 7", "legal").account("acc").checked().unwrap();
+        ledger.change(vec![hold.insert()]).await.unwrap();
+
+        let earlier = ledger.earlier(&hold.id).await.unwrap();
+        assert_eq!(earlier.len(), MAX_REMOVALS);
+        let end = statement!(END, encode(&key(MAX_REMOVALS)));
+        let delete = statement!(DELETE, encode(&key(0)));
+        ledger.change(vec![end, delete]).await.unwrap();
+        let deadline = Instant::now() + SETTLE;
+        let (removed, has_ended) = ledger.wait_for(earlier, &hold, deadline).await.unwrap();
+        assert_eq!(removed, [key(0)]);
+        assert!(!has_ended, "the last one is running");
+        assert!(Instant::now() >= deadline);
+    }
 }

@@ -94,7 +94,10 @@ async fn an_upload_of_unknown_length_can_be_repeated_when_the_account_is_full() 
         store.put(upload(path, "123456789012")).await.unwrap();
     }
     // The number of files stays the same.
-    store.put(upload("B/D/2", "longer than before").with_len(18)).await.unwrap();
+    store
+        .put(upload("B/D/2", "longer than before").with_len(18))
+        .await
+        .unwrap();
 }
 
 /// What fails, or is given up, leaves no reservation behind.
