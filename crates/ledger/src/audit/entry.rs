@@ -44,13 +44,19 @@ pub enum Action {
     Discard,
     /// A receiver of events is removed.
     ReceiverRemove,
+    /// A suspension of retention is ended.
+    RetentionResume,
+    /// A request for the deletion of a document is cancelled.
+    RequestCancel,
+    /// The ledger is made to agree with the store.
+    Repair,
     /// Old entries of the trail are removed.
     Prune,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Fetch,
         Self::Describe,
         Self::Delete,
@@ -63,6 +69,9 @@ impl Action {
         Self::Retry,
         Self::Discard,
         Self::ReceiverRemove,
+        Self::RetentionResume,
+        Self::RequestCancel,
+        Self::Repair,
         Self::Prune,
     ];
 
@@ -82,6 +91,9 @@ impl Action {
             Self::Retry => "retry",
             Self::Discard => "discard",
             Self::ReceiverRemove => "receiver.remove",
+            Self::RetentionResume => "retention.resume",
+            Self::RequestCancel => "request.cancel",
+            Self::Repair => "repair",
             Self::Prune => "prune",
         }
     }

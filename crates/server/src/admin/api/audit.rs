@@ -13,11 +13,15 @@ use kazoo_storage_ledger::{
     audit::{Action, AuditSearch, AuditVerified, Audited, Entry},
 };
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::{Answer, Asked, json, parameters::invalid, work};
 
 /// The outcome of an action before it has one.
 pub(super) const BEGUN: &str = "begun";
+
+/// The outcome of an action whose client was gone before its end.
+const INTERRUPTED: &str = "interrupted";
 
 /// The outcome of an action that has succeeded.
 pub(super) const DONE: &str = "done";
@@ -164,14 +168,44 @@ impl Trail {
         })
     }
 
-    /// Records the result of an action that was recorded when it began.
-    pub(super) async fn end<T>(&self, action: Action, key: Option<&BlobKey>, result: &Result<T, Error>) {
-        let outcome = result.as_ref().map_or_else(|error| error.kind().as_str(), |_| DONE);
-        self.end_with(action, key, outcome).await;
+    /// Does `work` between an entry about its beginning and one about its result. `about` is what it changes, if the first entry names
+    /// it.
+    pub(super) async fn run<T>(
+        &self,
+        action: Action,
+        about: Option<&str>,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let done = |_: &T| Some(DONE.to_owned());
+        self.run_with(action, None, about, work, done).await
+    }
+
+    /// Does `work` as [`run`](Self::run) does. `done` returns the outcome of its success, or `None` if that has an entry already.
+    pub(super) async fn run_with<T>(
+        &self,
+        action: Action,
+        key: Option<&BlobKey>,
+        about: Option<&str>,
+        work: impl Future<Output = Result<T, Error>>,
+        done: impl FnOnce(&T) -> Option<String>,
+    ) -> Result<T, Error> {
+        let begun = about.map_or_else(|| BEGUN.to_owned(), |about| format!("{BEGUN}: {about}"));
+        self.record(action, key, &begun).await?;
+        let mut open = Open(Some((self.clone(), action, key.cloned())));
+        let result = work.await;
+        open.0 = None;
+        let outcome = match &result {
+            Ok(value) => done(value),
+            Err(error) => Some(error.kind().as_str().to_owned()),
+        };
+        if let Some(outcome) = outcome {
+            self.end(action, key, &outcome).await;
+        }
+        result
     }
 
     /// Records the outcome of an action that was recorded when it began.
-    pub(super) async fn end_with(&self, action: Action, key: Option<&BlobKey>, outcome: &str) {
+    async fn end(&self, action: Action, key: Option<&BlobKey>, outcome: &str) {
         if let Err(error) = self.record(action, key, outcome).await {
             tracing::error!(
                 %action,
@@ -180,5 +214,63 @@ impl Trail {
                 "the result of an action cannot be recorded: the audit trail has only its beginning"
             );
         }
+    }
+}
+
+/// An action that has begun. Records that it was interrupted if it is dropped before its end, because its client is gone.
+struct Open(Option<(Trail, Action, Option<BlobKey>)>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some((trail, action, key)) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move { trail.end(action, key.as_ref(), INTERRUPTED).await });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        pin::pin,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use futures_util::poll;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_action_whose_client_is_gone_is_recorded_as_interrupted() {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::sqlite(directory.path().join("ledger.sqlite")).await.unwrap();
+        let trail = Trail {
+            ledger: Some(ledger.clone()),
+            address: None,
+        };
+        let outcomes = async || {
+            let entries = ledger.audit(AuditSearch::new(), 9).await.unwrap();
+            entries.into_iter().rev().map(|entry| entry.outcome).collect::<Vec<_>>()
+        };
+        let begun = AtomicBool::new(false);
+        {
+            let work = async {
+                begun.store(true, Ordering::SeqCst);
+                pending::<Result<(), Error>>().await
+            };
+            let mut running = pin!(trail.run(Action::Replay, None, work));
+            while !begun.load(Ordering::SeqCst) {
+                assert!(poll!(&mut running).is_pending());
+                yield_now().await;
+            }
+        }
+        while outcomes().await.len() < 2 {}
+        assert_eq!(outcomes().await, [BEGUN, INTERRUPTED]);
+        let done = trail.run(Action::Retry, Some("7"), async { Ok::<_, Error>(()) });
+        done.await.unwrap();
+        assert_eq!(outcomes().await, [BEGUN, INTERRUPTED, "begun: 7", DONE]);
     }
 }

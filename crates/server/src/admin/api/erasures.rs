@@ -8,11 +8,7 @@ use kazoo_storage_ledger::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Answer, Api, Asked,
-    audit::{BEGUN, Trail},
-    body, json, work,
-};
+use super::{Answer, Api, Asked, audit::Trail, body, json, work};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,31 +37,31 @@ pub(super) async fn run(api: &Api, asked: Asked<'_>) -> Answer {
     };
     let confirm = request.confirm;
     let mut erasure = api.recorded()?.erasure(subject, !confirm).await?;
-    if confirm {
-        // Without the number: the trail is to keep nothing that is erased.
-        trail
-            .record(Action::Erase, None, &format!("{BEGUN}: by {name}"))
-            .await?;
-    }
     let changes = api.changes.clone();
     work::response(state, move |reporter| async move {
-        let mut totals = Totals::default();
-        loop {
-            // A batch ends also if the client is gone, and the next does not begin.
-            let next = async move { erasure.next().await.map(|batch| (erasure, batch)) };
-            let (rest, batch) = changes.run(next).await?;
-            erasure = rest;
-            let Some(batch) = batch else { break };
-            for erased in batch {
-                totals.count(&erased);
-                reporter.line(line(&erased)).await;
+        let erasing = async move {
+            let mut totals = Totals::default();
+            loop {
+                // A batch ends also if the client is gone, and the next does not begin.
+                let next = async move { erasure.next().await.map(|batch| (erasure, batch)) };
+                let (rest, batch) = changes.run(next).await?;
+                erasure = rest;
+                let Some(batch) = batch else { break };
+                for erased in batch {
+                    totals.count(&erased);
+                    reporter.line(line(&erased)).await;
+                }
             }
+            Ok(totals)
+        };
+        if !confirm {
+            return Ok(erasing.await?.json());
         }
-        if confirm {
-            let Totals { files, kept, .. } = totals;
-            tracing::warn!(by = name, files, kept, "the operator has erased files");
-            trail.end(Action::Erase, None, &Ok(())).await;
-        }
+        // Without the number: the trail is to keep nothing that is erased.
+        let about = format!("by {name}");
+        let totals = trail.run(Action::Erase, Some(&about), erasing).await?;
+        let Totals { files, kept, .. } = totals;
+        tracing::warn!(by = name, files, kept, "the operator has erased files");
         Ok(totals.json())
     })
     .await

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     Answer, Asked,
-    audit::{BEGUN, Trail},
+    audit::Trail,
     body, json,
     parameters::{invalid, time},
     receivers, work,
@@ -142,15 +142,15 @@ pub(super) async fn retry(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let receiver = asked.parameters.text("receiver");
     let superseded = asked.parameters.flag("superseded")?;
     asked.parameters.end()?;
-    let trail = Trail::new(Some(ledger), &asked);
-    trail.record(Action::Retry, None, &format!("{BEGUN}: {id}")).await?;
-    let selection = selection(&id, receiver.as_deref());
-    let retried = match ledger.retry(selection, superseded, |_| ()).await {
-        Ok(Retried { selected: 0, .. }) => Err(unknown(&id)),
-        retried => retried,
+    let retrying = async {
+        let selection = selection(&id, receiver.as_deref());
+        match ledger.retry(selection, superseded, |_| ()).await {
+            Ok(Retried { selected: 0, .. }) => Err(unknown(&id)),
+            retried => retried,
+        }
     };
-    trail.end(Action::Retry, None, &retried).await;
-    let done = retried?;
+    let trail = Trail::new(Some(ledger), &asked);
+    let done = trail.run(Action::Retry, Some(&id), retrying).await?;
     tracing::info!(
         event = id,
         receiver,
@@ -164,14 +164,14 @@ pub(super) async fn discard(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let id = event_id(&mut asked)?;
     let receiver = asked.parameters.text("receiver");
     asked.parameters.end()?;
-    let trail = Trail::new(Some(ledger), &asked);
-    trail.record(Action::Discard, None, &format!("{BEGUN}: {id}")).await?;
-    let discarded = match ledger.discard(selection(&id, receiver.as_deref()), |_| ()).await {
-        Ok(0) => Err(unknown(&id)),
-        discarded => discarded,
+    let discarding = async {
+        match ledger.discard(selection(&id, receiver.as_deref()), |_| ()).await {
+            Ok(0) => Err(unknown(&id)),
+            discarded => discarded,
+        }
     };
-    trail.end(Action::Discard, None, &discarded).await;
-    let discarded = discarded?;
+    let trail = Trail::new(Some(ledger), &asked);
+    let discarded = trail.run(Action::Discard, Some(&id), discarding).await?;
     tracing::warn!(event = id, receiver, discarded, "the operator has discarded an event");
     Ok(json::response(json!({"discarded": discarded}).to_string()))
 }
@@ -223,10 +223,8 @@ pub(super) async fn retry_dead(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     let (dead, superseded, ledger) = (request.dead(ledger).await?, request.superseded, ledger.clone());
     work::response(&asked.call.state, |mut reporter| async move {
         let progress = |done: Retried| reporter.report(|| json::retried(done));
-        trail.record(Action::Retry, None, BEGUN).await?;
-        let retried = ledger.retry(dead, superseded, progress).await;
-        trail.end(Action::Retry, None, &retried).await;
-        let done = retried?;
+        let retrying = ledger.retry(dead, superseded, progress);
+        let done = trail.run(Action::Retry, None, retrying).await?;
         let DeadRequest { receiver, account, .. } = request;
         tracing::info!(
             receiver,
@@ -249,10 +247,8 @@ pub(super) async fn discard_dead(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     let (dead, ledger) = (request.dead(ledger).await?, ledger.clone());
     work::response(&asked.call.state, |mut reporter| async move {
         let progress = |discarded| reporter.report(|| json!({"discarded": discarded}));
-        trail.record(Action::Discard, None, BEGUN).await?;
-        let discarded = ledger.discard(dead, progress).await;
-        trail.end(Action::Discard, None, &discarded).await;
-        let discarded = discarded?;
+        let discarding = ledger.discard(dead, progress);
+        let discarded = trail.run(Action::Discard, None, discarding).await?;
         let DeadRequest { receiver, account, .. } = request;
         tracing::warn!(receiver, account, discarded, "the operator has discarded dead events");
         Ok(json!({"discarded": discarded}))
@@ -286,10 +282,8 @@ pub(super) async fn replay(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     }
     let ledger = ledger.clone();
     work::response(&asked.call.state, |mut reporter| async move {
-        trail.record(Action::Replay, None, BEGUN).await?;
-        let done = ledger.replay(replay, |done| reporter.report(|| replayed(done))).await;
-        trail.end(Action::Replay, None, &done).await;
-        let done = done?;
+        let replaying = ledger.replay(replay, |done| reporter.report(|| replayed(done)));
+        let done = trail.run(Action::Replay, None, replaying).await?;
         let ReplayRequest {
             since,
             account,

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Asked, Storage,
-    audit::{BEGUN, Trail},
+    audit::Trail,
     changes::Changes,
     json,
     parameters::{Parameters, invalid},
@@ -237,16 +237,17 @@ pub(super) async fn delete(storage: &Storage, changes: &Changes, mut asked: Aske
     let (store, recorded, detached) = (storage.store.clone(), storage.recorded.clone(), key.detached());
     let trail = Trail::new(storage.ledger.as_ref(), &asked);
     let deletion = async move {
-        trail.record(Action::Delete, Some(&detached), BEGUN).await?;
-        let deleted = match recorded {
-            Some(recorded) => recorded.delete_if(&detached, &precondition).await,
-            None => delete_if(&store, &detached, &precondition).await,
+        let deleting = async {
+            match recorded {
+                Some(recorded) => recorded.delete_if(&detached, &precondition).await,
+                None => delete_if(&store, &detached, &precondition).await,
+            }
         };
         // The ledger has the entry about its success.
-        if deleted.is_err() {
-            trail.end(Action::Delete, Some(&detached), &deleted).await;
-        }
-        deleted
+        let done = |_: &()| None;
+        trail
+            .run_with(Action::Delete, Some(&detached), None, deleting, done)
+            .await
     };
     changes.run(deletion).await?;
     // The name may contain the id of a call.

@@ -4,14 +4,14 @@ use kazoo_storage::{BlobKey, Error, ErrorKind};
 use kazoo_storage_ledger::{
     Ledger,
     audit::Action,
-    keep::{Hold, NewHold},
+    keep::{AddedHold, Hold, NewHold},
 };
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
     Answer, Asked,
-    audit::{BEGUN, DONE, Trail},
+    audit::{DONE, Trail},
     body,
     changes::Changes,
     json,
@@ -81,16 +81,9 @@ pub(super) async fn add(ledger: &Ledger, changes: &Changes, asked: Asked<'_>) ->
     let adding = {
         let ledger = ledger.clone();
         async move {
-            trail.record(Action::HoldAdd, None, BEGUN).await?;
-            let added = ledger.add_hold(hold).await;
-            match &added {
-                Ok(added) => {
-                    let done = format!("{DONE}: {}", added.hold.id);
-                    trail.end_with(Action::HoldAdd, None, &done).await;
-                }
-                Err(_) => trail.end(Action::HoldAdd, None, &added).await,
-            }
-            added
+            let done = |added: &AddedHold| Some(format!("{DONE}: {}", added.hold.id));
+            let adding = ledger.add_hold(hold);
+            trail.run_with(Action::HoldAdd, None, None, adding, done).await
         }
     };
     let added = changes.run(adding).await?;
@@ -120,13 +113,11 @@ pub(super) async fn remove(ledger: &Ledger, changes: &Changes, mut asked: Asked<
     let removal = {
         let (ledger, id) = (ledger.clone(), id.clone());
         async move {
-            trail
-                .record(Action::HoldRemove, None, &format!("{BEGUN}: {id}"))
-                .await?;
-            let removed = ledger.remove_hold(&id).await;
-            let removed = removed.and_then(|hold| hold.ok_or_else(|| unknown(&id)));
-            trail.end(Action::HoldRemove, None, &removed).await;
-            removed
+            let removing = async {
+                let removed = ledger.remove_hold(&id).await?;
+                removed.ok_or_else(|| unknown(&id))
+            };
+            trail.run(Action::HoldRemove, Some(&id), removing).await
         }
     };
     let hold = changes.run(removal).await?;

@@ -151,10 +151,7 @@ impl Api {
             Operation::ShowFile => files::show(self.storage()?, asked).await,
             Operation::FetchFile => files::fetch(self.storage()?, asked).await,
             Operation::DeleteFile => files::delete(self.storage()?, &self.changes, asked).await,
-            Operation::VerifyFiles => {
-                let storage = self.storage()?;
-                verify::files(self.recorded()?, &storage.contents, asked).await
-            }
+            Operation::VerifyFiles => verify::files(self, asked).await,
             Operation::ExportFiles => export::list(self.ledger()?, asked).await,
             Operation::ExportContents => contents::send(self.storage()?, asked).await,
             Operation::Usage => usage::list(self.ledger()?, asked).await,
@@ -167,7 +164,7 @@ impl Api {
             Operation::Erase => erasures::run(self, asked).await,
             Operation::PlanRetention => retention::plan(self.ledger()?, asked).await,
             Operation::ListDue => retention::due(self.ledger()?, asked).await,
-            Operation::ResumeRetention => retention::resume(self.ledger()?, asked).await,
+            Operation::ResumeRetention => retention::resume(self.ledger()?, &self.changes, asked).await,
             Operation::ListRequests => retention::requests(self.ledger()?, asked).await,
             Operation::CancelRequest => retention::cancel(self.ledger()?, &self.changes, asked).await,
         }

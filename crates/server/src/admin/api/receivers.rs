@@ -8,12 +8,7 @@ use kazoo_storage_ledger::{
 };
 use serde_json::json;
 
-use super::{
-    Answer, Asked,
-    audit::{BEGUN, Trail},
-    changes::Changes,
-    json,
-};
+use super::{Answer, Asked, audit::Trail, changes::Changes, json};
 
 pub(super) async fn list(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
@@ -46,12 +41,11 @@ pub(super) async fn remove(ledger: &Ledger, changes: &Changes, delivers: bool, m
         let (ledger, name) = (ledger.clone(), name.clone());
         let trail = Trail::new(Some(&ledger), &asked);
         async move {
-            let begun = format!("{BEGUN}: {name}");
-            trail.record(Action::ReceiverRemove, None, &begun).await?;
-            let removed = ledger.remove_receiver(&name).await;
-            let removed = removed.and_then(|events| events.ok_or_else(|| unknown(&name)));
-            trail.end(Action::ReceiverRemove, None, &removed).await;
-            removed
+            let removing = async {
+                let removed = ledger.remove_receiver(&name).await?;
+                removed.ok_or_else(|| unknown(&name))
+            };
+            trail.run(Action::ReceiverRemove, Some(&name), removing).await
         }
     };
     let events = changes.run(removal).await?;

@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 use kazoo_storage::{BlobKey, Error, ErrorKind};
 use kazoo_storage_ledger::{
     Ledger, Suspension,
+    audit::Action,
     policy::{DeletionRequest, DueFile, Plan, Policy, Position, Rule},
 };
 use serde_json::{Value, json};
 
 use super::{
     Answer, Asked,
+    audit::Trail,
     changes::Changes,
     json,
     parameters::{Parameters, invalid},
@@ -113,10 +115,15 @@ fn position(cursor: &str) -> Option<Position> {
 }
 
 /// Ends a suspension.
-pub(super) async fn resume(ledger: &Ledger, asked: Asked<'_>) -> Answer {
+pub(super) async fn resume(ledger: &Ledger, changes: &Changes, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
+    let trail = Trail::new(Some(ledger), &asked);
     let before = ledger.suspension();
-    ledger.confirm_time().await?;
+    let confirming = {
+        let ledger = ledger.clone();
+        async move { trail.run(Action::RetentionResume, None, ledger.confirm_time()).await }
+    };
+    changes.run(confirming).await?;
     if let Some(before) = &before {
         tracing::warn!(
             fault = before.fault.as_str(),
@@ -166,14 +173,23 @@ pub(super) async fn cancel(ledger: &Ledger, changes: &Changes, mut asked: Asked<
     };
     let (account, document) = (required("account")?, required("document")?);
     asked.parameters.end()?;
+    let trail = Trail::new(Some(ledger), &asked);
     let cancel = {
         let (ledger, account, document) = (ledger.clone(), account.clone(), document.clone());
-        async move { ledger.cancel_deletion(&account, &document).await }
+        async move {
+            let cancelling = async {
+                if ledger.cancel_deletion(&account, &document).await? {
+                    return Ok(());
+                }
+                let message =
+                    "no deletion of this document is requested; `kazoo-storage retention requests list` lists them";
+                Err(Error::new(ErrorKind::NotFound, message))
+            };
+            // Without the document: an erasure removes the request, and could not remove it from the trail.
+            trail.run(Action::RequestCancel, None, cancelling).await
+        }
     };
-    if !changes.run(cancel).await? {
-        let message = "no deletion of this document is requested; `kazoo-storage retention requests list` lists them";
-        return Err(Error::new(ErrorKind::NotFound, message));
-    }
+    changes.run(cancel).await?;
     tracing::warn!(account, "the operator has cancelled the deletion of a document");
     let body = json!({"account": account, "document": document});
     Ok(json::response(body.to_string()))

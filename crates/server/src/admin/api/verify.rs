@@ -1,14 +1,13 @@
 //! The comparison of the store with the ledger.
 
-use kazoo_storage::store::DynBlobCatalog;
 use kazoo_storage_ledger::{
-    Recorded,
+    audit::Action,
     verify::{Content, Difference, Verified, Verify},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Asked, parameters::body, work};
+use super::{Answer, Api, Asked, audit::Trail, parameters::body, work};
 
 /// The body of a request for a verification.
 #[derive(Deserialize)]
@@ -20,21 +19,25 @@ struct VerifyRequest {
     repair: bool,
 }
 
-/// Compares the files of `recorded`. `contents` has the same ones, and redirects no fetch.
-pub(super) async fn files(recorded: &Recorded<DynBlobCatalog>, contents: &DynBlobCatalog, asked: Asked<'_>) -> Answer {
+/// Compares the files of the store with those of the ledger.
+pub(super) async fn files(api: &Api, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
+    let trail = Trail::new(Some(api.ledger()?), &asked);
     let VerifyRequest { content, repair } = body(asked.body).await?;
     let mut options = Verify::new().repair(repair);
     if content {
-        options = options.contents(contents.clone());
+        options = options.contents(api.storage()?.contents.clone());
     }
-    let recorded = recorded.clone();
+    let recorded = api.recorded()?.clone();
     work::response(&asked.call.state, move |reporter| async move {
         let mut progress = reporter.clone();
         let found = |difference: Difference| reporter.send(json!({"difference": shown(&difference)}));
-        let done = recorded
-            .verify(options, found, |done| progress.report(|| totals(done)))
-            .await?;
+        let verifying = recorded.verify(options, found, |done| progress.report(|| totals(done)));
+        let done = if repair {
+            trail.run(Action::Repair, None, verifying).await?
+        } else {
+            verifying.await?
+        };
         let Verified {
             differences, repaired, ..
         } = done;

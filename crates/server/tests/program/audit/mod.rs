@@ -1,5 +1,7 @@
 //! The audit trail of a running server.
 
+mod operator;
+
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use kazoo_storage::digest::Digest;
@@ -104,79 +106,6 @@ fn a_fetch_that_cannot_be_recorded_is_answered_503() {
     assert_eq!(status, 503);
     connection.execute_batch("DROP TRIGGER full").unwrap();
     assert_eq!(client.get(&target).body, b"content", "it was not deleted");
-}
-
-#[test]
-fn what_the_operator_does_is_recorded_without_the_flag() {
-    let site = Site::with(TempDir::new().unwrap(), &[]);
-    site.put("ACC/DOC/a.mp3", "content");
-    site.put("ACC/DOC/b.mp3", "content");
-    assert_eq!(site.server.connect().get("/some_prefix/ACC/DOC/a.mp3").status, 200);
-    let content = site.ask_with("GET", "/v1/files/ACC%2FDOC%2Fa.mp3/content", "", "");
-    assert_eq!(content.status, 200);
-    let refused = site.ask_with("DELETE", "/v1/files/ACC%2FDOC%2Fa.mp3", "if-match: \"other\"\r\n", "");
-    assert_eq!(refused.status, 412);
-    assert_eq!(site.ask("DELETE", "/v1/files/ACC%2FDOC%2Fa.mp3", "").0, 200);
-    site.follow("/v1/events/replay", r#"{"since": "2026-01-01T00:00:00Z"}"#);
-    for operation in ["retry", "discard"] {
-        site.follow(&format!("/v1/events/{operation}"), r#"{"all": true}"#);
-        assert_eq!(site.ask("POST", &format!("/v1/events/other/{operation}"), "").0, 404);
-        // No event has such an id, and the trail has no place for it.
-        for id in ["%00", "%0A", &"x".repeat(37)] {
-            assert_eq!(site.ask("POST", &format!("/v1/events/{id}/{operation}"), "").0, 404);
-        }
-    }
-    let hold = r#"{"account": "ACC", "reason": "case 7", "author": "legal"}"#;
-    let (status, added) = site.ask("POST", "/v1/holds", hold);
-    assert_eq!(status, 200);
-    let id = added["hold"]["id"].as_str().unwrap();
-    let removal = format!("/v1/holds/{id}?reason=closed");
-    assert_eq!(site.ask("DELETE", &removal, "").0, 200);
-    assert_eq!(site.ask("DELETE", "/v1/receivers/webhook%3Acrm", "").0, 404);
-    site.follow("/v1/files/export?account=ACC", "");
-    site.follow("/v1/erasures", r#"{"account": "ACC", "confirm": true}"#);
-    let found: Vec<_> = entries(&site, "");
-    let found: Vec<_> = found
-        .iter()
-        .rev()
-        .map(|entry| fields(entry, &["name", "address", "action", "outcome", "key"]))
-        .collect();
-    let operator = (Some("operator"), Some("127.0.0.1"));
-    let ledger = (None, None);
-    let (added_hold, removing) = (format!("done: {id}"), format!("begun: {id}"));
-    let expected = [
-        // The erasure erases the key.
-        (operator, "fetch", "200", None),
-        (operator, "delete", "begun", None),
-        (operator, "delete", "precondition_failed", None),
-        (operator, "delete", "begun", None),
-        (ledger, "delete", "removed", None),
-        (operator, "replay", "begun", None),
-        (operator, "replay", "done", None),
-        (operator, "retry", "begun", None),
-        (operator, "retry", "done", None),
-        (operator, "retry", "begun: other", None),
-        (operator, "retry", "not_found", None),
-        (operator, "discard", "begun", None),
-        (operator, "discard", "done", None),
-        (operator, "discard", "begun: other", None),
-        (operator, "discard", "not_found", None),
-        (operator, "hold.add", "begun", None),
-        (operator, "hold.add", &*added_hold, None),
-        (operator, "hold.remove", &*removing, None),
-        (operator, "hold.remove", "done", None),
-        (operator, "receiver.remove", "begun: webhook:crm", None),
-        (operator, "receiver.remove", "not_found", None),
-        (operator, "export", "begun", None),
-        (operator, "erase", "begun: by account", None),
-        (ledger, "erase", "removed", None),
-        (operator, "erase", "done", None),
-    ];
-    let expected: Vec<_> = expected
-        .into_iter()
-        .map(|((name, address), action, outcome, key)| vec![name, address, Some(action), Some(outcome), key])
-        .collect();
-    assert_eq!(found, expected);
 }
 
 #[test]
