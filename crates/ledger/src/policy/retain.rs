@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kazoo_storage::{BlobCatalog, Error, Result};
+use kazoo_storage::{BlobCatalog, BlobStore as _, Error, Result};
 use tokio::time::{Instant, sleep_until};
 
 use super::{DeletionRequest, pace::Pace, requests::FILES};
@@ -48,7 +48,7 @@ struct Run<'a, S> {
 enum End {
     /// A clock is wrong.
     Suspended,
-    /// No file of a batch could be removed.
+    /// No file of a batch could be removed, because the store or the ledger is down.
     Failed,
     /// The ledger failed.
     Ledger(Error),
@@ -64,7 +64,7 @@ impl<S: BlobCatalog> Recorded<S> {
     /// Removes the files that the [policy](crate::Ledger::policy) deletes, and those of the documents that KAZOO has deleted. While
     /// files are uploaded through a clone of this store, and for a second after that, it removes about 200 in a second.
     ///
-    /// Ends early while retention is [suspended](crate::Ledger::suspension), and if the removal of a whole batch of files fails.
+    /// Ends early while retention is [suspended](crate::Ledger::suspension), and while the store or the ledger is down.
     /// It may be dropped at any time: the batch that has begun is removed nevertheless. Several servers may run it at once.
     pub async fn retain(&self) -> Result<Retained> {
         let mut run = Run {
@@ -191,8 +191,8 @@ impl<S: BlobCatalog> Run<'_, S> {
         measure::retained(removed, failed);
         self.retained.removed += removed;
         self.retained.failed += failed;
-        // The store or the ledger is down; the next run tries again.
-        if failed == keys.len() as u64 {
+        // Either these files cannot be removed, or none can: then the next run tries again.
+        if failed == keys.len() as u64 && self.store.check().await.is_err() {
             return Err(End::Failed);
         }
         Ok(())

@@ -189,7 +189,7 @@ async fn ends_if_the_store_is_down_and_yields_to_uploads() {
     let files = FaultyStore::new(MemoryStore::new());
     let store = Recorded::new(files.clone(), site.ledger.clone());
     files.inject(
-        [Operation::Delete],
+        [Operation::Delete, Operation::Check],
         Fault::Fail(Error::new(ErrorKind::Unavailable, "down")),
     );
     let down = store.retain().await.unwrap();
@@ -218,6 +218,26 @@ async fn ends_if_the_store_is_down_and_yields_to_uploads() {
         "{yielding:?}"
     );
     uploading.abort();
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_removed_delays_no_other() {
+    let site = Site::new().await;
+    record(&site, &[("A/D/ruled", 2), ("A/D1/requested", 0), ("A/D2/requested", 0)]).await;
+    site.ledger
+        .set_policy(policy([Rule::new().days(1)]).grace(Duration::ZERO));
+    for document in ["D1", "D2"] {
+        site.ledger.request_deletion("A", document, "fax").await.unwrap();
+    }
+    site.execute("UPDATE deletion_requests SET due_at = due_at - 1000");
+    let files = FaultyStore::new(MemoryStore::new());
+    let store = Recorded::new(files.clone(), site.ledger.clone());
+    let denied = Error::new(ErrorKind::Unavailable, "access denied");
+    files.inject([Operation::Delete], Fault::Fail(denied));
+    let retained = store.retain().await.unwrap();
+    assert_eq!((retained.removed, retained.failed), (0, 3), "{retained:?}");
+    files.repair();
+    assert_eq!(store.retain().await.unwrap().removed, 3);
 }
 
 #[tokio::test]

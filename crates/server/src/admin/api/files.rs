@@ -244,7 +244,7 @@ pub(super) async fn delete(storage: &Storage, changes: &Changes, mut asked: Aske
             }
         };
         // The ledger has the entry about its success.
-        let done = |_: &()| None;
+        let done = |(): &()| None;
         trail
             .run_with(Action::Delete, Some(&detached), None, deleting, done)
             .await
