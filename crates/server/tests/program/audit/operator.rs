@@ -23,8 +23,8 @@ fn what_the_operator_does_is_recorded_without_the_flag() {
         site.follow(&format!("/v1/events/{operation}"), r#"{"all": true}"#);
         assert_eq!(site.ask("POST", &format!("/v1/events/other/{operation}"), "").0, 404);
         // No event has such an id, and the trail has no place for it.
-        for id in ["%00", "%0A", &"x".repeat(37)] {
-            assert_eq!(site.ask("POST", &format!("/v1/events/{id}/{operation}"), "").0, 404);
+        for (id, status) in [("%00", 400), ("%0A", 400), (&*"x".repeat(37), 404)] {
+            assert_eq!(site.ask("POST", &format!("/v1/events/{id}/{operation}"), "").0, status);
         }
     }
     let hold = r#"{"account": "ACC", "reason": "case 7", "author": "legal"}"#;
