@@ -9,7 +9,7 @@ use std::{
 
 use futures_core::stream::FusedStream;
 use futures_util::{StreamExt as _, future::try_join, stream};
-use kazoo_storage::{BlobCatalog, BlobKey, BlobStore, Result, store::BlobEntry};
+use kazoo_storage::{BlobCatalog, BlobKey, BlobStore, Error, Result, store::BlobEntry};
 
 use crate::{
     database::{Row, Statement, statement},
@@ -140,7 +140,11 @@ impl Ledger {
             ..Batch::default()
         };
         let mut files = stream::iter(self.unknown(entries).await?)
-            .map(|entry| async move { describe(store, &entry.key).await })
+            .map(|entry| async move {
+                describe(store, &entry.key)
+                    .await
+                    .map_err(|error| of_file(&entry.key, error))
+            })
             .buffer_unordered(CONCURRENT);
         let mut metadata = 0;
         while let Some(file) = files.next().await {
@@ -213,6 +217,12 @@ fn has(rows: Vec<Row>, entry: &BlobEntry) -> Result<bool> {
             .is_some_and(|modified| time::to_millis(modified) <= stored_at))
 }
 
+/// Adds the key of the file to `error`.
+fn of_file(key: &BlobKey, error: Error) -> Error {
+    let message = format!("the file `{key}` cannot be read: {}", error.message());
+    Error::new(error.kind(), message).with_source(error)
+}
+
 /// Reads what the store knows of the file, or `None` if it does not have the file.
 pub(crate) async fn describe<S: BlobStore>(store: &S, key: &BlobKey) -> Result<Option<FileRecord>> {
     let described = async {
@@ -223,7 +233,7 @@ pub(crate) async fn describe<S: BlobStore>(store: &S, key: &BlobKey) -> Result<O
             .with_stored_at(info.modified.unwrap_or(SystemTime::UNIX_EPOCH)))
     };
     match described.await {
-        Err(error) if kazoo_storage::Error::is_not_found(&error) => Ok(None),
+        Err(error) if Error::is_not_found(&error) => Ok(None),
         described => described.map(Some),
     }
 }

@@ -77,7 +77,8 @@ impl<S: BlobCatalog> Recorded<S> {
             ));
         }
         if !self.ledger.is_indexed().await? {
-            let message = "the ledger does not have all files of the store yet; wait until the log says `reindexed`";
+            let message = "the ledger does not have all files of the store yet; wait until the log says `reindexed`. If it says \
+                `the reindex failed`, remove the cause; the server then tries again, and at once after a restart";
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         Ok(Erasure {

@@ -213,6 +213,7 @@ async fn is_not_complete_if_a_file_cannot_be_read() {
     );
     let error = site.ledger.reindex(&store, Reindex::new(), |_| ()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("`a`"), "{error}");
     assert!(!site.ledger.is_indexed().await.unwrap());
     store.repair();
     let done = site.ledger.reindex(&store, Reindex::new(), |_| ()).await.unwrap();

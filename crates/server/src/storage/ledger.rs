@@ -21,6 +21,12 @@ const REMOVALS: Duration = Duration::from_secs(60);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Time after which a reindex that has failed is tried again. It doubles with each failure, up to [`MAX_RETRY`].
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Maximum time after which a reindex that has failed is tried again. It lists the whole store.
+const MAX_RETRY: Duration = Duration::from_secs(3600);
+
 /// Interval between log records of a reindex.
 const PROGRESS: Duration = Duration::from_secs(30);
 
@@ -69,12 +75,23 @@ pub(crate) async fn finish_removals(store: Recorded<DynBlobCatalog>) {
     }
 }
 
-/// Records the files of `store` that `ledger` does not have, unless an earlier run has done so.
+/// Records the files of `store` that `ledger` does not have, unless an earlier run has done so. Returns when all are recorded.
 pub(crate) async fn reindex(ledger: Ledger, store: DynBlobCatalog) {
-    match ledger.is_indexed().await {
-        Ok(true) => return,
-        Ok(false) => {}
-        Err(error) => return tracing::error!(error = log::chain(&error), "the ledger cannot be read"),
+    let mut delay = RETRY;
+    while let Err(error) = try_reindex(&ledger, &store).await {
+        tracing::error!(
+            error = log::chain(&error),
+            seconds = delay.as_secs(),
+            "the reindex failed: older files are missing in the ledger; the server tries again after these seconds"
+        );
+        sleep(delay).await;
+        delay = MAX_RETRY.min(delay * 2);
+    }
+}
+
+async fn try_reindex(ledger: &Ledger, store: &DynBlobCatalog) -> kazoo_storage::Result<()> {
+    if ledger.is_indexed().await? {
+        return Ok(());
     }
     let mut logged = Instant::now();
     let progress = |done: kazoo_storage_ledger::Reindexed| {
@@ -83,11 +100,67 @@ pub(crate) async fn reindex(ledger: Ledger, store: DynBlobCatalog) {
             tracing::info!(listed = done.listed, recorded = done.recorded, "reindexing");
         }
     };
-    match ledger.reindex(&store, Reindex::new(), progress).await {
-        Ok(done) => tracing::info!(listed = done.listed, recorded = done.recorded, "reindexed"),
-        Err(error) => tracing::error!(
-            error = log::chain(&error),
-            "the reindex failed: older files are missing in the ledger; the next start tries again"
-        ),
+    let done = ledger.reindex(store, Reindex::new(), progress).await?;
+    tracing::info!(listed = done.listed, recorded = done.recorded, "reindexed");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures_util::Stream;
+    use kazoo_storage::{
+        BlobCatalog, BlobInfo, BlobKey, BlobStore, ByteRange, Error, GetResult, MemoryStore, Metadata, PutResult,
+        Result, Upload, store::BlobEntry,
+    };
+
+    use super::*;
+
+    /// A store that cannot describe a file for the first time.
+    struct Failing(MemoryStore, AtomicBool);
+
+    impl BlobStore for Failing {
+        async fn put(&self, upload: Upload) -> Result<PutResult> {
+            self.0.put(upload).await
+        }
+
+        async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
+            self.0.get(key, range).await
+        }
+
+        async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+            self.0.metadata(key).await
+        }
+
+        async fn describe(&self, key: &BlobKey) -> Result<(BlobInfo, Option<Metadata>)> {
+            if self.1.swap(false, Ordering::SeqCst) {
+                return Err(Error::new(ErrorKind::Unavailable, "the disk is gone"));
+            }
+            self.0.describe(key).await
+        }
+    }
+
+    impl BlobCatalog for Failing {
+        fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
+            self.0.list(prefix)
+        }
+
+        async fn delete(&self, key: &BlobKey) -> Result<()> {
+            self.0.delete(key).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reindex_that_failed_is_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::sqlite(directory.path().join("ledger.sqlite")).await.unwrap();
+        let store = Failing(MemoryStore::new(), AtomicBool::new(true));
+        let key = BlobKey::from_path("A/D/a").unwrap();
+        store.put(Upload::new(key.clone(), "content")).await.unwrap();
+        let store = DynBlobCatalog::new(store);
+        reindex(ledger.clone(), store).await;
+        assert!(ledger.is_indexed().await.unwrap());
+        assert!(ledger.file(&key).await.unwrap().is_some());
     }
 }
