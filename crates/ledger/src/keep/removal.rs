@@ -92,7 +92,7 @@ impl Protection {
     pub(super) fn refusal(&self, key: &BlobKey) -> Error {
         let remedy = match self {
             Self::Hold { .. } => "; to remove the file, remove its holds first",
-            Self::Floor(_) => "",
+            Self::Floor(_) => "; to remove the file earlier, lower the `floor_days` of the policy",
         };
         Error::new(
             ErrorKind::Conflict,

@@ -140,7 +140,8 @@ impl Ledger {
         }
         Err(Error::new(
             ErrorKind::Unavailable,
-            "the ledger takes longer than 2 seconds to return the holds",
+            "the holds cannot be read: the ledger takes longer than 2 seconds to return them, or they or the policy have changed \
+             each time; try again, and if it fails again, look for the load of the ledger's database",
         ))
     }
 
@@ -246,6 +247,30 @@ mod tests {
         assert!(added.is_settled && begun.elapsed() >= LEASE && begun.elapsed() < LEASE * 2);
     }
 
+    #[tokio::test]
+    async fn rules_that_change_whenever_they_are_read_are_an_error_that_says_so() {
+        let (_directory, ledger) = ledger().await;
+        let change = async {
+            loop {
+                ledger.set_policy(Policy::new());
+                tokio::task::yield_now().await;
+            }
+        };
+        let read = async {
+            loop {
+                if let Err(error) = ledger.rules().await {
+                    break error;
+                }
+            }
+        };
+        let error = tokio::select! {
+            error = read => error,
+            () = change => unreachable!(),
+        };
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains("have changed each time; try again"), "{error}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_floor_protects_a_file_from_removal_and_replacement() {
         let (_directory, ledger) = ledger().await;
@@ -254,7 +279,8 @@ mod tests {
         ledger.set_policy(Policy::new().rule(Rule::new().floor_days(1)).unwrap());
         let error = store.delete(&key("acc/doc/file")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
-        assert!(error.message().contains("policy"), "{error}");
+        assert!(error.message().contains("policy until"), "{error}");
+        assert!(error.message().contains("lower the `floor_days`"), "{error}");
         store.put(Upload::new(key("acc/doc/file"), "new")).await.unwrap();
         assert_eq!(store.head(&key("acc/doc/file")).await.unwrap().len, 3);
         assert_eq!(ledger.search(Search::new(), 9).await.unwrap().len(), 2);
