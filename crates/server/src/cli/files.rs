@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::BoolishValueParser};
+use clap::{ArgGroup, Args, Subcommand, builder::BoolishValueParser};
 
 use super::{AdminClientOptions, Conditions};
+use crate::file_kind::FileKind;
 
 #[derive(Args, Debug)]
 pub(crate) struct FilesOptions {
@@ -97,17 +98,6 @@ pub(crate) struct ListFilesOptions {
     /// Print a JSON object for each file
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
-}
-
-/// The kinds of files.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum FileKind {
-    Voicemail,
-    CallRecording,
-    Fax,
-    /// Any other file, such as a greeting
-    Other,
 }
 
 #[derive(Args, Debug)]

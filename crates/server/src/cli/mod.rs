@@ -43,8 +43,7 @@ pub(crate) use self::{
         RetryOptions, State,
     },
     files::{
-        ExportFilesOptions, FileKind, FileSelection, FilesAction, FilesOptions, GetOptions, ListFilesOptions,
-        VerifyFilesOptions,
+        ExportFilesOptions, FileSelection, FilesAction, FilesOptions, GetOptions, ListFilesOptions, VerifyFilesOptions,
     },
     generate::{GenerateOptions, GeneratedFiles},
     hold::{AddHoldOptions, HoldAction, HoldOptions},

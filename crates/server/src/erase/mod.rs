@@ -2,10 +2,7 @@
 
 mod receipt;
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -17,11 +14,9 @@ use crate::{
         values::{field, number, text},
     },
     cli::{EraseOptions, Size},
+    confirmation::{UNCONFIRMED, is_confirmed},
     printable::{complain, print},
 };
-
-/// The status of a command that needs a confirmation.
-const UNCONFIRMED: u8 = 2;
 
 /// Runs the command, and prints an error on stderr.
 pub(crate) fn run(options: EraseOptions) -> ExitCode {
@@ -38,7 +33,7 @@ async fn act(options: EraseOptions) -> Result<ExitCode, String> {
             print(&format!("{shown}: nothing to erase"))?;
             return Ok(status(&planned));
         }
-        if !is_confirmed(&shown)? {
+        if !is_confirmed("Erase", &shown, "erased")? {
             return Ok(ExitCode::from(UNCONFIRMED));
         }
     }
@@ -64,19 +59,6 @@ fn status(totals: &Value) -> ExitCode {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
-}
-
-/// Asks whether to erase the files.
-fn is_confirmed(shown: &str) -> Result<bool, String> {
-    if !io::stdin().is_terminal() {
-        print(&format!("{shown} would be erased; to do it, pass --yes"))?;
-        return Ok(false);
-    }
-    eprint!("Erase {shown}? This cannot be undone. [y/N] ");
-    let mut answer = String::new();
-    let read = io::stdin().read_line(&mut answer);
-    read.map_err(|error| format!("cannot read the answer: {error}"))?;
-    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 /// Erases the files, or shows them. Prints a line for each, passes it to `each`, and returns the totals.

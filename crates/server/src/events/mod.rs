@@ -10,9 +10,6 @@ use crate::{
     cli::{EventsAction, EventsOptions, ReceiversAction},
 };
 
-/// The status of a command that needs a confirmation.
-const UNCONFIRMED: u8 = 2;
-
 /// Runs the command, and prints an error on stderr.
 pub(crate) fn run(options: EventsOptions) -> ExitCode {
     admin_client::run(act(options))

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, process::ExitCode};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::UNCONFIRMED;
 use crate::{
     admin_client::{
         AdminClient, follow,
         values::{field, items, number, query, segment, text, time},
     },
     cli::{DeadOptions, DiscardOptions, ReplayOptions, RetryOptions},
+    confirmation::UNCONFIRMED,
     printable::print,
 };
 

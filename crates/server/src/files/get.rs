@@ -12,8 +12,8 @@ use kazoo_storage::digest::Digester;
 use tempfile::NamedTempFile;
 use tokio::select;
 
-use super::{UNCONFIRMED, signals::Signals, target};
-use crate::{admin_client::AdminClient, cli::GetOptions, printable::complain};
+use super::{signals::Signals, target};
+use crate::{admin_client::AdminClient, cli::GetOptions, confirmation::UNCONFIRMED, printable::complain};
 
 /// The output that is stdout.
 const STDOUT: &str = "-";

@@ -9,7 +9,7 @@ use crate::{
         AdminClient,
         values::{field, items, query, text, time},
     },
-    cli::{FileKind, FileSelection, ListFilesOptions},
+    cli::{FileSelection, ListFilesOptions},
     printable::{json_lines, print_lines},
     table::Table,
 };
@@ -58,23 +58,13 @@ pub(super) fn parameters(selection: &FileSelection) -> Vec<(&'static str, Option
     vec![
         ("account", conditions.account.clone()),
         ("document", conditions.document.clone()),
-        ("kind", selection.kind.map(|kind| name(kind).to_owned())),
+        ("kind", selection.kind.map(|kind| kind.name().to_owned())),
         ("since", conditions.since.map(time)),
         ("until", conditions.until.map(time)),
         ("number", conditions.number.clone()),
         ("call_id", conditions.call_id.clone()),
         ("all", selection.all.then(|| "true".to_owned())),
     ]
-}
-
-/// Returns the name of `kind` in the API.
-fn name(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::Voicemail => "voicemail",
-        FileKind::CallRecording => "call_recording",
-        FileKind::Fax => "fax",
-        FileKind::Other => "other",
-    }
 }
 
 /// Returns an empty table of files.

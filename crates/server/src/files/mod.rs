@@ -16,9 +16,6 @@ use crate::{
     cli::{FilesAction, FilesOptions},
 };
 
-/// The status of a command that needs a confirmation.
-const UNCONFIRMED: u8 = 2;
-
 /// Runs the command, and prints an error on stderr.
 pub(crate) fn run(options: FilesOptions) -> ExitCode {
     admin_client::run(act(options))

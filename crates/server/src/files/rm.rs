@@ -1,35 +1,35 @@
 //! `files rm`.
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use serde_json::Value;
 
 use super::{
-    UNCONFIRMED,
     list::{row, table},
     target,
 };
 use crate::{
     admin_client::{AdminClient, values::field},
+    confirmation::{UNCONFIRMED, is_confirmed},
     printable::{complain, print, print_lines},
 };
 
+/// The key of a file, and its entity tag.
+type Known = (String, Option<String>);
+
 pub(super) async fn files(client: &AdminClient, keys: &[String], yes: bool) -> Result<ExitCode, String> {
-    let etags = if yes {
-        vec![None; keys.len()]
+    // The others are removed also if a file is already gone, so an interrupted command can be repeated.
+    let mut status = ExitCode::SUCCESS;
+    let files = if yes {
+        keys.iter().map(|key| (key.clone(), None)).collect()
     } else {
-        let Some(etags) = confirmed(client, keys).await? else {
+        let Some(files) = confirmed(client, keys, &mut status).await? else {
             return Ok(ExitCode::from(UNCONFIRMED));
         };
-        etags
+        files
     };
-    let mut status = ExitCode::SUCCESS;
-    for (key, etag) in keys.iter().zip(etags) {
-        // The others are removed also if this one is already gone, so an interrupted command can be repeated.
-        match remove(client, key, etag.as_deref()).await {
+    for (key, etag) in files {
+        match remove(client, &key, etag.as_deref()).await {
             Ok(()) => print(&format!("{key} removed"))?,
             Err(error) => {
                 complain(&error);
@@ -45,29 +45,30 @@ async fn remove(client: &AdminClient, key: &str, etag: Option<&str>) -> Result<(
     removed.json::<Value>().await.map(drop)
 }
 
-/// Shows the files, and asks whether to remove them. Returns the entity tag of each, so that no other file is removed, or `None`
-/// without a confirmation.
-async fn confirmed(client: &AdminClient, keys: &[String]) -> Result<Option<Vec<Option<String>>>, String> {
-    let (mut files, mut etags) = (table(), Vec::with_capacity(keys.len()));
+/// Shows the files, and asks whether to remove them. Returns the keys of those that can be shown, each with its entity tag, so that no
+/// other file is removed, or `None` without a confirmation.
+async fn confirmed(client: &AdminClient, keys: &[String], status: &mut ExitCode) -> Result<Option<Vec<Known>>, String> {
+    let (mut files, mut known) = (table(), Vec::with_capacity(keys.len()));
     for key in keys {
-        let shown = client.get(&target(key)).await?;
+        let shown = match client.get(&target(key)).await {
+            Ok(shown) => shown,
+            Err(error) => {
+                complain(&error);
+                *status = ExitCode::FAILURE;
+                continue;
+            }
+        };
         let file = field(&shown, "file");
         files.add(row(file));
-        etags.push(field(file, "etag").as_str().map(str::to_owned));
+        known.push((key.clone(), field(file, "etag").as_str().map(str::to_owned)));
+    }
+    if known.is_empty() {
+        return Ok(Some(known));
     }
     print_lines(&files.text(true))?;
-    let count = match keys.len() {
+    let count = match known.len() {
         1 => "1 file".to_owned(),
         count => format!("{count} files"),
     };
-    if !io::stdin().is_terminal() {
-        print(&format!("{count} would be removed; to do it, pass --yes"))?;
-        return Ok(None);
-    }
-    eprint!("Remove {count}? This cannot be undone. [y/N] ");
-    let mut answer = String::new();
-    let read = io::stdin().read_line(&mut answer);
-    read.map_err(|error| format!("cannot read the answer: {error}"))?;
-    let is_confirmed = ["y", "yes"].contains(&answer.trim().to_lowercase().as_str());
-    Ok(is_confirmed.then_some(etags))
+    Ok(is_confirmed("Remove", &count, "removed")?.then_some(known))
 }

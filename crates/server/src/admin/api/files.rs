@@ -11,7 +11,6 @@ use http::{HeaderName, HeaderValue, header};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
     BlobCatalog as _, BlobInfo, BlobKey, BlobStore as _, Body, Error, ErrorKind, Metadata,
-    kazoo_id::AttachmentKind,
     store::{Blob, DynBlobCatalog, Precondition},
 };
 use kazoo_storage_ledger::{FileRecord, Ledger, Search, audit::Action, keep::Hold};
@@ -24,6 +23,7 @@ use super::{
     json,
     parameters::{Parameters, invalid},
 };
+use crate::file_kind::FileKind;
 
 pub(super) async fn list(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let parameters = &mut asked.parameters;
@@ -74,18 +74,11 @@ fn conditions(parameters: &mut Parameters<'_>) -> Result<Search, Error> {
         search = search.account(account);
     }
     if let Some(kind) = parameters.text("kind") {
-        search = search.kind(match &*kind {
-            "voicemail" => Some(AttachmentKind::Voicemail),
-            "call_recording" => Some(AttachmentKind::CallRecording),
-            "fax" => Some(AttachmentKind::Fax),
-            "other" => None,
-            _ => {
-                return Err(invalid(
-                    "kind",
-                    "must be `voicemail`, `call_recording`, `fax` or `other`",
-                ));
-            }
-        });
+        let kind = FileKind::from_name(&kind).ok_or_else(|| {
+            let names = FileKind::ALL.map(|kind| format!("`{}`", kind.name())).join(", ");
+            invalid("kind", &format!("must be one of {names}"))
+        })?;
+        search = search.kind(kind.attachment());
     }
     if let Some(since) = parameters.time("since")? {
         search = search.since(since);

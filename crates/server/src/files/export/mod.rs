@@ -35,10 +35,11 @@ use self::{
     scratch::Scratch,
     zip::Zip,
 };
-use super::{UNCONFIRMED, list::parameters, signals::Signals};
+use super::{list::parameters, signals::Signals};
 use crate::{
     admin_client::{AdminClient, values::query},
     cli::ExportFilesOptions,
+    confirmation::UNCONFIRMED,
     printable::{complain, print},
     progress::Progress,
 };

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use kazoo_storage::kazoo_id::{self, AttachmentKind};
+use kazoo_storage::kazoo_id;
 use kazoo_storage_ledger::policy::{Policy, Rule};
 use toml::{
     Spanned,
@@ -11,6 +11,7 @@ use toml::{
 
 use super::{Content, DAY};
 use crate::{
+    file_kind::FileKind,
     flag_file,
     toml_file::{self, Fault},
 };
@@ -21,14 +22,6 @@ const TABLES: [(&str, &[&str]); 4] = [
     ("deletion", &["grace_days"]),
     ("quota", &["account", "bytes", "files"]),
     ("audit", &["keep_days"]),
-];
-
-/// The kinds of files, by their names.
-const KINDS: [(&str, Option<AttachmentKind>); 4] = [
-    ("voicemail", Some(AttachmentKind::Voicemail)),
-    ("call_recording", Some(AttachmentKind::CallRecording)),
-    ("fax", Some(AttachmentKind::Fax)),
-    ("other", None),
 ];
 
 /// Maximum number of days: ten centuries. More is a mistake.
@@ -101,16 +94,15 @@ impl<'a> Reader<'a> {
         self.check_keys("retention", table)?;
         let mut rule = Rule::new();
         if let Some((kind, value)) = self.text(table, "kind")? {
-            let known = KINDS.iter().find(|(name, _)| *name == kind);
-            let names = KINDS.map(|(name, _)| name);
-            let (_, kind) = known.ok_or_else(|| {
+            let names = FileKind::ALL.map(FileKind::name);
+            let known = FileKind::from_name(kind).ok_or_else(|| {
                 let meant = toml_file::similar(kind, names).map_or_else(
                     || format!("the kinds are {}", names.map(|name| format!("`{name}`")).join(", ")),
                     |name| format!("is it `{name}`?"),
                 );
                 self.fault(value, format!("`kind`: unknown kind `{kind}`; {meant}"))
             })?;
-            rule = rule.kind(*kind);
+            rule = rule.kind(known.attachment());
         }
         if let Some(account) = self.account(table, "a rule of every account")? {
             rule = rule.account(account);

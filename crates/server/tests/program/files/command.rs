@@ -147,6 +147,24 @@ fn asks_on_a_terminal_before_it_removes_a_file() {
     }
 }
 
+/// An interrupted command is repeated.
+#[test]
+fn removes_the_other_files_on_a_terminal_if_one_is_gone() {
+    let site = Site::with(TempDir::new().unwrap(), &[]);
+    site.put("acc/DOC/2", "content");
+    let arguments = ["rm", "acc/DOC/1", "acc/DOC/2"];
+    let (terminal, mut typed) = terminal();
+    typed.write_all(b"y\n").unwrap();
+    let output = site.command("files", &arguments).stdin(terminal).output().unwrap();
+    let (shown, asked) = expect(1, &arguments, output);
+    assert!(asked.contains("there is no file `acc/DOC/1`"), "{asked}");
+    assert!(asked.contains("Remove 1 file?"), "{asked}");
+    assert!(shown.ends_with("acc/DOC/2 removed\n"), "{shown}");
+    let output = site.command("files", &["rm", "acc/DOC/1"]).output().unwrap();
+    let (shown, _) = expect(1, &["rm"], output);
+    assert_eq!(shown, "", "there is nothing to confirm");
+}
+
 #[test]
 fn removes_no_file_that_was_replaced_after_it_was_shown() {
     let site = Site::with(TempDir::new().unwrap(), &[]);
