@@ -3,8 +3,8 @@
 use kazoo_storage::{BlobKey, BlobStore, ErrorKind, Result};
 
 use super::{
-    removal::Protection,
-    steps::{Found, find},
+    protection::Protection,
+    statements::{Found, find},
 };
 use crate::{event, file::FileRecord, ledger::Ledger, recorded::unrecorded, reindex::describe, rows::store_newer};
 

@@ -6,7 +6,7 @@ use futures_core::stream::FusedStream;
 use futures_util::StreamExt as _;
 use kazoo_storage::{BlobCatalog, BlobKey, Error, ErrorKind, Result, store::BlobEntry};
 
-use super::{cause::Cause, removal::Removal, steps::find};
+use super::{cause::Cause, removal::Removal, statements::find};
 use crate::{
     database::{Statement, Value, statement},
     file::FileRecord,

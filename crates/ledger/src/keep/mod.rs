@@ -36,18 +36,20 @@ mod erasure;
 mod hold;
 mod holds;
 mod overwrite;
+mod protection;
 mod recovery;
 mod removal;
 mod rules;
 mod sibling;
-mod steps;
+mod statements;
 
 pub use self::{
     cause::Cause,
     erasure::{Erased, Erasure, Subject},
     hold::{Hold, NewHold},
     holds::AddedHold,
-    removal::{Protection, Removal},
+    protection::Protection,
+    removal::Removal,
 };
 pub(crate) use self::{
     hold::keeps,

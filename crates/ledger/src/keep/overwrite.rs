@@ -6,10 +6,10 @@ use kazoo_storage::{
 
 use super::{
     discover::Discovered,
-    removal::Protection,
+    protection::Protection,
     rules::Committing,
     sibling::Siblings,
-    steps::{Found, find, protecting},
+    statements::{Found, find, protecting},
 };
 use crate::{
     database::{Row, statement},

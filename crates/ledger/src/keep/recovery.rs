@@ -9,7 +9,7 @@ use kazoo_storage::{BlobCatalog, BlobKey, ErrorKind, Result};
 use super::{
     cause::Cause,
     removal::{Begun, Removal},
-    steps::{Found, Replaceable, audited, beginning, ending, find, forgetting, intent, locking},
+    statements::{Found, Replaceable, audited, beginning, ending, find, forgetting, intent, locking},
 };
 #[cfg(feature = "postgres")]
 use crate::time;

@@ -1,0 +1,67 @@
+//! [`Protection`]: why a file is not removed.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use humantime::format_rfc3339_seconds;
+use kazoo_storage::{BlobKey, Error, ErrorKind, Result};
+
+use crate::database::Row;
+
+/// The protection of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protection {
+    /// A hold keeps the file: the oldest one.
+    Hold {
+        /// The id of the hold.
+        id: String,
+        /// The reason of the hold.
+        reason: String,
+    },
+    /// The policy keeps the file until this time.
+    Floor(SystemTime),
+}
+
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hold { id, reason } => write!(f, "held by the hold {id} ({reason})"),
+            Self::Floor(end) => {
+                // The last second that the format has.
+                let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+                write!(
+                    f,
+                    "kept by the policy until {}",
+                    format_rfc3339_seconds((*end).min(last))
+                )
+            }
+        }
+    }
+}
+
+impl Protection {
+    /// Reads the first row of [`protecting`](super::statements::protecting).
+    pub(super) fn read(rows: Vec<Row>) -> Result<Option<Self>> {
+        let Some(mut row) = rows.into_iter().next() else {
+            return Ok(None);
+        };
+        Ok(Some(Self::Hold {
+            id: row.text()?,
+            reason: row.text()?,
+        }))
+    }
+
+    pub(super) fn refusal(&self, key: &BlobKey) -> Error {
+        let remedy = match self {
+            Self::Hold { .. } => "; to remove the file, remove its holds first",
+            Self::Floor(_) => "; to remove the file earlier, lower the `floor_days` of the policy",
+        };
+        Error::new(
+            ErrorKind::Conflict,
+            format!("the file `{key}` is {self}, and was not removed{remedy}"),
+        )
+    }
+}
