@@ -29,7 +29,7 @@ use crate::{
 const CHUNK: usize = 64;
 
 /// The maximum number of chunks that are read ahead of the consumer.
-const AHEAD: usize = 4;
+const AHEAD: usize = 16;
 
 impl BlobCatalog for FsStore {
     /// Occupies one of Tokio's blocking threads until the stream ends or is dropped.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::{
+    fd::AsFd,
     fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
@@ -217,7 +218,7 @@ fn make_one(dir: &File, name: &str) -> Result<bool> {
     }
 }
 
-fn open_at(dir: &File, name: &str, flags: OFlags) -> Result<File, Errno> {
+fn open_at(dir: impl AsFd, name: &str, flags: OFlags) -> Result<File, Errno> {
     rustix::fs::openat(dir, name, READ | flags, Mode::empty()).map(File::from)
 }
 
@@ -244,8 +245,17 @@ pub(super) fn directory_removed() -> Error {
     failed("open a directory", Errno::NOENT)
 }
 
+/// Opens the directory `name` in `dir`; `None` if it does not exist, or is something else.
+pub(super) fn open_directory(dir: impl AsFd, name: &str) -> Result<Option<File>> {
+    match open_at(dir, name, OFlags::DIRECTORY) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(errno) if errno == Errno::NOENT || errno == Errno::NOTDIR || is_link_refused(errno) => Ok(None),
+        Err(errno) => Err(failed("open a directory", errno)),
+    }
+}
+
 /// Opens the entry `name` in `dir`.
-pub(super) fn open(dir: &File, name: &str) -> Result<Found> {
+pub(super) fn open(dir: impl AsFd, name: &str) -> Result<Found> {
     let file = match open_at(dir, name, OFlags::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(Found::Absent),

@@ -1,15 +1,14 @@
 //! Visits every file below the root.
 
-use std::fs::File;
-
 use rustix::{
+    fd::BorrowedFd,
     fs::{AtFlags, Dir, FileType, Stat},
     io::Errno,
 };
 
 use super::{
     error::failed,
-    tree::{self, Found, Tree},
+    tree::{self, Tree},
 };
 use crate::{
     error::{Error, Result},
@@ -23,7 +22,7 @@ pub(super) enum Visited<'a> {
     },
     /// The sidecar in `dir` of that media, which may be missing.
     Sidecar {
-        dir: &'a File,
+        dir: BorrowedFd<'a>,
     },
     /// The entry, or the content of the directory, cannot be read.
     Unreadable(Error),
@@ -36,29 +35,30 @@ pub(super) fn walk<E: From<Error>>(
     visit: &mut impl FnMut(&[String], Visited<'_>) -> Result<(), E>,
 ) -> Result<bool, E> {
     let Some(prefix) = prefix else {
-        below(tree.root(), &mut Vec::new(), visit)?;
+        // The root stays open, and has one position for all walks.
+        below(Dir::read_from(tree.root()), &mut Vec::new(), visit)?;
         return Ok(true);
     };
     let Some((dir, mut names)) = tree.find_beneath(prefix)? else {
         return Ok(false);
     };
-    below(&dir, &mut names, visit)?;
+    below(Dir::read_from(&*dir), &mut names, visit)?;
     Ok(true)
 }
 
 /// Visits every file below `dir`, which has these `names` from the root down.
 fn below<E>(
-    dir: &File,
+    dir: Result<Dir, Errno>,
     names: &mut Vec<String>,
     visit: &mut impl FnMut(&[String], Visited<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let unreadable = |errno| Visited::Unreadable(failed("read a directory", errno));
-    let entries = match Dir::read_from(dir) {
+    let mut entries = match dir {
         Ok(entries) => entries,
         Err(errno) => return visit(names, unreadable(errno)),
     };
-    for found in entries {
-        let found = match found {
+    while let Some(found) = entries.read() {
+        let (found, dir) = match found.and_then(|found| Ok((found, entries.fd()?))) {
             Ok(found) => found,
             Err(errno) => return visit(names, unreadable(errno)),
         };
@@ -80,9 +80,10 @@ fn below<E>(
             Ok(Kind::Media(stat)) => visit(names, Visited::Media { stat: &stat })?,
             // Belongs to the file system if the root is its top, and only root may read it.
             Ok(Kind::Directory) if names.len() == 1 && name == "lost+found" => {}
-            Ok(Kind::Directory) => match tree::open(dir, name) {
-                Ok(Found::Directory(inner)) => below(&inner, names, visit)?,
-                Ok(_) => {}
+            Ok(Kind::Directory) => match tree::open_directory(dir, name) {
+                Ok(Some(inner)) => below(Dir::new(inner), names, visit)?,
+                // Deleted or replaced meanwhile.
+                Ok(None) => {}
                 Err(error) => visit(names, Visited::Unreadable(error))?,
             },
             // Neither of the two, or deleted meanwhile.
@@ -101,7 +102,7 @@ enum Kind {
 }
 
 /// Returns the kind of the entry `name`, which has this type in the directory, or `Unknown` on some file systems.
-fn kind(dir: &File, name: &str, listed: FileType) -> Result<Kind, Errno> {
+fn kind(dir: BorrowedFd<'_>, name: &str, listed: FileType) -> Result<Kind, Errno> {
     // KAZOO has a directory for nearly every file, so this saves half of these calls.
     if listed == FileType::Directory {
         return Ok(Kind::Directory);

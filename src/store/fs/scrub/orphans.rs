@@ -3,10 +3,11 @@
 //! Each is checked twice, because an upload puts the sidecar at its path first, and a deletion removes it last.
 
 use std::{
-    fs::File,
     mem, thread,
     time::{Duration, Instant},
 };
+
+use rustix::fd::{AsFd as _, BorrowedFd};
 
 use crate::{
     error::Result,
@@ -31,7 +32,7 @@ pub(super) struct OrphanedSidecars(Vec<Vec<String>>);
 
 impl OrphanedSidecars {
     /// Adds the media with these `names` if its sidecar, in `dir`, is an orphan.
-    pub(super) fn note(&mut self, dir: &File, names: &[String]) -> Result<()> {
+    pub(super) fn note(&mut self, dir: BorrowedFd<'_>, names: &[String]) -> Result<()> {
         if let Some(key) = name::key(names)
             && is_orphan(dir, &KeyPath::of(&key))?
         {
@@ -62,13 +63,13 @@ fn is_still_orphan(tree: &Tree, names: &[String]) -> Result<bool> {
     };
     let path = KeyPath::of(&key);
     match tree.find(&path)? {
-        Some(dir) => is_orphan(&dir, &path),
+        Some(dir) => is_orphan(dir.as_fd(), &path),
         None => Ok(false),
     }
 }
 
 /// Returns `true` if the sidecar exists and its media does not.
-fn is_orphan(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
+fn is_orphan(dir: BorrowedFd<'_>, path: &KeyPath<'_>) -> Result<bool> {
     let is_file = |name: &str| -> Result<bool> { Ok(matches!(tree::open(dir, name)?, Found::File(..))) };
     // Checks the sidecar first, because a deletion removes the media before the sidecar.
     Ok(is_file(&path.sidecar())? && !is_file(&path.file)?)
@@ -76,7 +77,7 @@ fn is_orphan(dir: &File, path: &KeyPath<'_>) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
 
     use super::*;
 
@@ -92,7 +93,7 @@ mod tests {
         fs::write(account.join("whole.mp3"), "ID3").unwrap();
         for file in ["whole.mp3", "deleted.mp3", "uploaded.mp3", "lost.mp3"] {
             fs::write(sidecar(file), "{}").unwrap();
-            orphans.note(&dir, &names(file)).unwrap();
+            orphans.note(dir.as_fd(), &names(file)).unwrap();
         }
         assert_eq!(orphans.0.len(), 3);
         assert!(!orphans.is_full());
