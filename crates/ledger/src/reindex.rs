@@ -17,7 +17,7 @@ use crate::{
     file::FileRecord,
     ledger::Ledger,
     outbox,
-    rows::{encode, revision, store_newer},
+    rows::{encode, store_newer},
     time,
 };
 
@@ -150,11 +150,10 @@ impl Ledger {
         while let Some(file) = files.next().await {
             let Some(file) = file? else { continue };
             let event = event::new_id();
-            batch.statements.push(store_newer(&file, &event));
+            batch.statements.extend(store_newer(self.engine(), &file, &event));
             if options.events_since.is_some_and(|since| file.stored_at >= since) {
                 batch.statements.push(outbox::stored(&file.key, &event));
             }
-            batch.statements.push(revision(&file.key, &event));
             metadata += file.metadata.map_or(0, |metadata| metadata.as_json().len());
             if metadata >= MAX_METADATA {
                 batch.recorded += self.record_all(mem::take(&mut batch.statements)).await?;

@@ -101,17 +101,31 @@ pub(crate) fn store(engine: Engine, file: &FileRecord, event: &str) -> Vec<State
 }
 
 /// Returns the revision of the file under `key`, or nothing if the statement before it did not store the file with `event`.
-pub(crate) fn revision(key: &BlobKey, event: &str) -> Statement {
+fn revision(key: &BlobKey, event: &str) -> Statement {
     const SQL: &str = "SELECT revision FROM files WHERE key = $1 AND event = $2";
     statement!(SQL, encode(key), event)
 }
 
-/// Stores `file`, found in the store, unless the ledger has one that was stored at the same time or later.
+/// Returns the statements that store `file`, found in the store, unless the ledger has one that was stored at the same time or later.
+/// The last one returns a row if they did.
 ///
 /// The revision of such a file is not positive: its upload may be about to record it, with an event.
-pub(crate) fn store_newer(file: &FileRecord, event: &str) -> Statement {
-    const SQL: &str = upsert!("0", "-abs(files.revision)", "files.stored_at < excluded.stored_at");
-    row(SQL, file, event)
+pub(crate) fn store_newer(engine: Engine, file: &FileRecord, event: &str) -> Vec<Statement> {
+    macro_rules! sql {
+        () => {
+            upsert!(
+                "0",
+                "-abs(files.revision)",
+                "files.stored_at < excluded.stored_at"
+            )
+        };
+    }
+    match engine {
+        // Cheaper than `RETURNING`, as in `store`, and than a lookup of the row.
+        Engine::Sqlite => vec![row(sql!(), file, event), statement!("SELECT 1 WHERE changes() > 0")],
+        #[cfg(feature = "postgres")]
+        Engine::Postgres => vec![row(concat!(sql!(), " RETURNING revision"), file, event)],
+    }
 }
 
 /// Stores `file`, found in the store, if the ledger has another length or digest. Its revision is as that of [`store_newer`].

@@ -34,9 +34,11 @@ impl Ledger {
             Err(error) => return Err(error),
         };
         // Somebody else may have recorded the file meanwhile.
-        let statements = vec![store_newer(&file, &event::new_id()), find(key)];
-        let rows = self.change(statements).await.map_err(unrecorded)?;
-        let found = rows.into_iter().flatten().next().map(Found::read).transpose()?;
+        let mut statements = store_newer(self.engine(), &file, &event::new_id());
+        statements.push(find(key));
+        let mut rows = self.change(statements).await.map_err(unrecorded)?;
+        let found = rows.pop().and_then(|rows| rows.into_iter().next());
+        let found = found.map(Found::read).transpose()?;
         Ok(found.map_or(Discovered::Nothing, |found| Discovered::File(Box::new(found))))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use http::HeaderValue;
 use kazoo_storage::{
     BlobCatalog, BlobKey, BlobStore, ByteRange, Error, ErrorKind, FsStore, GetResult, MemoryStore, Metadata, PutResult,
@@ -13,7 +13,7 @@ use kazoo_storage::{
 };
 use kazoo_storage_ledger::{EventKind, Recorded, Reindex, Reindexed};
 
-use super::{Site, key, metadata, upload};
+use super::{Site, drain, key, metadata, upload};
 
 #[tokio::test]
 async fn rebuilds_the_same_rows() {
@@ -200,6 +200,52 @@ async fn skips_a_file_that_vanishes_after_it_was_listed() {
     assert!(site.ledger.file(&key("a")).await.unwrap().is_none());
     assert!(site.ledger.file(&key("b")).await.unwrap().is_some());
     assert!(site.ledger.is_indexed().await.unwrap());
+}
+
+/// A store that lists no times, so that every file is read again.
+struct Undated(MemoryStore);
+
+impl BlobStore for Undated {
+    async fn put(&self, upload: Upload) -> Result<PutResult> {
+        self.0.put(upload).await
+    }
+
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<GetResult> {
+        self.0.get(key, range).await
+    }
+
+    async fn metadata(&self, key: &BlobKey) -> Result<Option<Metadata>> {
+        self.0.metadata(key).await
+    }
+}
+
+impl BlobCatalog for Undated {
+    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
+        self.0.list(prefix).map_ok(|entry| entry.with_modified(None))
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<()> {
+        self.0.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn counts_only_files_whose_rows_it_has_written() {
+    let site = Site::new().await;
+    let store = Undated(MemoryStore::new());
+    let consumer = site.ledger.consumer("test").await.unwrap();
+    let reindex = async || {
+        let past = Reindex::new().events_since(SystemTime::UNIX_EPOCH);
+        let done = site.ledger.reindex(&store, past, |_| ()).await.unwrap();
+        (done.listed, done.recorded)
+    };
+    store.put(upload("a", "1")).await.unwrap();
+    assert_eq!(reindex().await, (1, 1));
+    store.put(upload("b", "1")).await.unwrap();
+    assert_eq!(reindex().await, (2, 1));
+    assert_eq!(reindex().await, (2, 0));
+    let stored = |path: &str| (path.to_owned(), EventKind::Stored);
+    assert_eq!(drain(&consumer).await, [stored("a"), stored("b")]);
 }
 
 #[tokio::test]
