@@ -23,6 +23,8 @@ mod search;
 mod site;
 mod verify;
 mod versions;
+#[cfg(feature = "postgres")]
+mod versions_postgres;
 
 use kazoo_storage::{BlobKey, Metadata, Upload};
 use kazoo_storage_ledger::{Consumer, EventKind};

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use kazoo_storage::{BlobCatalog as _, BlobStore as _, MemoryStore, kazoo_id::AttachmentKind};
 use kazoo_storage_ledger::{
-    ClockFault, EventKind, Ledger, Recorded, Search,
+    ClockFault, Consumer, EventKind, Ledger, Recorded, Search,
     events::{Backlog, EventState, Selection},
 };
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{drain, key, metadata, upload};
 
 /// The files that each fixture has.
-const VOICEMAIL: &str = "acc/202401-doc/5f4dcc3b5aa765d61d8327deb882cf99.mp3";
+pub(super) const VOICEMAIL: &str = "acc/202401-doc/5f4dcc3b5aa765d61d8327deb882cf99.mp3";
 const RECORDING: &str = "acc/202401-doc/call_recording_b3f6.mp3";
 const FAX: &str = "acc/202401-doc/fax_file.tiff";
 const GREETING: &str = "acc/202401-doc/greeting.wav";
@@ -20,7 +20,7 @@ const GREETING: &str = "acc/202401-doc/greeting.wav";
 /// An event that was stored and then deleted, so that only its events remain.
 const DELETED: &str = "acc/202401-doc/deleted.mp3";
 
-fn directory() -> PathBuf {
+pub(super) fn directory() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/versions"))
 }
 
@@ -47,57 +47,57 @@ async fn opens_every_ledger_of_an_earlier_version() {
     let databases = databases();
     assert!(databases.len() >= 2);
     for (path, _directory) in &databases {
-        let ledger = Ledger::sqlite(path).await.unwrap();
-
-        let found = async |search: Search| {
-            let files = ledger.search(search, 100).await.unwrap();
-            let mut keys: Vec<_> = files.iter().map(|file| file.key.to_string()).collect();
-            keys.sort();
-            keys
-        };
-        assert_eq!(
-            found(Search::new().account("acc")).await,
-            [VOICEMAIL, RECORDING, FAX, GREETING]
-        );
-        assert_eq!(found(Search::new().call_id("b3f6")).await, [VOICEMAIL, RECORDING]);
-        assert_eq!(found(Search::new().number("+4930123456")).await, [FAX]);
-        assert_eq!(found(Search::new().kind(AttachmentKind::Fax)).await, [FAX]);
-        let file = ledger.file(&key(VOICEMAIL)).await.unwrap().unwrap();
-        assert_eq!((file.size, file.sha256.is_some()), (9, true));
-        assert_eq!(file.metadata.unwrap().as_json(), r#" {"call_id":"b3f6"}"#);
-
-        let dead = ledger
-            .backlog(Backlog::new().state(EventState::Dead), 10)
-            .await
-            .unwrap();
-        assert_eq!(dead.len(), 1);
-        assert_eq!(
-            (&*dead[0].receiver, dead[0].error.as_deref()),
-            ("transcribe", Some("not audio"))
-        );
-        assert_eq!(dead[0].event.file.key, key(RECORDING));
-
-        let stored = |path: &str| (path.to_owned(), EventKind::Stored);
-        let rest = [
-            stored(GREETING),
-            stored(DELETED),
-            (DELETED.to_owned(), EventKind::Deleted),
-        ];
-        // A claimed event is due at the end of its time.
-        let transcribe = ledger.consumer("transcribe").await.unwrap();
-        assert_eq!(drain(&transcribe).await, [&rest[..], &[stored(FAX)]].concat());
-        assert_eq!(ledger.retry(Selection::dead(), false, |_| {}).await.unwrap().retried, 1);
-        assert_eq!(drain(&transcribe).await, [stored(RECORDING)]);
-        let archive = ledger.consumer("archive").await.unwrap();
-        let all = [stored(VOICEMAIL), stored(RECORDING), stored(FAX)];
-        assert_eq!(drain(&archive).await, [&all[..], &rest].concat());
-
-        Recorded::new(MemoryStore::new(), ledger.clone())
-            .put(upload("a/b/new", "1"))
-            .await
-            .unwrap();
-        assert_eq!(drain(&archive).await, [stored("a/b/new")]);
+        assert_kept(&Ledger::sqlite(path).await.unwrap()).await;
     }
+}
+
+/// Asserts that `ledger` has the files and events of a fixture, and works.
+pub(super) async fn assert_kept(ledger: &Ledger) {
+    let found = async |search: Search| {
+        let files = ledger.search(search, 100).await.unwrap();
+        let mut keys: Vec<_> = files.iter().map(|file| file.key.to_string()).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(
+        found(Search::new().account("acc")).await,
+        [VOICEMAIL, RECORDING, FAX, GREETING]
+    );
+    assert_eq!(found(Search::new().call_id("b3f6")).await, [VOICEMAIL, RECORDING]);
+    assert_eq!(found(Search::new().number("+4930123456")).await, [FAX]);
+    assert_eq!(found(Search::new().kind(AttachmentKind::Fax)).await, [FAX]);
+    let file = ledger.file(&key(VOICEMAIL)).await.unwrap().unwrap();
+    assert_eq!((file.size, file.sha256.is_some()), (9, true));
+    assert_eq!(file.metadata.unwrap().as_json(), r#" {"call_id":"b3f6"}"#);
+
+    let dead = ledger
+        .backlog(Backlog::new().state(EventState::Dead), 10)
+        .await
+        .unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(
+        (&*dead[0].receiver, dead[0].error.as_deref()),
+        ("transcribe", Some("not audio"))
+    );
+    assert_eq!(dead[0].event.file.key, key(RECORDING));
+
+    let stored = |path: &str| (path.to_owned(), EventKind::Stored);
+    let deleted = [stored(DELETED), (DELETED.to_owned(), EventKind::Deleted)];
+    // A claimed event is due at the end of its time.
+    let transcribe = ledger.consumer("transcribe").await.unwrap();
+    let rest = [&deleted[..], &[stored(FAX), stored(GREETING)]].concat();
+    assert_eq!(drain_by_key(&transcribe).await, rest);
+    assert_eq!(ledger.retry(Selection::dead(), false, |_| {}).await.unwrap().retried, 1);
+    assert_eq!(drain(&transcribe).await, [stored(RECORDING)]);
+    let archive = ledger.consumer("archive").await.unwrap();
+    let all = [&[stored(VOICEMAIL), stored(RECORDING)], &rest[..]].concat();
+    assert_eq!(drain_by_key(&archive).await, all);
+
+    Recorded::new(MemoryStore::new(), ledger.clone())
+        .put(upload("a/b/new", "1"))
+        .await
+        .unwrap();
+    assert_eq!(drain(&archive).await, [stored("a/b/new")]);
 }
 
 #[tokio::test]
@@ -122,6 +122,41 @@ async fn write_the_fixtures_of_this_version() {
     let path = directory().join("0.1/ledger.sqlite");
     let _ = fs::remove_file(&path);
     let ledger = Ledger::sqlite(&path).await.unwrap();
+    fill(&ledger).await;
+    let checkpoint = rusqlite::Connection::open(&path).unwrap();
+    checkpoint.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+
+    let old = directory().join("0.1/ledger-schema-1.sqlite");
+    let _ = fs::remove_file(&old);
+    let old = rusqlite::Connection::open(&old).unwrap();
+    old.execute_batch(include_str!("../../src/database/sqlite/1.sql"))
+        .unwrap();
+    let columns = "seq, receiver, event, event_kind, recorded_at, key, kind, size, sha256, content_type, stored_at, metadata, \
+                   call_id, caller_number, callee_number, due_at, attempts, error";
+    let sql = format!(
+        "PRAGMA application_id = 1264208967; PRAGMA user_version = 1; ATTACH '{}' AS new; DELETE FROM state; \
+         INSERT INTO files SELECT * FROM new.files; INSERT INTO receivers SELECT * FROM new.receivers; \
+         INSERT INTO state SELECT * FROM new.state WHERE name IN ('checked_at', 'indexed_at'); \
+         INSERT INTO outbox ({columns}) SELECT {columns} FROM new.outbox",
+        path.display()
+    );
+    old.execute_batch(&sql).unwrap();
+    drop(old);
+    // The log is empty.
+    for log in ["-wal", "-shm"] {
+        fs::remove_file(format!("{}{log}", path.display())).unwrap();
+    }
+}
+
+/// Drains `consumer`. Sorts the events by key, because only those of the same key have an order.
+async fn drain_by_key(consumer: &Consumer) -> Vec<(String, EventKind)> {
+    let mut events = drain(consumer).await;
+    events.sort_by(|(one, _), (other, _)| one.cmp(other));
+    events
+}
+
+/// Records the files and events of a fixture in the empty `ledger`.
+pub(super) async fn fill(ledger: &Ledger) {
     let transcribe = ledger.consumer("transcribe").await.unwrap();
     let transcribe = transcribe.visibility(Duration::from_secs(1));
     ledger.consumer("archive").await.unwrap();
@@ -152,27 +187,4 @@ async fn write_the_fixtures_of_this_version() {
     );
     // Remains claimed.
     drop(transcribe.try_next().await.unwrap().unwrap());
-    let checkpoint = rusqlite::Connection::open(&path).unwrap();
-    checkpoint.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-
-    let old = directory().join("0.1/ledger-schema-1.sqlite");
-    let _ = fs::remove_file(&old);
-    let old = rusqlite::Connection::open(&old).unwrap();
-    old.execute_batch(include_str!("../../src/database/sqlite/1.sql"))
-        .unwrap();
-    let columns = "seq, receiver, event, event_kind, recorded_at, key, kind, size, sha256, content_type, stored_at, metadata, \
-                   call_id, caller_number, callee_number, due_at, attempts, error";
-    let sql = format!(
-        "PRAGMA application_id = 1264208967; PRAGMA user_version = 1; ATTACH '{}' AS new; DELETE FROM state; \
-         INSERT INTO files SELECT * FROM new.files; INSERT INTO receivers SELECT * FROM new.receivers; \
-         INSERT INTO state SELECT * FROM new.state; \
-         INSERT INTO outbox ({columns}) SELECT {columns} FROM new.outbox",
-        path.display()
-    );
-    old.execute_batch(&sql).unwrap();
-    drop(old);
-    // The log is empty.
-    for log in ["-wal", "-shm"] {
-        fs::remove_file(format!("{}{log}", path.display())).unwrap();
-    }
 }
