@@ -99,9 +99,7 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
         "check" | "plan" => Some(vec!["cli", "log", "printable"]),
         "scrub" => Some(vec!["cli", "log", "printable", "progress"]),
         "admin_client" => Some(vec!["cli", "flag_file", "log", "printable", "progress"]),
-        "audit" | "hold" | "retention" => Some(vec!["admin_client", "cli", "printable", "table"]),
-        "events" => Some(vec!["admin_client", "cli", "confirmation", "printable", "table"]),
-        "files" => Some(vec![
+        "audit" | "events" | "files" | "hold" | "retention" => Some(vec![
             "admin_client",
             "cli",
             "confirmation",
@@ -109,8 +107,7 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
             "progress",
             "table",
         ]),
-        "erase" => Some(vec!["admin_client", "cli", "confirmation", "printable"]),
-        "health" => Some(vec!["admin_client", "cli", "printable"]),
+        "erase" | "health" => Some(vec!["admin_client", "cli", "confirmation", "printable"]),
         "config_command" => Some(vec!["cli", "config", "printable", "serve"]),
         "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
         "copy" => Some(vec!["cli", "config", "log", "printable", "progress", "storage"]),

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use tempfile::TempDir;
 
 use super::{entries, fields};
-use crate::events::site::Site;
+use crate::{events::site::Site, process::eventually};
 
 #[test]
 fn what_the_operator_does_is_recorded_without_the_flag() {
-    let site = Site::with(TempDir::new().unwrap(), &[]);
+    let site = indexed();
     site.put("ACC/DOC/a.mp3", "content");
     site.put("ACC/DOC/b.mp3", "content");
     assert_eq!(site.server.connect().get("/some_prefix/ACC/DOC/a.mp3").status, 200);
@@ -198,9 +198,18 @@ const CHANGES: [Change; 15] = [
     ),
 ];
 
+/// A server whose ledger has all files, so that it erases some.
+fn indexed() -> Site {
+    let site = Site::with(TempDir::new().unwrap(), &[]);
+    eventually("the files are recorded", || {
+        site.server.log().contains("reindexed").then_some(())
+    });
+    site
+}
+
 #[test]
 fn every_operation_that_changes_something_is_recorded() {
-    let site = Site::with(TempDir::new().unwrap(), &[]);
+    let site = indexed();
     site.put("ACC/DOC/a.mp3", "content");
     site.put("ACC/DOC/b.mp3", "content");
     let (_, description) = site.ask("GET", "/v1/openapi.json", "");
@@ -233,7 +242,7 @@ fn every_operation_that_changes_something_is_recorded() {
 
 #[test]
 fn an_erasure_that_fails_is_recorded_with_its_error() {
-    let site = Site::with(TempDir::new().unwrap(), &[]);
+    let site = indexed();
     let connection = rusqlite::Connection::open(site.root.path().join("data/.ledger/files.sqlite")).unwrap();
     connection
         .execute_batch(
