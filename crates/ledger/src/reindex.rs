@@ -216,9 +216,17 @@ fn has(rows: Vec<Row>, entry: &BlobEntry) -> Result<bool> {
             .is_some_and(|modified| time::to_millis(modified) <= stored_at))
 }
 
-/// Adds the key of the file to `error`.
+/// Adds the place of the file to `error`, without its name, which may be a caller's: the error goes to a log.
 fn of_file(key: &BlobKey, error: Error) -> Error {
-    let message = format!("the file `{key}` cannot be read: {}", error.message());
+    let message = match (key.account_id(), key.document_id()) {
+        (Some(account), Some(document)) => {
+            format!(
+                "the file of the document `{document}` in the account `{account}` cannot be read: {}",
+                error.message()
+            )
+        }
+        _ => format!("a file without a document cannot be read: {}", error.message()),
+    };
     Error::new(error.kind(), message).with_source(error)
 }
 
