@@ -155,8 +155,9 @@ impl Ledger {
         self.shared.database.close().await;
     }
 
-    /// Returns `true` after [`close`](Self::close).
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Returns `true` after [`close`](Self::close) or [`shutdown`](Self::shutdown).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::SeqCst)
     }
 

@@ -1,4 +1,4 @@
-//! [`Uploads`]: the uploads to a store, which long work leaves time to.
+//! [`Uploads`]: the uploads to a store, to which long work yields.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -35,7 +35,7 @@ pub(super) fn walk<E: From<Error>>(
     visit: &mut impl FnMut(&[String], Visited<'_>) -> Result<(), E>,
 ) -> Result<bool, E> {
     let Some(prefix) = prefix else {
-        // The root stays open, and has one position for all walks.
+        // Opened again: walks that shared the descriptor of the root would share its position.
         below(Dir::read_from(tree.root()), &mut Vec::new(), visit)?;
         return Ok(true);
     };

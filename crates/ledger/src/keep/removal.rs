@@ -24,8 +24,9 @@ use crate::{
     rows::read,
 };
 
-/// Maximum number of files that one transaction removes. It bounds the time for which uploads wait for it.
-const BATCH: usize = 256;
+/// Maximum number of files that one transaction removes. Uploads wait for it, and a batch must end before other servers count it as
+/// interrupted, even if an object store takes 30 seconds for each removal.
+const BATCH: usize = 128;
 
 /// Number of files that are removed from the store at once. An object store answers after milliseconds.
 const CONCURRENT: usize = 16;
@@ -69,7 +70,7 @@ impl<S: BlobCatalog> Recorded<S> {
     /// repeated. With PostgreSQL, it fails with [`ErrorKind::Unavailable`] while another server is removing the file, and for five minutes
     /// after that server could not end the removal.
     ///
-    /// Files are removed in batches of at most 256. If the future is dropped, the current batch is completed.
+    /// Files are removed in batches of at most 128. If the future is dropped, the current batch is completed.
     pub async fn remove(&self, keys: &[BlobKey], cause: Cause) -> Vec<Result<Removal>> {
         self.remove_if(keys, cause, always()).await
     }

@@ -141,7 +141,7 @@ impl Ledger {
         Err(Error::new(
             ErrorKind::Unavailable,
             "the holds cannot be read: the ledger takes longer than 2 seconds to return them, or they or the policy have changed \
-             each time; try again, and if it fails again, look for the load of the ledger's database",
+             each time; try again, and if it fails again, check the load of the ledger's database",
         ))
     }
 
@@ -261,6 +261,7 @@ mod tests {
                 if let Err(error) = ledger.rules().await {
                     break error;
                 }
+                tokio::task::yield_now().await;
             }
         };
         let error = tokio::select! {

@@ -89,7 +89,7 @@ pub(super) struct Replaceable<'a> {
     pub(super) running: Range<i64>,
     /// The server that replaces the intents. It may replace its own.
     pub(super) server: &'a str,
-    /// The event of the intent that must exist, if a removal is resumed. Otherwise, its caller has been told of its end.
+    /// If a removal is resumed, the event that its intent must still have: without it, the removal has ended.
     pub(super) resumed: Option<&'a str>,
 }
 

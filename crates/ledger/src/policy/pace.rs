@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// The pace of retention, which leaves the store and the ledger to the uploads.
+/// The pace of retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// There are no uploads: batch follows batch.
+    /// No uploads wait: batch follows batch.
     Full,
-    /// The removals take a sixteenth of the time, or more if they are still slower than [`LEAST`](Self::LEAST).
+    /// The removals take a sixteenth of the time, or more while they are slower than [`LEAST`](Self::LEAST).
     Yielding,
 }
 
 impl Pace {
-    /// Number of files that are removed in a second beside uploads, however long a removal takes. Those from an object store take long,
-    /// but cost the uploads little.
+    /// Number of files in a second that are removed beside uploads without a pause. Removals from an object store take long, but cost the
+    /// uploads little.
     const LEAST: u32 = 200;
 
     /// The time between the beginnings of two batches, as a multiple of the time that the first of them takes.
@@ -22,7 +22,7 @@ impl Pace {
     /// Returns the maximum number of files in a batch. An upload may wait for the end of one.
     pub(super) fn batch(self) -> usize {
         match self {
-            Self::Full => 256,
+            Self::Full => 128,
             Self::Yielding => 64,
         }
     }
@@ -46,7 +46,7 @@ mod tests {
     fn yields_to_uploads() {
         let millis = Duration::from_millis;
         for (pace, files, took, pause) in [
-            (Pace::Full, 256, millis(100), Duration::ZERO),
+            (Pace::Full, 128, millis(100), Duration::ZERO),
             (Pace::Yielding, 64, millis(10), millis(150)),
             // 64 files in 320 ms.
             (Pace::Yielding, 64, millis(30), millis(290)),

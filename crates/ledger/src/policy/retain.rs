@@ -1,6 +1,6 @@
 //! [`Recorded::retain`]: removes what is due.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kazoo_storage::{BlobCatalog, BlobStore as _, Error, Result};
 use tokio::time::{Instant, sleep_until};
@@ -8,12 +8,16 @@ use tokio::time::{Instant, sleep_until};
 use super::{DeletionRequest, pace::Pace, requests::FILES};
 use crate::{
     clock::Suspension,
+    database::Engine,
     file::FileRecord,
     keep::{Cause, Removal},
     measure,
     recorded::Recorded,
     time,
 };
+
+/// Time between two checks of the store while its files cannot be removed.
+const CHECK: Duration = Duration::from_secs(60);
 
 /// Number of documents whose files are read together.
 const DOCUMENTS: usize = 64;
@@ -42,6 +46,10 @@ struct Run<'a, S> {
     retained: Retained,
     /// The time at which the next batch may begin.
     next: Instant,
+    /// No file of the last batch could be removed.
+    is_failing: bool,
+    /// The time of the last check of the store.
+    checked: Option<Instant>,
 }
 
 /// The reason for the end of a run.
@@ -62,7 +70,8 @@ impl From<Error> for End {
 
 impl<S: BlobCatalog> Recorded<S> {
     /// Removes the files that the [policy](crate::Ledger::policy) deletes, and those of the documents that KAZOO has deleted. While
-    /// files are uploaded through a clone of this store, and for a second after that, it removes about 200 in a second.
+    /// files are uploaded through a clone of this store, and for a second after that, removals take a sixteenth of the time, or more while
+    /// they are slower than 200 files in a second. With PostgreSQL, whose other servers may have uploads, they always do.
     ///
     /// Ends early while retention is [suspended](crate::Ledger::suspension), and while the store or the ledger is down.
     /// It may be dropped at any time: the batch that has begun is removed nevertheless. Several servers may run it at once.
@@ -71,6 +80,8 @@ impl<S: BlobCatalog> Recorded<S> {
             store: self,
             retained: Retained::default(),
             next: Instant::now(),
+            is_failing: false,
+            checked: None,
         };
         match run.run().await {
             Ok(()) | Err(End::Failed) => {}
@@ -160,7 +171,9 @@ impl<S: BlobCatalog> Run<'_, S> {
     }
 
     fn pace(&self) -> Pace {
-        if self.store.uploads.are_recent() {
+        // Other servers may share the database, and their uploads are not seen here.
+        let is_shared = !matches!(self.store.ledger.engine(), Engine::Sqlite);
+        if is_shared || self.is_failing || self.store.uploads.are_recent() {
             Pace::Yielding
         } else {
             Pace::Full
@@ -191,9 +204,11 @@ impl<S: BlobCatalog> Run<'_, S> {
         measure::retained(removed, failed);
         self.retained.removed += removed;
         self.retained.failed += failed;
+        self.is_failing = failed == keys.len() as u64;
         // Either these files cannot be removed, or none can: then the next run tries again.
-        if failed == keys.len() as u64 && self.store.check().await.is_err() {
-            return Err(End::Failed);
+        if self.is_failing && self.checked.is_none_or(|checked| checked.elapsed() > CHECK) {
+            self.store.check().await.map_err(|_| End::Failed)?;
+            self.checked = Some(Instant::now());
         }
         Ok(())
     }

@@ -193,7 +193,7 @@ async fn ends_if_the_store_is_down_and_yields_to_uploads() {
         Fault::Fail(Error::new(ErrorKind::Unavailable, "down")),
     );
     let down = store.retain().await.unwrap();
-    assert_eq!((down.failed, down.error.unwrap().message()), (256, "down"));
+    assert_eq!((down.failed, down.error.unwrap().message()), (128, "down"));
     files.repair();
     files.inject([Operation::Delete], Fault::Delay(Duration::from_millis(20)));
     let begun = tokio::time::Instant::now();

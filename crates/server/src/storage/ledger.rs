@@ -79,6 +79,9 @@ pub(crate) async fn finish_removals(store: Recorded<DynBlobCatalog>) {
 pub(crate) async fn reindex(ledger: Ledger, store: DynBlobCatalog) {
     let mut delay = RETRY;
     while let Err(error) = try_reindex(&ledger, &store).await {
+        if ledger.is_closed() {
+            return;
+        }
         tracing::error!(
             error = log::chain(&error),
             seconds = delay.as_secs(),

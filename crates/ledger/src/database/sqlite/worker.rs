@@ -232,7 +232,7 @@ impl<'a> Prepared<'a> {
         if let Some((_, prepared)) = self.statements.iter_mut().find(|(known, _)| ptr::eq(*known, sql)) {
             return run(prepared, parameters);
         }
-        let mut prepared = self.connection.prepare_cached(sql)?;
+        let mut prepared = prepare(self.connection, sql)?;
         let rows = run(&mut prepared, parameters);
         self.statements.push((sql, prepared));
         rows
@@ -241,8 +241,20 @@ impl<'a> Prepared<'a> {
 
 /// Runs a statement, whatever its guard returns.
 pub(super) fn execute(connection: &Connection, statement: &Statement) -> rusqlite::Result<Vec<Row>> {
-    let mut prepared = connection.prepare_cached(&statement.sql)?;
+    let mut prepared = prepare(connection, &statement.sql)?;
     run(&mut prepared, &statement.parameters)
+}
+
+/// Prepares a statement. Its parameters must occur in their order: SQLite gives `$2` the first value if it occurs before `$1`.
+fn prepare<'a>(connection: &'a Connection, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
+    let prepared = connection.prepare_cached(sql)?;
+    for index in 1..=prepared.parameter_count() {
+        let name = prepared.parameter_name(index).unwrap_or_default();
+        if name.strip_prefix('$').and_then(|number| number.parse().ok()) != Some(index) {
+            return Err(rusqlite::Error::InvalidParameterName(name.to_owned()));
+        }
+    }
+    Ok(prepared)
 }
 
 fn run(prepared: &mut rusqlite::Statement<'_>, parameters: &[Value]) -> rusqlite::Result<Vec<Row>> {
@@ -309,6 +321,17 @@ mod tests {
         assert_eq!(prepared.execute(&insert).unwrap().len(), 0);
         prepared.execute(&statement!("INSERT INTO t VALUES (0)")).unwrap();
         assert_eq!(prepared.execute(&insert).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn refuses_parameters_that_would_get_the_values_of_others() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (a, b)").unwrap();
+        let swapped = statement!("INSERT INTO t (b, a) VALUES ($2, $1)", 1, 2);
+        let error = execute(&connection, &swapped).unwrap_err();
+        assert_eq!(error, rusqlite::Error::InvalidParameterName("$2".to_owned()));
+        let repeated = statement!("INSERT INTO t VALUES ($1, $2), ($2, $1)", 1, 2);
+        execute(&connection, &repeated).unwrap();
     }
 
     #[tokio::test]

@@ -1,6 +1,9 @@
 //! Two servers that change the same file at the same time.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_core::Stream;
 use kazoo_storage::{
@@ -12,7 +15,7 @@ use kazoo_storage_ledger::{
     keep::{Cause, Removal},
     verify::{Difference, Verify},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{Shared, Site, content, drain, hold, key, metadata, names, server, shared, upload};
 
@@ -191,7 +194,7 @@ async fn an_intent_does_not_disappear_during_an_upload_that_has_seen_it() {
     let waiting = async { while client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {} };
     tokio::select! {
         ended = &mut removal => panic!("the intent has disappeared: {ended:?}"),
-        () = waiting => {}
+        waited = timeout(Duration::from_secs(20), waiting) => waited.unwrap(),
     }
     assert_eq!(site.count("removals").await, 1);
     client.batch_execute("COMMIT").await.unwrap();
@@ -346,10 +349,7 @@ async fn a_repair_leaves_a_file_that_is_being_removed_alone() {
 async fn a_file_beside_a_protected_one_is_not_removed_before_it_is_recorded() {
     let (site, files) = (Site::new().await, shared());
     let (gate, first, _) = servers(&site, &files, Stop::AfterPut, 1).await;
-    let adding = tokio::time::timeout(
-        std::time::Duration::from_millis(200),
-        site.ledger.add_hold(hold().key(&key(KEY))),
-    );
+    let adding = timeout(Duration::from_millis(200), site.ledger.add_hold(hold().key(&key(KEY))));
     assert!(adding.await.is_err());
     first.put(upload(KEY, "old")).await.unwrap();
     let uploading = tokio::spawn({
@@ -365,7 +365,7 @@ async fn a_file_beside_a_protected_one_is_not_removed_before_it_is_recorded() {
     let beside = beside.next().unwrap();
     let mut removal = Box::pin(first.delete(&beside));
     // It waits for the upload.
-    let waited = tokio::time::timeout(std::time::Duration::from_millis(200), &mut removal).await;
+    let waited = timeout(Duration::from_millis(200), &mut removal).await;
     assert!(waited.is_err(), "{waited:?}");
     gate.go.notify_one();
     uploading.await.unwrap().unwrap();

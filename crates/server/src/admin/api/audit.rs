@@ -13,7 +13,7 @@ use kazoo_storage_ledger::{
     audit::{Action, AuditSearch, AuditVerified, Audited, Entry},
 };
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinError};
 
 use super::{Answer, Asked, json, parameters::invalid, work};
 
@@ -190,16 +190,24 @@ impl Trail {
         done: impl FnOnce(&T) -> Option<String>,
     ) -> Result<T, Error> {
         let begun = about.map_or_else(|| BEGUN.to_owned(), |about| format!("{BEGUN}: {about}"));
-        self.record(action, key, &begun).await?;
-        let mut open = Open(Some((self.clone(), action, key.cloned())));
+        let (trail, key) = (self.clone(), key.cloned());
+        // Tasks of their own record the beginning and the result, so that both exist even if the client disconnects meanwhile.
+        let opening = tokio::spawn(async move {
+            trail.record(action, key.as_ref(), &begun).await?;
+            Ok::<_, Error>(Open(Some((trail, action, key))))
+        });
+        let mut open = opening.await.map_err(aborted)??;
         let result = work.await;
-        open.0 = None;
         let outcome = match &result {
             Ok(value) => done(value),
             Err(error) => Some(error.kind().as_str().to_owned()),
         };
-        if let Some(outcome) = outcome {
-            self.end(action, key, &outcome).await;
+        if let Some((trail, action, key)) = open.0.take()
+            && let Some(outcome) = outcome
+        {
+            let ending = tokio::spawn(async move { trail.end(action, key.as_ref(), &outcome).await });
+            // It logs its failure.
+            let _ = ending.await;
         }
         result
     }
@@ -215,6 +223,10 @@ impl Trail {
             );
         }
     }
+}
+
+fn aborted(error: JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "the entry in the audit trail was aborted").with_source(error)
 }
 
 /// An action that has begun. Records that it was interrupted if it is dropped before its end, because its client is gone.
@@ -239,7 +251,7 @@ mod tests {
     };
 
     use futures_util::poll;
-    use tokio::task::yield_now;
+    use tokio::{task::yield_now, time::timeout};
 
     use super::*;
 
@@ -267,7 +279,9 @@ mod tests {
                 yield_now().await;
             }
         }
-        while outcomes().await.len() < 2 {}
+        timeout(Duration::from_secs(20), async { while outcomes().await.len() < 2 {} })
+            .await
+            .unwrap();
         assert_eq!(outcomes().await, [BEGUN, INTERRUPTED]);
         let done = trail.run(Action::Retry, Some("7"), async { Ok::<_, Error>(()) });
         done.await.unwrap();

@@ -139,13 +139,13 @@ impl Source {
             let outcome = if let Some(digest) = kept {
                 Outcome::Kept(digest)
             } else {
-                let scratch = Temporary {
+                let temporary = Temporary {
                     directory: Arc::clone(&self.scratch),
                     name: number.to_string(),
                     is_required: self.root.is_some(),
                 };
                 let others = batch.iter().filter(|(_, kept)| kept.is_none());
-                let fetched = download.fetch(&entry, others.map(|(entry, _)| entry), scratch);
+                let fetched = download.fetch(&entry, others.map(|(entry, _)| entry), temporary);
                 match fetched.await? {
                     Ok(fetched) => Outcome::Fetched(fetched),
                     Err(why) => Outcome::Failed(why),

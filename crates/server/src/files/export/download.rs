@@ -79,7 +79,7 @@ impl<'a> Download<'a> {
         &mut self,
         entry: &'e Entry,
         others: impl Iterator<Item = &'e Entry>,
-        scratch: Temporary,
+        temporary: Temporary,
     ) -> Result<Result<Fetched, String>, String> {
         let response = match self.response.take() {
             Some(response) => Ok(response),
@@ -107,7 +107,7 @@ impl<'a> Download<'a> {
             // The response is dropped with the content.
             return Ok(Err(DIFFERS.to_owned()));
         }
-        let mut received = Received::new(scratch);
+        let mut received = Received::new(temporary);
         let mut left = line.size;
         while left > 0 {
             let part = match response.part(usize::try_from(left).unwrap_or(usize::MAX)).await {
@@ -151,7 +151,7 @@ impl<'a> Download<'a> {
 
 /// The part of a content that has arrived.
 struct Received {
-    scratch: Temporary,
+    temporary: Temporary,
     file: Option<File>,
     /// The bytes that are neither hashed nor in the file.
     buffer: Vec<u8>,
@@ -161,9 +161,9 @@ struct Received {
 }
 
 impl Received {
-    fn new(scratch: Temporary) -> Self {
+    fn new(temporary: Temporary) -> Self {
         Self {
-            scratch,
+            temporary,
             file: None,
             buffer: Vec::new(),
             digester: Digester::new(),
@@ -187,11 +187,11 @@ impl Received {
         if expected.is_some_and(|expected| expected != digest) {
             return Ok(Err(DIFFERS.to_owned()));
         }
-        if self.file.is_some() || self.scratch.is_required {
+        if self.file.is_some() || self.temporary.is_required {
             self.write()?;
         }
         let content = match self.file {
-            Some(_) => Content::File(self.scratch.path()),
+            Some(_) => Content::File(self.temporary.path()),
             None => Content::Memory(self.buffer),
         };
         Ok(Ok(Fetched {
@@ -209,7 +209,7 @@ impl Received {
     }
 
     fn write(&mut self) -> Result<(), String> {
-        let path = &self.scratch.path();
+        let path = &self.temporary.path();
         let mut file = self.file.take().map_or_else(|| create(path), Ok)?;
         let written = file.write_all(&self.buffer);
         written.map_err(|error| cannot_write(path, &error))?;
