@@ -22,7 +22,8 @@ use crate::{
     rows::{decode, encode, read},
 };
 
-/// Age after which a removal that another server has begun counts as interrupted.
+/// Age after which a removal that another server has begun counts as interrupted. Twice the time in which a batch begins its removals
+/// from the store.
 #[cfg(feature = "postgres")]
 const INTERRUPTED: Duration = Duration::from_secs(300);
 

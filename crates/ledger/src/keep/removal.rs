@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream};
 use kazoo_storage::{BlobCatalog, BlobKey, Error, ErrorKind, Result};
+use tokio::time::Instant;
 
 use super::{
     cause::Cause,
@@ -24,9 +26,12 @@ use crate::{
     rows::read,
 };
 
-/// Maximum number of files that one transaction removes. Uploads wait for it, and a batch must end before other servers count it as
-/// interrupted, even if an object store takes 30 seconds for each removal.
+/// Maximum number of files that one transaction removes. It bounds the time for which uploads wait for it.
 const BATCH: usize = 128;
+
+/// Time in which the removals of a batch from the store begin. One that began later might end after another server has taken it over,
+/// and remove a file of a later upload.
+const LATEST: Duration = Duration::from_secs(150);
 
 /// Number of files that are removed from the store at once. An object store answers after milliseconds.
 const CONCURRENT: usize = 16;
@@ -241,10 +246,18 @@ impl<S: BlobCatalog> Recorded<S> {
         Ok(known)
     }
 
-    /// Removes the files from the store, and then from the ledger.
+    /// Removes the files from the store, and then from the ledger. Their intents are new.
     pub(super) async fn finish(&self, begun: Vec<Begun>, results: &mut Results) -> Result<()> {
+        let intended = Instant::now();
         let mut deletions = stream::iter(begun)
-            .map(async |begun| (self.delete_stored(&begun).await, begun))
+            .map(async |begun| {
+                let deleted = if intended.elapsed() < LATEST {
+                    self.delete_stored(&begun).await
+                } else {
+                    Err(too_slow())
+                };
+                (deleted, begun)
+            })
             .buffer_unordered(CONCURRENT);
         let (mut gone, mut kept) = (Vec::new(), Vec::new());
         while let Some((deleted, begun)) = deletions.next().await {
@@ -295,4 +308,9 @@ impl<S: BlobCatalog> Recorded<S> {
         }
         Ok(!self.is_stored(&begun.key).await?)
     }
+}
+
+fn too_slow() -> Error {
+    let message = "the file was not removed: the store took too long to remove others before it; try again";
+    Error::new(ErrorKind::Unavailable, message)
 }

@@ -53,6 +53,30 @@ async fn removes_many_files_and_returns_the_result_of_each() {
 }
 
 #[tokio::test]
+async fn no_removal_from_the_store_begins_long_after_its_intent() {
+    let site = Site::sqlite().await;
+    let files = shared();
+    let store = Recorded::new(files.clone(), site.ledger.clone());
+    let keys: Vec<_> = (0..40)
+        .map(|number| key(&format!("acc/202401-doc/{number:02}")))
+        .collect();
+    for key in &keys {
+        store.put(kazoo_storage::Upload::new(key.clone(), "ID3")).await.unwrap();
+    }
+    tokio::time::pause();
+    files.inject([Operation::Delete], Fault::Delay(Duration::from_secs(100)));
+    let results = store.remove(&keys, Cause::Request).await;
+    // 16 files are removed at once.
+    let (removed, late): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    assert_eq!((removed.len(), late.len()), (32, 8));
+    for error in late {
+        assert!(error.unwrap_err().message().contains("took too long"));
+    }
+    assert_eq!(site.count("removals").await, 0);
+    assert_eq!(names(&site.ledger).await.len(), 8);
+}
+
+#[tokio::test]
 async fn a_failure_of_the_store_concerns_its_file_only_and_can_be_repeated() {
     let site = Site::new().await;
     let files = shared();
