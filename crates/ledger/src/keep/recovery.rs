@@ -1,7 +1,5 @@
 //! [`Recorded::finish_removals`]: finishes removals that were interrupted.
 
-#[cfg(feature = "postgres")]
-use std::time::Duration;
 use std::{collections::BTreeMap, ops::Range};
 
 use kazoo_storage::{BlobCatalog, BlobKey, ErrorKind, Result};
@@ -9,23 +7,16 @@ use kazoo_storage::{BlobCatalog, BlobKey, ErrorKind, Result};
 use super::{
     cause::Cause,
     removal::{Begun, Removal},
-    statements::{Found, Replaceable, audited, beginning, ending, find, forgetting, intent, locking},
+    statements::{Found, Replaceable, audited, beginning, ending, find, forgetting, intent, locking, running},
 };
-#[cfg(feature = "postgres")]
-use crate::time;
 use crate::{
-    database::{Engine, statement},
+    database::statement,
     event::{self, EventKind},
     ledger::Ledger,
     measure,
     recorded::{Recorded, unrecorded},
     rows::{decode, encode, read},
 };
-
-/// Age after which a removal that another server has begun counts as interrupted. Twice the time in which a batch begins its removals
-/// from the store.
-#[cfg(feature = "postgres")]
-const INTERRUPTED: Duration = Duration::from_secs(300);
 
 /// An intent that may be left from a crash.
 struct Left {
@@ -160,20 +151,6 @@ impl Ledger {
             file_event: row.text()?,
             cause: Cause::named(&row.text()?),
         }))
-    }
-}
-
-/// Returns the start times of removals that may be running.
-pub(super) fn running(engine: Engine) -> Range<i64> {
-    match engine {
-        // The processes that share it are on one machine, and only one of them has the store.
-        Engine::Sqlite => 0..0,
-        #[cfg(feature = "postgres")]
-        Engine::Postgres => {
-            let (now, age) = (time::now(), i64::try_from(INTERRUPTED.as_millis()).unwrap_or(i64::MAX));
-            // The clock of the server that has ended may have been ahead.
-            now.saturating_sub(age)..now.saturating_add(age)
-        }
     }
 }
 

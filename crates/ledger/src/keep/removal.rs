@@ -14,8 +14,7 @@ use super::{
     cause::Cause,
     discover::Discovered,
     protection::Protection,
-    recovery::running,
-    statements::{Found, Replaceable, audited, beginning, ending, find, forgetting, intent, locking},
+    statements::{Found, Replaceable, audited, beginning, ending, find, forgetting, intent, locking, running},
 };
 use crate::{
     event::{self, EventKind},

@@ -1,6 +1,8 @@
 //! The statements of the steps of a removal.
 
 use std::ops::Range;
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 
 use kazoo_storage::{BlobKey, Result};
 
@@ -16,6 +18,11 @@ use crate::{
 
 /// The outcome of a removal in the audit trail.
 const REMOVED: &str = "removed";
+
+/// Age after which a removal that another server has begun counts as interrupted. Twice the time in which a batch begins its removals
+/// from the store.
+#[cfg(feature = "postgres")]
+const INTERRUPTED: Duration = Duration::from_secs(300);
 
 /// A row of [`find`].
 pub(super) struct Found {
@@ -91,6 +98,20 @@ pub(super) struct Replaceable<'a> {
     pub(super) server: &'a str,
     /// If a removal is resumed, the event that its intent must still have: without it, the removal has ended.
     pub(super) resumed: Option<&'a str>,
+}
+
+/// Returns the start times of removals that may be running.
+pub(super) fn running(engine: Engine) -> Range<i64> {
+    match engine {
+        // The processes that share it are on one machine, and only one of them has the store.
+        Engine::Sqlite => 0..0,
+        #[cfg(feature = "postgres")]
+        Engine::Postgres => {
+            let (now, age) = (time::now(), i64::try_from(INTERRUPTED.as_millis()).unwrap_or(i64::MAX));
+            // The clock of the server that has ended may have been ahead.
+            now.saturating_sub(age)..now.saturating_add(age)
+        }
+    }
 }
 
 /// Returns the statements that record the intent to remove the file under `key`, unless it is held or another removal of it is
