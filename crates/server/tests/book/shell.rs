@@ -169,7 +169,7 @@ impl Shell {
         if let Some(admin) = self.server.as_ref().and_then(Server::admin) {
             shell
                 .env("KAZOO_STORAGE_ADMIN", &admin)
-                .env("KAZOO_STORAGE_ADMIN_TOKEN_FILE", "admin-token");
+                .env("KAZOO_STORAGE_ADMIN_TOKEN_FILE", "data/admin-token");
         }
         let output = shell.stdin(Stdio::null()).output().unwrap();
         self.output = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
