@@ -19,6 +19,7 @@ mod stack;
 
 use std::{
     error::Error as StdError,
+    fs,
     io::{self, Write as _},
     net::SocketAddr,
     path::Path,
@@ -45,7 +46,7 @@ use self::{
 pub(crate) use self::{file_permissions::warnings as permission_warnings, preflight::check};
 use crate::{
     admin::{self, Api, Readiness},
-    config::{Config, Invalid},
+    config::{Config, Invalid, StoreConfig},
     flag_file, log,
     net::{
         accept::{self, End, Server},
@@ -165,6 +166,7 @@ async fn start(config: Config, sockets: Sockets) -> Fallible<End> {
         webhook_secret,
         tls,
     } = Files::read(&config).map_err(Invalid)?;
+    preflight::audit_file(&config).map_err(Invalid)?;
     warn_of_secrets(&config, &mount, rules.as_ref());
     // Binds the port before it opens the store: clients can connect while a slow store is being opened, and a second server
     // on the same port does not touch the files.
@@ -175,12 +177,15 @@ async fn start(config: Config, sockets: Sockets) -> Fallible<End> {
     let (phases, phase) = watch::channel(Phase::Serving);
     let readiness = Arc::new(Readiness::new(phase.clone()));
     let api = match &config.admin {
-        Some(admin) => Some(administration::start(
-            admin,
-            sockets.admin,
-            config.deliveries.is_some(),
-            Arc::clone(&readiness),
-        )?),
+        Some(admin) => {
+            if let StoreConfig::Directory { root, .. } = &config.store {
+                // The file of the token may be in it. Opening the store reports a failure.
+                let _ = fs::create_dir_all(root);
+            }
+            let delivers = config.deliveries.is_some();
+            let api = administration::start(admin, sockets.admin, delivers, Arc::clone(&readiness))?;
+            Some(api)
+        }
         None => None,
     };
     let Opened {

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, ErrorKind},
     os::unix::fs::FileTypeExt as _,
-    path::Path,
+    path::{self, Path},
 };
 
 use rustix::fs::{Access, access};
@@ -22,6 +22,7 @@ use crate::{
 /// It does not bind addresses, which a running server may have, and connects to nothing.
 pub(crate) fn check(config: &Config) -> Result<(), String> {
     Files::read(config)?;
+    audit_file(config)?;
     match &config.store {
         StoreConfig::Directory { root, .. } => {
             creatable_directory(root).map_err(|error| named("--store", root, &error))?;
@@ -41,11 +42,17 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
     }
     if let Some(file) = &admin.token_file {
         match file.try_exists() {
-            Ok(false) => writable(parent(file)).map_err(|error| named("--admin-token-file", file, &error))?,
+            Ok(false) => creatable_file(file, config).map_err(|error| named("--admin-token-file", file, &error))?,
             _ => drop(Token::open(file)?),
         }
     }
     Ok(())
+}
+
+/// Checks the file of `--audit-file`.
+pub(super) fn audit_file(config: &Config) -> Result<(), String> {
+    let Some(file) = &config.audit_file else { return Ok(()) };
+    appendable_file(file, config).map_err(|error| named("--audit-file", file, &error))
 }
 
 fn named(flag: &str, path: &Path, error: &dyn Display) -> String {
@@ -71,6 +78,29 @@ fn writable_file(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
         Ok(found) if !found.is_file() => Err(failure(path, "is not a file")),
         Ok(_) => permitted(path, Access::READ_OK | Access::WRITE_OK),
+    }
+}
+
+/// Fails unless `path` is a file that can be read and written, or can be created.
+fn appendable_file(path: &Path, config: &Config) -> io::Result<()> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => creatable_file(path, config),
+        Err(error) => Err(error),
+        Ok(found) if !found.is_file() => Err(failure(path, "is not a file")),
+        Ok(_) => permitted(path, Access::READ_OK | Access::WRITE_OK),
+    }
+}
+
+/// Fails unless a file can be created at `path`, in a directory that exists or is created with that of the store.
+fn creatable_file(path: &Path, config: &Config) -> io::Result<()> {
+    let directory = parent(path);
+    match &config.store {
+        StoreConfig::Directory { root, .. }
+            if !directory.exists() && path::absolute(root)?.starts_with(path::absolute(directory)?) =>
+        {
+            creatable_directory(directory)
+        }
+        _ => writable(directory),
     }
 }
 

@@ -9,6 +9,10 @@ use crate::process::Server;
 fn refused_by_both(site: &Site) -> String {
     let served = site.run(&["serve"]);
     assert!(!served.status.success(), "serve starts");
+    if text(&served.stderr).contains("--audit-file") {
+        // With 1, a service manager would start it again and again.
+        assert_eq!(served.status.code(), Some(2));
+    }
     refusal(&site.run(&["config", "check"]))
 }
 
@@ -72,6 +76,11 @@ fn check_refuses_places_that_serve_cannot_use() {
             format!("admin = \"127.0.0.1:0\"\nadmin-token-file = \"{file}\""),
             "--admin-token-file",
         ),
+        (format!("audit-file = \"{absent}/audit\""), "--audit-file"),
+        (
+            format!("audit-file = \"{}\"", site.root.path().display()),
+            "--audit-file",
+        ),
         (format!("admin = \"unix:{absent}/admin\""), "--admin"),
         (format!("admin = \"unix:{file}\""), "--admin"),
         ("store = \"az://bucket\"\nledger = \"none\"".to_owned(), "--store"),
@@ -89,6 +98,26 @@ fn check_refuses_places_that_serve_cannot_use() {
     let checked = site.run(&["config", "check"]);
     assert!(checked.status.success(), "{}", text(&checked.stderr));
     assert!(!site.path("new").exists() && !site.path("token").exists());
+}
+
+#[test]
+fn files_may_be_in_the_new_directory_of_the_store() {
+    let site = Site::with("");
+    let data = site.path("new/data");
+    for (directory, store) in [("new/data", data.to_str().unwrap()), ("other", "./other/data")] {
+        let lines = [
+            format!("store = \"{store}\"\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\""),
+            format!("admin-token-file = \"{directory}/token\"\naudit-file = \"{directory}/audit\""),
+        ];
+        fs::write(&site.file, lines.join("\n")).unwrap();
+        let checked = site.run(&["config", "check"]);
+        assert!(checked.status.success(), "{}", text(&checked.stderr));
+        assert!(!site.path(directory).exists());
+        Server::spawn(&mut site.command(&["serve"])).stop();
+        for name in ["token", "audit"] {
+            assert!(site.path(directory).join(name).exists(), "{directory}/{name}");
+        }
+    }
 }
 
 #[test]
