@@ -21,6 +21,8 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let secret = config.deletion_webhook.as_ref().map(|webhook| &webhook.secret);
     let key = config.tls.as_ref().map(|tls| &tls.key);
     let flags = [
+        // The URL of a storage document may have a token.
+        ("--settings", config.settings.as_ref()),
         ("--access", rules),
         ("--deliveries", config.deliveries.as_ref()),
         ("--tls-key", key),

@@ -143,9 +143,11 @@ fn warns_of_secrets_that_anyone_can_read() {
     write("access", r#"{"networks": ["10.0.0.0/8"]}"#, 0o644);
     write("deliveries", r#"{"webhooks": []}"#, 0o646);
     write("ledger", "sqlite:ledger.sqlite", 0o604);
+    let settings = r#"{"url": "http://storage:8080/voicemail/", "verb": "put"}"#;
+    write("settings", settings, 0o644);
     write(
         "config.toml",
-        "access = \"access\"\ndeliveries = \"deliveries\"\nledger-file = \"ledger\"\nlisten = \"127.0.0.1:0\"\n",
+        "access = \"access\"\ndeliveries = \"deliveries\"\nsettings = \"settings\"\nledger-file = \"ledger\"\nlisten = \"127.0.0.1:0\"\n",
         0o600,
     );
     let warnings = || {
@@ -155,10 +157,11 @@ fn warns_of_secrets_that_anyone_can_read() {
         stderr
     };
     let found = warnings();
-    assert_eq!(found.lines().count(), 3, "{found}");
+    assert_eq!(found.lines().count(), 4, "{found}");
     for (flag, name) in [
         ("--access", "access"),
         ("--deliveries", "deliveries"),
+        ("--settings", "settings"),
         ("`ledger-file`", "ledger"),
     ] {
         let start = format!("warning: {flag} {name}: it has secrets");
@@ -171,13 +174,13 @@ fn warns_of_secrets_that_anyone_can_read() {
     server.stop();
     assert_eq!(
         server.log().matches("anyone on this machine").count(),
-        3,
+        4,
         "{}",
         server.log()
     );
     // The remedy helps, and so does a directory that others cannot search.
     write("access", r#"{"networks": ["10.0.0.0/8"]}"#, 0o640);
-    assert_eq!(warnings().lines().count(), 2);
+    assert_eq!(warnings().lines().count(), 3);
     fs::set_permissions(site.root.path(), fs::Permissions::from_mode(0o750)).unwrap();
     assert_eq!(warnings(), "");
     // A password in the file itself.
