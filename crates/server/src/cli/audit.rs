@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use clap::{Args, Subcommand, builder::BoolishValueParser};
 
-use super::{AdminClientOptions, values::time_or_age};
+use super::{
+    AdminClientOptions,
+    values::{text, time_or_age},
+};
 
 #[derive(Args, Debug)]
 pub(crate) struct AuditOptions {
@@ -40,19 +43,19 @@ pub(crate) struct ListAuditOptions {
     pub(crate) until: Option<SystemTime>,
 
     /// Only entries with this name of a credential or network in `--access`, or `operator`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = text)]
     pub(crate) name: Option<String>,
 
     /// Only entries with this action, such as `fetch` or `delete`
-    #[arg(long, value_name = "ACTION")]
+    #[arg(long, value_name = "ACTION", value_parser = text)]
     pub(crate) action: Option<String>,
 
     /// Only entries about the file with this key
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = text)]
     pub(crate) key: Option<String>,
 
     /// Only entries about files whose key begins with this account
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) account: Option<String>,
 
     /// Maximum number of entries; 0 means no limit

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, builder::BoolishValueParser};
 
-use super::AdminClientOptions;
+use super::{AdminClientOptions, values::text};
 
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("subject").args(["account", "number"]).required(true))]
@@ -13,11 +13,11 @@ pub(crate) struct EraseOptions {
     pub(crate) server: AdminClientOptions,
 
     /// Erase the files of this account
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) account: Option<String>,
 
     /// Erase the files of calls from or to this number, spelled exactly as KAZOO sent it
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = text)]
     pub(crate) number: Option<String>,
 
     /// Erase them without asking for confirmation

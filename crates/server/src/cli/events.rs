@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::BoolishValueParser};
 
-use super::{AdminClientOptions, values::time_or_age};
+use super::{
+    AdminClientOptions,
+    values::{text, time_or_age},
+};
 
 #[derive(Args, Debug)]
 pub(crate) struct EventsOptions {
@@ -49,7 +52,7 @@ pub(crate) enum EventsAction {
 #[derive(Args, Debug)]
 pub(crate) struct ListOptions {
     /// Only events of this receiver, such as `webhook:crm`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = text)]
     pub(crate) receiver: Option<String>,
 
     /// Only events in this state
@@ -57,7 +60,7 @@ pub(crate) struct ListOptions {
     pub(crate) state: Option<State>,
 
     /// Only events of the files of this account
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) account: Option<String>,
 
     /// Only events that were recorded at this time or later
@@ -99,11 +102,11 @@ pub(crate) struct DeadOptions {
     pub(crate) dead: bool,
 
     /// Only for this receiver
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = text)]
     pub(crate) receiver: Option<String>,
 
     /// With `--dead`: only events of the files of this account
-    #[arg(long, value_name = "ID", requires = "dead")]
+    #[arg(long, value_name = "ID", value_parser = text, requires = "dead")]
     pub(crate) account: Option<String>,
 }
 
@@ -138,11 +141,11 @@ pub(crate) struct ReplayOptions {
     pub(crate) until: Option<SystemTime>,
 
     /// Only files of this account
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) account: Option<String>,
 
     /// Only to this receiver; by default, to every active one
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = text)]
     pub(crate) receiver: Option<String>,
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, builder::BoolishValueParser};
 
-use super::{AdminClientOptions, Conditions};
+use super::{AdminClientOptions, Conditions, values::text};
 use crate::file_kind::FileKind;
 
 #[derive(Args, Debug)]
@@ -60,7 +60,7 @@ pub(crate) enum FilesAction {
     /// Show the number and the total length of the files of each account, the largest total first
     Du {
         /// Only this account
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", value_parser = text)]
         account: Option<String>,
         /// Print a JSON object for each account
         #[arg(long, value_parser = BoolishValueParser::new())]

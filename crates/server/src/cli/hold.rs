@@ -2,7 +2,7 @@
 
 use clap::{ArgGroup, Args, Subcommand, builder::BoolishValueParser};
 
-use super::{AdminClientOptions, Conditions};
+use super::{AdminClientOptions, Conditions, values::text};
 
 #[derive(Args, Debug)]
 pub(crate) struct HoldOptions {
@@ -31,7 +31,7 @@ pub(crate) enum HoldAction {
         /// Id of the hold
         id: String,
         /// Reason for the removal, which the server's log records
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = text)]
         reason: String,
     },
 }
@@ -47,11 +47,11 @@ pub(crate) struct AddHoldOptions {
     pub(crate) conditions: Conditions,
 
     /// Reason for the hold, such as the number of a case
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = text)]
     pub(crate) reason: String,
 
     /// Person who orders the hold
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = text)]
     pub(crate) author: String,
 
     /// Print the server's JSON

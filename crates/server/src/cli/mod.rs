@@ -111,7 +111,7 @@ impl Cli {
         })
     }
 
-    /// The subcommands and their flags. An environment variable sets each flag: `KAZOO_STORAGE_MAX_BODY` sets `--max-body`.
+    /// The subcommands and their flags. An environment variable sets each flag of `serve`: `KAZOO_STORAGE_MAX_BODY` sets `--max-body`.
     pub(crate) fn grammar() -> clap::Command {
         with_variables(Self::command())
     }
@@ -134,18 +134,26 @@ fn tip(error: &clap::Error, sources: &Sources) -> Option<String> {
     (!places.is_empty()).then(|| places.join("; "))
 }
 
-/// Gives each flag its variable. The flags of a command below another, such as `events discard --dead`, have none: they are for one
-/// call.
+/// Gives `--config` and the flags of `serve` their variables, also in the other commands that have them. Further flags, such as
+/// `erase --account`, have none: they are for one call, and the environment of a server is no place for them.
 fn with_variables(command: clap::Command) -> clap::Command {
     let with_variable = |arg: clap::Arg| {
-        if arg.is_positional() {
-            return arg;
-        }
         let name = arg.get_id().as_str().to_uppercase();
         arg.env(format!("KAZOO_STORAGE_{name}"))
     };
+    let of_serve = flags(command.find_subcommand("serve"));
+    let is_shared = |arg: &clap::Arg| {
+        arg.get_long()
+            .is_some_and(|flag| of_serve.iter().any(|shared| shared == flag))
+    };
     let command = command.mut_args(with_variable);
-    command.mut_subcommands(|command| command.mut_args(with_variable))
+    command.mut_subcommands(|command| command.mut_args(|arg| if is_shared(&arg) { with_variable(arg) } else { arg }))
+}
+
+/// Returns the names of the flags of `command`.
+fn flags(command: Option<&clap::Command>) -> Vec<String> {
+    let arguments = command.into_iter().flat_map(clap::Command::get_arguments);
+    arguments.filter_map(clap::Arg::get_long).map(str::to_owned).collect()
 }
 
 #[derive(Debug, Subcommand)]
@@ -277,17 +285,61 @@ mod tests {
         Cli::grammar().debug_assert();
     }
 
+    /// Returns the commands at and below `command`, each with its name after those above it.
+    fn commands<'a>(command: &'a clap::Command, above: &[&'a str]) -> Vec<(Vec<&'a str>, &'a clap::Command)> {
+        let path: Vec<&str> = above.iter().copied().chain([command.get_name()]).collect();
+        let below: Vec<_> = command
+            .get_subcommands()
+            .flat_map(|below| commands(below, &path))
+            .collect();
+        [(path, command)].into_iter().chain(below).collect()
+    }
+
     #[test]
-    fn every_flag_of_a_command_has_its_environment_variable() {
-        let command = Cli::grammar();
-        let flags = command.get_subcommands().flat_map(clap::Command::get_arguments);
-        for flag in flags.filter(|arg| arg.get_id() != "help" && !arg.is_positional()) {
-            let name = flag.get_long().unwrap().to_uppercase().replace('-', "_");
-            let expected = format!("KAZOO_STORAGE_{name}");
-            assert_eq!(flag.get_env().unwrap(), expected.as_str());
+    fn only_the_flags_of_serve_have_environment_variables() {
+        let grammar = Cli::grammar();
+        let of_serve = flags(grammar.find_subcommand("serve"));
+        assert!(of_serve.contains(&"admin-token-file".to_owned()));
+        for (path, command) in commands(&grammar, &[]) {
+            // A command below another one has no variables.
+            let has_variables = path.len() == 2;
+            for flag in command.get_arguments().filter(|arg| arg.get_id() != "help") {
+                let variable = flag.get_env().map(|name| name.to_str().unwrap().to_owned());
+                let name = flag.get_long().unwrap_or_default();
+                let expected = match (&path[..], name) {
+                    ([_], "config") => Some("KAZOO_STORAGE_CONFIG".to_owned()),
+                    // It may have a password, which other users see in a command line.
+                    ([_, "plan" | "check"], _) if flag.get_id() == "url" => Some("KAZOO_STORAGE_URL".to_owned()),
+                    _ => (has_variables && of_serve.iter().any(|shared| shared == name))
+                        .then(|| format!("KAZOO_STORAGE_{}", name.to_uppercase().replace('-', "_"))),
+                };
+                assert_eq!(variable, expected, "{path:?} {name}");
+            }
         }
-        let below = command.get_subcommands().flat_map(clap::Command::get_subcommands);
-        let mut flags = below.flat_map(clap::Command::get_arguments);
-        assert!(flags.all(|flag| flag.get_env().is_none()));
+    }
+
+    #[test]
+    fn no_text_of_an_administrative_command_is_empty() {
+        let grammar = Cli::grammar();
+        let mut refused = 0;
+        for (path, command) in commands(&grammar, &[]) {
+            if !["events", "files", "audit", "hold", "erase"]
+                .iter()
+                .any(|name| path.get(1) == Some(name))
+            {
+                continue;
+            }
+            for flag in command.get_arguments() {
+                let is_text = flag.get_value_parser().type_id() == clap::builder::ValueParser::string().type_id();
+                let Some(name) = flag.get_long().filter(|_| is_text) else {
+                    continue;
+                };
+                let arguments = path.iter().map(|name| (*name).to_owned()).chain([format!("--{name}=")]);
+                let error = grammar.clone().try_get_matches_from(arguments).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ValueValidation, "{path:?} {name}: {error}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 20, "{refused}");
     }
 }

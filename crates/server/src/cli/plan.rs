@@ -7,7 +7,7 @@ use kazoo_storage::kazoo_id::is_document_type;
 pub(crate) struct PlanOptions {
     /// URL at which KAZOO reaches the server, including the mount and any token. Prompted for if omitted
     // `--help` would show the value in the environment, which may be a secret.
-    #[arg(long, value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
 
     /// Print the webhook with which KAZOO reports deleted documents; `--url` is the URL at which KAZOO reaches the server's

@@ -76,6 +76,14 @@ pub(super) fn idle_timeout(text: &str) -> Result<Duration, &'static str> {
     Ok(duration)
 }
 
+/// Parses a text that is not empty.
+pub(super) fn text(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" => Err("expected a text that is not empty; if it comes from a variable, check that the variable is set"),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// Parses a time in UTC: `2026-11-29`, or `2026-11-29T10:00:00Z`.
 pub(super) fn time(text: &str) -> Result<SystemTime, &'static str> {
     let whole = if text.contains('T') {

@@ -24,6 +24,13 @@ pub(crate) fn run(options: EraseOptions) -> ExitCode {
 }
 
 async fn act(options: EraseOptions) -> Result<ExitCode, String> {
+    if let Some(receipt) = &options.receipt
+        && receipt.symlink_metadata().is_ok()
+    {
+        let shown = receipt.display();
+        complain(&format!("{shown} exists; remove it, or pass another file as --receipt"));
+        return Ok(ExitCode::from(UNCONFIRMED));
+    }
     let client = AdminClient::new(options.server)?;
     let subject = json!({"account": options.account, "number": options.number});
     if !options.yes {

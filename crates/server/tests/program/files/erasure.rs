@@ -70,11 +70,12 @@ fn an_account_is_erased_with_a_receipt() {
     }
     assert_eq!(keys(&run(&site, 0, &["list", "--all", "--json"]).0).len(), 2);
     // A receipt is not replaced, and a second run finds only the held file.
-    erase(
+    let (_, refused) = erase(
         &site,
-        1,
+        2,
         &["--account=acc", "--yes", "--receipt", receipt.to_str().unwrap()],
     );
+    assert!(refused.contains("exists; remove it, or"), "{refused}");
     assert_eq!(fs::read_to_string(&receipt).unwrap(), text);
     let (nothing, _) = erase(&site, 1, &["--account=acc"]);
     assert!(nothing.contains("nothing to erase"), "{nothing}");
@@ -116,4 +117,10 @@ fn refuses_what_is_not_one_account_or_number() {
     }
     erase(&site, 2, &[]);
     erase(&site, 2, &["--account=a", "--number=1"]);
+    let (_, empty) = erase(&site, 2, &["--account=", "--yes"]);
+    assert!(empty.contains("expected a text that is not empty"), "{empty}");
+    // The account of a command that removes files is never in the environment.
+    let mut command = site.command("erase", &["--yes"]);
+    command.env("KAZOO_STORAGE_ACCOUNT", "a");
+    expect(2, &["--yes"], command.output().unwrap());
 }
