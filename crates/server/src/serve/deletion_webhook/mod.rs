@@ -36,6 +36,15 @@ pub(super) struct DeletionWebhook {
     ledger: Ledger,
 }
 
+/// What the server did with a report.
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// The ledger has the deletion.
+    Recorded,
+    /// The report is about something other than a deletion.
+    Ignored,
+}
+
 impl DeletionWebhook {
     pub(super) fn new(path: &MountPath, secret: Arc<Secret>, ledger: Ledger) -> Self {
         Self {
@@ -56,12 +65,12 @@ impl DeletionWebhook {
             rest => Some(rest.strip_prefix('/')?.to_owned()),
         };
         Some(match self.receive(request, secret).await {
-            Ok(()) => response(),
+            Ok(outcome) => response(outcome),
             Err(error) => error.to_response(),
         })
     }
 
-    async fn receive<B>(&self, request: Request<B>, secret: Option<String>) -> Result<(), Error>
+    async fn receive<B>(&self, request: Request<B>, secret: Option<String>) -> Result<Outcome, Error>
     where
         B: HttpBody<Data = Bytes, Error: Into<kazoo_storage::error::BoxError>> + Send,
     {
@@ -83,7 +92,7 @@ impl DeletionWebhook {
             return Err(unauthorized());
         }
         let Some(document) = report.document()? else {
-            return Ok(());
+            return Ok(Outcome::Ignored);
         };
         let is_new = self
             .ledger
@@ -96,7 +105,7 @@ impl DeletionWebhook {
             is_new,
             "KAZOO has deleted a document; its files are removed after the grace period"
         );
-        Ok(())
+        Ok(Outcome::Recorded)
     }
 }
 
@@ -137,9 +146,12 @@ fn format(headers: &http::HeaderMap) -> Result<Format, Error> {
     }
 }
 
-/// KAZOO does not read the body.
-fn response() -> Response<Body> {
-    let mut response = Response::new(Body::from("{\"status\":\"recorded\"}"));
+/// KAZOO does not read the body. It is for the operator who sends a report by hand.
+fn response(outcome: Outcome) -> Response<Body> {
+    let mut response = Response::new(Body::from(match outcome {
+        Outcome::Recorded => "{\"status\":\"recorded\"}",
+        Outcome::Ignored => "{\"status\":\"ignored\"}",
+    }));
     let json = http::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response

@@ -53,6 +53,7 @@ fn a_reported_document_is_removed_after_the_grace_period() {
     put(&site, "message.mp3");
     let answer = send(&site.server, "POST", HOOK, JSON, &json("doc_deleted", SECRET));
     assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["status"], "recorded");
     site.server.signal("HUP");
     eventually("the file is removed", || {
         (status(&site, "message.mp3") == 404).then_some(())
@@ -144,7 +145,11 @@ fn refuses_wrong_secrets_and_other_shapes() {
     ] {
         let answer = send(&site.server, method, target, media_type, body);
         assert_eq!(answer.status, status, "{method} {target}: {answer:?}");
-        assert_eq!(status == 200, answer.json().get("error").is_none());
+        let said = answer.json();
+        assert_eq!(status == 200, said.get("error").is_none());
+        if status == 200 {
+            assert_eq!(said["status"], "ignored");
+        }
     }
     let (_, page) = site.ask("GET", "/v1/retention/requests", "");
     assert!(page["requests"].as_array().unwrap().is_empty(), "{page}");
