@@ -30,6 +30,7 @@ use super::{
     request_id::{self, GenerateId},
 };
 use crate::{
+    admin::Api,
     config::{Config, KeySource},
     log::Requests,
     net::{admission, heads::Fault},
@@ -68,11 +69,7 @@ where
             None => !matches!(config.key, KeySource::Metadata(_)),
         },
     };
-    let hint: Arc<str> = format!(
-        "no storage here: it is mounted at {}; check the URL in the storage settings",
-        parts.mount.shown()
-    )
-    .into();
+    let hint: Arc<str> = format!("no storage here: it is mounted at {}", parts.mount.shown()).into();
     let Parts {
         phase, mount, webhook, ..
     } = &parts;
@@ -105,12 +102,17 @@ where
         .layer(LimitBody::new(config.limits.max_body))
         .service(service_fn(move |request: Request<Body>| {
             let (webhook, hint) = (webhook.clone(), Arc::clone(&hint));
+            let remedy = if Api::serves(request.uri().path()) {
+                "the API has an address of its own: pass that of --admin instead of that of --listen"
+            } else {
+                "check the URL in the storage settings"
+            };
             async move {
                 let answered = match &webhook {
                     Some(webhook) => webhook.answer(request).await,
                     None => None,
                 };
-                let missing = || Error::new(ErrorKind::NotFound, hint.to_string()).to_response();
+                let missing = || Error::new(ErrorKind::NotFound, format!("{hint}; {remedy}")).to_response();
                 Ok::<_, Infallible>(answered.unwrap_or_else(missing))
             }
         }))

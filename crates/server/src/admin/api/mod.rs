@@ -95,7 +95,7 @@ impl Api {
     }
 
     /// Returns `true` if the API has this path, or could have it.
-    pub(super) fn serves(path: &str) -> bool {
+    pub(crate) fn serves(path: &str) -> bool {
         path == "/v1" || path.starts_with("/v1/")
     }
 

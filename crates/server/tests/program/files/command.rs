@@ -216,3 +216,27 @@ fn explains_what_is_wrong() {
         assert!(stderr.contains(says), "{arguments:?}: {stderr}");
     }
 }
+
+#[test]
+fn the_address_of_listen_is_not_that_of_admin() {
+    let site = Site::with(TempDir::new().unwrap(), &[]);
+    let listen = site.server.address.to_string();
+    for arguments in [&["du"][..], &["list", "--all"]] {
+        let mut command = site.command("files", arguments);
+        let (_, refused) = expect(
+            1,
+            arguments,
+            command.env("KAZOO_STORAGE_ADMIN", &listen).output().unwrap(),
+        );
+        assert!(
+            refused.contains("pass that of --admin instead of that of --listen"),
+            "{refused}"
+        );
+    }
+    // To others, the advice is about their URL.
+    let missing = site.server.connect().get("/v1x").json();
+    assert!(
+        missing["message"].as_str().unwrap().contains("storage settings"),
+        "{missing}"
+    );
+}
