@@ -46,7 +46,7 @@ use self::{
 pub(crate) use self::{file_permissions::warnings as permission_warnings, preflight::check};
 use crate::{
     admin::{self, Api, Readiness},
-    config::{Config, Invalid, StoreConfig},
+    config::{Config, Invalid},
     flag_file, log,
     net::{
         accept::{self, End, Server},
@@ -178,8 +178,12 @@ async fn start(config: Config, sockets: Sockets) -> Fallible<End> {
     let readiness = Arc::new(Readiness::new(phase.clone()));
     let api = match &config.admin {
         Some(admin) => {
-            if let StoreConfig::Directory { root, .. } = &config.store {
-                // The file of the token may be in it. Opening the store reports a failure.
+            if let Some(root) = admin
+                .token_file
+                .as_deref()
+                .and_then(|file| preflight::new_store_of(file, &config))
+            {
+                // The token is needed before the store is open, which reports a failure.
                 let _ = fs::create_dir_all(root);
             }
             let delivers = config.deliveries.is_some();

@@ -94,14 +94,20 @@ fn appendable_file(path: &Path, config: &Config) -> io::Result<()> {
 /// Fails unless a file can be created at `path`, in a directory that exists or is created with that of the store.
 fn creatable_file(path: &Path, config: &Config) -> io::Result<()> {
     let directory = parent(path);
-    match &config.store {
-        StoreConfig::Directory { root, .. }
-            if !directory.exists() && path::absolute(root)?.starts_with(path::absolute(directory)?) =>
-        {
-            creatable_directory(directory)
-        }
-        _ => writable(directory),
+    match new_store_of(path, config) {
+        Some(_) => creatable_directory(directory),
+        None => writable(directory),
     }
+}
+
+/// Returns the directory of the store if the directory of `file` does not exist and is created with it.
+pub(super) fn new_store_of<'a>(file: &Path, config: &'a Config) -> Option<&'a Path> {
+    let StoreConfig::Directory { root, .. } = &config.store else {
+        return None;
+    };
+    let directory = parent(file);
+    let is_below = || Some(path::absolute(root).ok()?.starts_with(path::absolute(directory).ok()?));
+    (!directory.exists() && is_below()?).then_some(root)
 }
 
 /// Fails unless a socket can be created at `path`, in place of another one.
