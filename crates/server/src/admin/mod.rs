@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 pub(crate) use self::{
-    api::{Api, Storage, audit_json},
+    api::{Api, Storage, audit_json, hex},
     connections::DESCRIPTORS,
     listener::Listener,
     metrics::Exporter,

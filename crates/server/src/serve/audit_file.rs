@@ -1,14 +1,15 @@
 //! Copies the audit trail to a file, as JSON lines.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use kazoo_storage::Result as StorageResult;
 use kazoo_storage_ledger::{Ledger, audit::Audited};
 use serde_json::Value;
 use tokio::{
@@ -18,7 +19,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{admin::audit_json, log};
+use crate::{
+    admin::{audit_json, hex},
+    log,
+};
 
 /// Number of entries that are written at once.
 const PAGE: usize = 500;
@@ -35,6 +39,9 @@ const LAST: Duration = Duration::from_secs(2);
 /// Maximum length of the last line that is read, in bytes.
 const TAIL: u64 = 64 << 10;
 
+/// Maximum number of files of other histories that end at the same number.
+const MAX_KEPT: u32 = 1000;
+
 /// The file of `--audit-file`.
 pub(super) struct AuditFile {
     path: PathBuf,
@@ -45,25 +52,45 @@ pub(super) struct AuditFile {
     ended: Notify,
 }
 
-/// The open file, and the number of the last entry that was written.
+/// The open file, and the last entry that was written.
 struct Open {
     file: File,
-    last: i64,
+    last: Last,
+}
+
+/// An entry by which the file and the ledger are compared.
+struct Last {
+    seq: i64,
+    /// `None` if it is not known yet.
+    hash: Option<String>,
+}
+
+impl Last {
+    fn of(entry: &Audited) -> Self {
+        Self {
+            seq: entry.seq,
+            hash: Some(hex(&entry.hash)),
+        }
+    }
 }
 
 impl AuditFile {
     /// Opens the file at `path`, and copies the entries of `ledger` to it from the one behind its last line, or from the next one if it
-    /// has none.
+    /// has none. A file whose last line is not an entry of `ledger` is replaced.
     pub(super) async fn start(path: Option<&Path>, ledger: Option<&Ledger>) -> Result<Option<Arc<Self>>, String> {
         let Some((path, ledger)) = path.zip(ledger) else {
             return Ok(None);
         };
         let failed = |error: &dyn std::fmt::Display| format!("cannot open --audit-file {}: {error}", path.display());
-        let mut file = open(path).map_err(|error| failed(&error))?;
-        let last = match last_seq(&mut file).map_err(|error| failed(&error))? {
+        let (file, last) = open(path).map_err(|error| failed(&error))?;
+        let last = match last {
             Some(last) => last,
-            None => ledger.last_audit().await.map_err(|error| failed(&error))?,
+            None => Last {
+                seq: ledger.last_audit().await.map_err(|error| failed(&error))?,
+                hash: None,
+            },
         };
+        let mut open = Open { file, last };
         let this = Arc::new(Self {
             path: path.to_owned(),
             ledger: ledger.clone(),
@@ -71,7 +98,11 @@ impl AuditFile {
             stop: Notify::new(),
             ended: Notify::new(),
         });
-        tokio::spawn(Arc::clone(&this).run(Open { file, last }));
+        let behind = this.behind(&mut open.last).await.map_err(|error| failed(&error))?;
+        if behind.is_none() {
+            this.replace(&mut open).await.map_err(|error| failed(&error))?;
+        }
+        tokio::spawn(Arc::clone(&this).run(open));
         Ok(Some(this))
     }
 
@@ -111,7 +142,12 @@ impl AuditFile {
 
     fn open_again(&self, open: &mut Open) {
         match self::open(&self.path) {
-            Ok(file) => open.file = file,
+            Ok((file, last)) => {
+                open.file = file;
+                if let Some(last) = last {
+                    open.last = last;
+                }
+            }
             Err(error) => {
                 tracing::error!(file = %self.path.display(), %error, "--audit-file cannot be opened again; the previous file stays in use");
             }
@@ -121,9 +157,14 @@ impl AuditFile {
     /// Writes the entries behind the last one.
     async fn copy(&self, open: &mut Open) -> Result<(), String> {
         loop {
-            let entries = self.ledger.audit_after(open.last, PAGE).await;
-            let entries = entries.map_err(|error| log::chain(&error))?;
-            let Some(last) = entries.last().map(|entry| entry.seq) else {
+            let entries = self.behind(&mut open.last).await;
+            let Some(entries) = entries.map_err(|error| log::chain(&error))? else {
+                if self.replace(open).await? {
+                    continue;
+                }
+                return Ok(());
+            };
+            let Some(last) = entries.last().map(Last::of) else {
                 return Ok(());
             };
             let file = open.file.try_clone().map_err(|error| error.to_string())?;
@@ -134,12 +175,95 @@ impl AuditFile {
             open.last = last;
         }
     }
+
+    /// Returns the entries behind `last`. Returns `None` if the ledger has another entry instead of `last`, or ends before it: it was
+    /// restored from a backup, or is another one.
+    async fn behind(&self, last: &mut Last) -> StorageResult<Option<Vec<Audited>>> {
+        let mut entries = self.ledger.audit_after(last.seq.saturating_sub(1), PAGE + 1).await?;
+        match entries.first() {
+            Some(entry) if entry.seq == last.seq => {
+                let hash = hex(&entry.hash);
+                if *last.hash.get_or_insert_with(|| hash.clone()) != hash {
+                    return Ok(None);
+                }
+                entries.remove(0);
+            }
+            None if self.ledger.last_audit().await? < last.seq => return Ok(None),
+            // `last` was removed because of its age.
+            Some(_) | None => {}
+        }
+        Ok(Some(entries))
+    }
+
+    /// Keeps the file under another name, and begins a new one with the oldest entry of the ledger. Returns `false` as long as the
+    /// ledger has none.
+    async fn replace(&self, open: &mut Open) -> Result<bool, String> {
+        let entries = self.ledger.audit_after(0, PAGE).await;
+        let entries = entries.map_err(|error| log::chain(&error))?;
+        let Some(last) = entries.last().map(Last::of) else {
+            return Ok(false);
+        };
+        let (path, seq) = (self.path.clone(), open.last.seq);
+        let replaced = spawn_blocking(move || replace(&path, seq, &entries)).await;
+        let failed = |error: io::Error| {
+            format!("the ledger does not have its last entry {seq}, and it cannot be replaced by a new file: {error}")
+        };
+        let file = replaced.map_err(|error| error.to_string())?.map_err(failed)?;
+        *open = Open { file, last };
+        Ok(true)
+    }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// Opens the file, and returns its last entry.
+fn open(path: &Path) -> io::Result<(File, Option<Last>)> {
     // It has the keys of files.
     let mut options = OpenOptions::new();
-    options.create(true).append(true).read(true).mode(0o600).open(path)
+    let mut file = options.create(true).append(true).read(true).mode(0o600).open(path)?;
+    let last = last_entry(&mut file)?;
+    Ok((file, last))
+}
+
+/// Replaces the file, which ends at the entry `seq` of another history, by one with `entries`.
+///
+/// `path` always exists, as the old file or as the new one. After a crash in between, the old one is replaced at the next start.
+fn replace(path: &Path, seq: i64, entries: &[Audited]) -> io::Result<File> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let new = tempfile::Builder::new().append(true).tempfile_in(directory)?;
+    write(new.as_file().try_clone()?, entries)?;
+    let kept = keep(path, seq)?;
+    // The old file needs its second name before it loses the first.
+    File::open(directory)?.sync_all()?;
+    tracing::error!(
+        file = %path.display(),
+        kept = %kept.display(),
+        seq,
+        "the ledger does not have the last entry of --audit-file: it was restored from a backup, or is another one; the file is kept under \
+         another name, and a new one begins with the oldest entry of the ledger"
+    );
+    Ok(new.persist(path)?)
+}
+
+/// Gives the file a second name that no other file has, and returns it.
+fn keep(path: &Path, seq: i64) -> io::Result<PathBuf> {
+    let file = fs::symlink_metadata(path)?;
+    for number in 1..=MAX_KEPT {
+        let mut kept = path.as_os_str().to_owned();
+        kept.push(format!(".replaced-{seq}"));
+        if number > 1 {
+            kept.push(format!("-{number}"));
+        }
+        match fs::hard_link(path, &kept) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            linked => return linked.map(|()| kept.into()),
+        }
+        let other = fs::symlink_metadata(&kept)?;
+        if (other.dev(), other.ino()) == (file.dev(), file.ino()) {
+            // An attempt before has failed after this step.
+            return Ok(kept.into());
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
 }
 
 /// Appends `entries`, or nothing.
@@ -156,8 +280,8 @@ fn write(mut file: File, entries: &[Audited]) -> io::Result<()> {
     written
 }
 
-/// Returns the number of the entry in the last line. A part of a line, after a crash, is removed.
-fn last_seq(file: &mut File) -> io::Result<Option<i64>> {
+/// Returns the entry in the last line. A part of a line, after a crash, is removed.
+fn last_entry(file: &mut File) -> io::Result<Option<Last>> {
     let len = file.metadata()?.len();
     let start = len.saturating_sub(TAIL);
     file.seek(SeekFrom::Start(start))?;
@@ -170,12 +294,19 @@ fn last_seq(file: &mut File) -> io::Result<Option<i64>> {
     let lines = tail.get(..end.saturating_sub(1)).unwrap_or_default();
     let line = lines.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
     let entry: Option<Value> = serde_json::from_slice(line).ok();
-    match entry.as_ref().and_then(|entry| entry.get("seq")?.as_i64()) {
-        None if end > 0 => Err(io::Error::other(
+    let last = entry.as_ref().and_then(|entry| {
+        let (seq, hash) = (entry.get("seq")?.as_i64()?, entry.get("hash")?.as_str()?);
+        Some(Last {
+            seq,
+            hash: Some(hash.to_owned()),
+        })
+    });
+    if last.is_none() && end > 0 {
+        return Err(io::Error::other(
             "its last line is not an entry of an audit trail; name another file",
-        )),
-        seq => Ok(seq),
+        ));
     }
+    Ok(last)
 }
 
 #[cfg(test)]
@@ -190,17 +321,38 @@ mod tests {
     fn continues_behind_the_last_whole_line() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("audit.jsonl");
+        let [seven, eight] = [7, 8].map(|seq| format!("{{\"seq\":{seq},\"hash\":\"0{seq}\"}}\n"));
         for (text, seq, kept) in [
-            ("", None, ""),
-            ("{\"seq\":", None, ""),
-            ("{\"seq\":7}\n", Some(7), "{\"seq\":7}\n"),
-            ("{\"seq\":7}\n{\"seq\":8}\n{\"s", Some(8), "{\"seq\":7}\n{\"seq\":8}\n"),
+            (String::new(), None, ""),
+            ("{\"seq\":".to_owned(), None, ""),
+            (seven.clone(), Some(7), &*seven),
+            (format!("{seven}{eight}{{\"s"), Some(8), &*format!("{seven}{eight}")),
         ] {
-            fs::write(&path, text).unwrap();
-            assert_eq!(last_seq(&mut open(&path).unwrap()).unwrap(), seq, "{text}");
+            fs::write(&path, &text).unwrap();
+            let (_, last) = open(&path).unwrap();
+            let last = last.map(|last| (last.seq, last.hash.unwrap()));
+            assert_eq!(last, seq.map(|seq| (seq, format!("0{seq}"))), "{text}");
             assert_eq!(fs::read_to_string(&path).unwrap(), kept);
         }
-        fs::write(&path, "root:x:0:0\n").unwrap();
-        assert!(last_seq(&mut open(&path).unwrap()).is_err());
+        for other in ["root:x:0:0\n", "{\"seq\":7}\n"] {
+            fs::write(&path, other).unwrap();
+            assert!(open(&path).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn keeps_a_file_once_and_replaces_none() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        for number in 1..=3 {
+            fs::write(&path, number.to_string()).unwrap();
+            let kept = keep(&path, 86).unwrap();
+            assert_eq!(keep(&path, 86).unwrap(), kept);
+            fs::remove_file(&path).unwrap();
+        }
+        for (number, name) in ["replaced-86", "replaced-86-2", "replaced-86-3"].iter().enumerate() {
+            let kept = fs::read_to_string(path.with_extension(format!("jsonl.{name}")));
+            assert_eq!(kept.unwrap(), (number + 1).to_string());
+        }
     }
 }

@@ -118,7 +118,8 @@ pub(crate) fn entry(entry: &Audited) -> Value {
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Returns the hexadecimal digits of `bytes`, in lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -28,7 +28,7 @@ use hyper::body::Incoming;
 use kazoo_storage::{Body, Error, ErrorKind, store::DynBlobCatalog};
 use kazoo_storage_ledger::{Ledger, Recorded};
 
-pub(crate) use self::audit::entry as audit_json;
+pub(crate) use self::audit::{entry as audit_json, hex};
 pub(super) use self::contents::MAX_FILES as MAX_CONTENTS;
 use self::{
     changes::Changes,

@@ -1,6 +1,7 @@
 //! The audit trail of a running server.
 
 mod operator;
+mod restore;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
@@ -21,7 +22,10 @@ const BELOW: &str = "/some_prefix/1f0e6b9c7d2a4835b6c1d0e9f8a7b6c5";
 
 /// A server with access rules that records fetches, and copies the trail to a file.
 fn site() -> (Site, PathBuf) {
-    let root = TempDir::new().unwrap();
+    start(TempDir::new().unwrap())
+}
+
+fn start(root: TempDir) -> (Site, PathBuf) {
     let (rules, file) = (root.path().join("access.json"), root.path().join("audit.jsonl"));
     fs::write(&rules, RULES).unwrap();
     let options = [
@@ -218,15 +222,7 @@ fn the_file_has_every_entry_once_and_in_order() {
     site.server.signal("KILL");
     site.server.wait();
     let Site { root, .. } = site;
-    let (rules, path) = (root.path().join("access.json"), file.clone());
-    let options = [
-        "--audit",
-        "--audit-file",
-        path.to_str().unwrap(),
-        "--access",
-        rules.to_str().unwrap(),
-    ];
-    let site = Site::with(root, &options);
+    let (site, file) = start(root);
     let all = || fs::read_to_string(&rotated).unwrap() + &fs::read_to_string(&file).unwrap();
     eventually("the entries in the file", || {
         (all().lines().count() == 26).then_some(())
