@@ -12,8 +12,7 @@ pub(super) enum Pace {
 }
 
 impl Pace {
-    /// Number of files in a second that are removed beside uploads without a pause. Removals from an object store take long, but cost the
-    /// uploads little.
+    /// The rate, in files per second, below which there are no pauses: removals from an object store take long, but cost the uploads little.
     const LEAST: u32 = 200;
 
     /// The time between the beginnings of two batches, as a multiple of the time that the first of them takes.
