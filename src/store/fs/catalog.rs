@@ -14,7 +14,7 @@ use rustix::fs::Stat;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{
-    FsStore, Inner, blocking,
+    FsStore, Inner,
     delete::delete,
     name,
     walk::{Visited, walk},
@@ -48,12 +48,7 @@ impl BlobCatalog for FsStore {
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<()> {
-        let (store, key) = (Arc::clone(&self.0), key.clone());
-        blocking(move || {
-            store.ready()?;
-            delete(&store, &key)
-        })
-        .await
+        delete(&self.0, key).await
     }
 }
 

@@ -46,7 +46,9 @@ use std::{
 
 use tokio::task::JoinError;
 
-use self::{hot::HotFiles, journal::Journal, locks::Locks, recovery::Recovery, stage::Stage, tree::Tree};
+use self::{
+    delete::Deletions, hot::HotFiles, journal::Journal, locks::Locks, recovery::Recovery, stage::Stage, tree::Tree,
+};
 pub use self::{
     options::FsOptions,
     scrub::{Damage, FsScrub, Scrubbed, Verdict},
@@ -166,6 +168,7 @@ struct Inner {
     tree: Tree,
     stage: Arc<Stage>,
     locks: Locks,
+    deletions: Deletions,
     hot: HotFiles,
     recovery: Recovery,
     durable: bool,
@@ -265,9 +268,12 @@ where
 }
 
 fn joined<T>(result: Result<Result<T>, JoinError>) -> Result<T> {
-    result.unwrap_or_else(|error| {
-        let message =
-            "the storage did not finish its work: the runtime is shutting down, or a thread of the store panicked";
-        Err(Error::new(ErrorKind::Internal, message).with_source(error))
-    })
+    result.map_err(unfinished).flatten()
+}
+
+/// Returns the error for work that a thread did not finish.
+fn unfinished(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let message =
+        "the storage did not finish its work: the runtime is shutting down, or a thread of the store panicked";
+    Error::new(ErrorKind::Internal, message).with_source(error)
 }

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{FsStore, Inner, format, hot::HotFiles, locks::Locks, recovery::Recovery, stage::Stage, tree::Tree};
+use super::{
+    FsStore, Inner, delete::Deletions, format, hot::HotFiles, locks::Locks, recovery::Recovery, stage::Stage,
+    tree::Tree,
+};
 use crate::error::Result;
 
 /// The options to open an [`FsStore`] with.
@@ -61,6 +64,7 @@ impl FsOptions {
             tree,
             stage,
             locks: Locks::new(),
+            deletions: Deletions::default(),
             hot: HotFiles::default(),
             recovery: Recovery::default(),
             durable: self.durable,

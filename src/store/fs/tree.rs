@@ -203,7 +203,9 @@ impl Tree {
             }
         }
         for (dir, name) in above.iter().zip(&path.dirs).rev() {
-            remove_empty(dir, &**name)?;
+            if !remove_empty(dir, &**name)? {
+                break;
+            }
         }
         Ok(())
     }
@@ -274,10 +276,11 @@ pub(super) fn open(dir: impl AsFd, name: &str) -> Result<Found> {
     })
 }
 
-/// Removes the directory `name` if it is empty.
-pub(super) fn remove_empty(parent: &File, name: impl rustix::path::Arg) -> Result<()> {
+/// Removes the directory `name` if it is empty. Returns `false` if it is not.
+pub(super) fn remove_empty(parent: &File, name: impl rustix::path::Arg) -> Result<bool> {
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
         Err(errno) => Err(failed("remove an empty directory", errno)),
     }
 }

@@ -6,7 +6,7 @@ use kazoo_storage::{BlobCatalog, BlobKey, Error, ErrorKind, Result, store::Preco
 
 use super::{
     cause::Cause,
-    removal::{Removal, Results, always},
+    removal::{Removal, always},
 };
 use crate::recorded::Recorded;
 
@@ -28,10 +28,8 @@ impl<S: BlobCatalog> Recorded<S> {
                 return Err(Error::new(ErrorKind::PreconditionFailed, message));
             }
         }
-        let mut results = Results::new();
         let keys = BTreeSet::from([key.clone()]);
-        self.remove_locked(keys, guard, Cause::Operator, always(), &mut results)
-            .await;
+        let mut results = self.remove_locked(keys, guard, Cause::Operator, always()).await;
         match results.remove(&key) {
             Some(Ok(Removal::Protected(protection))) => Err(protection.refusal(&key)),
             Some(Err(error)) => Err(error),

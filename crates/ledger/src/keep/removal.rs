@@ -17,6 +17,7 @@ use super::{
     statements::{Found, Replaceable, audited, beginning, ending, find, forgetting, intent, locking, running},
 };
 use crate::{
+    database::Engine,
     event::{self, EventKind},
     file::FileRecord,
     key_locks::KeyGuard,
@@ -25,15 +26,23 @@ use crate::{
     rows::read,
 };
 
-/// Maximum number of files that one transaction removes. It bounds the time for which uploads wait for it.
+/// Maximum number of files of a batch, which one transaction removes. With [`BATCHES`], it bounds the time for which uploads wait.
 const BATCH: usize = 128;
+
+/// Number of batches that are removed at once: while the store removes the files of one, the ledger records those of another.
+const BATCHES: usize = 4;
+
+/// The same with PostgreSQL. One transaction may have several batches, in any order, and two servers that remove the same files would wait
+/// for each other.
+#[cfg(feature = "postgres")]
+const BATCHES_SHARED: usize = 1;
 
 /// Time in which the removals of a batch from the store begin. One that began later might end after another server has taken it over,
 /// and remove a file of a later upload.
 const LATEST: Duration = Duration::from_secs(150);
 
-/// Number of files that are removed from the store at once. An object store answers after milliseconds.
-const CONCURRENT: usize = 16;
+/// Number of files of a batch that are removed from the store at once. An object store answers after milliseconds.
+const CONCURRENT: usize = 32;
 
 /// The result of the removal of a file.
 #[derive(Clone, Debug)]
@@ -74,42 +83,54 @@ impl<S: BlobCatalog> Recorded<S> {
     /// repeated. With PostgreSQL, it fails with [`ErrorKind::Unavailable`] while another server is removing the file, and for five minutes
     /// after that server could not end the removal.
     ///
-    /// Files are removed in batches of at most 128. If the future is dropped, the current batch is completed.
+    /// Files are removed in batches of at most 128, with SQLite four at once. If the future is dropped, those that have begun are
+    /// completed.
     pub async fn remove(&self, keys: &[BlobKey], cause: Cause) -> Vec<Result<Removal>> {
         self.remove_if(keys, cause, always()).await
     }
 
     /// Removes those of the files that satisfy `condition`, as [`remove`](Self::remove) does. The others count as absent.
     pub(crate) async fn remove_if(&self, keys: &[BlobKey], cause: Cause, condition: Condition) -> Vec<Result<Removal>> {
+        let distinct: BTreeSet<_> = keys.iter().map(BlobKey::detached).collect();
+        let distinct = Vec::from_iter(distinct);
+        let batches: Vec<_> = distinct
+            .chunks(BATCH)
+            .map(|batch| {
+                let batch = batch.iter().cloned().collect();
+                self.clone().remove_batch(batch, cause, Arc::clone(&condition))
+            })
+            .collect();
+        let at_once = match self.ledger.engine() {
+            Engine::Sqlite => BATCHES,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres => BATCHES_SHARED,
+        };
+        let mut batches = stream::iter(batches).buffer_unordered(at_once);
         let mut results = Results::new();
-        for batch in keys.chunks(BATCH) {
-            let batch: BTreeSet<BlobKey> = batch
-                .iter()
-                .filter(|key| !results.contains_key(*key))
-                .map(BlobKey::detached)
-                .collect();
-            let mut guards = Vec::with_capacity(batch.len());
-            // In their order, so that no two batches wait for each other.
-            for key in &batch {
-                guards.push(self.locks.clone().lock(key.clone()).await);
-            }
-            self.remove_locked(batch, guards, cause, Arc::clone(&condition), &mut results)
-                .await;
+        while let Some(removed) = batches.next().await {
+            results.extend(removed);
         }
         let result = |key| results.remove(key).unwrap_or(Ok(Removal::Absent));
         keys.iter().map(result).collect()
     }
 
+    async fn remove_batch(self, batch: BTreeSet<BlobKey>, cause: Cause, condition: Condition) -> Results {
+        let mut guards = Vec::with_capacity(batch.len());
+        // In their order, so that no two batches wait for each other.
+        for key in &batch {
+            guards.push(self.locks.clone().lock(key.clone()).await);
+        }
+        self.remove_locked(batch, guards, cause, condition).await
+    }
+
     /// Removes the row of a file that the store does not have. `guard` is the lock of `key`.
     pub(crate) async fn remove_row(&self, key: &BlobKey, guard: Arc<KeyGuard>) -> Result<Removal> {
-        let mut results = Results::new();
         let keys = BTreeSet::from([key.detached()]);
-        self.remove_locked(keys, guard, Cause::Repair, always(), &mut results)
-            .await;
+        let results = self.remove_locked(keys, guard, Cause::Repair, always()).await;
         results.into_values().next().unwrap_or(Ok(Removal::Absent))
     }
 
-    /// Removes the files under `keys`, whose locks are `guards`.
+    /// Removes the files under `keys`, whose locks are `guards`. Returns the result for each.
     ///
     /// It runs to its end also if the caller is gone. Otherwise, the store might remove a file of a later upload.
     pub(super) async fn remove_locked(
@@ -118,8 +139,7 @@ impl<S: BlobCatalog> Recorded<S> {
         guards: impl Send + 'static,
         cause: Cause,
         condition: Condition,
-        results: &mut Results,
-    ) {
+    ) -> Results {
         let (this, batch) = (self.clone(), keys.clone());
         let removal = tokio::spawn(async move {
             let mut results = Results::new();
@@ -130,18 +150,16 @@ impl<S: BlobCatalog> Recorded<S> {
             drop(guards);
             (results, end.map_err(unrecorded))
         });
-        let end = match removal.await {
-            Ok((removed, end)) => {
-                results.extend(removed);
-                end
-            }
-            Err(error) => Err(Error::new(ErrorKind::Internal, "the removal was aborted").with_source(error)),
-        };
+        let (mut results, end) = removal.await.unwrap_or_else(|error| {
+            let aborted = Error::new(ErrorKind::Internal, "the removal was aborted").with_source(error);
+            (Results::new(), Err(aborted))
+        });
         if let Err(error) = end {
             for key in keys {
                 results.entry(key).or_insert_with(|| Err(error.clone()));
             }
         }
+        results
     }
 
     /// Records the intents to remove the files of `keys` that are not protected.

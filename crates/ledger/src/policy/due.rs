@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Number of rows that are read at once.
-const PAGE: i64 = 256;
+const PAGE: i64 = 512;
 
 /// A place in the files that are due, after which [`Ledger::files_due`] continues.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl Due {
         &self.policy
     }
 
-    /// Returns the next files, at most 256, or none at the end.
+    /// Returns the next files, at most 512, or none at the end.
     pub async fn next(&mut self) -> Result<Vec<DueFile>> {
         while let Some(rule) = self.policy.rules.get(self.rule) {
             let rows = match until(rule, self.now) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The pace of retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// No uploads wait: batch follows batch.
+    /// No uploads wait.
     Full,
     /// The removals take a sixteenth of the time, or more while they are slower than [`LEAST`](Self::LEAST).
     Yielding,
@@ -18,10 +18,11 @@ impl Pace {
     /// The time between the beginnings of two batches, as a multiple of the time that the first of them takes.
     const SHARE: u32 = 16;
 
-    /// Returns the maximum number of files in a batch. An upload may wait for the end of one.
+    /// Returns the maximum number of files in a batch, which is not interrupted when uploads begin.
     pub(super) fn batch(self) -> usize {
         match self {
-            Self::Full => 128,
+            // Removed in smaller batches, several at once.
+            Self::Full => 512,
             Self::Yielding => 64,
         }
     }
@@ -45,7 +46,7 @@ mod tests {
     fn yields_to_uploads() {
         let millis = Duration::from_millis;
         for (pace, files, took, pause) in [
-            (Pace::Full, 128, millis(100), Duration::ZERO),
+            (Pace::Full, 512, millis(100), Duration::ZERO),
             (Pace::Yielding, 64, millis(10), millis(150)),
             // 64 files in 320 ms.
             (Pace::Yielding, 64, millis(30), millis(290)),

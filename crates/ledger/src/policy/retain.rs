@@ -74,7 +74,7 @@ impl<S: BlobCatalog> Recorded<S> {
     /// they are slower than 200 files in a second. With PostgreSQL, whose other servers may have uploads, they always do.
     ///
     /// Ends early while retention is [suspended](crate::Ledger::suspension), and while the store or the ledger is down.
-    /// It may be dropped at any time: the batch that has begun is removed nevertheless. Several servers may run it at once.
+    /// It may be dropped at any time: the files whose removal has begun are removed nevertheless. Several servers may run it at once.
     pub async fn retain(&self) -> Result<Retained> {
         let mut run = Run {
             store: self,

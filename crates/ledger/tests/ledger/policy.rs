@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use futures_util::stream;
+use futures_util::{future::join_all, stream};
 use kazoo_storage::{
     BlobCatalog as _, BlobStore as _, Body, Error, ErrorKind, MemoryStore, Upload,
     kazoo_id::AttachmentKind,
@@ -100,14 +100,15 @@ async fn removes_what_the_most_specific_rule_deletes() {
 #[tokio::test]
 async fn pages_have_each_file_once() {
     let site = Site::new().await;
-    let names: Vec<_> = (0..600).map(|number| format!("A/D/{number:03}")).collect();
+    let names: Vec<_> = (0..1200).map(|number| format!("A/D/{number:04}")).collect();
     let stored_at = SystemTime::now() - DAY * 2;
-    for (number, name) in names.iter().enumerate() {
+    let record = async |(number, name): (usize, &String)| {
         // Many have the same time.
-        let stored_at = stored_at + Duration::from_secs(number as u64 / 200);
+        let stored_at = stored_at + Duration::from_secs(number as u64 / 400);
         let file = FileRecord::new(&key(name), 1, None).with_stored_at(stored_at);
         site.ledger.record(&file).await.unwrap();
-    }
+    };
+    join_all(names.iter().enumerate().map(record)).await;
     for rule in [Rule::new(), Rule::new().account("A"), Rule::new().kind(None)] {
         site.ledger
             .set_policy(policy([Rule::new().kind(AttachmentKind::Fax).days(1), rule.days(1)]));
@@ -115,7 +116,7 @@ async fn pages_have_each_file_once() {
         let mut found = Vec::new();
         loop {
             let page = due.next().await.unwrap();
-            assert!(page.len() <= 256 && page.iter().all(|due| due.rule == 1));
+            assert!(page.len() <= 512 && page.iter().all(|due| due.rule == 1));
             if page.is_empty() {
                 break;
             }
@@ -193,13 +194,13 @@ async fn ends_if_the_store_is_down_and_yields_to_uploads() {
         Fault::Fail(Error::new(ErrorKind::Unavailable, "down")),
     );
     let down = store.retain().await.unwrap();
-    assert_eq!((down.failed, down.error.unwrap().message()), (128, "down"));
+    assert_eq!((down.failed, down.error.unwrap().message()), (500, "down"));
     files.repair();
     files.inject([Operation::Delete], Fault::Delay(Duration::from_millis(20)));
     let begun = tokio::time::Instant::now();
     assert_eq!(store.retain().await.unwrap().removed, 500);
     let full = begun.elapsed();
-    // 16 files are removed at once.
+    // 128 files are removed at once.
     assert!(full < Duration::from_secs(1), "{full:?}");
 
     record(&site, &names.iter().map(|name| (&**name, 2)).collect::<Vec<_>>()).await;

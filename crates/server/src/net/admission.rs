@@ -20,8 +20,9 @@ const TURNED_AWAY: usize = 1024;
 /// Delay before a client retries. Most connections are short.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// File descriptors for all else than connections and the admin endpoint: the directories of the store, its journal, the runtime.
-const DESCRIPTORS: u64 = 64;
+/// File descriptors for all else than connections and the admin endpoint: the directories of the store, among them those of 64 files that
+/// are being deleted, its journal, the runtime.
+const DESCRIPTORS: u64 = 128;
 
 /// Hands out permits for connections. Clones share the permits.
 #[derive(Clone)]

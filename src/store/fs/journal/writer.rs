@@ -5,6 +5,7 @@ use std::{
     io::{self, IoSlice},
     iter, mem,
     os::unix::fs::FileExt as _,
+    slice,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -89,16 +90,27 @@ impl Journal {
         })
     }
 
-    /// Makes `change` durable, together with changes that arrive at the same time. Blocks.
+    /// Makes `change` durable, together with those that arrive at the same time. Blocks.
     pub(in crate::store::fs) fn append(&self, change: &Change<'_>) -> Result<Unapplied> {
-        let record = Record::of(change)?;
-        let (batch, index) = {
+        let unapplied = self.append_all(slice::from_ref(change))?.pop();
+        unapplied.ok_or_else(failure::unavailable)
+    }
+
+    /// Makes `changes` durable, as [`append`](Self::append) does. Blocks.
+    pub(in crate::store::fs) fn append_all(&self, changes: &[Change<'_>]) -> Result<Vec<Unapplied>> {
+        let records: Vec<_> = changes.iter().map(Record::of).collect::<Result<_>>()?;
+        let len = records.len();
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let (batch, first) = {
             let next = lock(&self.next);
             let mut state = lock(&next.state);
-            state.records.push(record);
-            (Arc::clone(&next), state.records.len() - 1)
+            let first = state.records.len();
+            state.records.extend(records);
+            (Arc::clone(&next), first)
         };
-        let written = if index == 0 {
+        let written = if first == 0 {
             self.write(&batch)
         } else {
             let mut state = lock(&batch.state);
@@ -109,12 +121,13 @@ impl Journal {
                 state = batch.written.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         }?;
-        let offset = written.offsets.get(index).copied();
-        Ok(Unapplied {
+        let offsets = written.offsets.iter().skip(first).take(len);
+        let unapplied = offsets.map(|offset| Unapplied {
             segment: written.segment.clone(),
-            offset: offset.ok_or_else(failure::unavailable)?,
+            offset: *offset,
             failure: self.failure.clone(),
-        })
+        });
+        Ok(unapplied.collect())
     }
 
     fn write(&self, batch: &Batch) -> Result<Arc<Written>> {

@@ -119,7 +119,9 @@ fn does_not_apply_a_refused_deletion() {
     let store = FsStore::open(root.path()).unwrap();
     put(&store, "ACC/DOC/message.mp3", "kept", false).unwrap();
     arm(Point::Unlink, Errno::IO);
-    delete::delete(store.inner(), &key("ACC/DOC/message.mp3")).unwrap_err();
+    delete::delete_all(store.inner(), &[&key("ACC/DOC/message.mp3")])
+        .remove(0)
+        .unwrap_err();
     disarm();
     crash(store, root.path());
     let store = FsStore::open(root.path()).unwrap();

@@ -57,7 +57,7 @@ async fn no_removal_from_the_store_begins_long_after_its_intent() {
     let site = Site::sqlite().await;
     let files = shared();
     let store = Recorded::new(files.clone(), site.ledger.clone());
-    let keys: Vec<_> = (0..40)
+    let keys: Vec<_> = (0..80)
         .map(|number| key(&format!("acc/202401-doc/{number:02}")))
         .collect();
     for key in &keys {
@@ -66,14 +66,14 @@ async fn no_removal_from_the_store_begins_long_after_its_intent() {
     tokio::time::pause();
     files.inject([Operation::Delete], Fault::Delay(Duration::from_secs(100)));
     let results = store.remove(&keys, Cause::Request).await;
-    // 16 files are removed at once.
+    // 32 files are removed at once.
     let (removed, late): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-    assert_eq!((removed.len(), late.len()), (32, 8));
+    assert_eq!((removed.len(), late.len()), (64, 16));
     for error in late {
         assert!(error.unwrap_err().message().contains("took too long"));
     }
     assert_eq!(site.count("removals").await, 0);
-    assert_eq!(names(&site.ledger).await.len(), 8);
+    assert_eq!(names(&site.ledger).await.len(), 16);
 }
 
 #[tokio::test]
