@@ -23,7 +23,9 @@ pub(crate) struct Response {
     pub(crate) headers: HeaderMap,
     body: Incoming,
     /// Bytes that were received and not returned.
-    buffer: BytesMut,
+    rest: Bytes,
+    /// The beginning of a line, which comes before `rest`.
+    line: BytesMut,
     /// The connection, until the response was read to its end.
     connection: Option<Sender>,
     pool: Pool,
@@ -37,7 +39,8 @@ impl Response {
             server,
             headers: head.headers,
             body,
-            buffer: BytesMut::new(),
+            rest: Bytes::new(),
+            line: BytesMut::new(),
             connection: Some(sender),
             pool,
         }
@@ -45,26 +48,45 @@ impl Response {
 
     /// Returns the whole response.
     pub(crate) async fn json<T: DeserializeOwned>(mut self) -> Result<T, String> {
-        while self.read().await? {}
-        serde_json::from_slice(&self.buffer).map_err(|error| self.unusable(&error.to_string()))
+        let mut whole = BytesMut::new();
+        while let Some(part) = self.part(usize::MAX).await? {
+            whole.extend_from_slice(&part);
+            self.check_length(whole.len())?;
+        }
+        serde_json::from_slice(&whole).map_err(|error| self.unusable(&error.to_string()))
     }
 
     /// Returns the JSON in the next line, or `None` at the end.
     pub(crate) async fn line<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
         loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(end + 1);
-                let value = serde_json::from_slice(&line);
+            let Some(part) = self.part(usize::MAX).await? else {
+                return Ok(None);
+            };
+            if let Some(end) = part.iter().position(|byte| *byte == b'\n') {
+                self.line.extend_from_slice(part.get(..end).unwrap_or_default());
+                self.rest = part.slice(end + 1..);
+                let value = serde_json::from_slice(&self.line.split());
                 return value.map(Some).map_err(|error| self.unusable(&error.to_string()));
             }
-            if !self.read().await? {
-                return Ok(None);
-            }
+            self.line.extend_from_slice(&part);
+            self.check_length(self.line.len())?;
         }
     }
 
-    /// Returns the next chunk as it arrives, or `None` at the end. It ignores the buffer of [`part`](Self::part).
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
+    /// Returns at most `max` bytes of the content, or `None` at its end.
+    pub(crate) async fn part(&mut self, max: usize) -> Result<Option<Bytes>, String> {
+        if self.rest.is_empty() {
+            match self.chunk().await? {
+                Some(chunk) => self.rest = chunk,
+                None => return Ok(None),
+            }
+        }
+        let len = self.rest.len().min(max);
+        Ok(Some(self.rest.split_to(len)))
+    }
+
+    /// Receives the next chunk. Returns `None` at the end.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
         let frame = timeout(STALL, self.body.frame()).await;
         let frame = frame.map_err(|_| self.unusable("it has stalled"))?;
         let Some(frame) = frame else {
@@ -77,30 +99,12 @@ impl Response {
         Ok(Some(frame.into_data().unwrap_or_default()))
     }
 
-    /// Returns at most `max` bytes of the content, or `None` at its end.
-    pub(crate) async fn part(&mut self, max: usize) -> Result<Option<Bytes>, String> {
-        if !self.buffer.is_empty() {
-            let len = self.buffer.len().min(max);
-            return Ok(Some(self.buffer.split_to(len).freeze()));
-        }
-        let Some(mut chunk) = self.chunk().await? else {
-            return Ok(None);
-        };
-        let part = chunk.split_to(chunk.len().min(max));
-        self.buffer.extend_from_slice(&chunk);
-        Ok(Some(part))
-    }
-
-    /// Reads the next part. Returns `false` at the end.
-    async fn read(&mut self) -> Result<bool, String> {
-        let Some(chunk) = self.chunk().await? else {
-            return Ok(false);
-        };
-        self.buffer.extend_from_slice(&chunk);
-        if self.buffer.len() > MAX_LEN {
+    /// Fails if a response or a line is too long.
+    fn check_length(&self, len: usize) -> Result<(), String> {
+        if len > MAX_LEN {
             return Err(self.unusable("it is too long"));
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Returns the error in the response.

@@ -72,9 +72,9 @@ async fn copy(client: &AdminClient, key: &str, output: &mut impl Write) -> Resul
     let target = format!("{}/content", target(key));
     let mut response = client.send(Method::GET, &target, None).await?;
     let mut digester = Digester::new();
-    while let Some(chunk) = response.chunk().await? {
-        digester.update(&chunk);
-        output.write_all(&chunk).map_err(cannot_write)?;
+    while let Some(part) = response.part(usize::MAX).await? {
+        digester.update(&part);
+        output.write_all(&part).map_err(cannot_write)?;
     }
     output.flush().map_err(cannot_write)?;
     if is_other(&response.headers, digester) {

@@ -91,6 +91,11 @@ impl Archive {
         Ok(())
     }
 
+    /// Returns the file, whose last bytes may not be written yet.
+    pub(super) fn file(&self) -> io::Result<File> {
+        self.file.get_ref().try_clone()
+    }
+
     /// Writes the directory. Returns the complete file.
     pub(super) fn finish(mut self) -> io::Result<File> {
         self.directory.flush()?;

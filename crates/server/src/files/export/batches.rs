@@ -20,7 +20,7 @@ const CONCURRENT: usize = 4;
 const FILES: usize = 32;
 
 /// Maximum length of the files in a batch, in bytes; a longer file is a batch of its own. A batch may be in memory.
-const BYTES: u64 = 1 << 20;
+const BYTES: u64 = 4 << 20;
 
 /// Maximum length of the keys in a batch, in bytes. The server accepts twice as much.
 const KEYS: usize = 32 << 10;
@@ -131,6 +131,9 @@ impl<E: Iterator<Item = Result<Entry, String>>> Batches<E> {
 
 impl Source {
     /// Gets the files of a batch, and sends their results. `first` is the number of the first.
+    ///
+    /// It hashes and writes each content on the thread of the task. A blocking thread would have to be woken for each, which takes as
+    /// long.
     async fn get(&self, batch: Vec<Entry>, first: u64, results: &mpsc::Sender<Done>) -> Result<(), String> {
         let mut batch: VecDeque<_> = self.compared(batch).await?.into();
         let mut download = Download::new(&self.client);

@@ -9,7 +9,9 @@ use std::{
 };
 
 use super::{
-    Output, blocking, cannot_write,
+    Output,
+    background::Background,
+    blocking, cannot_write,
     download::{Content, Fetched},
     scratch::{Scratch, make_below, refuse_link},
 };
@@ -27,6 +29,8 @@ pub(super) struct Directory {
     /// The temporary files, and their paths below the root.
     batch: Vec<(PathBuf, PathBuf)>,
     bytes: u64,
+    /// Saves the batch before, while the files of this one are fetched.
+    saving: Background,
 }
 
 impl Directory {
@@ -39,6 +43,7 @@ impl Directory {
             scratch: Arc::new(scratch),
             batch: Vec::new(),
             bytes: 0,
+            saving: Background::default(),
         })
     }
 
@@ -57,42 +62,61 @@ impl Directory {
             self.bytes += fetched.len;
         }
         if self.batch.len() >= BATCH.0 || self.bytes >= BATCH.1 {
-            self.commit().await?;
+            self.start_save().await?;
         }
         Ok(())
     }
 
-    /// Syncs the files of the batch, and moves them to their paths.
-    pub(super) async fn commit(&mut self) -> Result<(), String> {
+    /// Starts to save the files that were added, once those before are saved.
+    pub(super) async fn start_save(&mut self) -> Result<(), String> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let (batch, root) = (mem::take(&mut self.batch), self.root.clone());
+        // If it fails, the next save has the files of this batch.
+        self.saving.end().await?;
+        let (batch, root, scratch) = (mem::take(&mut self.batch), self.root.clone(), Arc::clone(&self.scratch));
         self.bytes = 0;
-        blocking(move || {
-            sync(&root)?;
-            for (scratch, path) in batch {
-                if let Some(parent) = path.parent() {
-                    make_below(&root, parent)?;
-                }
-                let path = root.join(path);
-                fs::rename(&scratch, &path).map_err(|error| cannot_write(&path, &error))?;
-            }
-            Ok(())
-        })
-        .await
+        let save = move || {
+            let saved = save_batch(&root, batch);
+            drop(scratch);
+            saved
+        };
+        self.saving.start(save).await
     }
 
-    /// Moves the rest and the `outputs` to their paths.
+    /// Saves the files that were added.
+    pub(super) async fn save(&mut self) -> Result<(), String> {
+        self.start_save().await?;
+        self.saving.end().await
+    }
+
+    /// Saves the rest and the `outputs`.
     pub(super) async fn finish(mut self, outputs: [Output; 2]) -> Result<(), String> {
         for output in outputs {
             let name = output.name;
             let path = output.end()?;
             self.batch.push((path, PathBuf::from(name)));
         }
-        self.commit().await?;
+        self.save().await?;
         blocking(move || sync(&self.root)).await
     }
+}
+
+/// Syncs the files of a batch, and moves them to their paths. Blocks.
+fn save_batch(root: &Path, batch: Vec<(PathBuf, PathBuf)>) -> Result<(), String> {
+    sync(root)?;
+    let mut made = PathBuf::new();
+    for (scratch, path) in batch {
+        if let Some(parent) = path.parent()
+            && parent != made
+        {
+            make_below(root, parent)?;
+            parent.clone_into(&mut made);
+        }
+        let path = root.join(path);
+        fs::rename(&scratch, &path).map_err(|error| cannot_write(&path, &error))?;
+    }
+    Ok(())
 }
 
 /// Returns `true` if the directory of the file `path` exists below `root`. Fails if the way there has a symbolic link. Blocks.

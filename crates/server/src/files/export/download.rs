@@ -7,12 +7,13 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use http::StatusCode;
 use kazoo_storage::digest::{Digest, Digester};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{blocking, cannot_write, create, list::Entry, scratch::Scratch};
+use super::{cannot_write, create, list::Entry, scratch::Scratch};
 use crate::admin_client::{AdminClient, Response};
 
 const DIFFERS: &str =
@@ -120,15 +121,16 @@ impl<'a> Download<'a> {
                 Err(why) => return Ok(Err(why)),
             };
             left -= part.len() as u64;
-            if received.buffer.len() + part.len() > BUFFER {
-                received = blocking(move || received.spilled()).await?;
+            if received.held + part.len() > BUFFER {
+                received.spill()?;
             }
-            received.buffer.extend_from_slice(&part);
+            received.held += part.len();
+            received.parts.push(part);
         }
         self.response = Some(response);
         let declared = line.sha256.as_deref().and_then(Digest::from_hex);
         let expected = entry.digest().or(declared);
-        blocking(move || received.complete(expected)).await
+        received.complete(expected)
     }
 
     async fn request<'e>(&self, entries: impl Iterator<Item = &'e Entry>) -> Result<Result<Response, String>, String> {
@@ -144,7 +146,7 @@ impl<'a> Download<'a> {
     /// Reads the end of the response, so that its connection can be used again.
     pub(super) async fn end(self) {
         if let Some(mut response) = self.response {
-            let _ = response.chunk().await;
+            let _ = response.part(usize::MAX).await;
         }
     }
 }
@@ -154,7 +156,9 @@ struct Received {
     temporary: Temporary,
     file: Option<File>,
     /// The bytes that are neither hashed nor in the file.
-    buffer: Vec<u8>,
+    parts: Vec<Bytes>,
+    /// The number of these bytes.
+    held: usize,
     digester: Digester,
     crc: crc32fast::Hasher,
     len: u64,
@@ -165,19 +169,21 @@ impl Received {
         Self {
             temporary,
             file: None,
-            buffer: Vec::new(),
+            parts: Vec::new(),
+            held: 0,
             digester: Digester::new(),
             crc: crc32fast::Hasher::new(),
             len: 0,
         }
     }
 
-    /// Moves the buffer to the file. Blocks.
-    fn spilled(mut self) -> Result<Self, String> {
+    /// Moves the parts to the file.
+    fn spill(&mut self) -> Result<(), String> {
         self.hash();
         self.write()?;
-        self.buffer.clear();
-        Ok(self)
+        self.parts.clear();
+        self.held = 0;
+        Ok(())
     }
 
     /// Returns the content if it has the `expected` digest. Blocks.
@@ -192,7 +198,7 @@ impl Received {
         }
         let content = match self.file {
             Some(_) => Content::File(self.temporary.path()),
-            None => Content::Memory(self.buffer),
+            None => Content::Memory(self.parts.concat()),
         };
         Ok(Ok(Fetched {
             digest,
@@ -203,16 +209,19 @@ impl Received {
     }
 
     fn hash(&mut self) {
-        self.digester.update(&self.buffer);
-        self.crc.update(&self.buffer);
-        self.len += self.buffer.len() as u64;
+        for part in &self.parts {
+            self.digester.update(part);
+            self.crc.update(part);
+        }
+        self.len += self.held as u64;
     }
 
     fn write(&mut self) -> Result<(), String> {
         let path = &self.temporary.path();
         let mut file = self.file.take().map_or_else(|| create(path), Ok)?;
-        let written = file.write_all(&self.buffer);
-        written.map_err(|error| cannot_write(path, &error))?;
+        for part in &self.parts {
+            file.write_all(part).map_err(|error| cannot_write(path, &error))?;
+        }
         self.file = Some(file);
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! files go to a [`directory`], or to a [`zip`] file that [`archive`] writes, under the [`name`] that their key becomes.
 
 mod archive;
+mod background;
 mod batches;
 mod directory;
 mod download;
@@ -153,7 +154,7 @@ async fn receive(
             outcome = outcomes.next() => outcome,
             status = signals.received() => return Ok(Received::Signal(status)),
             _ = saves.tick() => {
-                target.save().await?;
+                target.start_save().await?;
                 continue;
             }
         };
@@ -224,10 +225,18 @@ impl Target {
         }
     }
 
-    /// Moves the files that were added to their paths in a directory. A ZIP file appears only when it is complete.
+    /// Starts to move the files that were added to their paths in a directory. A ZIP file appears only when it is complete.
+    async fn start_save(&mut self) -> Result<(), String> {
+        match self {
+            Self::Directory(directory) => directory.start_save().await,
+            Self::Zip(_) => Ok(()),
+        }
+    }
+
+    /// Moves the files that were added to their paths in a directory.
     async fn save(&mut self) -> Result<(), String> {
         match self {
-            Self::Directory(directory) => directory.commit().await,
+            Self::Directory(directory) => directory.save().await,
             Self::Zip(_) => Ok(()),
         }
     }

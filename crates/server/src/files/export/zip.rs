@@ -13,6 +13,7 @@ use tempfile::TempPath;
 use super::{
     Output,
     archive::{Archive, Member},
+    background::Background,
     blocking, cannot_write,
     download::{Content, Fetched},
     scratch::Scratch,
@@ -22,12 +23,19 @@ use crate::files::get::directory;
 /// The temporary file that becomes the ZIP file.
 const ARCHIVE: &str = "archive";
 
+/// Number of bytes that are synced together.
+const BATCH: u64 = 64 << 20;
+
 /// A ZIP file, which is temporary until it is complete.
 pub(super) struct Zip {
     path: PathBuf,
     scratch: Arc<Scratch>,
     /// `None` while a file is added.
     archive: Option<Archive>,
+    /// The number of bytes since the last sync was started.
+    unsynced: u64,
+    /// Syncs the archive while more files are fetched.
+    syncing: Background,
 }
 
 impl Zip {
@@ -42,6 +50,8 @@ impl Zip {
             path: path.to_owned(),
             scratch: Arc::new(scratch),
             archive: Some(archive),
+            unsynced: 0,
+            syncing: Background::default(),
         })
     }
 
@@ -55,7 +65,24 @@ impl Zip {
             crc: fetched.crc,
             len: fetched.len,
         };
-        self.append(member, fetched.content).await
+        self.append(member, fetched.content).await?;
+        self.unsynced += fetched.len;
+        if self.unsynced >= BATCH {
+            self.sync().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts to sync what was written: otherwise the end of the export would wait for all of it.
+    async fn sync(&mut self) -> Result<(), String> {
+        let Some(archive) = &self.archive else { return Ok(()) };
+        let (file, path) = (archive.file(), self.path.clone());
+        self.unsynced = 0;
+        let sync = move || {
+            file.and_then(|file| file.sync_data())
+                .map_err(|error| cannot_write(&path, &error))
+        };
+        self.syncing.start(sync).await
     }
 
     async fn append(&mut self, member: Member, content: Content) -> Result<(), String> {
@@ -83,7 +110,10 @@ impl Zip {
             let (crc, len) = checksum(&path).map_err(|error| cannot_write(&path, &error))?;
             self.append(Member { name, crc, len }, Content::File(path)).await?;
         }
-        let Self { path, scratch, archive } = self;
+        self.syncing.end().await?;
+        let Self {
+            path, scratch, archive, ..
+        } = self;
         blocking(move || {
             let archive = archive.ok_or("an earlier file could not be added")?;
             let finished = archive.finish().and_then(|file| {

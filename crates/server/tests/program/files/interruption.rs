@@ -18,7 +18,7 @@ use crate::process::{TIMEOUT, eventually, program};
 const CONCURRENT: usize = 4;
 
 /// Length of a file that is a batch of its own, in bytes.
-const LONG: usize = 1 << 20;
+const LONG: usize = 4 << 20;
 
 /// A server with one file more than the number of batches that are fetched at once.
 struct Server {
