@@ -52,7 +52,7 @@ fn content_type(head: &request::Parts) -> Result<ContentType> {
             Ok(of_content_type(value.as_bytes()))
         }
         (&Method::PUT | &Method::POST, Some(_)) => {
-            let message = "the request has more than one content-type: send one";
+            let message = "the request has two different content-types: send one";
             Err(Error::new(ErrorKind::InvalidRequest, message))
         }
         _ => Ok(ContentType::Plain),

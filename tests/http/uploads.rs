@@ -147,7 +147,7 @@ async fn refuses_two_content_types() {
     let body = multipart(&[b"\r\n\r\n", MEDIA, b"\r\n--B--"].concat());
     let other = ("content-type", "audio/mpeg");
     for headers in [[MULTIPART, other], [other, MULTIPART]] {
-        let refused = Err((400, "more than one content-type"));
+        let refused = Err((400, "two different content-types"));
         send(Base64::Detect, "two types", &headers, &body, refused).await;
     }
     send(

@@ -2,7 +2,7 @@
 //!
 //! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
-//! In the server: `config_command → serve → {admin, net, storage} → log → config → cli → files`, `{copy, reindex} → storage`,
+//! In the server: `config_command → serve → {admin, net, storage} → log → config → cli → {file_kind, flag_file, toml_file}`, `{copy, reindex} → storage`,
 //! `{audit, erase, events, files, health, hold, retention} → admin_client → {log, cli}`, `{check, plan, scrub} → {log, cli}`, and
 //! `generate → cli`.
 //!
@@ -98,7 +98,7 @@ fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
         ]),
         "check" | "plan" => Some(vec!["cli", "log", "printable"]),
         "scrub" => Some(vec!["cli", "log", "printable", "progress"]),
-        "admin_client" => Some(vec!["cli", "flag_file", "log", "printable", "progress"]),
+        "admin_client" => Some(vec!["cli", "flag_file", "log", "printable", "progress", "table"]),
         "audit" | "events" | "files" | "hold" | "retention" => Some(vec![
             "admin_client",
             "cli",
@@ -272,7 +272,7 @@ fn rust_files(directories: &[&str]) -> Vec<(String, String)> {
 
 /// Every source file: path, module and text.
 pub(crate) fn sources() -> Vec<(String, String, String)> {
-    let files = rust_files(&["src", "crates/client/src", "crates/server/src"]);
+    let files = rust_files(&["src", "crates/client/src", "crates/ledger/src", "crates/server/src"]);
     let named = files.into_iter().map(|(path, text)| {
         let module = match path.strip_prefix("src/") {
             Some(path) => path.split('/').next().unwrap().trim_end_matches(".rs"),
@@ -312,6 +312,7 @@ fn limits_the_length_of_tests_examples_and_benches() {
     let directories = [
         "tests",
         "crates/client/tests",
+        "crates/ledger/tests",
         "crates/server/tests",
         "examples",
         "benches",

@@ -1,6 +1,6 @@
 //! The program `kazoo-storage`: the storage server, and the commands to plan, check, scrub, copy and reindex a storage, to
-//! find, fetch, export, verify, hold and remove its files, to show and steer its retention and its events, to show its audit
-//! trail and to check its health.
+//! find, fetch, export, verify, hold and remove its files, to manage its retention and its events, to show its audit trail and
+//! to check its health.
 
 mod admin;
 mod admin_client;

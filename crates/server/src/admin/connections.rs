@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{api::MAX_CONTENTS, listener::Local};
+use super::listener::Local;
 
 /// The maximum number of connections without a call of the API. Another one closes the oldest that has not sent a request,
 /// or else the oldest.
@@ -24,6 +24,9 @@ const CONNECTIONS: usize = 64;
 
 /// The maximum number of calls of the API. They do not count as connections above: no probe waits for them, or ends them.
 const CALLS: usize = 16;
+
+/// Maximum number of files in a response of an export, all of which are open. The store may hold a small content of each in memory.
+pub(super) const MAX_CONTENTS: usize = 32;
 
 /// Maximum number of file descriptors of the admin endpoint: a call has a connection and the files that it sends.
 pub(crate) const DESCRIPTORS: u64 = (CONNECTIONS + CALLS * (1 + MAX_CONTENTS)) as u64;

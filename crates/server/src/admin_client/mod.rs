@@ -1,6 +1,7 @@
 //! [`AdminClient`]: calls the admin endpoint of a running server.
 
 mod follow;
+mod listing;
 mod pool;
 mod response;
 pub(crate) mod values;
@@ -20,7 +21,7 @@ use tokio::{
 };
 
 use self::pool::{Pool, Sender};
-pub(crate) use self::{follow::follow, response::Response};
+pub(crate) use self::{follow::follow, listing::Listing, response::Response};
 use crate::{
     cli::{AdminClientOptions, AdminServer, AdminServerOptions},
     flag_file, log,

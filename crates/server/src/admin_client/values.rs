@@ -37,6 +37,11 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
+/// Returns the texts of these fields of an object.
+pub(crate) fn texts(value: &Value, names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| text(field(value, name))).collect()
+}
+
 /// Returns the field of an object; an absent one is null.
 pub(crate) fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
     value.get(name).unwrap_or(&Value::Null)

@@ -24,7 +24,7 @@ pub(crate) enum AuditAction {
     List(ListAuditOptions),
     /// Recompute the hashes of all entries, and show the first one that was changed, removed, moved or inserted
     ///
-    /// The entries after it cannot be verified. The status is 1 if there is one.
+    /// The entries after the fault cannot be verified. The exit status is 1 if there is a fault.
     Verify {
         /// Print the server's JSON
         #[arg(long, value_parser = BoolishValueParser::new())]

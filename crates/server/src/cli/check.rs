@@ -15,7 +15,7 @@ const ACCOUNT: &str = "c4ecc4ecc4ecc4ecc4ecc4ecc4ecc4ec";
 #[derive(Args, Debug)]
 #[command(override_usage = "kazoo-storage check [OPTIONS] <URL | --settings FILE>")]
 pub(crate) struct CheckOptions {
-    /// URL as in KAZOO's storage settings, with its credentials: tests every release, verb and form of a body
+    /// URL as in KAZOO's storage settings, with its credentials: tests every release, verb and upload format
     // `--help` would show the value in the environment, which may be a secret.
     #[arg(env = "KAZOO_STORAGE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) url: Option<String>,

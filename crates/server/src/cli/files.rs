@@ -55,7 +55,7 @@ pub(crate) enum FilesAction {
     Export(ExportFilesOptions),
     /// Compare the store with the ledger, in both directions, and report each file that differs
     ///
-    /// The status is 0 if they agree, also after the repair of every difference, and 1 otherwise.
+    /// The exit status is 0 if they agree, including after every difference was repaired, and 1 otherwise.
     Verify(VerifyFilesOptions),
     /// Show the number and the total length of the files of each account, the largest total first
     Du {

@@ -15,7 +15,7 @@ pub(crate) struct HoldOptions {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HoldAction {
-    /// Keep the files that satisfy all conditions, also those that are stored later
+    /// Protect the files that satisfy all conditions, including those that are stored later
     ///
     /// The command waits until the hold takes effect on every server, which takes at least 2 seconds. It then waits at most 20
     /// seconds for the removals and uploads that began before.

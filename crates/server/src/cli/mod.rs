@@ -20,6 +20,7 @@ mod retention;
 mod scrub;
 mod serve;
 mod sources;
+mod store;
 mod values;
 
 use std::{env, ffi::OsString, path::PathBuf};
@@ -53,7 +54,8 @@ pub(crate) use self::{
     reindex::ReindexOptions,
     retention::{RequestsAction, RetentionAction, RetentionOptions},
     scrub::ScrubOptions,
-    serve::{Base64Mode, BucketOptions, LogFormat, ServeOptions, StoreOptions, TlsOptions},
+    serve::{Base64Mode, LogFormat, ServeOptions, TlsOptions},
+    store::{BucketOptions, StoreOptions},
     values::{KeySource, Size, nonzero_size},
 };
 
@@ -164,7 +166,8 @@ pub(crate) enum Command {
     /// answers requests that arrive on open connections, and exits with status 0 when all connections are closed or the
     /// grace period ends. A second signal stops it at once, with status 128 plus the signal's number.
     ///
-    /// The status is 2 if a flag, or a file that a flag names, is wrong, and 1 if the server cannot start for another reason.
+    /// The exit status is 2 if a flag, or a file that a flag names, is wrong, and 1 if the server cannot start for another
+    /// reason.
     #[command(after_help = VALUES)]
     Serve(Box<ServeOptions>),
     /// Print a storage document for KAZOO, and report settings that KAZOO would refuse
@@ -177,8 +180,8 @@ pub(crate) enum Command {
     Plan(PlanOptions),
     /// Read every file of a directory and report those that differ from their upload
     ///
-    /// It can run beside the server. Each damaged file is a line on stdout, and the last line has the totals. The status is
-    /// 0 if all files are intact, 2 if a file is damaged, and 1 after any other failure.
+    /// It can run beside the server. Each damaged file is a line on stdout, and the last line has the totals. The exit status
+    /// is 0 if all files are intact, 2 if a file is damaged, and 1 after any other failure.
     #[command(after_help = VALUES)]
     Scrub(ScrubOptions),
     /// Copy a store to another one: from a directory to a bucket, or back
@@ -187,8 +190,8 @@ pub(crate) enum Command {
     /// that the destination has already is skipped, so a run that was interrupted continues where it stopped, and a different file
     /// there is replaced only with `--replace`. If a location is a directory, no server may use it meanwhile.
     ///
-    /// The last line on stdout has the totals. The status is 0 if the destination has every file, 1 after a failure, and 2 if the
-    /// command line is wrong.
+    /// The last line on stdout has the totals. The exit status is 0 if the destination has every file, 1 after a failure, and 2
+    /// if the command line is wrong.
     Copy(CopyOptions),
     /// Record the files of a store in its ledger: for a store that is older than its ledger, or after the loss of a ledger
     ///
@@ -200,8 +203,8 @@ pub(crate) enum Command {
     /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`. A TIME is in UTC, such as
     /// `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration before now, such as `2h`.
     ///
-    /// The status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2 if the
-    /// command line is wrong or the confirmation `--yes` is missing.
+    /// The exit status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2
+    /// if the command line is wrong or the confirmation `--yes` is missing.
     Events(EventsOptions),
     /// Find, fetch, export, verify and remove the files of a running server
     ///
@@ -209,52 +212,52 @@ pub(crate) enum Command {
     /// path of a file, as `list` prints it. A TIME is in UTC, such as `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration before
     /// now, such as `2h`.
     ///
-    /// The status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2 if the
-    /// command line is wrong or the confirmation is missing: `--yes`, `--force`, or `y` at the prompt.
+    /// The exit status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2
+    /// if the command line is wrong or the confirmation is missing: `--yes`, `--force`, or `y` at the prompt.
     Files(FilesOptions),
-    /// Show and verify the audit trail of a running server: who has fetched or removed which file
+    /// Show and verify the audit trail of a running server: who fetched or removed each file
     ///
     /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`. A KEY is the percent-encoded
     /// path of a file. A TIME is in UTC, such as `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration before now, such as `2h`.
     ///
-    /// The status is 0 if the command succeeded, 1 if the trail was changed, or the server could not be reached, refused a request or
-    /// failed, and 2 if the command line is wrong.
+    /// The exit status is 0 if the command succeeded, 1 if the trail was changed, or the server could not be reached, refused a
+    /// request or failed, and 2 if the command line is wrong.
     Audit(AuditOptions),
-    /// Keep files of a running server: nobody can remove or replace a file while a hold keeps it
+    /// Protect files of a running server from removal and replacement
     ///
     /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`. A KEY is the percent-encoded
     /// path of a file, as `files list` prints it. A TIME is in UTC, such as `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration
     /// before now, such as `2h`.
     ///
-    /// The status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, or a removal that
-    /// began before the hold has not ended, and 2 if the command line is wrong.
+    /// The exit status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, or a removal
+    /// that began before the hold has not ended, and 2 if the command line is wrong.
     Hold(HoldOptions),
-    /// Remove the files of an account or of a number from a running server, and what its ledger knows of them
+    /// Erase the files of an account or of a number from a running server, and their data in its ledger
     ///
     /// The command shows the files and asks for confirmation. It uses the API of the server's `--admin`, with the token of its
     /// `--admin-token-file`. After an error, run it again: it removes the files that are left.
     ///
-    /// The status is 0 if no file is left, 1 if files were kept, because a hold or the policy protects them, or if the server could
-    /// not be reached, refused the request or failed, and 2 if the command line is wrong or the confirmation is missing: `--yes`, or
-    /// `y` at the prompt.
+    /// The exit status is 0 if no file is left, 1 if files were kept, because a hold or the policy protects them, or if the server
+    /// could not be reached, refused the request or failed, and 2 if the command line is wrong or the confirmation is missing:
+    /// `--yes`, or `y` at the prompt.
     Erase(EraseOptions),
-    /// Show what the policy of a running server deletes, and steer the deletion
+    /// Preview what a running server's policy deletes, cancel requested deletions, and resume suspended retention
     ///
     /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`.
     ///
-    /// The status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2 if the
-    /// command line is wrong.
+    /// The exit status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2
+    /// if the command line is wrong.
     Retention(RetentionOptions),
     /// Ask a running server whether it is ready, for the health check of a container
     ///
     /// The command asks for `/readyz` at the server's `--admin`, and needs no token. It waits at most 5 seconds. If the server is
     /// not ready, the reason is printed on stderr.
     ///
-    /// The status is 0 if the server is ready, 1 if it is not or could not be reached, and 2 if the command line is wrong.
+    /// The exit status is 0 if the server is ready, 1 if it is not or could not be reached, and 2 if the command line is wrong.
     Health(AdminServerOptions),
     /// Check or show the configuration: the values that `serve` takes from its file and its environment
     ///
-    /// The status is 0 if the configuration is valid, and 2 if it is not.
+    /// The exit status is 0 if the configuration is valid, and 2 if it is not.
     Config(ConfigOptions),
     /// Test a storage server as KAZOO uses it, and report failures with their cause and remedy
     ///
@@ -267,7 +270,7 @@ pub(crate) enum Command {
     /// credentials probes keeps those too (`…_test_credentials_file.txt`). Each check replaces the files of the last one.
     /// `--load` leaves at most 64 files for each connection.
     ///
-    /// The status is 0 if everything works, 1 if something that KAZOO needs fails, and 2 if nothing could be tested: wrong
+    /// The exit status is 0 if everything works, 1 if something that KAZOO needs fails, and 2 if nothing could be tested: wrong
     /// usage, or no connection. The output shows only the host and the port of the URL.
     #[command(after_help = VALUES)]
     Check(Box<CheckOptions>),

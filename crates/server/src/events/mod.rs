@@ -1,7 +1,12 @@
-//! The `events` command: shows and steers the events of a running server.
+//! The `events` command: lists, retries, discards and replays the events of a running server.
 
+mod discard;
 mod list;
-mod steer;
+mod receivers;
+mod replay;
+mod retry;
+mod selected;
+mod show;
 
 use std::process::ExitCode;
 
@@ -18,14 +23,14 @@ pub(crate) fn run(options: EventsOptions) -> ExitCode {
 async fn act(options: EventsOptions) -> Result<ExitCode, String> {
     let client = AdminClient::new(options.server)?;
     match options.action {
-        EventsAction::List(list) => list::events(&client, &list).await,
-        EventsAction::Show { id, metadata, json } => list::event(&client, &id, metadata, json).await,
-        EventsAction::Retry(retry) => steer::retry(&client, &retry).await,
-        EventsAction::Discard(discard) => steer::discard(&client, &discard).await,
-        EventsAction::Replay(replay) => steer::replay(&client, &replay).await,
-        EventsAction::Receivers(receivers) => match receivers.action {
-            None => list::receivers(&client, receivers.json).await,
-            Some(ReceiversAction::Rm { name, yes }) => steer::remove(&client, &name, yes).await,
+        EventsAction::List(options) => list::events(&client, &options).await,
+        EventsAction::Show { id, metadata, json } => show::event(&client, &id, metadata, json).await,
+        EventsAction::Retry(options) => retry::events(&client, &options).await,
+        EventsAction::Discard(options) => discard::events(&client, &options).await,
+        EventsAction::Replay(options) => replay::events(&client, &options).await,
+        EventsAction::Receivers(options) => match options.action {
+            None => receivers::list(&client, options.json).await,
+            Some(ReceiversAction::Rm { name, yes }) => receivers::remove(&client, &name, yes).await,
         },
     }
 }

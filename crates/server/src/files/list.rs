@@ -6,50 +6,26 @@ use serde_json::Value;
 
 use crate::{
     admin_client::{
-        AdminClient,
-        values::{field, items, query, text, time},
+        AdminClient, Listing,
+        values::{texts, time},
     },
     cli::{FileSelection, ListFilesOptions},
-    printable::{json_lines, print_lines},
-    table::Table,
 };
 
-/// Number of files that are fetched at once: a table has this many lines of one width.
-const PAGE: u64 = 500;
+/// The headings of a table of files.
+pub(super) const HEADINGS: &[&str] = &["STORED", "KIND", "SIZE", "KEY"];
 
 pub(super) async fn files(client: &AdminClient, options: &ListFilesOptions) -> Result<ExitCode, String> {
-    let mut left = if options.limit == 0 { u64::MAX } else { options.limit };
-    let (mut cursor, mut is_first) = (None, true);
-    loop {
-        let mut parameters = parameters(&options.selection);
-        parameters.extend([("limit", Some(left.min(PAGE).to_string())), ("cursor", cursor)]);
-        let parameters = query(&parameters);
-        let page = client.get(&format!("/v1/files?{parameters}")).await?;
-        let files = items(&page, "files");
-        let lines = if options.json {
-            json_lines(files)
-        } else {
-            let mut table = table();
-            for file in files {
-                table.add(row(file));
-            }
-            table.text(is_first)
-        };
-        if !print_lines(&lines)? {
-            break;
-        }
-        left -= left.min(files.len() as u64);
-        cursor = field(&page, "next").as_str().map(str::to_owned);
-        is_first = false;
-        if cursor.is_none() {
-            break;
-        }
-        if left == 0 {
-            eprintln!("there are more files: raise --limit");
-            break;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let listing = Listing {
+        path: "/v1/files",
+        items: "files",
+        parameters: parameters(&options.selection),
+        limit: options.limit,
+        json: options.json,
+        headings: HEADINGS,
+        row,
+    };
+    listing.print(client).await
 }
 
 /// Returns the parameters of a search for the files of `selection`.
@@ -67,13 +43,7 @@ pub(super) fn parameters(selection: &FileSelection) -> Vec<(&'static str, Option
     ]
 }
 
-/// Returns an empty table of files.
-pub(super) fn table() -> Table {
-    Table::new(&["STORED", "KIND", "SIZE", "KEY"])
-}
-
 /// Returns the row of `file` in a table of files.
 pub(super) fn row(file: &Value) -> Vec<String> {
-    let fields = ["stored_at", "kind", "size", "key"];
-    fields.iter().map(|name| text(field(file, name))).collect()
+    texts(file, &["stored_at", "kind", "size", "key"])
 }

@@ -5,13 +5,17 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::{
-    list::{row, table},
+    list::{HEADINGS, row},
     target,
 };
 use crate::{
-    admin_client::{AdminClient, values::field},
+    admin_client::{
+        AdminClient,
+        values::{field, items, text},
+    },
     confirmation::{UNCONFIRMED, is_confirmed},
     printable::{complain, print, print_lines},
+    table::Table,
 };
 
 /// The key of a file, and its entity tag.
@@ -45,10 +49,10 @@ async fn remove(client: &AdminClient, key: &str, etag: Option<&str>) -> Result<(
     removed.json::<Value>().await.map(drop)
 }
 
-/// Shows the files, and asks whether to remove them. Returns the keys of those that can be shown, each with its entity tag, so that no
+/// Shows the files, and asks whether to remove them. Returns the keys of those that exist and are not held, each with its entity tag, so that no
 /// other file is removed, or `None` without a confirmation.
 async fn confirmed(client: &AdminClient, keys: &[String], status: &mut ExitCode) -> Result<Option<Vec<Known>>, String> {
-    let (mut files, mut known) = (table(), Vec::with_capacity(keys.len()));
+    let (mut files, mut known) = (Table::new(HEADINGS), Vec::with_capacity(keys.len()));
     for key in keys {
         let shown = match client.get(&target(key)).await {
             Ok(shown) => shown,
@@ -59,6 +63,12 @@ async fn confirmed(client: &AdminClient, keys: &[String], status: &mut ExitCode)
             }
         };
         let file = field(&shown, "file");
+        if let Some(hold) = items(file, "holds").first() {
+            let (id, reason) = (text(field(hold, "id")), text(field(hold, "reason")));
+            complain(&format!("{key} is held by the hold {id} ({reason})"));
+            *status = ExitCode::FAILURE;
+            continue;
+        }
         files.add(row(file));
         known.push((key.clone(), field(file, "etag").as_str().map(str::to_owned)));
     }

@@ -1,4 +1,4 @@
-//! The `retention` command: shows what the policy of a running server deletes, and steers the deletion.
+//! The `retention` command: previews what the policy deletes, cancels requested deletions, and resumes suspended retention.
 
 mod plan;
 mod requests;

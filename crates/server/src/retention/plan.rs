@@ -6,16 +6,13 @@ use serde_json::Value;
 
 use crate::{
     admin_client::{
-        AdminClient, follow,
-        values::{field, items, number, query, text},
+        AdminClient, Listing, follow,
+        values::{field, items, number, text, texts},
     },
     cli::Size,
     printable::{json_lines, print, print_lines},
     table::Table,
 };
-
-/// Number of files that are fetched at once.
-const PAGE: u64 = 500;
 
 /// Shows the number of files that each rule deletes.
 pub(super) async fn rules(client: &AdminClient, json: bool) -> Result<ExitCode, String> {
@@ -29,7 +26,9 @@ pub(super) async fn rules(client: &AdminClient, json: bool) -> Result<ExitCode, 
     }
     let documents = number(&plan, "documents");
     if documents > 0 && !json {
-        print(&format!("{documents} documents that KAZOO has deleted are due"))?;
+        print(&format!(
+            "the files of {documents} documents that KAZOO has deleted are removed in the next run"
+        ))?;
     }
     if rules.is_empty() {
         eprintln!("the server has no retention rules, and deletes no file by its age; see --policy");
@@ -73,25 +72,14 @@ fn table(rules: &[Value]) -> Table {
 
 /// Lists the files that the rules delete.
 pub(super) async fn files(client: &AdminClient, json: bool) -> Result<ExitCode, String> {
-    let (mut cursor, mut is_first) = (None, true);
-    loop {
-        let parameters = query(&[("limit", Some(PAGE.to_string())), ("cursor", cursor)]);
-        let page = client.get(&format!("/v1/retention/files?{parameters}")).await?;
-        let files = items(&page, "files");
-        let lines = if json {
-            json_lines(files)
-        } else {
-            let mut table = Table::new(&["STORED", "KIND", "SIZE", "KEY", "REASON"]);
-            for file in files {
-                let fields = ["stored_at", "kind", "size", "key", "reason"];
-                table.add(fields.iter().map(|name| text(field(file, name))).collect());
-            }
-            table.text(is_first)
-        };
-        cursor = field(&page, "next").as_str().map(str::to_owned);
-        is_first = false;
-        if !print_lines(&lines)? || cursor.is_none() {
-            return Ok(ExitCode::SUCCESS);
-        }
-    }
+    let listing = Listing {
+        path: "/v1/retention/files",
+        items: "files",
+        parameters: Vec::new(),
+        limit: 0,
+        json,
+        headings: &["STORED", "KIND", "SIZE", "KEY", "REASON"],
+        row: |file| texts(file, &["stored_at", "kind", "size", "key", "reason"]),
+    };
+    listing.print(client).await
 }

@@ -18,7 +18,7 @@ pub(crate) async fn answer(
         biased;
         response = response => response?,
         _ = phase.wait_for(|phase| *phase == Phase::Ending) => {
-            let message = "the storage server is stopping before the request was done; send it again";
+            let message = "the storage server is shutting down and did not finish the request; send it again";
             Error::new(ErrorKind::Unavailable, message).to_response()
         }
     };

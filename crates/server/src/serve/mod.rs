@@ -236,7 +236,7 @@ async fn start(config: Config, sockets: Sockets) -> Fallible<End> {
         audit_file: audit_file.clone(),
         policy,
         webhook_secret,
-        admin_token: api.as_ref().and_then(|api| api.token.clone()),
+        admin_token: api.as_ref().and_then(|api| api.token().cloned()),
     };
     tokio::spawn(reloadable.reload_on(hangups));
     // The server works without stdout too.

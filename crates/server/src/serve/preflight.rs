@@ -14,7 +14,7 @@ use super::Files;
 use crate::{
     admin::Token,
     config::{AdminAddress, Config, StoreConfig},
-    storage::store,
+    storage::bucket,
 };
 
 /// Checks the files, and the places of others, that `config` names. The error names the flag and the path.
@@ -27,7 +27,7 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
         StoreConfig::Directory { root, .. } => {
             creatable_directory(root).map_err(|error| named("--store", root, &error))?;
         }
-        StoreConfig::Bucket(bucket) => store::check(bucket)?,
+        StoreConfig::Bucket(config) => bucket::check(config)?,
     }
     if let Some(ledger) = &config.ledger
         && let Some(path) = ledger.location.path()

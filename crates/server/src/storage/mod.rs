@@ -1,4 +1,5 @@
 //! Opens the store and the ledger of a configuration.
 
+pub(crate) mod bucket;
 pub(crate) mod ledger;
 pub(crate) mod store;

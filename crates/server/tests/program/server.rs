@@ -190,8 +190,8 @@ fn recovers_when_file_descriptors_are_available_again() {
 #[test]
 fn warns_of_too_few_file_descriptors() {
     let root = TempDir::new().unwrap();
-    // A connection and a file for each of 10 connections and of 1024 over the limit, and 64 others.
-    let own = 2 * (10 + 1024) + 64;
+    // A connection and a file for each of 10 connections and of 1024 over the limit, and 128 others.
+    let own = 2 * (10 + 1024) + 128;
     // 64 connections, and 16 calls that send 32 files each.
     let of_admin = 64 + 16 * 33;
     for (allowed, admin, is_enough) in [

@@ -21,7 +21,7 @@ impl Changes {
         if self.0.is_closed() {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                "the server is stopping; try again after its start",
+                "the server is shutting down; try again after it has restarted",
             ));
         }
         let task = self.0.spawn(change);

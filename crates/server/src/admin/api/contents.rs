@@ -10,11 +10,15 @@ use kazoo_storage_ledger::audit::Action;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Asked, Storage, audit::Trail, body, files::open, json, parameters::invalid};
-use crate::admin::connections::State;
-
-/// Maximum number of files in a response, all of which are open. The store may hold a small content of each in memory.
-pub(in crate::admin) const MAX_FILES: usize = 32;
+use super::{
+    asked::{Answer, Asked},
+    files::open,
+    json,
+    parameters::{body, invalid},
+    storage::Storage,
+    trail::Trail,
+};
+use crate::admin::connections::{MAX_CONTENTS, State};
 
 /// The files to send.
 #[derive(Deserialize)]
@@ -41,7 +45,7 @@ pub(super) async fn send(storage: &Storage, asked: Asked<'_>) -> Answer {
         Arc::clone(&asked.call.state),
     );
     let Request { keys } = body(asked.body).await?;
-    if !(1..=MAX_FILES).contains(&keys.len()) {
+    if !(1..=MAX_CONTENTS).contains(&keys.len()) {
         return Err(invalid("keys", "must have 1 to 32 keys"));
     }
     let opened = stream::iter(keys).map(|text| async {
@@ -53,7 +57,7 @@ pub(super) async fn send(storage: &Storage, asked: Asked<'_>) -> Answer {
         (text, opened)
     });
     // All at once: an object store may take its whole deadline for each, and the client does not wait for several of them.
-    let opened: Vec<_> = opened.buffered(MAX_FILES).collect().await;
+    let opened: Vec<_> = opened.buffered(MAX_CONTENTS).collect().await;
     let (mut files, mut sent) = (Vec::new(), Vec::new());
     for (text, opened) in opened {
         let (key, opened) = opened.map_or_else(|error| (None, Err(error)), |(key, blob)| (Some(key), Ok(blob)));

@@ -8,7 +8,15 @@ use kazoo_storage_ledger::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Api, Asked, audit::Trail, body, json, work};
+use super::{
+    asked::{Answer, Asked},
+    changes::Changes,
+    json,
+    parameters::body,
+    storage::Storage,
+    trail::Trail,
+    work,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,9 +28,9 @@ struct Request {
 }
 
 /// Erases files, a line for each, or shows those that would be erased.
-pub(super) async fn run(api: &Api, asked: Asked<'_>) -> Answer {
+pub(super) async fn run(storage: &Storage, changes: &Changes, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
-    let trail = Trail::new(Some(api.ledger()?), &asked);
+    let trail = Trail::new(Some(storage.ledger()?), &asked);
     let state = &asked.call.state;
     let request: Request = body(asked.body).await?;
     let (name, subject) = match (request.account, request.number) {
@@ -36,8 +44,8 @@ pub(super) async fn run(api: &Api, asked: Asked<'_>) -> Answer {
         }
     };
     let confirm = request.confirm;
-    let mut erasure = api.recorded()?.erasure(subject, !confirm).await?;
-    let changes = api.changes.clone();
+    let mut erasure = storage.recorded()?.erasure(subject, !confirm).await?;
+    let changes = changes.clone();
     work::response(state, move |reporter| async move {
         let erasing = async move {
             let mut totals = Totals::default();

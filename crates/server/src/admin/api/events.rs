@@ -14,11 +14,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Answer, Asked,
-    audit::Trail,
-    body, json,
-    parameters::{invalid, time},
-    receivers, work,
+    asked::{Answer, Asked},
+    json,
+    parameters::{body, invalid, time},
+    receivers,
+    trail::Trail,
+    work,
 };
 
 /// Maximum number of events that are in memory at once.
@@ -303,7 +304,7 @@ pub(super) async fn replay(ledger: &Ledger, asked: Asked<'_>) -> Answer {
 }
 
 fn replayed(done: Replayed) -> serde_json::Value {
-    // A time that no calendar has is one that the client has sent.
+    // RFC 3339 ends with the year 9999, and the client may have sent a later time.
     let position = done
         .position
         .min(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799));

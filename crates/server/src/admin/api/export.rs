@@ -8,9 +8,9 @@ use kazoo_storage_ledger::{FileRecord, Ledger, Search, audit::Action};
 use serde_json::json;
 
 use super::{
-    Answer, Asked,
-    audit::{BEGUN, Trail},
+    asked::{Answer, Asked},
     files, json,
+    trail::{BEGUN, Trail},
 };
 use crate::admin::connections::State;
 

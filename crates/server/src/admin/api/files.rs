@@ -1,9 +1,6 @@
 //! The operations on files.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -17,21 +14,19 @@ use kazoo_storage_ledger::{FileRecord, Ledger, Search, audit::Action, keep::Hold
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Asked, Storage,
-    audit::Trail,
+    asked::{Answer, Asked},
     changes::Changes,
-    json,
+    cursor, json,
     parameters::{Parameters, invalid},
+    storage::Storage,
+    trail::Trail,
 };
 use crate::file_kind::FileKind;
 
 pub(super) async fn list(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let parameters = &mut asked.parameters;
     let limit = parameters.limit()?;
-    let after = match parameters.text("cursor") {
-        None => None,
-        Some(cursor) => Some(position(&cursor).ok_or_else(|| invalid("cursor", "must be the `next` of a page"))?),
-    };
+    let after = cursor::take(parameters, position)?;
     let mut search = search(parameters)?;
     parameters.end()?;
     if let Some((stored_at, key)) = after {
@@ -41,7 +36,7 @@ pub(super) async fn list(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let mut files = ledger.search(search.without_metadata(), limit + 1).await?;
     let has_more = files.len() > limit;
     files.truncate(limit);
-    let next = files.last().filter(|_| has_more).map(cursor);
+    let next = files.last().filter(|_| has_more).map(next);
     let files: Vec<_> = files.iter().map(|file| json::file(file, false)).collect();
     Ok(json::response(json!({"files": files, "next": next}).to_string()))
 }
@@ -95,18 +90,14 @@ fn conditions(parameters: &mut Parameters<'_>) -> Result<Search, Error> {
     Ok(search)
 }
 
-/// Returns the position of `file` in a listing.
-fn cursor(file: &FileRecord) -> String {
-    let since = file
-        .stored_at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    format!("{}/{}", since.as_millis(), file.key)
+/// Returns the cursor of the page after `file`.
+fn next(file: &FileRecord) -> String {
+    format!("{}/{}", cursor::millis(file.stored_at), file.key)
 }
 
 fn position(cursor: &str) -> Option<(SystemTime, BlobKey)> {
     let (millis, key) = cursor.split_once('/')?;
-    let stored_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis.parse().ok()?))?;
+    let stored_at = cursor::time(millis)?;
     Some((stored_at, BlobKey::from_path(key).ok()?))
 }
 

@@ -10,12 +10,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Answer, Asked,
-    audit::{DONE, Trail},
-    body,
+    asked::{Answer, Asked},
     changes::Changes,
     json,
-    parameters::{invalid, time},
+    parameters::{body, invalid, time},
+    trail::{DONE, Trail},
 };
 
 /// The hold to add.

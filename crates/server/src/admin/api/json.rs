@@ -49,7 +49,7 @@ pub(super) fn file(file: &FileRecord, with_call: bool) -> Value {
     let mut value = json!({
         "key": file.key.to_string(),
         "account": file.key.account_id(),
-        "kind": file.kind.map_or("other", kazoo_storage::kazoo_id::AttachmentKind::as_str),
+        "kind": file.kind_name(),
         "size": file.size,
         "sha256": file.sha256.map(|digest| digest.to_string()),
         "content_type": file.content_type,

@@ -3,9 +3,11 @@
 //! [`routes`] lists the routes, and `openapi.json` describes them to clients. A request reaches its handler only with the
 //! operator's token, and not from a website in the operator's browser ([`guard`]).
 
+mod asked;
 mod audit;
 mod changes;
 mod contents;
+mod cursor;
 mod erasures;
 mod events;
 mod export;
@@ -17,71 +19,54 @@ mod parameters;
 mod receivers;
 mod retention;
 mod routes;
+mod storage;
+mod trail;
 mod usage;
 mod verify;
 mod work;
 
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
-use kazoo_storage::{Body, Error, ErrorKind, store::DynBlobCatalog};
-use kazoo_storage_ledger::{Ledger, Recorded};
+use kazoo_storage::{Body, Error, ErrorKind};
+use kazoo_storage_ledger::Ledger;
 
-pub(crate) use self::audit::{entry as audit_json, hex};
-pub(super) use self::contents::MAX_FILES as MAX_CONTENTS;
 use self::{
+    asked::{Answer, Asked},
     changes::Changes,
-    parameters::{Parameters, body},
-    routes::{Matched, Operation},
+    guard::Guard,
+    parameters::Parameters,
+    routes::{Matched, OPENAPI, Operation},
+};
+pub(crate) use self::{
+    audit::{entry as audit_json, hex},
+    storage::Storage,
 };
 use super::{connections::Call, token::Token};
 
-/// The description of the API.
-const OPENAPI: &str = include_str!("../openapi.json");
-
 /// The operator's API.
 pub(crate) struct Api {
-    /// The secret of the operator. Without one, nobody has access.
-    pub(crate) token: Option<Arc<Token>>,
-    /// Names of this server beside its address.
-    pub(crate) hosts: Vec<String>,
+    guard: Guard,
     /// The server has a file of `--deliveries`.
-    pub(crate) delivers: bool,
+    delivers: bool,
     storage: OnceLock<Storage>,
     changes: Changes,
 }
 
-/// The files of the server.
-pub(crate) struct Storage {
-    pub(crate) ledger: Option<Ledger>,
-    /// The store and the ledger, to compare them, and to remove files from both.
-    pub(crate) recorded: Option<Recorded<DynBlobCatalog>>,
-    /// The store, which records deletions in the ledger.
-    pub(crate) store: DynBlobCatalog,
-    /// The same store, for contents: it redirects no fetch.
-    pub(crate) contents: DynBlobCatalog,
-}
-
-/// A request of the operator.
-struct Asked<'a> {
-    parameters: Parameters<'a>,
-    headers: HeaderMap,
-    body: Incoming,
-    call: &'a Call,
-}
-
-type Answer = Result<Response<Body>, Error>;
-
 impl Api {
     pub(crate) fn new(token: Option<Arc<Token>>, hosts: Vec<String>, delivers: bool) -> Self {
         Self {
-            token,
-            hosts,
+            guard: Guard { token, hosts },
             delivers,
             storage: OnceLock::new(),
             changes: Changes::default(),
         }
+    }
+
+    /// Returns the secret of the operator.
+    pub(crate) fn token(&self) -> Option<&Arc<Token>> {
+        self.guard.token.as_ref()
     }
 
     /// Sets the files of the server, once they are open.
@@ -100,11 +85,11 @@ impl Api {
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>, call: &Call) -> Response<Body> {
-        if let Err(refusal) = guard::check(self, &request, call.local) {
+        if let Err(refusal) = self.guard.check(&request, call.local) {
             return *refusal;
         }
         if !call.admit() {
-            let message = "the admin address has too many calls at once; try again when one of them has ended";
+            let message = "the admin address has too many calls in progress; try again when one of them has finished";
             return Error::new(ErrorKind::Unavailable, message).to_response();
         }
         let (head, body) = request.into_parts();
@@ -113,7 +98,7 @@ impl Api {
             Matched::Route(operation, captured) => (operation, captured),
             Matched::OtherMethods(methods) => return other_methods(&head.method, path, &methods),
             Matched::Nothing => {
-                let message = format!("the API has no {path}; GET /v1/openapi.json describes it");
+                let message = format!("the API has no path {path}; GET /v1/openapi.json lists the paths");
                 return Error::new(ErrorKind::NotFound, message).to_response();
             }
         };
@@ -151,7 +136,7 @@ impl Api {
             Operation::ShowFile => files::show(self.storage()?, asked).await,
             Operation::FetchFile => files::fetch(self.storage()?, asked).await,
             Operation::DeleteFile => files::delete(self.storage()?, &self.changes, asked).await,
-            Operation::VerifyFiles => verify::files(self, asked).await,
+            Operation::VerifyFiles => verify::files(self.storage()?, asked).await,
             Operation::ExportFiles => export::list(self.ledger()?, asked).await,
             Operation::ExportContents => contents::send(self.storage()?, asked).await,
             Operation::Usage => usage::list(self.ledger()?, asked).await,
@@ -161,7 +146,7 @@ impl Api {
             Operation::AddHold => holds::add(self.ledger()?, &self.changes, asked).await,
             Operation::ShowHold => holds::show(self.ledger()?, asked).await,
             Operation::RemoveHold => holds::remove(self.ledger()?, &self.changes, asked).await,
-            Operation::Erase => erasures::run(self, asked).await,
+            Operation::Erase => erasures::run(self.storage()?, &self.changes, asked).await,
             Operation::PlanRetention => retention::plan(self.ledger()?, asked).await,
             Operation::ListDue => retention::due(self.ledger()?, asked).await,
             Operation::ResumeRetention => retention::resume(self.ledger()?, &self.changes, asked).await,
@@ -176,23 +161,13 @@ impl Api {
     }
 
     fn ledger(&self) -> Result<&Ledger, Error> {
-        self.storage()?.ledger.as_ref().ok_or_else(no_ledger)
+        self.storage()?.ledger()
     }
-
-    fn recorded(&self) -> Result<&Recorded<DynBlobCatalog>, Error> {
-        self.storage()?.recorded.as_ref().ok_or_else(no_ledger)
-    }
-}
-
-fn no_ledger() -> Error {
-    let message = "this server has no ledger, so it keeps no events and no holds, and cannot search its files; start it with \
-                   --ledger";
-    Error::new(ErrorKind::Conflict, message)
 }
 
 fn other_methods(method: &Method, path: &str, allowed: &[Method]) -> Response<Body> {
     let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-    let message = format!("{path} does not answer {method}, but {allowed}");
+    let message = format!("{path} does not support {method}; use {allowed}");
     let mut response = Error::new(ErrorKind::MethodNotAllowed, message).to_response();
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         response.headers_mut().insert(header::ALLOW, allowed);

@@ -8,7 +8,12 @@ use kazoo_storage_ledger::{
 };
 use serde_json::json;
 
-use super::{Answer, Asked, audit::Trail, changes::Changes, json};
+use super::{
+    asked::{Answer, Asked},
+    changes::Changes,
+    json,
+    trail::Trail,
+};
 
 pub(super) async fn list(ledger: &Ledger, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;

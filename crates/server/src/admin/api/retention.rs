@@ -1,7 +1,5 @@
 //! The operations on retention.
 
-use std::time::{Duration, SystemTime};
-
 use kazoo_storage::{BlobKey, Error, ErrorKind};
 use kazoo_storage_ledger::{
     Ledger, Suspension,
@@ -11,11 +9,11 @@ use kazoo_storage_ledger::{
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Asked,
-    audit::Trail,
+    asked::{Answer, Asked},
     changes::Changes,
-    json,
-    parameters::{Parameters, invalid},
+    cursor, json,
+    parameters::invalid,
+    trail::Trail,
     work,
 };
 
@@ -72,7 +70,7 @@ fn suspension(suspension: &Suspension) -> Value {
 /// Lists the files that are due.
 pub(super) async fn due(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let limit = asked.parameters.limit()?;
-    let after = cursor(&mut asked.parameters, position)?;
+    let after = cursor::take(&mut asked.parameters, position)?;
     asked.parameters.end()?;
     let mut due = ledger.files_due(after);
     let mut found = Vec::new();
@@ -87,7 +85,7 @@ pub(super) async fn due(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     found.truncate(limit);
     let next = found.last().filter(|_| has_more).map(|due| {
         let file = &due.file;
-        format!("{}/{}/{}", due.rule, millis(file.stored_at), file.key)
+        format!("{}/{}/{}", due.rule, cursor::millis(file.stored_at), file.key)
     });
     let files: Vec<_> = found.iter().map(|file| due_file(file, due.policy())).collect();
     Ok(json::response(json!({"files": files, "next": next}).to_string()))
@@ -110,7 +108,7 @@ fn due_file(due: &DueFile, policy: &Policy) -> Value {
 fn position(cursor: &str) -> Option<Position> {
     let mut parts = cursor.splitn(3, '/');
     let rule = parts.next()?.parse().ok()?;
-    let stored_at = time(parts.next()?)?;
+    let stored_at = cursor::time(parts.next()?)?;
     Some(Position::new(rule, stored_at, BlobKey::from_path(parts.next()?).ok()?))
 }
 
@@ -137,9 +135,9 @@ pub(super) async fn resume(ledger: &Ledger, changes: &Changes, asked: Asked<'_>)
 /// Lists the requests for deletion.
 pub(super) async fn requests(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let limit = asked.parameters.limit()?;
-    let after = cursor(&mut asked.parameters, |cursor| {
+    let after = cursor::take(&mut asked.parameters, |cursor| {
         let mut parts = cursor.splitn(3, '/');
-        let due_at = time(parts.next()?)?;
+        let due_at = cursor::time(parts.next()?)?;
         Some(DeletionRequest::after(due_at, parts.next()?, parts.next()?))
     })?;
     asked.parameters.end()?;
@@ -147,7 +145,7 @@ pub(super) async fn requests(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let has_more = requests.len() > limit;
     requests.truncate(limit);
     let next = requests.last().filter(|_| has_more).map(|request| {
-        let due_at = millis(request.due_at);
+        let due_at = cursor::millis(request.due_at);
         format!("{due_at}/{}/{}", request.account, request.document)
     });
     let requests: Vec<_> = requests
@@ -193,22 +191,4 @@ pub(super) async fn cancel(ledger: &Ledger, changes: &Changes, mut asked: Asked<
     tracing::warn!(account, "the operator has cancelled the deletion of a document");
     let body = json!({"account": account, "document": document});
     Ok(json::response(body.to_string()))
-}
-
-fn cursor<T>(parameters: &mut Parameters<'_>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
-    let Some(cursor) = parameters.text("cursor") else {
-        return Ok(None);
-    };
-    let parsed = parse(&cursor).ok_or_else(|| invalid("cursor", "must be the `next` of a page"))?;
-    Ok(Some(parsed))
-}
-
-fn millis(time: SystemTime) -> u128 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis()
-}
-
-fn time(millis: &str) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis.parse().ok()?))
 }

@@ -3,7 +3,10 @@
 use kazoo_storage_ledger::Ledger;
 use serde_json::json;
 
-use super::{Answer, Asked, json};
+use super::{
+    asked::{Answer, Asked},
+    json,
+};
 
 pub(super) async fn list(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
     let account = asked.parameters.text("account");

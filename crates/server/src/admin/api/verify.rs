@@ -7,7 +7,13 @@ use kazoo_storage_ledger::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Api, Asked, audit::Trail, parameters::body, work};
+use super::{
+    asked::{Answer, Asked},
+    parameters::body,
+    storage::Storage,
+    trail::Trail,
+    work,
+};
 
 /// The body of a request for a verification.
 #[derive(Deserialize)]
@@ -20,15 +26,15 @@ struct VerifyRequest {
 }
 
 /// Compares the files of the store with those of the ledger.
-pub(super) async fn files(api: &Api, asked: Asked<'_>) -> Answer {
+pub(super) async fn files(storage: &Storage, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
-    let trail = Trail::new(Some(api.ledger()?), &asked);
+    let trail = Trail::new(Some(storage.ledger()?), &asked);
     let VerifyRequest { content, repair } = body(asked.body).await?;
     let mut options = Verify::new().repair(repair);
     if content {
-        options = options.contents(api.storage()?.contents.clone());
+        options = options.contents(storage.contents.clone());
     }
-    let recorded = api.recorded()?.clone();
+    let recorded = storage.recorded()?.clone();
     work::response(&asked.call.state, move |reporter| async move {
         let mut progress = reporter.clone();
         let found = |difference: Difference| reporter.send(json!({"difference": shown(&difference)}));

@@ -10,7 +10,7 @@ use kazoo_storage::{Body, Error};
 use serde_json::{Value, json};
 use tokio::{select, sync::mpsc};
 
-use super::{Answer, json};
+use super::{asked::Answer, json};
 use crate::admin::connections::State;
 
 /// Minimum interval between two lines.

@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 /// Interval while retention is suspended. The operator expects that it continues soon after the clock is confirmed.
 const SUSPENDED: Duration = Duration::from_secs(60);
 
-/// Removes what is due at the start, every hour and after each reload of `policy`, until the server stops.
+/// Removes expired files at startup, every hour and after each reload of `policy`, until the server stops.
 pub(in crate::serve) async fn apply(
     store: Recorded<DynBlobCatalog>,
     policy: Option<Arc<PolicyFile>>,
@@ -47,7 +47,7 @@ pub(in crate::serve) async fn apply(
     }
 }
 
-/// Removes what is due now. Returns the time until the next run.
+/// Removes the files that have expired. Returns the time until the next run.
 async fn run(store: &Recorded<DynBlobCatalog>) -> Duration {
     let retained = match store.retain().await {
         Ok(retained) => retained,

@@ -13,7 +13,7 @@ fn run(site: &Site, status: i32, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn shows_and_steers_events() {
+fn shows_retries_and_discards_events() {
     let receiver = Receiver::start(500);
     let site = Site::start(&receiver);
     for number in 0..3 {

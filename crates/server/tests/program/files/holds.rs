@@ -31,8 +31,13 @@ fn a_held_file_is_neither_deleted_nor_replaced() {
         status == 409 && message.contains(id) && message.contains("case 7"),
         "{refused}"
     );
-    let (_, refused) = run(&site, 1, &["rm", "--yes", KEY]);
-    assert!(refused.contains(id), "{refused}");
+    for arguments in [&["rm", "--yes", KEY][..], &["rm", KEY]] {
+        let (shown, refused) = run(&site, 1, arguments);
+        assert!(
+            refused.contains(id) && shown.is_empty(),
+            "{arguments:?}: {shown}{refused}"
+        );
+    }
     site.put(KEY, "new");
     site.put(KEY, "new");
     site.put(KEY, "old");
