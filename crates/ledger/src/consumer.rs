@@ -12,7 +12,7 @@ use crate::{
     outbox::Claim,
 };
 
-/// The default time after which a job that was not acknowledged comes back.
+/// The default time after which an unacknowledged job is received again.
 const VISIBILITY: Duration = Duration::from_secs(300);
 
 /// Interval at which the ledger is read: another process may have recorded an event.
@@ -50,7 +50,7 @@ impl Ledger {
         let name = name.into();
         if let Some(prefix) = PREFIXES.iter().find(|prefix| name.starts_with(**prefix)) {
             let message = format!(
-                "names that begin with `{prefix}` are those of other receivers; choose another for the consumer"
+                "the name of a consumer must not begin with `{prefix}`, which is reserved for other receivers; choose another name"
             );
             return Err(Error::new(ErrorKind::InvalidRequest, message));
         }

@@ -100,6 +100,12 @@ impl FileRecord {
         self
     }
 
+    /// Returns the name of the kind, or `other` for a file of no [kind](Self::kind).
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        kind_name(self.kind)
+    }
+
     /// Sets the time at which the file was stored.
     #[must_use]
     pub fn with_stored_at(mut self, stored_at: SystemTime) -> Self {

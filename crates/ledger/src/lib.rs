@@ -24,7 +24,7 @@
 //!     if job.event().kind == EventKind::Stored && job.event().file.kind == Some(AttachmentKind::Voicemail) {
 //!         transcribe(&job.event().file.key).await?;
 //!     }
-//!     // A job that is not acknowledged comes back after its timeout.
+//!     // An unacknowledged job is received again after its timeout.
 //!     job.ack().await?;
 //! #   ledger.close();
 //! }

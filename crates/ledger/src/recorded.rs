@@ -33,7 +33,7 @@ use crate::{
 /// A file that a [hold](crate::keep) or the policy protects is neither deleted nor replaced: `delete` fails with
 /// [`ErrorKind::Conflict`], and `put` of another file under its key succeeds, but stores it beside the protected one, as
 /// `NAME~0123456789abcdef.EXT` with random digits. `put` of the same content, metadata and media type succeeds and changes
-/// nothing, also if the file beside has them.
+/// nothing, even if the file that matches is the one stored beside it.
 ///
 /// Changes of one key are recorded in the order in which `S` made them, if all of them go through clones of one
 /// `Recorded`. If two servers that share a ledger store *different* contents under one key at the same moment, they may

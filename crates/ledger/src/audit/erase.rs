@@ -9,7 +9,7 @@ use crate::{
     rows::encode,
 };
 
-/// Maximum number of entries or keys in a transaction.
+/// Maximum number of entries in a transaction.
 const BATCH: usize = 256;
 
 /// Returns the statement that erases `key` from the audit trail. It returns a row for each entry.
@@ -19,19 +19,8 @@ pub(crate) fn erase_key(key: &BlobKey) -> Statement {
 }
 
 impl Ledger {
-    /// Erases `keys` from the audit trail: the entries stay, and nothing tells which files they are about. The chain stays valid.
-    /// Returns the number of entries.
-    pub async fn erase_audit_keys(&self, keys: &[BlobKey]) -> Result<u64> {
-        let mut erased = 0;
-        for keys in keys.chunks(BATCH) {
-            let rows = self.change(keys.iter().map(erase_key).collect()).await?;
-            erased += rows.iter().flatten().count() as u64;
-        }
-        Ok(erased)
-    }
-
-    /// Erases the keys that begin with `account`, as [`erase_audit_keys`](Self::erase_audit_keys) does, also those of files that
-    /// were removed.
+    /// Erases the keys that begin with `account` from the audit trail, including those of removed files: the entries stay, and nothing
+    /// tells which files they are about. The chain stays valid. Returns the number of entries.
     pub async fn erase_audit_account(&self, account: &str) -> Result<u64> {
         const SQL: &str = "UPDATE audit SET key = NULL, salt = NULL WHERE seq IN ( \
                 SELECT seq FROM audit WHERE key >= $1 AND key < $2 LIMIT 256) RETURNING seq";

@@ -1,4 +1,4 @@
-//! The audit trail: entries about who has fetched or removed which file, in a chain of hashes that shows later changes.
+//! The audit trail: records who fetched or removed each file, in a hash chain that reveals later changes.
 //!
 //! Each [`Entry`] has a hash that covers the entry and the hash before it, so an entry that is changed, removed, inserted or moved
 //! breaks the chain. An entry commits to its key by a salted digest: the key can be erased, and the chain stays valid.
@@ -10,8 +10,11 @@
 //! | [`append_audit`](crate::Ledger::append_audit), [`append_audit_all`](crate::Ledger::append_audit_all) | append entries |
 //! | [`audit`](crate::Ledger::audit), [`audit_after`](crate::Ledger::audit_after) | return entries |
 //! | [`verify_audit`](crate::Ledger::verify_audit) | recomputes the chain |
-//! | [`erase_audit_keys`](crate::Ledger::erase_audit_keys), [`erase_audit_account`](crate::Ledger::erase_audit_account) | erase the keys of entries |
+//! | [`erase_audit_account`](crate::Ledger::erase_audit_account) | erases the keys of entries |
 //! | [`prune_audit`](crate::Ledger::prune_audit) | removes old entries |
+//!
+//! Every removal by [`Recorded`](crate::Recorded) appends an entry in the transaction that removes the row of the file. All other entries
+//! are the application's: it appends those of fetches and of what its operator does.
 
 mod append;
 mod entry;

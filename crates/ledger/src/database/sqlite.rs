@@ -67,7 +67,7 @@ pub(super) fn open(path: &Path, durable: bool) -> Result<Database> {
     })
 }
 
-/// Creates the file if it does not exist. It has the numbers of callers, and SQLite gives its other files the same mode.
+/// Creates the file if it does not exist. It contains callers' numbers, and SQLite gives its other files the same mode.
 fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     // An existing file is not opened: to close it would end the locks of another connection of this process.

@@ -9,11 +9,7 @@ use std::{
 use kazoo_storage::Result;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{
-    back_off, cloud_event,
-    receiver::Receiver,
-    transport::{Answer, Transport},
-};
+use super::{answer::Answer, back_off, cloud_event, receiver::Receiver, transport::Transport};
 use crate::{event::Event, gone_receivers::GoneReceivers, ledger::Ledger, measure::DeliveryCounts, outbox::Claim};
 
 /// Sends the claimed events of one receiver, each in a task of its own.
@@ -27,23 +23,6 @@ pub(super) struct Attempts {
     /// One for each event in flight. Closed when nothing more is to be sent.
     permits: Semaphore,
     counts: DeliveryCounts,
-}
-
-/// The end of an attempt.
-pub(super) enum Outcome {
-    Delivered,
-    Gone {
-        error: String,
-    },
-    Rejected {
-        error: String,
-    },
-    Failed {
-        error: String,
-        retry_after: Option<Duration>,
-    },
-    /// Nothing was sent.
-    Released,
 }
 
 impl Attempts {
@@ -89,8 +68,8 @@ impl Attempts {
         self.transport.close().await;
     }
 
-    /// Sends the event of `claim`, and settles it. The next event is sent while this one is settled.
-    pub(super) async fn run(self: Arc<Self>, claim: Claim) -> Outcome {
+    /// Sends the event of `claim`, and settles it. The next event is sent while this one is settled. Returns `None` if nothing was sent.
+    pub(super) async fn run(self: Arc<Self>, claim: Claim) -> Option<Answer> {
         let answer = match self.permits.acquire().await {
             Ok(_permit) => {
                 let begun = Instant::now();
@@ -106,10 +85,11 @@ impl Attempts {
             Err(_closed) => {
                 self.settle(self.ledger.failed(&claim, "not sent yet", Some(Duration::ZERO)))
                     .await;
-                return Outcome::Released;
+                return None;
             }
         };
-        self.conclude(&claim, answer).await
+        self.conclude(&claim, &answer).await;
+        Some(answer)
     }
 
     async fn send(&self, event: &Event) -> Answer {
@@ -121,27 +101,19 @@ impl Attempts {
 
     /// Settles the event of `claim` after an attempt. Every attempt of every receiver ends here; [`fail`](Self::fail) decides
     /// if the event is dead.
-    async fn conclude(&self, claim: &Claim, answer: Answer) -> Outcome {
+    async fn conclude(&self, claim: &Claim, answer: &Answer) {
         match answer {
             Answer::Delivered => {
                 self.counts.delivered();
                 self.settle(self.ledger.delivered(claim)).await;
-                Outcome::Delivered
             }
             Answer::Gone { error } => {
                 self.counts.gone();
-                self.settle(self.ledger.failed(claim, &error, Some(Duration::ZERO)))
+                self.settle(self.ledger.failed(claim, error, Some(Duration::ZERO)))
                     .await;
-                Outcome::Gone { error }
             }
-            Answer::Rejected { error } => {
-                self.fail(claim, &error, None).await;
-                Outcome::Rejected { error }
-            }
-            Answer::Failed { error, retry_after } => {
-                self.fail(claim, &error, retry_after).await;
-                Outcome::Failed { error, retry_after }
-            }
+            Answer::Rejected { error } => self.fail(claim, error, None).await,
+            Answer::Failed { error, retry_after } => self.fail(claim, error, *retry_after).await,
         }
     }
 

@@ -32,12 +32,15 @@
 //! - After an answer of 410 the receiver gets nothing until it is [registered](crate::Ledger::register_receivers) again. Its events
 //!   stay.
 
+mod address;
 #[cfg(feature = "amqp")]
 mod amqp;
+mod answer;
 mod attempts;
 mod back_off;
 mod cloud_event;
 mod deliveries;
+mod endpoint;
 mod fields;
 mod health;
 mod receiver;

@@ -2,18 +2,18 @@
 
 use std::{fmt, time::Duration};
 
-use kazoo_storage::{Error, ErrorKind, Result, kazoo_id::AttachmentKind};
+use kazoo_storage::{Result, kazoo_id::AttachmentKind};
 use url::Url;
 
 #[cfg(feature = "amqp")]
 use super::amqp::AmqpExchange;
-use super::transport::Endpoint;
 #[cfg(feature = "webhooks")]
 use super::webhook::Webhook;
+use super::{
+    address::{MAX_NAME, http_url, invalid},
+    endpoint::Endpoint,
+};
 use crate::event::{Event, EventKind};
-
-/// Maximum length of a name, in bytes.
-pub(super) const MAX_NAME: usize = 100;
 
 /// A webhook or an AMQP exchange, the events that it gets, and the limits of their delivery.
 ///
@@ -163,28 +163,4 @@ impl fmt::Debug for Receiver {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
-}
-
-/// Parses `text`. The error does not contain it.
-pub(super) fn http_url(text: &str) -> Result<Url> {
-    let url = Url::parse(text).map_err(|error| invalid(&format!("the URL is invalid ({error})")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        let scheme = url.scheme();
-        return Err(invalid(&format!(
-            "the URL has the scheme `{scheme}`; use `https` or `http`"
-        )));
-    }
-    if !url.has_host() {
-        return Err(invalid("the URL has no host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid(
-            "the URL has a user or a password; remove it: the signature authenticates the sender",
-        ));
-    }
-    Ok(url)
-}
-
-pub(super) fn invalid(message: &str) -> Error {
-    Error::new(ErrorKind::InvalidRequest, message.to_owned())
 }

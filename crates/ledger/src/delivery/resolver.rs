@@ -10,7 +10,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 /// Looks names up as the system does, one at a time.
 ///
-/// A lookup blocks a thread, for minutes if the name server is dead, also after its request has timed out. Without a limit,
+/// A lookup blocks a thread, for minutes if the name server is down, even after its request has timed out. Without a limit,
 /// the lookups of one receiver could take all threads that write files.
 #[derive(Clone)]
 pub(super) struct Resolver(Arc<Semaphore>);

@@ -1,28 +1,13 @@
-//! [`Endpoint`], the address of a receiver, and [`Transport`], which sends events there.
-
-use std::time::Duration;
+//! [`Transport`]: sends events to a receiver.
 
 use kazoo_storage::Result;
 
 #[cfg(feature = "amqp")]
-use super::amqp::{AmqpExchange, publisher::Publisher};
-use super::receiver::Receiver;
+use super::amqp::publisher::Publisher;
 #[cfg(feature = "webhooks")]
-use super::webhook::{Webhook, client::Client};
-#[cfg(feature = "amqp")]
-use crate::consumer::AMQP;
-#[cfg(feature = "webhooks")]
-use crate::consumer::WEBHOOK;
+use super::webhook::client::Client;
+use super::{answer::Answer, endpoint::Endpoint, receiver::Receiver};
 use crate::event::Event;
-
-/// The address of a receiver.
-#[derive(Clone)]
-pub(super) enum Endpoint {
-    #[cfg(feature = "webhooks")]
-    Webhook(Webhook),
-    #[cfg(feature = "amqp")]
-    Amqp(AmqpExchange),
-}
 
 /// Sends events to one receiver.
 pub(super) enum Transport {
@@ -30,46 +15,6 @@ pub(super) enum Transport {
     Webhook(Client),
     #[cfg(feature = "amqp")]
     Amqp(Publisher),
-}
-
-/// The end of an attempt to send an event.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// The receiver has the event.
-    Delivered,
-    /// The receiver wants no more events.
-    #[cfg_attr(not(feature = "webhooks"), expect(dead_code, reason = "only HTTP has this answer"))]
-    Gone { error: String },
-    /// The receiver works, but does not take this event.
-    #[cfg_attr(not(feature = "amqp"), expect(dead_code, reason = "only AMQP has this answer"))]
-    Rejected { error: String },
-    Failed {
-        error: String,
-        /// The time for which the receiver wants no events.
-        retry_after: Option<Duration>,
-    },
-}
-
-impl Endpoint {
-    /// Returns the prefix of the receiver's name in the ledger.
-    pub(super) fn prefix(&self) -> &'static str {
-        match self {
-            #[cfg(feature = "webhooks")]
-            Self::Webhook(_) => WEBHOOK,
-            #[cfg(feature = "amqp")]
-            Self::Amqp(_) => AMQP,
-        }
-    }
-
-    /// Returns the name of a receiver for which none is set.
-    pub(super) fn default_name(&self) -> String {
-        match self {
-            #[cfg(feature = "webhooks")]
-            Self::Webhook(webhook) => webhook.default_name(),
-            #[cfg(feature = "amqp")]
-            Self::Amqp(exchange) => exchange.default_name(),
-        }
-    }
 }
 
 impl Transport {
@@ -103,19 +48,5 @@ impl Transport {
             #[cfg(feature = "amqp")]
             Self::Amqp(publisher) => publisher.close().await,
         }
-    }
-}
-
-impl Answer {
-    pub(super) fn failed(error: impl Into<String>) -> Self {
-        Self::Failed {
-            error: error.into(),
-            retry_after: None,
-        }
-    }
-
-    /// Returns the answer of a receiver that has not answered within `limit`.
-    pub(super) fn timed_out(limit: Duration) -> Self {
-        Self::failed(format!("no answer within {}", humantime::format_duration(limit)))
     }
 }

@@ -17,11 +17,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{
-    attempts::{Attempts, Outcome},
-    health::Health,
-    receiver::Receiver,
-};
+use super::{answer::Answer, attempts::Attempts, health::Health, receiver::Receiver};
 use crate::{gone_receivers::GoneReceivers, ledger::Ledger, outbox::Claim};
 
 /// Interval at which the ledger is read: another process may have recorded an event.
@@ -98,8 +94,9 @@ impl Worker {
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     let mut next = Some(ended);
                     while let Some(ended) = next {
-                        let outcome = ended.unwrap_or_else(|error| crashed(&error));
-                        is_gone |= self.record(outcome, &mut health, &mut warned);
+                        if let Some(answer) = ended.unwrap_or_else(|error| Some(crashed(&error))) {
+                            is_gone |= self.record(answer, &mut health, &mut warned);
+                        }
                         next = tasks.try_join_next();
                     }
                 }
@@ -112,7 +109,7 @@ impl Worker {
     }
 
     /// Claims as many events as the receiver may have, and starts to send them.
-    async fn fill(&self, tasks: &mut JoinSet<Outcome>, health: &Health) -> Wait {
+    async fn fill(&self, tasks: &mut JoinSet<Option<Answer>>, health: &Health) -> Wait {
         if let Some(until) = health.pause() {
             return Wait::Until(until);
         }
@@ -135,9 +132,9 @@ impl Worker {
             let document = self.document(&mut claim);
             let attempt = Arc::clone(&self.attempts).run(claim);
             tasks.spawn(async move {
-                let outcome = attempt.await;
+                let answer = attempt.await;
                 drop(document);
-                outcome
+                answer
             });
         }
         if unwanted.is_empty() {
@@ -161,16 +158,16 @@ impl Worker {
         Document { len, total }
     }
 
-    /// Records the outcome of an attempt. Returns `true` if the receiver wants no more.
-    fn record(&self, outcome: Outcome, health: &mut Health, warned: &mut Option<Instant>) -> bool {
+    /// Records the end of an attempt. Returns `true` if the receiver wants no more.
+    fn record(&self, answer: Answer, health: &mut Health, warned: &mut Option<Instant>) -> bool {
         let receiver = self.receiver();
-        match outcome {
-            Outcome::Delivered => {
+        match answer {
+            Answer::Delivered => {
                 if health.succeeded() {
                     tracing::info!(receiver, "the receiver accepts events again");
                 }
             }
-            Outcome::Rejected { error } => {
+            Answer::Rejected { error } => {
                 // The others need not wait for it.
                 health.succeeded();
                 if is_due(warned) {
@@ -181,14 +178,14 @@ impl Worker {
                     );
                 }
             }
-            Outcome::Failed { error, retry_after } => {
+            Answer::Failed { error, retry_after } => {
                 if health.failed(retry_after) {
                     tracing::warn!(receiver, error, "the receiver fails; it gets one event at a time now");
                 } else if is_due(warned) {
                     tracing::warn!(receiver, error, "an event was not delivered; it is sent again later");
                 }
             }
-            Outcome::Gone { error } => {
+            Answer::Gone { error } => {
                 tracing::error!(
                     receiver,
                     error,
@@ -197,7 +194,6 @@ impl Worker {
                 );
                 return true;
             }
-            Outcome::Released => {}
         }
         false
     }
@@ -234,9 +230,6 @@ fn is_due(warned: &mut Option<Instant>) -> bool {
 }
 
 /// A defect: the event is sent again when its claim ends.
-fn crashed(error: &JoinError) -> Outcome {
-    Outcome::Failed {
-        error: error.to_string(),
-        retry_after: None,
-    }
+fn crashed(error: &JoinError) -> Answer {
+    Answer::failed(error.to_string())
 }

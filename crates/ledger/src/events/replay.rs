@@ -132,7 +132,7 @@ impl Ledger {
 
     async fn check_active(&self, name: &str) -> Result<()> {
         let receiver = self.receiver(name).await?.ok_or_else(|| {
-            let message = format!("there is no receiver `{name}`; list the receivers for their names");
+            let message = format!("there is no receiver `{name}`; list the receivers to see their names");
             Error::new(ErrorKind::NotFound, message)
         })?;
         if receiver.state != ReceiverState::Inactive {

@@ -48,7 +48,8 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-/// The condition that the hold `h` keeps the file `f`.
+/// The condition that the hold `h` keeps the file `f`. [`Hold::may_keep`] must return `true` for each such file: otherwise an upload
+/// replaces it.
 macro_rules! keeps {
     () => {
         "(h.account IS NULL OR h.account = f.account) \
@@ -93,7 +94,8 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Returns `true` if the hold keeps the file under `key`, or may keep it, depending on the rest of its record.
+    /// Returns `true` if the hold keeps the file under `key`, or may keep it, depending on the rest of its record. An upload reads the
+    /// record only then, and applies [`keeps!`].
     pub(super) fn may_keep(&self, key: &BlobKey) -> bool {
         let is = |condition: &Option<String>, found| condition.is_none() || condition.as_deref() == found;
         is(&self.account, key.account_id())
@@ -252,5 +254,59 @@ impl NewHold {
     pub(super) fn checked(self) -> Result<Hold> {
         self.0.check()?;
         Ok(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, params_from_iter};
+
+    use super::*;
+    use crate::{
+        database::{Engine, MIGRATIONS},
+        file::FileRecord,
+        rows,
+    };
+
+    #[test]
+    fn an_upload_looks_for_each_hold_that_keeps_its_file() {
+        const KEPT: &str = concat!("SELECT count(*) FROM files f CROSS JOIN holds h WHERE ", keeps!());
+        let connection = Connection::open_in_memory().unwrap();
+        for schema in MIGRATIONS {
+            connection.execute_batch(schema).unwrap();
+        }
+        let run = |statement: Statement| {
+            connection
+                .execute(&statement.sql, params_from_iter(statement.parameters))
+                .unwrap()
+        };
+        let paths = ["A/D/f", "A/O/D/f", "A/D2/f", "B/D/f", "A/f", "f", "A/O/D/too/deep/f"];
+        let keys = paths.map(|path| BlobKey::from_path(path).unwrap());
+        let mut found = 0;
+        for key in &keys {
+            run(rows::store(Engine::Sqlite, &FileRecord::new(key, 3, None), "event").remove(0));
+            for (account, document) in [
+                (None, None),
+                (Some("A"), None),
+                (Some("A"), Some("D")),
+                (Some("B"), Some("D")),
+            ] {
+                for held in keys.iter().map(Some).chain([None]) {
+                    let mut hold = NewHold::new("reason", "author").0;
+                    (hold.account, hold.document) = (account.map(str::to_owned), document.map(str::to_owned));
+                    hold.key = held.cloned();
+                    run(hold.insert());
+                    let kept: i64 = connection.query_row(KEPT, [], |row| row.get(0)).unwrap();
+                    assert!(
+                        kept == 0 || hold.may_keep(key),
+                        "{key:?} {account:?} {document:?} {held:?}"
+                    );
+                    found += kept;
+                    connection.execute_batch("DELETE FROM holds").unwrap();
+                }
+            }
+            connection.execute_batch("DELETE FROM files").unwrap();
+        }
+        assert!(found > 20, "only {found} holds keep a file");
     }
 }

@@ -30,7 +30,7 @@ impl fmt::Display for Protection {
         match self {
             Self::Hold { id, reason } => write!(f, "held by the hold {id} ({reason})"),
             Self::Floor(end) => {
-                // The last second that the format has.
+                // RFC 3339 ends with the year 9999.
                 let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
                 write!(
                     f,

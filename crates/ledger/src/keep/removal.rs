@@ -132,7 +132,7 @@ impl<S: BlobCatalog> Recorded<S> {
 
     /// Removes the files under `keys`, whose locks are `guards`. Returns the result for each.
     ///
-    /// It runs to its end also if the caller is gone. Otherwise, the store might remove a file of a later upload.
+    /// It runs to completion even if the caller is gone. Otherwise, the store might remove a file of a later upload.
     pub(super) async fn remove_locked(
         &self,
         keys: BTreeSet<BlobKey>,

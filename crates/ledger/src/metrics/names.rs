@@ -128,7 +128,7 @@ pub const ALL: &[Metric] = &[
         Kind::Counter,
         Unit::Count,
         &[],
-        "Files that were due and could not be removed because of the store or the ledger; they are tried again",
+        "Files that retention could not remove because of the store or the ledger; their removal is retried",
     ),
     Metric::new(
         RETENTION_SUSPENDED,

@@ -1,8 +1,8 @@
-//! How long files are kept: the rules of retention, and the documents that KAZOO has deleted.
+//! Retention: the rules that determine how long files are kept, and the documents that KAZOO has deleted.
 //!
-//! A [`Policy`] has [`Rule`]s. At most one rule applies to a file, the most specific one. Without a rule, a file is kept.
-//! [`Ledger::set_policy`](crate::Ledger::set_policy) sets the policy, [`Ledger::plan`](crate::Ledger::plan) shows what is due,
-//! and [`Recorded::retain`](crate::Recorded::retain) removes it.
+//! A [`Policy`] consists of [`Rule`]s. Only the most specific rule applies to a file. A file without a rule is kept.
+//! [`Ledger::set_policy`](crate::Ledger::set_policy) sets the policy, [`Ledger::plan`](crate::Ledger::plan) previews the deletions,
+//! and [`Recorded::retain`](crate::Recorded::retain) performs them.
 
 mod due;
 mod pace;
@@ -100,7 +100,7 @@ impl Policy {
 
     /// Returns the time before which nothing may delete `file`, if there is one. It may be in the past.
     #[must_use]
-    pub fn floor_end(&self, file: &FileRecord) -> Option<SystemTime> {
+    pub(crate) fn floor_end(&self, file: &FileRecord) -> Option<SystemTime> {
         let floor = self.rule_of(file)?.1.floor()?;
         // A time that cannot be represented never comes.
         Some(
@@ -119,7 +119,7 @@ impl Policy {
 
     /// Returns `true` if a rule has a floor.
     #[must_use]
-    pub fn has_floors(&self) -> bool {
+    pub(crate) fn has_floors(&self) -> bool {
         self.rules.iter().any(|rule| rule.floor().is_some())
     }
 

@@ -1,4 +1,4 @@
-//! [`Recorded::retain`]: removes what is due.
+//! [`Recorded::retain`]: removes expired files.
 
 use std::{sync::Arc, time::Duration};
 
@@ -70,8 +70,9 @@ impl From<Error> for End {
 
 impl<S: BlobCatalog> Recorded<S> {
     /// Removes the files that the [policy](crate::Ledger::policy) deletes, and those of the documents that KAZOO has deleted. While
-    /// files are uploaded through a clone of this store, and for a second after that, removals take a sixteenth of the time, or more while
-    /// they are slower than 200 files in a second. With PostgreSQL, whose other servers may have uploads, they always do.
+    /// files are uploaded through a clone of this store, and for one second after that, removals take a sixteenth of the time, or as much
+    /// as it takes to remove 200 files per second. With PostgreSQL, this limit always applies, because other servers may be receiving
+    /// uploads.
     ///
     /// Ends early while retention is [suspended](crate::Ledger::suspension), and while the store or the ledger is down.
     /// It may be dropped at any time: the files whose removal has begun are removed nevertheless. Several servers may run it at once.

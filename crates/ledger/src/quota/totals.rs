@@ -25,7 +25,7 @@ struct Total {
     pending_bytes: u64,
 }
 
-/// Whether a total permits an upload.
+/// The decision about an upload.
 pub(super) enum Admission {
     Admitted(Reservation),
     Full,

@@ -164,7 +164,7 @@ where
         }
         if self.options.repair && self.done.listed == 0 && self.done.recorded > 0 {
             let message =
-                "the store has no files, and the ledger has some: is it the right store? Nothing was repaired";
+                "the store is empty and the ledger is not, so nothing was repaired; check that this is the right store";
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         // A content is compared with the ledger, which does not have these.

@@ -32,7 +32,7 @@ async fn receive(consumer: &Consumer, all: bool, sizes: &mut HashMap<String, u64
     }
 }
 
-async fn steer(ledger: Ledger, done: Arc<AtomicBool>) {
+async fn retry_and_replay(ledger: Ledger, done: Arc<AtomicBool>) {
     while !done.load(Ordering::SeqCst) {
         let replay = Replay::since(SystemTime::UNIX_EPOCH).receiver("test");
         ledger.replay(replay, |_| ()).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_receiver_ends_with_the_last_state_of_each_file() {
     let consumer = site.ledger.consumer("test").await.unwrap();
     let done = Arc::<AtomicBool>::default();
     // As another process.
-    let steering = tokio::spawn(steer(site.open_again().await, Arc::clone(&done)));
+    let changing = tokio::spawn(retry_and_replay(site.open_again().await, Arc::clone(&done)));
     let store = site.store();
     let uploading = tokio::spawn(async move {
         for number in 0..FILES * VERSIONS {
@@ -63,7 +63,7 @@ async fn a_receiver_ends_with_the_last_state_of_each_file() {
         tokio::task::yield_now().await;
     }
     done.store(true, Ordering::SeqCst);
-    steering.await.unwrap();
+    changing.await.unwrap();
     site.ledger.retry(Selection::dead(), false, |_| ()).await.unwrap();
     for _ in 0..4 {
         receive(&consumer, true, &mut sizes, &mut count).await;

@@ -47,7 +47,7 @@ const DURABLE: &str =
 
 const NOT_DURABLE: &str = "SET synchronous_commit = off";
 
-/// Ends the connection when it is dropped, also if its other end is gone.
+/// Ends the connection when it is dropped, even if its other end is gone.
 pub(super) struct Connection {
     client: Client,
     prepared: HashMap<Cow<'static, str>, tokio_postgres::Statement>,

@@ -41,7 +41,7 @@ pub(super) enum Cause {
     Statement,
     /// A transaction of another server. The same transaction may succeed at once.
     Conflict,
-    /// The connection. It is unknown if the transaction was committed.
+    /// The connection. It is unknown whether the transaction was committed.
     Lost,
 }
 

@@ -66,7 +66,7 @@ impl Log {
         self.check_names()
     }
 
-    /// Fails if a file is lost when it is closed, because it has no name any more.
+    /// Fails if a file was removed or replaced, so that its data would be lost when it is closed.
     fn check_names(&self) -> Result<()> {
         self.files.iter().try_for_each(Named::check)
     }
@@ -127,7 +127,7 @@ fn is_same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
-/// Other systems do not let a file be removed that is open.
+/// Other systems do not allow an open file to be removed.
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true

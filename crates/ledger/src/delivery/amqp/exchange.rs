@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use url::Url;
 
-use crate::delivery::receiver::{MAX_NAME, invalid};
+use crate::delivery::address::{MAX_NAME, invalid};
 
 /// Maximum length of the name of an exchange in AMQP, in bytes.
 const MAX_EXCHANGE: usize = 127;

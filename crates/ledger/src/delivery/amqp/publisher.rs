@@ -15,7 +15,7 @@ use super::{
     socket::tls,
 };
 use crate::{
-    delivery::{receiver::Receiver, resolver::Resolver, transport::Answer},
+    delivery::{answer::Answer, receiver::Receiver, resolver::Resolver},
     event::Event,
 };
 

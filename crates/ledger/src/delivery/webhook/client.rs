@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{endpoint::Webhook, signature::Secret, thread::Thread};
 use crate::{
-    delivery::{cloud_event, receiver::Receiver, resolver::Resolver, transport::Answer},
+    delivery::{answer::Answer, cloud_event, receiver::Receiver, resolver::Resolver},
     event::Event,
 };
 

@@ -5,8 +5,9 @@ use serde_json::value::RawValue;
 
 use super::Webhook;
 use crate::delivery::{
+    address::invalid,
     fields::{Fields, in_field, of_field},
-    receiver::{self, Receiver},
+    receiver::Receiver,
     receiver_fields,
 };
 
@@ -42,9 +43,7 @@ fn secrets(fields: &mut Fields) -> Result<(String, Option<String>)> {
                 _ => Err(in_field("secrets", "has more than two; remove the oldest")),
             }
         }
-        _ => Err(receiver::invalid(
-            "set either `secret` or, with up to two of them, `secrets`",
-        )),
+        _ => Err(invalid("set either `secret` or, with up to two of them, `secrets`")),
     }
 }
 

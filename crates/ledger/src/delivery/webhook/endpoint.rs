@@ -7,7 +7,7 @@ use reqwest::Certificate;
 use url::Url;
 
 use super::signature::Secret;
-use crate::delivery::receiver::{MAX_NAME, http_url, invalid};
+use crate::delivery::address::{MAX_NAME, http_url, invalid};
 
 /// An HTTP server that receives events.
 ///

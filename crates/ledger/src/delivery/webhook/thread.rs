@@ -9,8 +9,8 @@ use tokio::{
 
 /// A thread that talks to one receiver.
 ///
-/// An answer without an end, such as one of informational heads alone, can occupy the thread that reads it for seconds: the
-/// client yields only when nothing more has arrived. On a thread of its own, it delays neither uploads nor other receivers.
+/// An endless response, such as a stream of informational heads, can occupy the thread that reads it for seconds: the client
+/// yields only when no more data has arrived. On a thread of its own, it delays neither uploads nor other receivers.
 pub(super) struct Thread(Option<Runtime>);
 
 impl Thread {
