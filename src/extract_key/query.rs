@@ -42,7 +42,7 @@ impl QueryKey {
             .find_map(|(name, value)| percent_decode_str(name).eq(percent_decode_str(&self.name)).then_some(value))
             .ok_or_else(|| {
                 let message = format!(
-                    "the query has no parameter `{}`, which contains the key; the URL in the storage settings must end with `{}=`",
+                    "the query lacks the parameter `{}`, which must contain the key; the URL in the storage settings must end with `{}=`",
                     self.name, self.name
                 );
                 Error::new(ErrorKind::InvalidKey, message)

@@ -9,7 +9,7 @@ use crate::{body::Body, error::Error, exchange::ExchangeService};
 ///
 /// Every layer and `ServeBlobs` describe an error as [a small JSON object](crate::Error::to_json). [`FormatErrors`]
 /// calls a function with each [`Error`](crate::Error) and its response, and the function returns the response in the
-/// format of the application. The layer belongs in front of all others, also of the complete service. It finds the
+/// format of the application. The layer belongs in front of all others, or of the complete service. It finds the
 /// error in the response's [`Outcome::Failed`](crate::Outcome::Failed), and preserves it for layers further out.
 /// Responses without one pass unchanged, such as a router's 404.
 ///

@@ -1,4 +1,4 @@
-//! [`PrefixFilter`]: tells quickly that a text contains none of many secrets.
+//! [`PrefixFilter`]: quickly rules out that a text contains any of many secrets.
 
 use std::{
     collections::HashSet,

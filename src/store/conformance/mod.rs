@@ -16,7 +16,7 @@
 //! [`reopen_conformance_tests!`](crate::reopen_conformance_tests) tests that a store has its files
 //! after it is dropped and opened again, and
 //! [`catalog_reopen_conformance_tests!`](crate::catalog_reopen_conformance_tests) that its listings and deletions are the
-//! same. A power failure is no part of the suite.
+//! same. The suite does not simulate a power failure.
 //!
 //! Every case is a function of this module. Its documentation is the sentence of the contract that it demands, and it
 //! panics with that sentence if the store violates it. The suite itself is tested with stores that each violate one
