@@ -2,9 +2,9 @@
 //!
 //! `builder → {settings, layers, serve} → {exchange, rewrite, reject, store} → {outcome, probe, grant, framing, body, metadata, encoding, digest, metrics, client_addr, progress, normalize, key, kazoo_id, blocks} → error`
 //!
-//! In the server: `config_command → serve → {admin, net, storage} → log → config → cli → {file_kind, flag_file, toml_file}`, `{copy, reindex} → storage`,
-//! `{audit, erase, events, files, health, hold, retention} → admin_client → {log, cli}`, `{check, plan, scrub} → {log, cli}`, and
-//! `generate → cli`.
+//! In the server: `config_command → serve → {admin, net, storage} → log → config → cli → {file_kind, flag_file, toml_file}`,
+//! `{copy, reindex} → storage`, `{audit, erase, events, files, health, hold, retention} → admin_client → {log, cli}`,
+//! `{check, plan, scrub} → {log, cli}`, and `generate → cli`.
 //!
 //! Cargo holds the direction between the packages: `server → {client, ledger} → kazoo-storage`.
 

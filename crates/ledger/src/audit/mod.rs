@@ -13,8 +13,9 @@
 //! | [`erase_audit_account`](crate::Ledger::erase_audit_account) | erases the keys of entries |
 //! | [`prune_audit`](crate::Ledger::prune_audit) | removes old entries |
 //!
-//! Every removal by [`Recorded`](crate::Recorded) appends an entry in the transaction that removes the row of the file. All other entries
-//! are the application's: it appends those of fetches and of what its operator does.
+//! Every removal by [`Recorded`](crate::Recorded) appends an entry in the transaction that removes the row of the file, and
+//! `prune_audit` appends one for those that it removes. All other entries are the application's: it appends those of fetches and of what its
+//! operator does.
 
 mod append;
 mod entry;

@@ -71,8 +71,8 @@ impl From<Error> for End {
 impl<S: BlobCatalog> Recorded<S> {
     /// Removes the files that the [policy](crate::Ledger::policy) deletes, and those of the documents that KAZOO has deleted. While
     /// files are uploaded through a clone of this store, and for one second after that, removals take a sixteenth of the time, or as much
-    /// as it takes to remove 200 files per second. With PostgreSQL, this limit always applies, because other servers may be receiving
-    /// uploads.
+    /// as it takes to remove 200 files per second, if that is more. With PostgreSQL, this limit always applies, because other servers may be
+    /// receiving uploads.
     ///
     /// Ends early while retention is [suspended](crate::Ledger::suspension), and while the store or the ledger is down.
     /// It may be dropped at any time: the files whose removal has begun are removed nevertheless. Several servers may run it at once.

@@ -22,7 +22,7 @@ use crate::{
 type Known = (String, Option<String>);
 
 pub(super) async fn files(client: &AdminClient, keys: &[String], yes: bool) -> Result<ExitCode, String> {
-    // The others are removed also if a file is already gone, so an interrupted command can be repeated.
+    // The others are removed even if a file is already gone, so an interrupted command can be repeated.
     let mut status = ExitCode::SUCCESS;
     let files = if yes {
         keys.iter().map(|key| (key.clone(), None)).collect()
@@ -49,8 +49,8 @@ async fn remove(client: &AdminClient, key: &str, etag: Option<&str>) -> Result<(
     removed.json::<Value>().await.map(drop)
 }
 
-/// Shows the files, and asks whether to remove them. Returns the keys of those that exist and are not held, each with its entity tag, so that no
-/// other file is removed, or `None` without a confirmation.
+/// Shows the files, and asks whether to remove them. Returns the keys of those that exist and are not held, each with its entity tag, so
+/// that no other file is removed, or `None` without a confirmation.
 async fn confirmed(client: &AdminClient, keys: &[String], status: &mut ExitCode) -> Result<Option<Vec<Known>>, String> {
     let (mut files, mut known) = (Table::new(HEADINGS), Vec::with_capacity(keys.len()));
     for key in keys {

@@ -27,7 +27,7 @@ pub(super) async fn rules(client: &AdminClient, json: bool) -> Result<ExitCode, 
     let documents = number(&plan, "documents");
     if documents > 0 && !json {
         print(&format!(
-            "the files of {documents} documents that KAZOO has deleted are removed in the next run"
+            "the files of {documents} documents that KAZOO has deleted are due for removal"
         ))?;
     }
     if rules.is_empty() {

@@ -3,7 +3,7 @@
 use kazoo_storage::{Error, ErrorKind};
 use tokio_util::task::TaskTracker;
 
-/// Runs changes to their end, also if the client is gone or the server stops. Clones share them.
+/// Runs changes to their end, even if the client is gone or the server stops. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Changes(TaskTracker);
 
