@@ -31,6 +31,9 @@ use crate::{
 /// Time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// Maximum length of the buffer of a connection, in bytes. A part of a response keeps the buffer that it arrived in.
+const BUFFER: usize = 128 << 10;
+
 /// Time limit for the next part of a response. The server ends a connection without progress earlier.
 const STALL: Duration = Duration::from_secs(60);
 
@@ -186,7 +189,9 @@ impl AdminClient {
 
     /// Opens a connection.
     async fn handshake(&self) -> Result<Sender, String> {
-        let (sender, connection) = http1::handshake(TokioIo::new(self.connect().await?))
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(TokioIo::new(self.connect().await?))
             .await
             .map_err(|error| self.failed(&error))?;
         tokio::spawn(connection);
