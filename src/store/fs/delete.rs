@@ -239,7 +239,7 @@ mod tests {
         }
         store.put(Upload::new(key("kept"), "ID3")).await.unwrap();
         symlink(root.path().join("ACC/kept"), root.path().join("ACC/link")).unwrap();
-        // More than there are locks, so that some share one.
+        // Enough groups that some files of one share a lock.
         let absent: Vec<_> = (0..2000).map(|number| format!("absent{number}")).collect();
         let all = names.iter().chain(&names).chain(&absent).map(|name| &**name);
         let keys: Vec<_> = all.chain(["link"]).map(key).collect();

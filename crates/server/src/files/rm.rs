@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::{
     list::{HEADINGS, row},
-    target,
+    stat, target,
 };
 use crate::{
     admin_client::{
         AdminClient,
-        values::{field, items, text},
+        values::{field, items},
     },
     confirmation::{UNCONFIRMED, is_confirmed},
     printable::{complain, print, print_lines},
@@ -64,8 +64,7 @@ async fn confirmed(client: &AdminClient, keys: &[String], status: &mut ExitCode)
         };
         let file = field(&shown, "file");
         if let Some(hold) = items(file, "holds").first() {
-            let (id, reason) = (text(field(hold, "id")), text(field(hold, "reason")));
-            complain(&format!("{key} is held by the hold {id} ({reason})"));
+            complain(&format!("{key} is held by the hold {}", stat::hold(hold)));
             *status = ExitCode::FAILURE;
             continue;
         }

@@ -52,6 +52,6 @@ pub(super) async fn file(client: &AdminClient, key: &str, metadata: bool, json: 
 }
 
 /// Returns the id and the reason of a hold.
-fn hold(hold: &Value) -> String {
+pub(super) fn hold(hold: &Value) -> String {
     format!("{} ({})", text(field(hold, "id")), text(field(hold, "reason")))
 }

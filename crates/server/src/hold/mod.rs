@@ -11,7 +11,7 @@ use crate::{
         values::{field, items, query, segment, text, time},
     },
     cli::{AddHoldOptions, HoldAction, HoldOptions},
-    printable::{complain, print, print_json, print_lines},
+    printable::{complain, json_lines, print, print_json, print_lines},
     table::Table,
 };
 
@@ -79,9 +79,7 @@ async fn list(client: &AdminClient, json: bool) -> Result<ExitCode, String> {
     let answer = client.get("/v1/holds").await?;
     let holds = items(&answer, "holds");
     if json {
-        for hold in holds {
-            print_json(&hold.to_string())?;
-        }
+        print_lines(&json_lines(holds))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new(&["ID", "SINCE", "AUTHOR", "CONDITIONS", "REASON"]);
