@@ -2,17 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kazoo_storage::{BlobCatalog, BlobStore as _, Error, Result};
+use kazoo_storage::{BlobCatalog, BlobKey, BlobStore as _, Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep_until};
 
 use super::{DeletionRequest, pace::Pace, requests::FILES};
 use crate::{
     clock::Suspension,
-    database::Engine,
+    database::{Engine, statement},
     file::FileRecord,
     keep::{Cause, Removal},
+    ledger::Ledger,
     measure,
     recorded::Recorded,
+    rows::encode,
     time,
 };
 
@@ -50,6 +52,8 @@ struct Run<'a, S> {
     is_failing: bool,
     /// The time of the last check of the store.
     checked: Option<Instant>,
+    /// The store has a file that is due, so it is the right one.
+    is_right_store: bool,
 }
 
 /// The reason for the end of a run.
@@ -58,13 +62,13 @@ enum End {
     Suspended,
     /// No file of a batch could be removed, because the store or the ledger is down.
     Failed,
-    /// The ledger failed.
-    Ledger(Error),
+    /// The ledger or the store failed, or the store is not the right one.
+    Error(Error),
 }
 
 impl From<Error> for End {
     fn from(error: Error) -> Self {
-        Self::Ledger(error)
+        Self::Error(error)
     }
 }
 
@@ -74,7 +78,10 @@ impl<S: BlobCatalog> Recorded<S> {
     /// as it takes to remove 200 files per second, if that is more. With PostgreSQL, this limit always applies, because other servers may be
     /// receiving uploads.
     ///
-    /// Ends early while retention is [suspended](crate::Ledger::suspension), and while the store or the ledger is down.
+    /// Ends early while retention is [suspended](crate::Ledger::suspension), and while the store or the ledger is down. Fails with
+    /// [`ErrorKind::Conflict`] if the store has none of the first files that are due: it is then probably another one, such as a
+    /// directory whose disk is not mounted, and only the rows of these files would be removed.
+    ///
     /// It may be dropped at any time: the files whose removal has begun are removed nevertheless. Several servers may run it at once.
     pub async fn retain(&self) -> Result<Retained> {
         let mut run = Run {
@@ -83,13 +90,23 @@ impl<S: BlobCatalog> Recorded<S> {
             next: Instant::now(),
             is_failing: false,
             checked: None,
+            is_right_store: false,
         };
         match run.run().await {
             Ok(()) | Err(End::Failed) => {}
             Err(End::Suspended) => run.retained.suspension = self.ledger.suspension(),
-            Err(End::Ledger(error)) => return Err(error),
+            Err(End::Error(error)) => return Err(error),
         }
         Ok(run.retained)
+    }
+}
+
+impl Ledger {
+    /// Returns `true` if the ledger has the file under `key`, and nobody is removing it.
+    async fn has(&self, key: &BlobKey) -> Result<bool> {
+        const SQL: &str =
+            "SELECT 1 FROM files f WHERE f.key = $1 AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.key = f.key)";
+        Ok(!self.read(statement!(SQL, encode(key))).await?.is_empty())
     }
 }
 
@@ -163,11 +180,38 @@ impl<S: BlobCatalog> Run<'_, S> {
             sleep_until(self.next).await;
             self.check_clock()?;
             let (batch, rest) = files.split_at(self.pace().batch().min(files.len()));
+            self.check_store(batch).await?;
             files = rest;
             let begun = Instant::now();
             self.remove_batch(batch, cause).await?;
             self.next = Instant::now() + self.pace().pause(batch.len(), begun.elapsed());
         }
+        Ok(())
+    }
+
+    /// Fails if the store has none of the `files`, which the ledger has.
+    async fn check_store(&mut self, files: &[FileRecord]) -> Result<(), End> {
+        if self.is_right_store {
+            return Ok(());
+        }
+        let mut is_lost = false;
+        for file in files {
+            match self.store.head(&file.key).await {
+                Err(error) if error.is_not_found() => is_lost |= self.store.ledger.has(&file.key).await?,
+                // It exists, or the removal fails.
+                _ => {
+                    is_lost = false;
+                    break;
+                }
+            }
+        }
+        if is_lost {
+            let message = "retention removed nothing, because the store has none of the files that are due: check that its disk is mounted \
+                and that it is the right store; if the files were deleted without the server, remove them from the ledger with `files \
+                verify --repair`";
+            return Err(Error::new(ErrorKind::Conflict, message).into());
+        }
+        self.is_right_store = true;
         Ok(())
     }
 

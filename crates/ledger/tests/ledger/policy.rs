@@ -1,15 +1,18 @@
 //! The policy decides which files are due, and retention removes them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::{future::join_all, stream};
 use kazoo_storage::{
-    BlobCatalog as _, BlobStore as _, Body, Error, ErrorKind, MemoryStore, Upload,
+    BlobCatalog as _, BlobStore, Body, Error, ErrorKind, MemoryStore, Upload,
     kazoo_id::AttachmentKind,
     store::{Fault, FaultyStore, Operation},
 };
 use kazoo_storage_ledger::{
-    ClockFault, EventKind, FileRecord, Recorded,
+    ClockFault, EventKind, FileRecord, Recorded, Search,
     keep::{Cause, Removal},
     policy::{Policy, Position, Retained, Rule},
 };
@@ -41,10 +44,24 @@ async fn record(site: &Site, files: &[(&str, u32)]) {
     }
 }
 
+/// Returns a store with the files of the ledger.
+async fn stored(site: &Site) -> MemoryStore {
+    let files = MemoryStore::new();
+    store_all(site, &files).await;
+    files
+}
+
+async fn store_all(site: &Site, files: &impl BlobStore) {
+    for file in site.ledger.search(Search::new(), 9999).await.unwrap() {
+        files.put(Upload::new(file.key, "ID3")).await.unwrap();
+    }
+}
+
 /// Runs retention, and returns the files that it has removed, in order.
 async fn retain(site: &Site) -> (Retained, Vec<String>) {
     let consumer = site.ledger.consumer("removed").await.unwrap();
-    let retained = site.store().retain().await.unwrap();
+    let store = Recorded::new(stored(site).await, site.ledger.clone());
+    let retained = store.retain().await.unwrap();
     let removed = drain(&consumer).await.into_iter().map(|(path, kind)| {
         assert_eq!(kind, EventKind::Deleted);
         path
@@ -169,12 +186,15 @@ async fn two_servers_remove_each_file_once() {
     let names: Vec<_> = (0..100).map(|number| format!("A/D/{number:03}")).collect();
     record(&site, &names.iter().map(|name| (&**name, 2)).collect::<Vec<_>>()).await;
     let ledger = site.open_again().await;
-    let other = Recorded::new(MemoryStore::new(), ledger.clone());
+    let files = Arc::new(stored(&site).await);
+    let (store, other) = (
+        Recorded::new(files.clone(), site.ledger.clone()),
+        Recorded::new(files, ledger.clone()),
+    );
     for ledger in [&site.ledger, &ledger] {
         ledger.set_policy(policy([Rule::new().days(1)]));
     }
     let consumer = site.ledger.consumer("removed").await.unwrap();
-    let store = site.store();
     let (one, two) = tokio::join!(store.retain(), other.retain());
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!((one.failed, two.failed), (0, 0), "{one:?} {two:?}");
@@ -187,7 +207,7 @@ async fn ends_if_the_store_is_down_and_yields_to_uploads() {
     let names: Vec<_> = (0..500).map(|number| format!("A/D/{number:03}")).collect();
     record(&site, &names.iter().map(|name| (&**name, 2)).collect::<Vec<_>>()).await;
     site.ledger.set_policy(policy([Rule::new().days(1)]));
-    let files = FaultyStore::new(MemoryStore::new());
+    let files = FaultyStore::new(stored(&site).await);
     let store = Recorded::new(files.clone(), site.ledger.clone());
     files.inject(
         [Operation::Delete, Operation::Check],
@@ -204,6 +224,7 @@ async fn ends_if_the_store_is_down_and_yields_to_uploads() {
     assert!(full < Duration::from_secs(1), "{full:?}");
 
     record(&site, &names.iter().map(|name| (&**name, 2)).collect::<Vec<_>>()).await;
+    store_all(&site, &files).await;
     let body = Body::from_stream(stream::pending::<Result<&str, Error>>());
     let uploading = tokio::spawn({
         let store = store.clone();
@@ -222,6 +243,23 @@ async fn ends_if_the_store_is_down_and_yields_to_uploads() {
 }
 
 #[tokio::test]
+async fn removes_nothing_if_the_store_has_none_of_the_files() {
+    let site = Site::new().await;
+    record(&site, &[("A/D/1", 3), ("A/D/2", 2)]).await;
+    site.ledger.set_policy(policy([Rule::new().days(1)]));
+    let files = Arc::new(MemoryStore::new());
+    // An upload to the wrong store.
+    files.put(Upload::new(key("A/D/new"), "ID3")).await.unwrap();
+    let store = Recorded::new(files.clone(), site.ledger.clone());
+    let refused = store.retain().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    assert_eq!(site.ledger.search(Search::new(), 9).await.unwrap().len(), 2);
+    // One file was deleted by hand.
+    files.put(Upload::new(key("A/D/2"), "ID3")).await.unwrap();
+    assert_eq!(store.retain().await.unwrap().removed, 2);
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_removed_delays_no_other() {
     let site = Site::new().await;
     record(&site, &[("A/D/ruled", 2), ("A/D1/requested", 0), ("A/D2/requested", 0)]).await;
@@ -231,7 +269,7 @@ async fn a_file_that_cannot_be_removed_delays_no_other() {
         site.ledger.request_deletion("A", document, "fax").await.unwrap();
     }
     site.execute("UPDATE deletion_requests SET due_at = due_at - 1000");
-    let files = FaultyStore::new(MemoryStore::new());
+    let files = FaultyStore::new(stored(&site).await);
     let store = Recorded::new(files.clone(), site.ledger.clone());
     let denied = Error::new(ErrorKind::Unavailable, "access denied");
     files.inject([Operation::Delete], Fault::Fail(denied));
