@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, future::Future, net::SocketAddr};
 
+use futures_util::TryFutureExt as _;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -78,7 +79,7 @@ where
                     request.extensions_mut().insert(fault);
                 }
                 let answer = service.clone().oneshot(request);
-                async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer::new(body, answering))) }
+                answer.map_ok(|response| response.map(|body| Answer::new(body, answering)))
             }),
         )
 }

@@ -18,7 +18,7 @@ const RECORDING: Duration = Duration::from_secs(2);
 /// head is sent. A response that cannot be recorded is replaced by a 503.
 pub(super) fn recording<S>(
     inner: S,
-    ledger: Option<Ledger>,
+    ledger: Ledger,
 ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
@@ -26,13 +26,11 @@ where
     service_fn(move |request: Request<Body>| {
         let (inner, ledger) = (inner.clone(), ledger.clone());
         let peer = request.extensions().get().map(|PeerAddr(peer)| peer.ip());
-        async move {
+        // In a box, so that the futures of the layers above are as small without the trail as they would be without this service.
+        Box::pin(async move {
             let response = inner.oneshot(request).await?;
-            Ok(match ledger {
-                Some(ledger) => recorded(response, peer, &ledger).await,
-                None => response,
-            })
-        }
+            Ok(recorded(response, peer, &ledger).await)
+        })
     })
 }
 
@@ -85,7 +83,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ledger.sqlite");
         let ledger = Ledger::sqlite(&path).await.unwrap();
-        let service = recording(KazooStorage::new(MemoryStore::new()).into_service(), Some(ledger));
+        let service = recording(KazooStorage::new(MemoryStore::new()).into_service(), ledger);
         let target = "/ACCOUNT/DOCUMENT/message.mp3";
         let upload = Request::put(target).body(Body::from("ID3")).unwrap();
         assert_eq!(

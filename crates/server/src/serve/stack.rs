@@ -11,12 +11,13 @@ use kazoo_storage::{
     authorize::SharedAccessRules,
     extract_key::{KeyExtractor as _, MetadataKey, QueryKey},
     observe::Metrics,
+    rewrite::{Rewrite, RewriteService, Rewritten},
     settings::KazooSettings,
     store::DynBlobStore,
 };
 use kazoo_storage_ledger::Ledger;
 use tokio::sync::watch;
-use tower::{Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, service_fn};
+use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::BoxCloneSyncService};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
@@ -87,15 +88,17 @@ where
         .layer(RetryAfter::new(config.limits.retry_window))
         // A defect costs one request, not the other requests of its connection.
         .layer(CatchPanicLayer::custom(panicked))
-        // Ends requests at the end of the grace period, and closes connections while the server stops. Refuses requests
-        // whose head is faulty or whose connection is over a limit, before anything reads their body.
-        .layer(layer_fn(move |inner| guarding(inner, phase.clone())))
+        // Ends requests at the end of the grace period, and closes connections while the server stops.
+        .map_future(move |response| drain::answer(response, phase.clone()))
+        // Refuses requests whose head is faulty or whose connection is over a limit, before anything reads their body.
+        .layer(layer_fn(|inner| RewriteService::new(RefuseFaults, inner)))
         // Records the fetches.
-        .layer(layer_fn(move |inner| fetch_audit::recording(inner, audited.clone())))
+        .option_layer(audited.map(|ledger| layer_fn(move |inner| fetch_audit::recording(inner, ledger.clone()))))
         // Serves the files.
         .layer(storage(config, parts).mount(mount))
         // Answers requests outside the mount: those of the webhook, and others with a 404 that names the mount, within the same
-        // limits.
+        // limits. Their futures are in boxes, because the futures of the layers above are moved, and have space for either.
+        .layer(layer_fn(BoxCloneSyncService::new))
         .layer(RejectStalledBody::new(config.timeouts.stall))
         .layer(DrainBody::new())
         .layer(RejectAmbiguousFraming::new())
@@ -142,26 +145,19 @@ fn storage(config: &Config, parts: Parts<'_>) -> KazooStorage {
     }
 }
 
-/// Passes requests to `inner` as far as the `phase` of the server allows, except those with a faulty head or on a
-/// connection over a limit.
-fn guarding<S>(
-    inner: S,
-    phase: watch::Receiver<Phase>,
-) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-{
-    service_fn(move |request: Request<Body>| {
-        let refusal = Fault::answer(&request).or_else(|| admission::refusal(&request));
-        let inner = inner.clone();
-        let response = async move {
-            match refusal {
-                Some(refusal) => Ok(refusal),
-                None => inner.oneshot(request).await,
-            }
-        };
-        drain::answer(response, phase.clone())
-    })
+/// Refuses requests whose head is faulty or whose connection is over a limit.
+#[derive(Clone)]
+struct RefuseFaults;
+
+impl<B> Rewrite<B> for RefuseFaults {
+    type Body = B;
+
+    fn rewrite(&self, request: Request<B>) -> Rewritten<B> {
+        match Fault::answer(&request).or_else(|| admission::refusal(&request)) {
+            Some(refusal) => Rewritten::Response(refusal),
+            None => Rewritten::Request(request),
+        }
+    }
 }
 
 /// Creates the response to a request whose handler panicked. The panic itself is in the log.
@@ -182,6 +178,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use kazoo_storage::{BlobKey, BlobStore, ByteRange, GetResult, Metadata, PutResult, Upload};
     use serde_json::Value;
+    use tower::ServiceExt as _;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
@@ -278,6 +275,14 @@ mod tests {
         let log = log.0.lock().unwrap().clone();
         let log = String::from_utf8(log).unwrap();
         assert_eq!(log.matches("status=500 outcome=\"internal\"").count(), 2, "{log}");
+    }
+
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        let mut stack = stack(kazoo_storage::MemoryStore::new());
+        let future = stack.call(Request::get("/").body(Body::empty()).unwrap());
+        // Each layer moves the future of the layer below it.
+        assert!(size_of_val(&future) <= 1024, "{} bytes", size_of_val(&future));
     }
 
     #[tokio::test]
