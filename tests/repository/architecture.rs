@@ -6,7 +6,12 @@
 //! `{copy, reindex} → storage`, `{audit, erase, events, files, health, hold, retention} → admin_client → {log, cli}`,
 //! `{check, plan, scrub} → {log, cli}`, and `generate → cli`.
 //!
+//! In the ledger: `{removal, retention, verify} → recorded → protection → reindex → record → outbox → ledger → {clock, holds, policy} →
+//! rows → database → measure → event → file`.
+//!
 //! Cargo holds the direction between the packages: `server → {client, ledger} → kazoo-storage`.
+
+mod allowed;
 
 use std::{
     collections::BTreeMap,
@@ -14,121 +19,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const LAYERS: [&str; 15] = [
-    "answer_probe",
-    "authorize",
-    "confirm_body",
-    "decode_base64",
-    "drain_body",
-    "extract_key",
-    "format_errors",
-    "limit_body",
-    "limit_concurrency",
-    "observe",
-    "reject_ambiguous_framing",
-    "reject_stalled_body",
-    "retry_after",
-    "split_multipart",
-    "verify_digest",
-];
+use self::allowed::{LAYERS, LIBRARIES, allowed, allowed_in_ledger, allowed_in_server};
 
 /// Maximum length of a source file, in lines.
 const MAX_LINES: usize = 400;
 
-/// The modules that `module` may import, or `None` for an unknown module.
-fn allowed(module: &str) -> Option<Vec<&'static str>> {
-    const VOCABULARY: [&str; 16] = [
-        "blocks",
-        "error",
-        "key",
-        "encoding",
-        "metadata",
-        "digest",
-        "body",
-        "framing",
-        "probe",
-        "outcome",
-        "grant",
-        "metrics",
-        "client_addr",
-        "progress",
-        "normalize",
-        "kazoo_id",
-    ];
-    let and = |more: &[&'static str]| Some([&VOCABULARY[..], more].concat());
-    match module {
-        "blocks" | "client_addr" | "error" | "digest" | "kazoo_id" | "normalize" | "progress" => Some(vec![]),
-        "key" | "encoding" | "metrics" => Some(vec!["error"]),
-        "body" => Some(vec!["digest", "error"]),
-        "metadata" => Some(vec!["error", "encoding", "kazoo_id", "key"]),
-        "probe" => Some(vec!["error", "kazoo_id", "key"]),
-        "grant" => Some(vec!["error", "key"]),
-        "framing" => Some(vec!["error", "body"]),
-        "outcome" => Some(vec!["error", "key", "metadata"]),
-        "axum" | "exchange" | "reject" | "rewrite" | "store" => and(&[]),
-        "serve" => and(&["reject", "store"]),
-        "settings" => and(&["decode_base64", "extract_key"]),
-        "builder" => and(&[&["rewrite", "store", "serve", "settings"][..], &LAYERS].concat()),
-        layer if LAYERS.contains(&layer) => and(&["exchange", "rewrite"]),
-        _ => None,
-    }
-}
-
-/// The modules of the server that may be imported by its `module`.
-fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
-    match module {
-        "file_kind" | "flag_file" | "printable" | "progress" | "shutdown" | "toml_file" => Some(vec![]),
-        "confirmation" | "table" => Some(vec!["printable"]),
-        "cli" => Some(vec!["file_kind", "flag_file", "toml_file"]),
-        "config" | "generate" => Some(vec!["cli"]),
-        "log" => Some(vec!["config", "printable"]),
-        "net" => Some(vec!["config", "flag_file", "log", "shutdown"]),
-        "admin" => Some(vec!["file_kind", "flag_file", "shutdown"]),
-        "storage" => Some(vec!["config", "log"]),
-        "serve" => Some(vec![
-            "admin",
-            "config",
-            "file_kind",
-            "flag_file",
-            "log",
-            "net",
-            "shutdown",
-            "storage",
-            "toml_file",
-        ]),
-        "check" | "plan" => Some(vec!["cli", "log", "printable"]),
-        "scrub" => Some(vec!["cli", "log", "printable", "progress"]),
-        "admin_client" => Some(vec!["cli", "flag_file", "log", "printable", "progress", "table"]),
-        "audit" | "events" | "files" | "hold" | "retention" => Some(vec![
-            "admin_client",
-            "cli",
-            "confirmation",
-            "printable",
-            "progress",
-            "table",
-        ]),
-        "erase" | "health" => Some(vec!["admin_client", "cli", "confirmation", "printable"]),
-        "config_command" => Some(vec!["cli", "config", "printable", "serve"]),
-        "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
-        "copy" => Some(vec!["cli", "config", "log", "printable", "progress", "storage"]),
-        _ => None,
-    }
-}
-
 /// The module of every file that does not belong to the library.
 const OTHER_PACKAGE: &str = "";
-
-/// The dependencies that only some modules may use.
-const LIBRARIES: [(&str, &[&str]); 7] = [
-    ("aho_corasick", &["authorize"]),
-    ("memchr", &["split_multipart"]),
-    ("md5", &["digest"]),
-    ("base64", &["authorize", "decode_base64", "digest"]),
-    ("sha2", &["digest"]),
-    ("object_store", &["store"]),
-    // Modules may have the same name as a dependency.
-    ("metrics", &["metrics", "observe", "store"]),
-];
 
 /// The lines of `source` without comments and unit tests.
 pub(crate) fn code(source: &str) -> Vec<(usize, &str)> {
@@ -295,11 +192,18 @@ fn modules_import_only_what_is_below_them() {
             OTHER_PACKAGE => broken.extend(excess(&path, &source)),
             _ => broken.extend(violations(&path, &module, &source)),
         }
-        if let Some(file) = path.strip_prefix("crates/server/src/")
-            && file != "main.rs"
-        {
-            let module = file.split('/').next().unwrap().trim_end_matches(".rs");
-            broken.extend(forbidden_imports(&path, module, allowed_in_server(module), &source));
+        let packages = [
+            ("crates/ledger/src/", allowed_in_ledger as fn(&str) -> _),
+            ("crates/server/src/", allowed_in_server),
+        ];
+        for (directory, allowed) in packages {
+            // The roots name every module, and unit tests may use any.
+            if let Some(file) = path.strip_prefix(directory)
+                && !["lib.rs", "main.rs", "clock/tests.rs"].contains(&file)
+            {
+                let module = file.split('/').next().unwrap().trim_end_matches(".rs");
+                broken.extend(forbidden_imports(&path, module, allowed(module), &source));
+            }
         }
         checked += 1;
     }

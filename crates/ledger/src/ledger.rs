@@ -16,7 +16,7 @@ use crate::{
     clock::{Clock, Noted, Source},
     database::{Database, Engine, Row, Statement, statement},
     gone_receivers::GoneReceivers,
-    keep::Keeper,
+    holds::Keeper,
     location::{Location, Place},
     measure,
     policy::Policy,
@@ -41,7 +41,7 @@ struct Shared {
     closed: AtomicBool,
     /// Those of the last registration.
     gone: Mutex<GoneReceivers>,
-    keeper: Keeper,
+    keeper: Arc<Keeper>,
     clock: Clock,
 }
 
@@ -104,7 +104,7 @@ impl LedgerOptions {
                 audited: Notify::new(),
                 closed: AtomicBool::new(false),
                 gone: Mutex::default(),
-                keeper: Keeper::default(),
+                keeper: Arc::default(),
             }),
         })
     }
@@ -213,7 +213,7 @@ impl Ledger {
         self.shared.keeper.policy()
     }
 
-    pub(crate) fn keeper(&self) -> &Keeper {
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
         &self.shared.keeper
     }
 
@@ -221,6 +221,10 @@ impl Ledger {
     #[cfg(test)]
     pub(crate) fn sent(&self) -> usize {
         self.shared.database.sent.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.shared.database
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -237,10 +241,6 @@ impl Ledger {
 
     pub(crate) async fn read_all(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
         self.shared.database.read(statements).await
-    }
-
-    pub(crate) async fn read_soon(&self, statement: Statement) -> Result<Vec<Row>> {
-        self.shared.database.read_soon(statement).await
     }
 
     /// Writes the change of a file, and measures the time until it is durable.

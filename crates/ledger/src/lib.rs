@@ -35,8 +35,9 @@
 //! | module | types for |
 //! | --- | --- |
 //! | [`events`] | listing, retrying, discarding and replaying events that were not acknowledged |
-//! | [`keep`] | holds, and the removal of files |
+//! | [`holds`], [`protection`] | holds, and what protects a file |
 //! | [`policy`], [`quota`] | how long files are kept, and how much space an account has |
+//! | [`removal`], [`retention`] | the removal of files, by the operator and by the policy |
 //! | [`audit`] | the audit trail |
 //! | [`verify`] | comparing a store with its ledger |
 //!
@@ -66,7 +67,7 @@
 //!   which KAZOO sends the file again.
 //! - Each consumer receives each event at least once, and the events of one key in their order. An event has the same
 //!   [id](Event::id) each time.
-//! - A file that a [hold](keep) keeps is neither deleted nor replaced through [`Recorded`].
+//! - A file that a [hold](holds) keeps is neither deleted nor replaced through [`Recorded`].
 //! - The ledger never decides where a file is. If the ledger is lost, no file is lost, and [`Ledger::reindex`] rebuilds the rows. Its
 //!   holds and its undelivered events are lost.
 
@@ -81,23 +82,26 @@ mod event;
 pub mod events;
 mod file;
 mod gone_receivers;
-pub mod keep;
+pub mod holds;
 mod key_locks;
 mod ledger;
 mod location;
+mod measure;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-#[cfg(not(feature = "metrics"))]
-mod no_metrics;
 mod outbox;
 pub mod policy;
+pub mod protection;
 pub mod quota;
 mod record;
 mod recorded;
 mod reindex;
+pub mod removal;
+pub mod retention;
 mod rows;
 mod search;
 mod time;
+mod timekeeping;
 mod uploads;
 mod usage;
 pub mod verify;
@@ -111,11 +115,6 @@ struct Jobs;
 #[cfg(all(doctest, feature = "amqp", feature = "webhooks"))]
 #[doc = include_str!("../../../docs/events.md")]
 struct Events;
-
-#[cfg(feature = "metrics")]
-use self::metrics::record as measure;
-#[cfg(not(feature = "metrics"))]
-use self::no_metrics as measure;
 
 pub use self::{
     clock::{ClockFault, Suspension},

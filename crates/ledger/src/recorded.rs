@@ -2,21 +2,20 @@
 
 use std::sync::{Arc, OnceLock};
 
-use futures_core::Stream;
 use kazoo_storage::{
-    BlobCatalog, BlobInfo, BlobKey, BlobStore, ByteRange, Error, ErrorKind, GetResult, Metadata, PutResult, Result,
-    Upload,
+    BlobInfo, BlobKey, BlobStore, ByteRange, Error, ErrorKind, GetResult, Metadata, PutResult, Result, Upload,
     digest::Digest,
-    store::{BlobEntry, Precondition},
 };
 
 use crate::{
     continue_on_drop::ContinueOnDrop,
     event::{self, EventKind},
     file::FileRecord,
-    keep::{Committing, Ended, Target, Verdict},
+    holds::Committing,
     key_locks::{KeyGuard, KeyLocks},
     ledger::Ledger,
+    protection::{Ended, Target, Verdict},
+    record::unrecorded,
     uploads::Uploads,
 };
 
@@ -30,7 +29,7 @@ use crate::{
 /// file records it; if KAZOO gives up before that, [`Ledger::reindex`] does, with [events](crate::Reindex::events_since). `delete`
 /// behaves alike: call it again.
 ///
-/// A file that a [hold](crate::keep) or the policy protects is neither deleted nor replaced: `delete` fails with
+/// A file that a [hold](crate::holds) or the policy protects is neither deleted nor replaced: `delete` fails with
 /// [`ErrorKind::Conflict`], and `put` of another file under its key succeeds, but stores it beside the protected one, as
 /// `NAME~0123456789abcdef.EXT` with random digits. `put` of the same content, metadata and media type succeeds and changes
 /// nothing, even if the file that matches is the one stored beside it.
@@ -205,22 +204,6 @@ impl<S: BlobStore> BlobStore for Recorded<S> {
         self.inner.check().await?;
         self.ledger.check().await.map_err(unrecorded)
     }
-}
-
-impl<S: BlobCatalog> BlobCatalog for Recorded<S> {
-    fn list(&self, prefix: Option<&BlobKey>) -> impl Stream<Item = Result<BlobEntry>> + Send + 'static {
-        self.inner.list(prefix)
-    }
-
-    async fn delete(&self, key: &BlobKey) -> Result<()> {
-        self.delete_if(key, &Precondition::default()).await
-    }
-}
-
-/// The client must send the request again, whatever the reason.
-pub(crate) fn unrecorded(error: Error) -> Error {
-    let message = format!("the change cannot be recorded in the ledger: {}", error.message());
-    Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use crate::{
     file::FileRecord,
     ledger::Ledger,
     outbox,
-    rows::{encode, store_newer},
+    record::store_newer,
+    rows::encode,
     time,
 };
 

@@ -1,11 +1,11 @@
-//! The rows of `files`, and the statements that write them.
+//! The rows of `files`, and keys as the database has them.
 
 use kazoo_storage::{BlobKey, Metadata, Result, digest::Digest};
 
 use crate::{
-    database::{Engine, Row, Statement, statement},
-    file::{FileRecord, kind_name, kind_named},
-    outbox, time,
+    database::Row,
+    file::{FileRecord, kind_named},
+    time,
 };
 
 /// Separates the segments of a key in the database. No segment contains it.
@@ -26,139 +26,6 @@ macro_rules! short_columns {
     };
 }
 pub(crate) use short_columns;
-
-/// The statement that stores a file, with the revision `$first`, if the ledger does not have it, or with `$next` if
-/// `$condition` holds for the row that it has.
-macro_rules! upsert {
-    ($first:literal, $next:literal, $condition:expr) => {
-        concat!(
-            "INSERT INTO files (key, account, owner, document, attachment, kind, size, sha256, content_type, stored_at, ",
-            "metadata, call_id, caller_number, callee_number, event, revision) ",
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, ",
-            $first,
-            ") ",
-            "ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, size = excluded.size, sha256 = excluded.sha256, ",
-            "content_type = excluded.content_type, stored_at = excluded.stored_at, metadata = excluded.metadata, ",
-            "call_id = excluded.call_id, caller_number = excluded.caller_number, ",
-            "callee_number = excluded.callee_number, event = excluded.event, revision = ",
-            $next,
-            " WHERE ",
-            $condition
-        )
-    };
-}
-
-/// The condition of [`store`] for the row that the ledger has: it is not the same file, recorded by an upload.
-macro_rules! differs {
-    () => {
-        "(files.revision <= 0 OR files.size <> excluded.size OR files.sha256 IS DISTINCT FROM excluded.sha256 \
-            OR files.content_type IS DISTINCT FROM excluded.content_type \
-            OR files.metadata IS DISTINCT FROM excluded.metadata)"
-    };
-}
-
-/// Returns the statements that store `file` with the id of its event, and add the event for each receiver, unless an upload has
-/// recorded the same file, or another server is removing the file. The last one returns the revision of the file, or 0 if another
-/// server is removing it. It returns no row or NULL if an upload has recorded the same file.
-///
-/// With SQLite, one process changes the store, and it has locked the key: no removal is running, and the upload ends one that a crash
-/// has left. With PostgreSQL, such a removal refuses uploads until [`finish_removals`](crate::Recorded::finish_removals) finishes it.
-pub(crate) fn store(engine: Engine, file: &FileRecord, event: &str) -> Vec<Statement> {
-    match engine {
-        // `RETURNING` would be simpler than `revision`, but SQLite then creates a temporary table, and copies each page before
-        // changing it, which takes longer than the change.
-        Engine::Sqlite => {
-            const SQL: &str = upsert!("1", "abs(files.revision) + 1", differs!());
-            vec![
-                row(SQL, file, event),
-                outbox::stored(&file.key, event),
-                revision(&file.key, event),
-            ]
-        }
-        // One statement takes half of the time of three.
-        #[cfg(feature = "postgres")]
-        Engine::Postgres => {
-            // `is_being_removed` is volatile, so it sees a removal that was committed while the statement waited for the row. A
-            // subquery would not. A file that is being removed has a row.
-            const SQL: &str = concat!(
-                "WITH f AS (",
-                upsert!(
-                    "1",
-                    "abs(files.revision) + 1",
-                    concat!(differs!(), " AND NOT is_being_removed(files.key)")
-                ),
-                " RETURNING ",
-                columns!(),
-                ", event, revision), added AS (",
-                outbox::add_stored!("$16"),
-                ") SELECT COALESCE((SELECT revision FROM f), CASE WHEN is_being_removed($1) THEN 0 END)"
-            );
-            let mut statement = row(SQL, file, event);
-            statement.parameters.push(time::now().into());
-            vec![statement]
-        }
-    }
-}
-
-/// Returns the revision of the file under `key`, or nothing if the statement before it did not store the file with `event`.
-fn revision(key: &BlobKey, event: &str) -> Statement {
-    const SQL: &str = "SELECT revision FROM files WHERE key = $1 AND event = $2";
-    statement!(SQL, encode(key), event)
-}
-
-/// Returns the statements that store `file`, found in the store, unless the ledger has one that was stored at the same time or later.
-/// The last one returns a row if they did.
-///
-/// The revision of such a file is not positive: its upload may be about to record it, with an event.
-pub(crate) fn store_newer(engine: Engine, file: &FileRecord, event: &str) -> Vec<Statement> {
-    macro_rules! sql {
-        () => {
-            upsert!(
-                "0",
-                "-abs(files.revision)",
-                "files.stored_at < excluded.stored_at"
-            )
-        };
-    }
-    match engine {
-        // Cheaper than `RETURNING`, as in `store`, and than a lookup of the row.
-        Engine::Sqlite => vec![row(sql!(), file, event), statement!("SELECT 1 WHERE changes() > 0")],
-        #[cfg(feature = "postgres")]
-        Engine::Postgres => vec![row(concat!(sql!(), " RETURNING revision"), file, event)],
-    }
-}
-
-/// Stores `file`, found in the store, if the ledger has another length or digest. Its revision is as that of [`store_newer`].
-pub(crate) fn store_found(file: &FileRecord, event: &str) -> Statement {
-    const SQL: &str = upsert!(
-        "0",
-        "-abs(files.revision)",
-        "(files.size <> excluded.size OR files.sha256 IS DISTINCT FROM excluded.sha256)"
-    );
-    row(SQL, file, event)
-}
-
-fn row(sql: &'static str, file: &FileRecord, event: &str) -> Statement {
-    let metadata = file.metadata.as_ref();
-    statement!(
-        sql,
-        encode(&file.key),
-        file.key.account_id(),
-        file.key.owner_id(),
-        file.key.document_id(),
-        file.key.attachment(),
-        kind_name(file.kind),
-        i64::try_from(file.size).unwrap_or(i64::MAX),
-        file.sha256.map(|digest| digest.as_bytes().to_vec()),
-        file.content_type.as_deref(),
-        time::to_millis(file.stored_at),
-        metadata.map(|metadata| metadata.as_json().clone()),
-        file.call_id.as_deref(),
-        file.caller_number.as_deref(),
-        file.callee_number.as_deref(),
-        event,
-    )
-}
 
 /// Reads a row of [`columns!`].
 pub(crate) fn read(mut row: Row) -> Result<FileRecord> {

@@ -20,7 +20,7 @@ use std::{
 
 use self::judge::{Fault, Judge, Reading};
 pub(crate) use self::source::Source;
-use crate::{ledger::Ledger, time};
+use crate::time;
 
 /// The reason why retention is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +120,22 @@ impl Clock {
         }
     }
 
+    /// Returns the present time for deletions: the time of the clock, or the time that it should have, whichever is earlier.
+    pub(crate) fn now(&self) -> SystemTime {
+        let reading = self.source.read();
+        time::from_millis(self.state().judge.now(reading))
+    }
+
+    /// Returns why retention is suspended, if it is.
+    pub(crate) fn suspension(&self) -> Option<Suspension> {
+        let reading = self.source.read();
+        let mut state = self.state();
+        state.judge.check(reading);
+        state.suspension(reading)
+    }
+
     /// Returns the time to record for an upload: never before the last note.
-    fn stored_at(&self) -> SystemTime {
+    pub(crate) fn stored_at(&self) -> SystemTime {
         let wall = self.source.read().wall;
         time::from_millis(wall.max(self.noted.load(Ordering::Relaxed)))
     }
@@ -145,32 +159,5 @@ impl State {
             clock: time::from_millis(reading.wall),
             expected: time::from_millis(self.judge.expected(reading)),
         })
-    }
-}
-
-impl Ledger {
-    /// Returns the time to record for an upload that ends now: that of the clock, but never before the last time that was noted.
-    pub(crate) fn stored_now(&self) -> SystemTime {
-        self.clock().stored_at()
-    }
-
-    /// Returns the present time for deletions: the time of the clock, or the time that it should have, whichever is earlier.
-    ///
-    /// A file whose time has come by this time is not deleted early.
-    #[must_use]
-    pub fn now(&self) -> SystemTime {
-        let clock = self.clock();
-        let reading = clock.source.read();
-        time::from_millis(clock.state().judge.now(reading))
-    }
-
-    /// Returns why retention is suspended, if it is.
-    #[must_use]
-    pub fn suspension(&self) -> Option<Suspension> {
-        let clock = self.clock();
-        let reading = clock.source.read();
-        let mut state = clock.state();
-        state.judge.check(reading);
-        state.suspension(reading)
     }
 }

@@ -10,8 +10,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    FileRecord, Recorded,
-    policy::{Policy, Retained, Rule},
+    FileRecord, Ledger, Recorded,
+    policy::{Policy, Rule},
+    retention::Retained,
 };
 
 const HOUR: i64 = 3_600_000;

@@ -20,6 +20,7 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    #[cfg(feature = "metrics")]
     pub(crate) const ALL: [Self; 5] = [Self::Full, Self::Locked, Self::Damaged, Self::Unavailable, Self::Other];
 
     pub(crate) fn as_str(self) -> &'static str {

@@ -1,6 +1,5 @@
 //! [`Database`]: runs statements, many units of work in one transaction.
 
-#[cfg(feature = "metrics")]
 mod cause;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -21,7 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::measure;
 
-#[cfg(feature = "metrics")]
 pub(crate) use self::cause::Cause;
 #[cfg(feature = "postgres")]
 pub(crate) use self::postgres::Address;
@@ -172,7 +170,8 @@ async fn send(
         connection.send(unit).await.map_err(|_| stopped())?;
         rows.await.map_err(|_| stopped())?
     };
-    run.await.inspect_err(measure::failed)
+    run.await
+        .inspect_err(|error| measure::failed(Cause::of(error).as_str()))
 }
 
 /// Returns the statements of `units` in the order in which a transaction runs them.

@@ -199,7 +199,7 @@ mod tests {
     use rusqlite::{StatementStatus, params_from_iter};
 
     use super::{worker::execute, *};
-    use crate::{database::Statement, file::FileRecord, outbox, rows::store};
+    use crate::{database::Statement, file::FileRecord, outbox, record::store};
 
     fn ledger() -> (tempfile::TempDir, Connection) {
         let directory = tempfile::tempdir().unwrap();

@@ -9,11 +9,11 @@ use kazoo_storage::Result;
 use metrics::gauge;
 use tokio::time::{sleep, timeout};
 
-use super::names::{EVENTS_DEAD, EVENTS_OLDEST_AGE, EVENTS_WAITING, LABEL_RECEIVER, LEDGER_SIZE};
 use crate::{
     database::{Engine, Statement, statement},
     events::ReceiverState,
     ledger::Ledger,
+    measure::names::{EVENTS_DEAD, EVENTS_OLDEST_AGE, EVENTS_WAITING, LABEL_RECEIVER, LEDGER_SIZE},
 };
 
 /// Time between two measurements.

@@ -1,14 +1,8 @@
-//! Retention: the rules that determine how long files are kept, and the documents that KAZOO has deleted.
+//! The rules that determine how long files are kept.
 //!
 //! A [`Policy`] consists of [`Rule`]s. Only the most specific rule applies to a file. A file without a rule is kept.
-//! [`Ledger::set_policy`](crate::Ledger::set_policy) sets the policy, [`Ledger::plan`](crate::Ledger::plan) previews the deletions,
-//! and [`Recorded::retain`](crate::Recorded::retain) performs them.
+//! [`Ledger::set_policy`](crate::Ledger::set_policy) sets the policy, and [`retention`](crate::retention) applies it.
 
-mod due;
-mod pace;
-mod plan;
-mod requests;
-mod retain;
 mod rule;
 
 use std::{
@@ -18,13 +12,7 @@ use std::{
 
 use kazoo_storage::{Error, ErrorKind, Result};
 
-pub use self::{
-    due::{Due, DueFile, Position},
-    plan::{Plan, PlannedRule},
-    requests::DeletionRequest,
-    retain::Retained,
-    rule::Rule,
-};
+pub use self::rule::Rule;
 use crate::{file::FileRecord, time};
 
 /// Default time from the deletion of a document in KAZOO to the removal of its files.
@@ -93,6 +81,11 @@ impl Policy {
         self
     }
 
+    /// Returns the time from the deletion of a document in KAZOO to the removal of its files.
+    pub(crate) fn grace_period(&self) -> Duration {
+        self.grace
+    }
+
     /// Returns the rules, in the order in which they were added.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
@@ -124,7 +117,7 @@ impl Policy {
     }
 
     /// Returns the rule that applies to `file`, and its position.
-    fn rule_of(&self, file: &FileRecord) -> Option<(usize, &Rule)> {
+    pub(crate) fn rule_of(&self, file: &FileRecord) -> Option<(usize, &Rule)> {
         let of_account = file.key.account_id().and_then(|account| self.accounts.get(account));
         let levels = [of_account, Some(&self.general)].into_iter().flatten();
         for positions in levels {

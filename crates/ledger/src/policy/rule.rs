@@ -91,7 +91,7 @@ impl Rule {
     }
 
     /// Returns the age at which files are deleted, if they are.
-    pub(super) fn age(&self) -> Option<Duration> {
+    pub(crate) fn age(&self) -> Option<Duration> {
         self.days.map(|days| Duration::from_secs(u64::from(days) * DAY))
     }
 

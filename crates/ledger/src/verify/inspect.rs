@@ -13,7 +13,7 @@ use kazoo_storage::{
 };
 
 use super::difference::{Content, Difference, DifferenceKind, compare};
-use crate::{event, keep::Removal, key_locks::KeyGuard, recorded::Recorded, reindex, rows::store_found};
+use crate::{event, key_locks::KeyGuard, record::store_found, recorded::Recorded, reindex, removal::Removal};
 
 /// The result of a repair.
 enum Repair {

@@ -6,12 +6,10 @@ mod audit;
 mod consumer;
 mod events;
 mod events_order;
-mod keep;
 mod location;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod open;
-mod policy;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
@@ -19,6 +17,8 @@ mod postgres_sessions;
 mod quota;
 mod recorded;
 mod reindex;
+mod removal;
+mod retention;
 mod search;
 mod site;
 mod verify;

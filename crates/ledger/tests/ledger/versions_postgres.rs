@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs};
 use kazoo_storage_ledger::{
     Ledger,
     audit::{Action, Entry},
-    keep::NewHold,
+    holds::NewHold,
 };
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 

@@ -3,7 +3,7 @@
 use kazoo_storage::{Error, ErrorKind};
 use kazoo_storage_ledger::{
     audit::Action,
-    keep::{Erased, Subject},
+    removal::{Erased, Subject},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};

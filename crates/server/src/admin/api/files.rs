@@ -10,7 +10,7 @@ use kazoo_storage::{
     BlobCatalog as _, BlobInfo, BlobKey, BlobStore as _, Body, Error, ErrorKind, Metadata,
     store::{Blob, DynBlobCatalog, Precondition},
 };
-use kazoo_storage_ledger::{FileRecord, Ledger, Search, audit::Action, keep::Hold};
+use kazoo_storage_ledger::{FileRecord, Ledger, Search, audit::Action, holds::Hold};
 use serde_json::{Value, json};
 
 use super::{

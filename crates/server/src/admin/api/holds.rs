@@ -4,7 +4,7 @@ use kazoo_storage::{BlobKey, Error, ErrorKind};
 use kazoo_storage_ledger::{
     Ledger,
     audit::Action,
-    keep::{AddedHold, Hold, NewHold},
+    holds::{AddedHold, Hold, NewHold},
 };
 use serde::Deserialize;
 use serde_json::json;

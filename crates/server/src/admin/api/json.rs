@@ -8,7 +8,7 @@ use kazoo_storage::Body;
 use kazoo_storage_ledger::{
     FileRecord,
     events::{ReceiverStatus, Retried, Undelivered},
-    keep::Hold,
+    holds::Hold,
 };
 use serde_json::{Value, json};
 

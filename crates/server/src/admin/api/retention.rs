@@ -4,7 +4,8 @@ use kazoo_storage::{BlobKey, Error, ErrorKind};
 use kazoo_storage_ledger::{
     Ledger, Suspension,
     audit::Action,
-    policy::{DeletionRequest, DueFile, Plan, Policy, Position, Rule},
+    policy::{Policy, Rule},
+    retention::{DeletionRequest, DueFile, Plan, Position},
 };
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use std::{future, sync::Arc, time::Duration};
 
 use kazoo_storage::store::DynBlobCatalog;
-use kazoo_storage_ledger::{Recorded, policy::Retained};
+use kazoo_storage_ledger::{Recorded, retention::Retained};
 use tokio::{select, sync::watch, time::sleep};
 
 use super::{PolicyFile, pruning::Pruning};
