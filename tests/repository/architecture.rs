@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::server_modules;
+
 const LAYERS: [&str; 15] = [
     "answer_probe",
     "authorize",
@@ -70,47 +72,6 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         "settings" => and(&["decode_base64", "extract_key"]),
         "builder" => and(&[&["rewrite", "store", "serve", "settings"][..], &LAYERS].concat()),
         layer if LAYERS.contains(&layer) => and(&["exchange", "rewrite"]),
-        _ => None,
-    }
-}
-
-/// The modules of the server that may be imported by its `module`.
-fn allowed_in_server(module: &str) -> Option<Vec<&'static str>> {
-    match module {
-        "file_kind" | "flag_file" | "printable" | "progress" | "shutdown" | "toml_file" => Some(vec![]),
-        "confirmation" | "table" => Some(vec!["printable"]),
-        "cli" => Some(vec!["file_kind", "flag_file", "toml_file"]),
-        "config" | "generate" => Some(vec!["cli"]),
-        "log" => Some(vec!["config", "printable"]),
-        "net" => Some(vec!["config", "flag_file", "log", "shutdown"]),
-        "admin" => Some(vec!["file_kind", "flag_file", "shutdown"]),
-        "storage" => Some(vec!["config", "log"]),
-        "serve" => Some(vec![
-            "admin",
-            "config",
-            "file_kind",
-            "flag_file",
-            "log",
-            "net",
-            "shutdown",
-            "storage",
-            "toml_file",
-        ]),
-        "check" | "plan" => Some(vec!["cli", "log", "printable"]),
-        "scrub" => Some(vec!["cli", "log", "printable", "progress"]),
-        "admin_client" => Some(vec!["cli", "flag_file", "log", "printable", "progress", "table"]),
-        "audit" | "events" | "files" | "hold" | "retention" => Some(vec![
-            "admin_client",
-            "cli",
-            "confirmation",
-            "printable",
-            "progress",
-            "table",
-        ]),
-        "erase" | "health" => Some(vec!["admin_client", "cli", "confirmation", "printable"]),
-        "config_command" => Some(vec!["cli", "config", "printable", "serve"]),
-        "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
-        "copy" => Some(vec!["cli", "config", "log", "printable", "progress", "storage"]),
         _ => None,
     }
 }
@@ -299,7 +260,8 @@ fn modules_import_only_what_is_below_them() {
             && file != "main.rs"
         {
             let module = file.split('/').next().unwrap().trim_end_matches(".rs");
-            broken.extend(forbidden_imports(&path, module, allowed_in_server(module), &source));
+            let allowed = server_modules::allowed(module);
+            broken.extend(forbidden_imports(&path, module, allowed, &source));
         }
         checked += 1;
     }

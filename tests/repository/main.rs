@@ -9,3 +9,4 @@ mod examples;
 mod journal;
 mod metadata;
 mod monitoring;
+mod server_modules;
