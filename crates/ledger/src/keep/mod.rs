@@ -45,7 +45,7 @@ mod statements;
 
 pub use self::{
     cause::Cause,
-    erasure::{Erased, Erasure, Subject},
+    erasure::{Erased, Erasure, Kept, Subject},
     hold::{Hold, NewHold},
     holds::AddedHold,
     protection::Protection,
