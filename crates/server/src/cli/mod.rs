@@ -204,7 +204,7 @@ pub(crate) enum Command {
     /// `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration before now, such as `2h`.
     ///
     /// The exit status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2
-    /// if the command line is wrong or the confirmation `--yes` is missing.
+    /// if the command line is wrong or the confirmation is missing: `--yes`, or `y` at the prompt.
     Events(EventsOptions),
     /// Find, fetch, export, verify and remove the files of a running server
     ///
