@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     database::{Row, Statement, statement},
     rows::{decode, encode},
+    search::Search,
     time,
 };
 
@@ -101,6 +102,30 @@ impl Hold {
         is(&self.account, key.account_id())
             && is(&self.document, key.document_id())
             && self.key.as_ref().is_none_or(|expected| expected == key)
+    }
+
+    /// Returns the search for the files that the hold keeps if it has no key. It uses an index, and [`keeps!`] does not.
+    pub(super) fn search(&self) -> Search {
+        let mut search = Search::new();
+        if let Some(account) = &self.account {
+            search = search.account(account);
+        }
+        if let Some(document) = &self.document {
+            search = search.document(document);
+        }
+        if let Some(number) = &self.number {
+            search = search.number(number);
+        }
+        if let Some(call_id) = &self.call_id {
+            search = search.call_id(call_id);
+        }
+        if let Some(since) = self.since {
+            search = search.since(since);
+        }
+        if let Some(until) = self.until {
+            search = search.until(until);
+        }
+        search
     }
 
     pub(super) fn insert(&self) -> Statement {
