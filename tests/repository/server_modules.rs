@@ -3,7 +3,7 @@
 /// The modules of the server that may be imported by its `module`.
 pub(crate) fn allowed(module: &str) -> Option<Vec<&'static str>> {
     match module {
-        "file_kind" | "flag_file" | "printable" | "progress" | "shutdown" | "toml_file" => Some(vec![]),
+        "file_kind" | "flag_file" | "printable" | "progress" | "shutdown" | "signals" | "toml_file" => Some(vec![]),
         "confirmation" | "table" => Some(vec!["printable"]),
         "cli" => Some(vec!["file_kind", "flag_file", "toml_file"]),
         "config" | "generate" => Some(vec!["cli"]),
@@ -31,12 +31,21 @@ pub(crate) fn allowed(module: &str) -> Option<Vec<&'static str>> {
             "confirmation",
             "printable",
             "progress",
+            "signals",
             "table",
         ]),
-        "erase" | "health" => Some(vec!["admin_client", "cli", "confirmation", "printable"]),
+        "erase" | "health" => Some(vec!["admin_client", "cli", "confirmation", "printable", "signals"]),
         "config_command" => Some(vec!["cli", "config", "printable", "serve"]),
-        "reindex" => Some(vec!["cli", "config", "progress", "storage"]),
-        "copy" => Some(vec!["cli", "config", "log", "printable", "progress", "storage"]),
+        "reindex" => Some(vec!["cli", "config", "printable", "progress", "signals", "storage"]),
+        "copy" => Some(vec![
+            "cli",
+            "config",
+            "log",
+            "printable",
+            "progress",
+            "signals",
+            "storage",
+        ]),
         _ => None,
     }
 }

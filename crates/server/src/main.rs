@@ -29,6 +29,7 @@ mod retention;
 mod scrub;
 mod serve;
 mod shutdown;
+mod signals;
 mod storage;
 mod table;
 mod toml_file;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::select;
 
 use self::receipt::Receipt;
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     cli::{EraseOptions, Size},
     confirmation::{UNCONFIRMED, is_confirmed},
     printable::{complain, print},
+    signals::Signals,
 };
 
 /// Runs the command, and prints an error on stderr.
@@ -44,6 +46,8 @@ async fn act(options: EraseOptions) -> Result<ExitCode, String> {
             return Ok(ExitCode::from(UNCONFIRMED));
         }
     }
+    // A prompt is answered before: there, the signals end the process.
+    let mut signals = Signals::new()?;
     let mut receipt = options
         .receipt
         .map(|path| Receipt::create(path, &subject))
@@ -52,7 +56,16 @@ async fn act(options: EraseOptions) -> Result<ExitCode, String> {
         Some(receipt) => receipt.add(line),
         None => Ok(()),
     });
-    let erased = erased.await?;
+    let erased = select! {
+        erased = erased => erased?,
+        status = signals.received() => {
+            // Dropping the receipt writes what it has.
+            complain(
+                "interrupted: the server erases at most 256 more files; run the command again, with another file for the receipt",
+            );
+            return Ok(status);
+        }
+    };
     if let Some(receipt) = receipt {
         receipt.complete(&erased)?;
     }

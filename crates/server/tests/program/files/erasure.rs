@@ -1,6 +1,11 @@
 //! The erasure of an account or of a number, over the API and with the command `erase`.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -8,7 +13,7 @@ use tempfile::TempDir;
 use super::{expect, keys, run};
 use crate::{
     events::site::Site,
-    process::{eventually, multipart},
+    process::{eventually, multipart, program},
 };
 
 fn erase(site: &Site, status: i32, arguments: &[&str]) -> (String, String) {
@@ -86,6 +91,53 @@ fn an_account_is_erased_with_a_receipt() {
     assert_eq!(nothing, "nothing to erase, 1 held\n");
     let again = site.follow("/v1/erasures", r#"{"account": "acc", "confirm": true}"#);
     assert_eq!((&again["files"], &again["kept"]), (&0.into(), &1.into()));
+}
+
+#[test]
+fn an_interrupted_erasure_keeps_its_receipt() {
+    let directory = TempDir::new().unwrap();
+    let (token, receipt) = (directory.path().join("token"), directory.path().join("receipt"));
+    fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = program();
+    command
+        .args(["erase", "--account=acc", "--yes", "--receipt"])
+        .arg(&receipt)
+        .arg(format!("--admin={}", listener.local_addr().unwrap()))
+        .arg("--admin-token-file")
+        .arg(token)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // The rest of the response does not arrive.
+    let (mut stream, _) = listener.accept().unwrap();
+    assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+    let line = "{\"key\": \"acc/DOC/1\", \"kept_because\": null, \"done\": false}\n";
+    let response = format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{line}");
+    stream.write_all(response.as_bytes()).unwrap();
+    let mut removed = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut removed)
+        .unwrap();
+    assert_eq!(removed, "acc/DOC/1 removed\n");
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-s", "INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let (_, said) = expect(130, &["erase"], child.wait_with_output().unwrap());
+    assert!(
+        said.contains("interrupted: ") && said.contains("run the command again"),
+        "{said}"
+    );
+    let receipt = fs::read_to_string(receipt).unwrap();
+    assert!(
+        receipt.lines().count() == 2 && receipt.contains("acc/DOC/1"),
+        "{receipt}"
+    );
 }
 
 #[test]
