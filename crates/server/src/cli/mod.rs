@@ -255,7 +255,7 @@ pub(crate) enum Command {
     ///
     /// The exit status is 0 if the server is ready, 1 if it is not or could not be reached, and 2 if the command line is wrong.
     Health(AdminServerOptions),
-    /// Check or show the configuration: the values that `serve` takes from its file and its environment
+    /// Check or show the configuration: the values that `serve` takes from its flags, its environment and its file
     ///
     /// The exit status is 0 if the configuration is valid, and 2 if it is not.
     Config(ConfigOptions),
