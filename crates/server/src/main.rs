@@ -22,6 +22,7 @@ mod hold;
 mod log;
 mod net;
 mod plan;
+mod policy_file;
 mod printable;
 mod progress;
 mod reindex;

@@ -52,7 +52,7 @@ pub(crate) use self::{
     location::{Cloud, Location},
     plan::{PlanOptions, Verb},
     reindex::ReindexOptions,
-    retention::{RequestsAction, RetentionAction, RetentionOptions},
+    retention::{PlanRetentionOptions, RequestsAction, RetentionAction, RetentionOptions},
     scrub::ScrubOptions,
     serve::{Base64Mode, LogFormat, ServeOptions, TlsOptions},
     store::{BucketOptions, StoreOptions},
@@ -241,7 +241,7 @@ pub(crate) enum Command {
     /// could not be reached, refused the request or failed, and 2 if the command line is wrong or the confirmation is missing:
     /// `--yes`, or `y` at the prompt.
     Erase(EraseOptions),
-    /// Preview what a running server's policy deletes, cancel requested deletions, and resume suspended retention
+    /// Preview what a policy deletes from a running server, cancel requested deletions, and resume suspended retention
     ///
     /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`.
     ///

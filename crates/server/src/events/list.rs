@@ -26,6 +26,7 @@ pub(super) async fn events(client: &AdminClient, options: &ListOptions) -> Resul
             ("since", options.since.map(time)),
             ("order", options.oldest.then(|| "oldest".to_owned())),
         ],
+        body: None,
         limit: options.limit,
         json: options.json,
         headings: HEADINGS,
