@@ -4,7 +4,7 @@
 //!
 //! In the server: `config_command → serve → {admin, net, storage} → log → config → cli → {file_kind, flag_file, toml_file}`,
 //! `{copy, reindex} → storage`, `{audit, erase, events, files, health, hold, retention} → admin_client → {log, cli}`,
-//! `{check, plan, scrub} → {log, cli}`, and `generate → cli`.
+//! `{admin, retention, serve} → policy_file → cli`, `{check, plan, scrub} → {log, cli}`, and `generate → cli`.
 //!
 //! In the ledger: `{removal, retention, verify} → recorded → protection → reindex → record → outbox → ledger → {clock, holds, policy} →
 //! rows → database → measure → event → file`.

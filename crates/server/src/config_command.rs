@@ -18,22 +18,25 @@ type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Checks or shows the configuration in the file `--config`, or in the default one.
 pub(crate) fn run(action: ConfigAction, file: Option<&Path>) -> Fallible<ExitCode> {
-    let Some(configured) = Cli::configured(file) else {
+    let (is_check, given) = match action {
+        ConfigAction::Check(given) => (true, given),
+        ConfigAction::Show(given) => (false, given),
+    };
+    let Some(configured) = Cli::configured(file, given) else {
         return Err("`serve` has no configuration".into());
     };
-    match action {
-        ConfigAction::Show => show(&configured.settings)?,
-        ConfigAction::Check => {
-            let config = Config::try_from(configured.options).map_err(Invalid)?;
-            serve::check(&config).map_err(Invalid)?;
-            for warning in serve::permission_warnings(&config) {
-                eprintln!("warning: {}", printable(&warning));
-            }
-            let source = configured.file.as_deref().unwrap_or("the configuration");
-            // A closed stdout is no defect of the configuration.
-            let _ = writeln!(io::stdout(), "{source} is valid");
-        }
+    if !is_check {
+        show(&configured.settings)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let config = Config::try_from(configured.options).map_err(Invalid)?;
+    serve::check(&config).map_err(Invalid)?;
+    for warning in serve::permission_warnings(&config) {
+        eprintln!("warning: {}", printable(&warning));
+    }
+    let source = configured.file.as_deref().unwrap_or("the configuration");
+    // A closed stdout is no defect of the configuration.
+    let _ = writeln!(io::stdout(), "{source} is valid");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@ use crate::{
     holds::{AddedHold, Committing, HOLDS, Hold, LEASE, NewHold, Rules, columns, keeps},
     ledger::Ledger,
     rows::{decode, encode},
+    search::Search,
 };
 
 /// Time for the removals and the uploads that began before a hold.
@@ -20,6 +21,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Maximum number of removals that a hold waits for at once, and that it reports.
 const MAX_REMOVALS: usize = 1000;
+
+/// Maximum number of files that a hold counts.
+const MAX_COUNT: usize = 1000;
 
 /// A removal that began before a hold.
 struct Earlier {
@@ -44,9 +48,11 @@ impl Ledger {
         let is_committed = timeout_at(deadline, committed.recv()).await.is_ok();
         sleep(LEASE.saturating_sub(begun.elapsed())).await;
         let (removed, has_ended) = self.wait_for(earlier, &hold, deadline).await?;
+        let files = self.count_of(&hold).await?;
         Ok(AddedHold {
             hold,
             removed,
+            files,
             is_settled: is_committed && has_ended,
         })
     }
@@ -92,6 +98,16 @@ impl Ledger {
     pub async fn holds(&self) -> Result<Vec<Hold>> {
         let rows = self.read(statement!(HOLDS)).await?;
         rows.into_iter().map(Hold::read).collect()
+    }
+
+    /// Returns the number of files that `hold` keeps, at most [`MAX_COUNT`].
+    async fn count_of(&self, hold: &Hold) -> Result<usize> {
+        if let Some(key) = &hold.key {
+            let holds = self.holds_of(key).await?;
+            return Ok(usize::from(holds.iter().any(|other| other.id == hold.id)));
+        }
+        let files = self.search(search(hold).without_metadata(), MAX_COUNT).await?;
+        Ok(files.len())
     }
 
     /// Returns the hold with this id.
@@ -150,6 +166,30 @@ impl Ledger {
     }
 }
 
+/// Returns the search for the files that `hold` keeps if it has no key. It uses an index, and [`keeps!`] does not.
+fn search(hold: &Hold) -> Search {
+    let mut search = Search::new();
+    if let Some(account) = &hold.account {
+        search = search.account(account);
+    }
+    if let Some(document) = &hold.document {
+        search = search.document(document);
+    }
+    if let Some(number) = &hold.number {
+        search = search.number(number);
+    }
+    if let Some(call_id) = &hold.call_id {
+        search = search.call_id(call_id);
+    }
+    if let Some(since) = hold.since {
+        search = search.since(since);
+    }
+    if let Some(until) = hold.until {
+        search = search.until(until);
+    }
+    search
+}
+
 /// The state of a removal that began before a hold.
 enum State {
     Running,
@@ -177,7 +217,10 @@ pub(super) fn holding(key: &BlobKey) -> Statement {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use futures_util::future::join_all;
+    use kazoo_storage::Metadata;
 
     use super::*;
     use crate::file::FileRecord;
@@ -208,5 +251,44 @@ mod tests {
         assert_eq!(removed, [key(0)]);
         assert!(!has_ended, "the last one is running");
         assert!(Instant::now() >= deadline);
+    }
+
+    #[tokio::test]
+    async fn counts_the_files_that_a_hold_keeps() {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::sqlite(directory.path().join("ledger.sqlite")).await.unwrap();
+        let keys = ["A/D/1", "A/D/2", "A/E/3", "B/D/4"].map(|path| BlobKey::from_path(path).unwrap());
+        for key in &keys {
+            let document = format!(r#"{{"call_id":"{}","caller_id_number":"+1312"}}"#, key.attachment());
+            let metadata = Metadata::from_json(document).unwrap();
+            ledger.record(&FileRecord::new(key, 3, Some(metadata))).await.unwrap();
+        }
+        let hold = || NewHold::new("case 7", "legal");
+        let hour = Duration::from_secs(3600);
+        let (before, after) = (SystemTime::now() - hour, SystemTime::now() + hour);
+        for (new, expected) in [
+            (hold().account("A"), 3),
+            (hold().account("A").document("D"), 2),
+            (hold().account("C"), 0),
+            (hold().number("+1312"), 4),
+            (hold().number("+1312").call_id("4").account("A"), 0),
+            (hold().call_id("4"), 1),
+            (hold().since(before).until(after), 4),
+            (hold().since(after), 0),
+            (hold().until(before), 0),
+            (hold().key(&keys[2]), 1),
+            (hold().key(&keys[2]).account("B"), 0),
+            (hold().key(&BlobKey::from_path("A/D/5").unwrap()), 0),
+        ] {
+            let hold = new.checked().unwrap();
+            ledger.change(vec![hold.insert()]).await.unwrap();
+            let mut kept = 0;
+            for key in &keys {
+                kept += ledger.holds_of(key).await.unwrap().len();
+            }
+            let counted = ledger.count_of(&hold).await.unwrap();
+            assert_eq!((counted, kept), (expected, expected), "{expected}");
+            ledger.remove_hold(&hold.id).await.unwrap();
+        }
     }
 }

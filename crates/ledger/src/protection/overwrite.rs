@@ -23,8 +23,8 @@ use crate::{
 pub(crate) struct Target {
     /// The key of the upload.
     requested: BlobKey,
-    /// The key beside it, if it has a protected file.
-    sibling: Option<BlobKey>,
+    /// The key beside it, if it has a protected file, and the protection.
+    sibling: Option<(BlobKey, Protection)>,
     /// The store had no file under the key, or the ledger has it.
     is_known: bool,
 }
@@ -78,22 +78,19 @@ impl Target {
             upload.precondition = Precondition::default();
         }
         let sibling = Siblings::of(&target.requested).unique()?;
-        // The name may contain the id of a call.
-        let (account, document) = (sibling.account_id(), sibling.document_id());
-        tracing::warn!(account, document, %protection, "an upload would replace a protected file, and is stored beside it");
         upload.key = sibling.clone();
-        target.sibling = Some(sibling);
+        target.sibling = Some((sibling, protection));
         Ok(target)
     }
 
     /// Returns the key under which the upload is stored.
     pub(crate) fn key(&self) -> &BlobKey {
-        self.sibling.as_ref().unwrap_or(&self.requested)
+        self.sibling().unwrap_or(&self.requested)
     }
 
     /// Returns the key beside that of the upload, if the upload is stored there.
     pub(crate) fn sibling(&self) -> Option<&BlobKey> {
-        self.sibling.as_ref()
+        self.sibling.as_ref().map(|(key, _)| key)
     }
 
     /// Returns the key of the upload.
@@ -124,11 +121,16 @@ impl Target {
                 _ => {}
             }
         }
-        if self.sibling.is_none() {
+        let Some((sibling, protection)) = &self.sibling else {
             let message = "the file under this name became protected during the upload; send the upload again, and it is \
                            stored beside the file";
             return Err(Error::new(ErrorKind::Unavailable, message));
-        }
+        };
+        // The name may contain the id of a call.
+        let (account, document) = (sibling.account_id(), sibling.document_id());
+        let siblings = Siblings::of(&self.requested);
+        let suffix = siblings.suffix(sibling);
+        tracing::warn!(account, document, suffix, %protection, "an upload would replace a protected file, and is stored beside it");
         Ok(Verdict::Commit(committing))
     }
 }

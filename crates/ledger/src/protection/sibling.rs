@@ -73,6 +73,13 @@ impl Siblings {
         BlobKey::from_segments(self.parents.iter().chain([&name]))
     }
 
+    /// Returns the digits in the name of a sibling, with their mark: the part that tells nothing of the name.
+    pub(super) fn suffix<'a>(&self, sibling: &'a BlobKey) -> &'a str {
+        let rest = sibling.attachment().get(self.stem.len()..);
+        rest.and_then(|rest| rest.get(..MARK.len_utf8() + DIGITS))
+            .unwrap_or_default()
+    }
+
     /// Returns `true` if `key` is one of the siblings. Other files may also be in the [`range`](Self::range).
     pub(super) fn contains(&self, key: &BlobKey) -> bool {
         let parents = key.segments().take(key.segments().len().saturating_sub(1));
@@ -116,6 +123,11 @@ mod tests {
             let name = first.attachment();
             assert!(name.starts_with(begin) && name.ends_with(end), "{name}");
             assert_eq!(name.len(), begin.len() + 16 + end.len());
+            let suffix = siblings.suffix(&first);
+            assert!(
+                suffix.len() == 17 && name == format!("{}{suffix}{end}", siblings.stem),
+                "{suffix}"
+            );
             assert_eq!(first.account_id(), key.account_id());
             let (from, to) = siblings.range().unwrap();
             assert!(encode(&first) >= from && encode(&first) < to);

@@ -11,7 +11,7 @@ use crate::{
     database::{Statement, Value, statement},
     file::FileRecord,
     ledger::Ledger,
-    protection::find,
+    protection::{Protection, find},
     recorded::Recorded,
     search::Search,
 };
@@ -37,7 +37,17 @@ pub struct Erased {
     /// The time at which the file was removed. `None` in a dry run, and if the file was kept.
     pub removed_at: Option<SystemTime>,
     /// The reason why the file was or would be kept.
-    pub kept: Option<String>,
+    pub kept: Option<Kept>,
+}
+
+/// The reason why an [`Erasure`] keeps a file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Kept {
+    /// A hold or the policy protects the file.
+    Protected(Protection),
+    /// The removal has failed with this message.
+    Failed(String),
 }
 
 /// Removes the files of a [`Subject`] in batches.
@@ -177,7 +187,7 @@ impl<S: BlobCatalog> Erasure<S> {
             let erased = files.into_iter().zip(kept).map(|(file, protection)| Erased {
                 file,
                 removed_at: None,
-                kept: protection.map(|protection| protection.to_string()),
+                kept: protection.map(Kept::Protected),
             });
             return Ok(erased.collect());
         }
@@ -188,8 +198,8 @@ impl<S: BlobCatalog> Erasure<S> {
                 Ok(Removal::Removed(removed)) => (*removed, None),
                 // Somebody else has removed it.
                 Ok(Removal::Absent) => return None,
-                Ok(Removal::Protected(protection)) => (file, Some(protection.to_string())),
-                Err(error) => (file, Some(error.message().to_owned())),
+                Ok(Removal::Protected(protection)) => (file, Some(Kept::Protected(protection))),
+                Err(error) => (file, Some(Kept::Failed(error.message().to_owned()))),
             };
             Some(Erased {
                 file,
@@ -263,6 +273,15 @@ impl Ledger {
                 return Ok(());
             }
             after = last;
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protected(protection) => protection.fmt(f),
+            Self::Failed(message) => f.write_str(message),
         }
     }
 }

@@ -11,6 +11,6 @@ mod statements;
 
 pub use self::{
     cause::Cause,
-    erasure::{Erased, Erasure, Subject},
+    erasure::{Erased, Erasure, Kept, Subject},
     remove::Removal,
 };

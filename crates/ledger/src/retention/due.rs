@@ -108,13 +108,19 @@ impl Ledger {
     /// Each page is read from an index of the account or of the time. It has the files whose time has come by [`Ledger::now`].
     #[must_use]
     pub fn files_due(&self, after: Option<Position>) -> Due {
+        self.files_due_with(self.policy(), after)
+    }
+
+    /// Returns the files that the rules of `policy` would delete now if it were set, as [`files_due`](Self::files_due) does.
+    #[must_use]
+    pub fn files_due_with(&self, policy: impl Into<Arc<Policy>>, after: Option<Position>) -> Due {
         let (rule, after) = match after {
             Some(Position { rule, stored_at, key }) => (rule, Some((stored_at, key))),
             None => (0, None),
         };
         Due {
             ledger: self.clone(),
-            policy: self.policy(),
+            policy: policy.into(),
             now: self.now(),
             rule,
             after,

@@ -1,10 +1,14 @@
 //! [`Plan`]: what the policy would delete now.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use kazoo_storage::Result;
 
-use crate::{clock::Suspension, ledger::Ledger, policy::Rule};
+use crate::{
+    clock::Suspension,
+    ledger::Ledger,
+    policy::{Policy, Rule},
+};
 
 /// The files that the policy would delete now, as numbers for each rule.
 #[derive(Clone, Debug)]
@@ -36,8 +40,13 @@ pub struct PlannedRule {
 
 impl Ledger {
     /// Counts the files that are due, and calls `progress` with the number so far. Memory is bounded.
-    pub async fn plan(&self, mut progress: impl FnMut(u64)) -> Result<Plan> {
-        let mut due = self.files_due(None);
+    pub async fn plan(&self, progress: impl FnMut(u64)) -> Result<Plan> {
+        self.plan_with(self.policy(), progress).await
+    }
+
+    /// Counts the files that would be due if `policy` were set, as [`plan`](Self::plan) does. Nothing changes.
+    pub async fn plan_with(&self, policy: impl Into<Arc<Policy>>, mut progress: impl FnMut(u64)) -> Result<Plan> {
+        let mut due = self.files_due_with(policy, None);
         let planned = |rule: &Rule| PlannedRule {
             rule: rule.clone(),
             files: 0,

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use http::Method;
 use serde_json::Value;
 
 use super::{
@@ -23,6 +24,8 @@ pub(crate) struct Listing<'a> {
     /// The field of the items in a page. It is also what people call them.
     pub(crate) items: &'a str,
     pub(crate) parameters: Vec<(&'static str, Option<String>)>,
+    /// The body of each request, which is then a POST.
+    pub(crate) body: Option<Value>,
     /// Maximum number of items; 0 for all.
     pub(crate) limit: u64,
     /// Prints JSON lines instead of a table.
@@ -40,7 +43,9 @@ impl Listing<'_> {
         loop {
             let mut parameters = self.parameters.clone();
             parameters.extend([("limit", Some(left.min(PAGE).to_string())), ("cursor", cursor)]);
-            let page = client.get(&format!("{}?{}", self.path, query(&parameters))).await?;
+            let target = format!("{}?{}", self.path, query(&parameters));
+            let method = if self.body.is_some() { Method::POST } else { Method::GET };
+            let page: Value = client.send(method, &target, self.body.clone()).await?.json().await?;
             let items = items(&page, self.items);
             if !print_lines(&self.lines(items, is_first))? {
                 break;

@@ -22,6 +22,7 @@ pub(super) async fn entries(client: &AdminClient, options: &ListAuditOptions) ->
             ("key", options.key.clone()),
             ("account", options.account.clone()),
         ],
+        body: None,
         limit: options.limit,
         json: options.json,
         headings: &["SEQ", "TIME", "NAME", "ADDRESS", "ACTION", "OUTCOME", "KEY"],

@@ -1,6 +1,6 @@
 //! The options of `config`.
 
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Subcommand, parser::ValueSource};
 
@@ -12,12 +12,20 @@ pub(crate) struct ConfigOptions {
     pub(crate) action: ConfigAction,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(crate) enum ConfigAction {
     /// Check the file, and the files that it names, as `serve` does when it starts
-    Check,
+    Check(GivenFlags),
     /// Print the value of each flag of `serve`, and where it comes from; secrets are masked
-    Show,
+    Show(GivenFlags),
+}
+
+/// The flags that `serve` would get.
+#[derive(Args, Debug)]
+pub(crate) struct GivenFlags {
+    /// Flags of `serve`, such as `--policy FILE`, which take precedence over the environment and the file
+    #[arg(value_name = "FLAG", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) flags: Vec<OsString>,
 }
 
 /// The value of a flag of `serve`.
@@ -27,11 +35,11 @@ pub(crate) struct Setting {
     pub(crate) is_list: bool,
     /// The values as text, without secrets; those of a flag that is not set are the names in the help.
     pub(crate) values: Vec<String>,
-    /// `default`, the name of an environment variable, or the file and line; `None` if the flag is not set.
+    /// `default`, `command line`, the name of an environment variable, or the file and line; `None` if the flag is not set.
     pub(crate) source: Option<String>,
 }
 
-/// The configuration with which `serve` starts without flags.
+/// The configuration with which `serve` starts.
 #[derive(Debug)]
 pub(crate) struct Configured {
     pub(crate) options: ServeOptions,
@@ -41,10 +49,10 @@ pub(crate) struct Configured {
 }
 
 impl Cli {
-    /// Returns the configuration of `serve` without flags but `--config`. Ends the process if it is invalid.
-    pub(crate) fn configured(config: Option<&Path>) -> Option<Configured> {
+    /// Returns the configuration of `serve` with `--config` and `given`. Ends the process if it is invalid.
+    pub(crate) fn configured(config: Option<&Path>, given: GivenFlags) -> Option<Configured> {
         let grammar = Self::grammar();
-        let sources = Self::merged(&grammar, sources::of_serve(config));
+        let sources = Self::merged(&grammar, sources::of_serve(config, given.flags));
         let mut matches = Self::matches(&grammar, &sources);
         let serve = matches.subcommand_matches("serve")?;
         let given = grammar
@@ -59,10 +67,10 @@ impl Cli {
                 None => (None, false),
                 Some(ValueSource::DefaultValue) => (Some("default".to_owned()), false),
                 Some(ValueSource::EnvVariable) => (Some(arg.get_env()?.to_string_lossy().into_owned()), false),
-                Some(_) => {
-                    let origin = sources.origin(flag)?;
-                    (Some(origin.name.clone()), origin.is_secret)
-                }
+                Some(_) => match sources.origin(flag) {
+                    Some(origin) => (Some(origin.name.clone()), origin.is_secret),
+                    None => (Some("command line".to_owned()), false),
+                },
             };
             let shown = |value| {
                 if is_secret {

@@ -39,6 +39,8 @@ pub(crate) enum EventsAction {
     /// state of the file for the current one.
     Retry(RetryOptions),
     /// Remove events, so that they are not sent again
+    ///
+    /// The command shows them and asks for confirmation.
     Discard(DiscardOptions),
     /// Send `file.stored` for stored files, to a receiver that is new or has lost its data
     ///
@@ -125,7 +127,7 @@ pub(crate) struct DiscardOptions {
     #[command(flatten)]
     pub(crate) events: DeadOptions,
 
-    /// Remove all dead events; without this flag, `--dead` only prints their number
+    /// Remove them without asking for confirmation
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) yes: bool,
 }
@@ -166,7 +168,7 @@ pub(crate) enum ReceiversAction {
     Rm {
         /// Name of the receiver
         name: String,
-        /// Remove it even if it has events
+        /// Remove it without asking for confirmation, even if it has events
         #[arg(long, value_parser = BoolishValueParser::new())]
         yes: bool,
     },

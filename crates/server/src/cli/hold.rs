@@ -30,7 +30,7 @@ pub(crate) enum HoldAction {
     Rm {
         /// Id of the hold
         id: String,
-        /// Reason for the removal, which the server's log records
+        /// Reason for the removal, which the server's log and its audit trail record
         #[arg(long, value_name = "TEXT", value_parser = text)]
         reason: String,
     },

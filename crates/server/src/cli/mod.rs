@@ -52,7 +52,7 @@ pub(crate) use self::{
     location::{Cloud, Location},
     plan::{PlanOptions, Verb},
     reindex::ReindexOptions,
-    retention::{RequestsAction, RetentionAction, RetentionOptions},
+    retention::{PlanRetentionOptions, RequestsAction, RetentionAction, RetentionOptions},
     scrub::ScrubOptions,
     serve::{Base64Mode, LogFormat, ServeOptions, TlsOptions},
     store::{BucketOptions, StoreOptions},
@@ -204,7 +204,7 @@ pub(crate) enum Command {
     /// `2026-11-29` or `2026-11-29T10:00:00Z`, or a duration before now, such as `2h`.
     ///
     /// The exit status is 0 if the command succeeded, 1 if the server could not be reached, refused a request or failed, and 2
-    /// if the command line is wrong or the confirmation `--yes` is missing.
+    /// if the command line is wrong or the confirmation is missing: `--yes`, or `y` at the prompt.
     Events(EventsOptions),
     /// Find, fetch, export, verify and remove the files of a running server
     ///
@@ -241,7 +241,7 @@ pub(crate) enum Command {
     /// could not be reached, refused the request or failed, and 2 if the command line is wrong or the confirmation is missing:
     /// `--yes`, or `y` at the prompt.
     Erase(EraseOptions),
-    /// Preview what a running server's policy deletes, cancel requested deletions, and resume suspended retention
+    /// Preview what a policy deletes from a running server, cancel requested deletions, and resume suspended retention
     ///
     /// The command uses the API of the server's `--admin`, with the token of its `--admin-token-file`.
     ///
@@ -255,7 +255,7 @@ pub(crate) enum Command {
     ///
     /// The exit status is 0 if the server is ready, 1 if it is not or could not be reached, and 2 if the command line is wrong.
     Health(AdminServerOptions),
-    /// Check or show the configuration: the values that `serve` takes from its file and its environment
+    /// Check or show the configuration: the values that `serve` takes from its flags, its environment and its file
     ///
     /// The exit status is 0 if the configuration is valid, and 2 if it is not.
     Config(ConfigOptions),

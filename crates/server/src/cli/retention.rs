@@ -1,5 +1,7 @@
 //! The options of `retention`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, builder::BoolishValueParser};
 
 use super::AdminClientOptions;
@@ -16,6 +18,8 @@ pub(crate) struct RetentionOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum RetentionAction {
     /// Show the files that the policy deletes now: for each rule their number, their length and the oldest
+    ///
+    /// With `--policy`, show those that the policy in another file would delete. The server does not apply it.
     Plan(PlanRetentionOptions),
     /// Trust the clock of the server from now on, so that suspended retention continues
     ///
@@ -30,6 +34,10 @@ pub(crate) enum RetentionAction {
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanRetentionOptions {
+    /// File with a policy that is not in force, as for `serve`, instead of the policy of the server
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
     /// List each file, by rule, the oldest first, with the reason why it is deleted or kept
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) files: bool,

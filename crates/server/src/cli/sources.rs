@@ -190,14 +190,15 @@ fn additions(command: &Command, entry: &Entry) -> Result<Vec<OsString>, String> 
     }
 }
 
-/// Returns the arguments of `serve` without flags, as the service starts it, for the file of `--config`.
-pub(super) fn of_serve(config: Option<&Path>) -> Vec<OsString> {
+/// Returns the arguments of `serve` with these flags, for the file of `--config`.
+pub(super) fn of_serve(config: Option<&Path>, flags: Vec<OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = env::args_os().take(1).collect();
     if let Some(config) = config {
         arguments.push("--config".into());
         arguments.push(config.into());
     }
     arguments.push(SERVE.into());
+    arguments.extend(flags);
     arguments
 }
 

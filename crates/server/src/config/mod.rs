@@ -17,7 +17,7 @@ pub(crate) use self::{
     mount::MountPath,
     options::{ledger, store},
 };
-pub(crate) use crate::cli::{AdminAddress, Cloud, KeySource, nonzero_size};
+pub(crate) use crate::cli::{AdminAddress, Cloud, KeySource};
 
 /// The error of a configuration that is wrong: of a flag, or of a file that one names. The same start fails again until the
 /// operator changes it, so the exit status is 2, as for an unknown flag.

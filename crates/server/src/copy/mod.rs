@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::TryStreamExt as _;
 use kazoo_storage::{BlobCatalog as _, BlobStore as _, Error, MemoryStore, store::DynBlobCatalog};
+use tokio::select;
 
 use self::transfer::{Outcome, Transfer};
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     config, log,
     printable::complain,
     progress::Progress,
+    signals::Signals,
     storage::store,
 };
 
@@ -38,36 +40,25 @@ struct Tally {
 
 /// Shows the progress and the failures on stderr, and prints the totals on stdout.
 pub(crate) fn run(options: &CopyOptions) -> Result<ExitCode, Box<dyn StdError + Send + Sync>> {
-    let (from, to) = (options.store(&options.from), options.store(&options.to));
-    let (from, to) = (config::store(from)?, config::store(to)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let tally = runtime.block_on(async {
-        let named = |location: &Location, error: String| format!("{location}: {error}");
-        if is_missing(&options.from) {
-            return Err(named(&options.from, "there is no such directory".to_owned()).into());
-        }
-        overlap::refuse(&options.from, &options.to)?;
-        let from = store::open_unchecked(&from).map_err(|error| named(&options.from, error))?;
-        let to = if options.dry_run && is_missing(&options.to) {
-            // As if the directory had been created.
-            DynBlobCatalog::new(MemoryStore::new())
-        } else {
-            let store = store::open_unchecked(&to).map_err(|error| named(&options.to, error))?;
-            if !options.dry_run {
-                let checked = store.check().await;
-                checked.map_err(|error| named(&options.to, log::chain(&error)))?;
-            }
-            store
+    let mut tally = Tally {
+        is_dry_run: options.dry_run,
+        ..Tally::default()
+    };
+    let interrupted = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let copied: Result<_, Box<dyn StdError + Send + Sync>> = select! {
+            copied = copy(options, &mut tally) => copied.map(|()| None),
+            status = signals.received() => Ok(Some(status)),
         };
-        let transfer = Transfer {
-            from,
-            to,
-            verify: options.verify,
-            replace: options.replace,
-            dry_run: options.dry_run,
-        };
-        copy(&transfer).await
+        copied
     })?;
+    Progress::new().clear();
+    if let Some(status) = interrupted {
+        let done = tally.line();
+        complain(&format!("interrupted after {done}; to continue, run the command again"));
+        return Ok(status);
+    }
     writeln!(io::stdout(), "{}", tally.line())?;
     Ok(if tally.failed == 0 {
         ExitCode::SUCCESS
@@ -76,12 +67,39 @@ pub(crate) fn run(options: &CopyOptions) -> Result<ExitCode, Box<dyn StdError + 
     })
 }
 
-async fn copy(transfer: &Transfer) -> Result<Tally, Box<dyn StdError + Send + Sync>> {
-    let mut progress = Progress::new();
-    let mut tally = Tally {
-        is_dry_run: transfer.dry_run,
-        ..Tally::default()
+async fn copy(options: &CopyOptions, tally: &mut Tally) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    let (from, to) = (options.store(&options.from), options.store(&options.to));
+    let (from, to) = (config::store(from)?, config::store(to)?);
+    let named = |location: &Location, error: String| format!("{location}: {error}");
+    if is_missing(&options.from) {
+        return Err(named(&options.from, "there is no such directory".to_owned()).into());
+    }
+    overlap::refuse(&options.from, &options.to)?;
+    let from = store::open_unchecked(&from).map_err(|error| named(&options.from, error))?;
+    let to = if options.dry_run && is_missing(&options.to) {
+        // As if the directory had been created.
+        DynBlobCatalog::new(MemoryStore::new())
+    } else {
+        let store = store::open_unchecked(&to).map_err(|error| named(&options.to, error))?;
+        if !options.dry_run {
+            let checked = store.check().await;
+            checked.map_err(|error| named(&options.to, log::chain(&error)))?;
+        }
+        store
     };
+    let transfer = Transfer {
+        from,
+        to,
+        verify: options.verify,
+        replace: options.replace,
+        dry_run: options.dry_run,
+    };
+    files(&transfer, tally).await
+}
+
+/// Copies the files, and adds each to `tally`.
+async fn files(transfer: &Transfer, tally: &mut Tally) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    let mut progress = Progress::new();
     let outcomes = transfer
         .from
         .list(None)
@@ -109,8 +127,7 @@ async fn copy(transfer: &Transfer) -> Result<Tally, Box<dyn StdError + Send + Sy
         }
         progress.show(|| tally.line());
     }
-    progress.clear();
-    Ok(tally)
+    Ok(())
 }
 
 /// Returns `true` if `location` is a directory that does not exist. Opening it would create it.

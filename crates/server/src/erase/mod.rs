@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::select;
 
 use self::receipt::Receipt;
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     cli::{EraseOptions, Size},
     confirmation::{UNCONFIRMED, is_confirmed},
     printable::{complain, print},
+    signals::Signals,
 };
 
 /// Runs the command, and prints an error on stderr.
@@ -35,15 +37,17 @@ async fn act(options: EraseOptions) -> Result<ExitCode, String> {
     let subject = json!({"account": options.account, "number": options.number});
     if !options.yes {
         let planned = erase(&client, &subject, false, |_| Ok(())).await?;
-        let shown = totals(&planned);
+        let kept = kept(&planned);
         if number(&planned, "files") == 0 {
-            print(&format!("{shown}: nothing to erase"))?;
+            print(&format!("nothing to erase{kept}"))?;
             return Ok(status(&planned));
         }
-        if !is_confirmed("Erase", &shown, "erased")? {
+        if !is_confirmed("Erase", &files(&planned), &format!("erased{kept}"))? {
             return Ok(ExitCode::from(UNCONFIRMED));
         }
     }
+    // A prompt is answered before: there, the signals end the process.
+    let mut signals = Signals::new()?;
     let mut receipt = options
         .receipt
         .map(|path| Receipt::create(path, &subject))
@@ -52,11 +56,23 @@ async fn act(options: EraseOptions) -> Result<ExitCode, String> {
         Some(receipt) => receipt.add(line),
         None => Ok(()),
     });
-    let erased = erased.await?;
+    let erased = select! {
+        erased = erased => erased?,
+        status = signals.received() => {
+            // Dropping the receipt writes what it has.
+            complain(
+                "interrupted: the server erases at most 256 more files; run the command again, with another file for the receipt",
+            );
+            return Ok(status);
+        }
+    };
     if let Some(receipt) = receipt {
         receipt.complete(&erased)?;
     }
-    print(&format!("{} erased", totals(&erased)))?;
+    print(&format!("{} erased{}", files(&erased), kept(&erased)))?;
+    if number(&erased, "failed") > 0 {
+        complain("some files could not be removed; run the command again");
+    }
     Ok(status(&erased))
 }
 
@@ -98,17 +114,44 @@ async fn erase(
     Err("stopped: the server has closed the connection; run the command again".to_owned())
 }
 
-/// Returns the number and the length of the files, and the number of those that are kept.
-fn totals(totals: &Value) -> String {
-    let (files, kept) = (number(totals, "files"), number(totals, "kept"));
+/// Returns the number and the length of the files that are erased.
+fn files(totals: &Value) -> String {
     let size = Size(number(totals, "bytes"));
-    let files = if files == 1 {
-        "1 file".to_owned()
-    } else {
-        format!("{files} files")
-    };
-    match kept {
-        0 => format!("{files} ({size})"),
-        kept => format!("{files} ({size}; {kept} more kept)"),
+    match number(totals, "files") {
+        1 => format!("1 file ({size})"),
+        files => format!("{files} files ({size})"),
+    }
+}
+
+/// Returns the numbers of the files that are kept, by reason, to follow what is erased.
+fn kept(totals: &Value) -> String {
+    let reasons = [("held", "held"), ("floor", "kept by the policy"), ("failed", "failed")];
+    let kept = reasons.iter().filter_map(|(name, reason)| match number(totals, name) {
+        0 => None,
+        count => Some(format!(", {count} {reason}")),
+    });
+    kept.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_totals_name_each_reason_to_keep_files() {
+        for (totals, expected) in [
+            (json!({"files": 0, "bytes": 0}), "0 files (0 B) erased"),
+            (json!({"files": 1, "bytes": 5, "held": 0}), "1 file (5 B) erased"),
+            (
+                json!({"files": 1, "bytes": 5, "held": 1}),
+                "1 file (5 B) erased, 1 held",
+            ),
+            (
+                json!({"files": 2, "bytes": 9, "kept": 6, "held": 2, "floor": 1, "failed": 3}),
+                "2 files (9 B) erased, 2 held, 1 kept by the policy, 3 failed",
+            ),
+        ] {
+            assert_eq!(format!("{} erased{}", files(&totals), kept(&totals)), expected);
+        }
     }
 }

@@ -12,6 +12,9 @@ use crate::{
     cli::{ListOptions, State},
 };
 
+/// The headings of a table of events.
+pub(super) const HEADINGS: &[&str] = &["TIME", "TYPE", "RECEIVER", "STATE", "ATTEMPTS", "ID", "KEY", "ERROR"];
+
 pub(super) async fn events(client: &AdminClient, options: &ListOptions) -> Result<ExitCode, String> {
     let listing = Listing {
         path: "/v1/events",
@@ -23,9 +26,10 @@ pub(super) async fn events(client: &AdminClient, options: &ListOptions) -> Resul
             ("since", options.since.map(time)),
             ("order", options.oldest.then(|| "oldest".to_owned())),
         ],
+        body: None,
         limit: options.limit,
         json: options.json,
-        headings: &["TIME", "TYPE", "RECEIVER", "STATE", "ATTEMPTS", "ID", "KEY", "ERROR"],
+        headings: HEADINGS,
         row,
     };
     listing.print(client).await
@@ -38,7 +42,8 @@ fn state(state: State) -> String {
     }
 }
 
-fn row(event: &Value) -> Vec<String> {
+/// Returns the row of `event` in a table of events.
+pub(super) fn row(event: &Value) -> Vec<String> {
     let mut row = texts(event, &["time", "type", "receiver", "state", "attempts", "id"]);
     row.extend([field(field(event, "file"), "key"), field(event, "error")].map(text));
     row

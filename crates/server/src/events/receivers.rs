@@ -10,7 +10,7 @@ use crate::{
         AdminClient,
         values::{field, items, number, segment, texts},
     },
-    confirmation::UNCONFIRMED,
+    confirmation::{UNCONFIRMED, is_confirmed},
     printable::{json_lines, print, print_lines},
     table::Table,
 };
@@ -37,10 +37,10 @@ pub(super) async fn remove(client: &AdminClient, name: &str, yes: bool) -> Resul
     let receiver = client.get(&target).await?;
     let (waiting, dead) = (number(&receiver, "waiting"), number(&receiver, "dead"));
     if waiting + dead > 0 && !yes {
-        print(&format!(
-            "{name} has {waiting} waiting and {dead} dead events, which would be lost; to remove it, pass --yes"
-        ))?;
-        return Ok(ExitCode::from(UNCONFIRMED));
+        let shown = format!("{name} with {waiting} waiting and {dead} dead events");
+        if !is_confirmed("Remove", &shown, "removed")? {
+            return Ok(ExitCode::from(UNCONFIRMED));
+        }
     }
     let done: Value = client.send(Method::DELETE, &target, None).await?.json().await?;
     print(&format!("{name} removed, with {} events", number(&done, "events")))?;

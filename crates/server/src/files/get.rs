@@ -12,8 +12,10 @@ use kazoo_storage::digest::Digester;
 use tempfile::NamedTempFile;
 use tokio::select;
 
-use super::{signals::Signals, target};
-use crate::{admin_client::AdminClient, cli::GetOptions, confirmation::UNCONFIRMED, printable::complain};
+use super::target;
+use crate::{
+    admin_client::AdminClient, cli::GetOptions, confirmation::UNCONFIRMED, printable::complain, signals::Signals,
+};
 
 /// The output that is stdout.
 const STDOUT: &str = "-";
@@ -46,7 +48,10 @@ async fn to_file(client: &AdminClient, key: &str, path: &Path, force: bool) -> R
     let mut file = NamedTempFile::with_prefix_in(".kazoo-storage-", directory(path)).map_err(|error| failed(&error))?;
     select! {
         copied = copy(client, key, &mut file) => copied?,
-        status = signals.received() => return Ok(status),
+        status = signals.received() => {
+            complain(&format!("interrupted: {} was not written", path.display()));
+            return Ok(status);
+        }
     }
     file.as_file().sync_all().map_err(|error| failed(&error))?;
     let persisted = if force {

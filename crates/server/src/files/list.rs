@@ -20,6 +20,7 @@ pub(super) async fn files(client: &AdminClient, options: &ListFilesOptions) -> R
         path: "/v1/files",
         items: "files",
         parameters: parameters(&options.selection),
+        body: None,
         limit: options.limit,
         json: options.json,
         headings: HEADINGS,

@@ -5,7 +5,6 @@ mod export;
 mod get;
 mod list;
 mod rm;
-mod signals;
 mod stat;
 mod verify;
 

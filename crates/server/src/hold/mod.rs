@@ -8,12 +8,15 @@ use serde_json::{Value, json};
 use crate::{
     admin_client::{
         self, AdminClient,
-        values::{field, items, query, segment, text, time},
+        values::{field, items, number, query, segment, text, time},
     },
     cli::{AddHoldOptions, HoldAction, HoldOptions},
     printable::{complain, json_lines, print, print_json, print_lines},
     table::Table,
 };
+
+/// The number of files at which the server stops to count.
+const MAX_COUNT: u64 = 1000;
 
 /// The conditions of a hold in the API, and the name of each in a table.
 const CONDITIONS: [(&str, &str); 7] = [
@@ -61,7 +64,13 @@ async fn add(client: &AdminClient, options: AddHoldOptions) -> Result<ExitCode, 
     if options.json {
         print_json(&added.to_string())?;
     } else {
-        print(&format!("{} added", text(field(field(&added, "hold"), "id"))))?;
+        let (id, files) = (text(field(field(&added, "hold"), "id")), number(&added, "files"));
+        print(&format!("{id} added: it protects {}", protected(files)))?;
+        if files == 0 {
+            complain(
+                "no file in the ledger satisfies the conditions: check them; files that are stored later and satisfy them are protected",
+            );
+        }
     }
     for key in items(&added, "removed") {
         complain(&format!("{} was removed before the hold", text(key)));
@@ -73,6 +82,16 @@ async fn add(client: &AdminClient, options: AddHoldOptions) -> Result<ExitCode, 
         "the hold is added, but a removal or an upload that began before it has not ended: it may still remove or replace a file",
     );
     Ok(ExitCode::FAILURE)
+}
+
+/// Returns the number of the files that a hold protects.
+fn protected(files: u64) -> String {
+    match files {
+        0 => "no file yet".to_owned(),
+        1 => "1 file".to_owned(),
+        MAX_COUNT.. => format!("{MAX_COUNT} or more files"),
+        files => format!("{files} files"),
+    }
 }
 
 async fn list(client: &AdminClient, json: bool) -> Result<ExitCode, String> {
@@ -112,4 +131,21 @@ async fn remove(client: &AdminClient, id: &str, reason: String) -> Result<ExitCo
     removed.json::<Value>().await?;
     print(&format!("{id} removed"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_many_files_a_hold_protects() {
+        for (files, expected) in [
+            (0, "no file yet"),
+            (1, "1 file"),
+            (999, "999 files"),
+            (1000, "1000 or more files"),
+        ] {
+            assert_eq!(protected(files), expected);
+        }
+    }
 }

@@ -9,11 +9,14 @@ use std::{
 
 use kazoo_storage::BlobKey;
 use kazoo_storage_ledger::{Reindex, Reindexed};
+use tokio::select;
 
 use crate::{
     cli::ReindexOptions,
     config,
+    printable::complain,
     progress::Progress,
+    signals::Signals,
     storage::{ledger, store},
 };
 
@@ -30,16 +33,33 @@ pub(crate) fn run(options: ReindexOptions) -> Result<ExitCode, Box<dyn StdError 
         reindex = reindex.events_since(options.since.unwrap_or(SystemTime::UNIX_EPOCH));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut progress = Progress::new();
-    let done = runtime.block_on(async {
-        let store = store::open(&store).await?;
-        let ledger = ledger::open_ledger(&ledger).await?;
-        let done = ledger
-            .reindex(&store, reindex, |done| progress.show(|| line(done)))
-            .await;
-        Ok::<_, Box<dyn StdError + Send + Sync>>(done?)
-    })?;
+    let (mut progress, mut last) = (Progress::new(), None);
+    let done: Result<_, Box<dyn StdError + Send + Sync>> = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let reindexing = async {
+            let store = store::open(&store).await?;
+            let ledger = ledger::open_ledger(&ledger).await?;
+            let seen = |done: Reindexed| {
+                last = Some(done);
+                progress.show(|| line(done));
+            };
+            let done = ledger.reindex(&store, reindex, seen).await?;
+            Ok::<_, Box<dyn StdError + Send + Sync>>(done)
+        };
+        select! {
+            done = reindexing => done.map(Ok),
+            status = signals.received() => Ok(Err(status)),
+        }
+    });
     progress.clear();
+    let done = match done? {
+        Ok(done) => done,
+        Err(status) => {
+            let done = last.map_or_else(|| "0 files".to_owned(), line);
+            complain(&format!("interrupted after {done}; to continue, run the command again"));
+            return Ok(status);
+        }
+    };
     writeln!(io::stdout(), "{}", line(done))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -25,8 +25,7 @@ pub(crate) fn run(options: RetentionOptions) -> ExitCode {
 async fn act(options: RetentionOptions) -> Result<ExitCode, String> {
     let client = AdminClient::new(options.server)?;
     match options.action {
-        RetentionAction::Plan(plan) if plan.files => plan::files(&client, plan.json).await,
-        RetentionAction::Plan(plan) => plan::rules(&client, plan.json).await,
+        RetentionAction::Plan(options) => plan::plan(&client, &options).await,
         RetentionAction::Resume => resume(&client).await,
         RetentionAction::Requests { action } => match action {
             RequestsAction::List { json } => requests::list(&client, json).await,

@@ -2,22 +2,44 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     admin_client::{
         AdminClient, Listing, follow,
         values::{field, items, number, text, texts},
     },
-    cli::Size,
-    printable::{json_lines, print, print_lines},
+    cli::{PlanRetentionOptions, Size},
+    confirmation::UNCONFIRMED,
+    policy_file,
+    printable::{complain, json_lines, print, print_lines},
     table::Table,
 };
 
+/// Shows what the policy of the server deletes, or what another one would delete.
+pub(super) async fn plan(client: &AdminClient, options: &PlanRetentionOptions) -> Result<ExitCode, String> {
+    let preview = match &options.policy {
+        None => None,
+        Some(file) => match policy_file::read_with_text(file) {
+            Ok((_, text)) => Some(json!({"policy": text})),
+            Err(error) => {
+                complain(&error);
+                return Ok(ExitCode::from(UNCONFIRMED));
+            }
+        },
+    };
+    if options.files {
+        files(client, preview, options.json).await
+    } else {
+        rules(client, preview, options.json).await
+    }
+}
+
 /// Shows the number of files that each rule deletes.
-pub(super) async fn rules(client: &AdminClient, json: bool) -> Result<ExitCode, String> {
+async fn rules(client: &AdminClient, preview: Option<Value>, json: bool) -> Result<ExitCode, String> {
     let line = |done: &Value| format!("{} files", number(done, "files"));
-    let plan = follow(client, "/v1/retention/plan", None, line, |_, _| Ok(false)).await?;
+    let is_preview = preview.is_some();
+    let plan = follow(client, "/v1/retention/plan", preview, line, |_, _| Ok(false)).await?;
     let rules = items(&plan, "rules");
     if json {
         print_lines(&json_lines(rules))?;
@@ -31,7 +53,8 @@ pub(super) async fn rules(client: &AdminClient, json: bool) -> Result<ExitCode, 
         ))?;
     }
     if rules.is_empty() {
-        eprintln!("the server has no retention rules, and deletes no file by its age; see --policy");
+        let who = if is_preview { "the file" } else { "the server" };
+        eprintln!("{who} has no retention rules, and deletes no file by its age; see --policy");
     }
     if let Some(reason) = field(field(&plan, "suspended"), "reason").as_str() {
         let suspended = field(&plan, "suspended");
@@ -71,11 +94,12 @@ fn table(rules: &[Value]) -> Table {
 }
 
 /// Lists the files that the rules delete.
-pub(super) async fn files(client: &AdminClient, json: bool) -> Result<ExitCode, String> {
+async fn files(client: &AdminClient, preview: Option<Value>, json: bool) -> Result<ExitCode, String> {
     let listing = Listing {
         path: "/v1/retention/files",
         items: "files",
         parameters: Vec::new(),
+        body: preview,
         limit: 0,
         json,
         headings: &["STORED", "KIND", "SIZE", "KEY", "REASON"],

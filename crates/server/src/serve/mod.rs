@@ -56,6 +56,7 @@ use crate::{
         pulse,
         tls::Tls,
     },
+    policy_file,
     shutdown::{Phase, Signals},
 };
 
@@ -108,7 +109,7 @@ struct Files {
     mount: Mount,
     rules: Option<SharedAccessRules>,
     receivers: Option<Receivers>,
-    policy: Option<policy::Content>,
+    policy: Option<policy_file::Content>,
     webhook_secret: Option<Arc<Secret>>,
     tls: Option<Tls>,
 }
@@ -123,7 +124,7 @@ impl Files {
             mount.check_apart("--deletion-webhook", &webhook.path)?;
         }
         Ok(Self {
-            policy: config.policy.as_deref().map(policy::read).transpose()?,
+            policy: config.policy.as_deref().map(policy_file::read).transpose()?,
             webhook_secret: webhook
                 .map(|webhook| Secret::open(&webhook.secret))
                 .transpose()?

@@ -11,12 +11,13 @@ use super::{
     audit_file::AuditFile,
     deletion_webhook::{DeletionWebhook, Secret},
     deliveries::Deliveries,
-    policy::{self, Content, PolicyFile},
+    policy::{self, PolicyFile},
     service_manager,
 };
 use crate::{
     admin::Storage,
     config::Config,
+    policy_file,
     shutdown::Phase,
     storage::{ledger, store},
 };
@@ -34,7 +35,7 @@ pub(super) struct Opened {
 pub(super) async fn open(
     config: &Config,
     receivers: Option<Receivers>,
-    policy: Option<Content>,
+    policy: Option<policy_file::Content>,
     webhook_secret: Option<&Arc<Secret>>,
     phase: &watch::Receiver<Phase>,
 ) -> Fallible<Opened> {

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeSet,
     fs,
+    net::TcpListener,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output, Stdio},
 };
 
 use tempfile::TempDir;
@@ -100,6 +101,44 @@ fn copies_a_directory_and_skips_what_is_there() {
         done,
         "1 files copied, 0 MiB, 0 of them replaced; 3 already there, 0 failed\n"
     );
+}
+
+#[test]
+fn an_interrupted_copy_or_reindex_says_that_it_can_be_continued() {
+    let root = source();
+    let (from, ledger) = (root.path().join("from"), root.path().join("ledger.sqlite"));
+    let ledger = format!("--ledger=sqlite:{}", ledger.display());
+    for (arguments, done) in [
+        (
+            ["copy", "--to=s3://bucket", "--from", from.to_str().unwrap()],
+            "0 files copied",
+        ),
+        (["--config=none", "reindex", "--store=s3://bucket", &ledger], "0 files;"),
+    ] {
+        // A bucket that does not answer.
+        let bucket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut command = program();
+        command
+            .args(arguments)
+            .arg(format!("--s3-endpoint=http://{}", bucket.local_addr().unwrap()))
+            .envs([("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let _connection = bucket.accept().unwrap();
+        let id = child.id().to_string();
+        let kill = Command::new("kill").args(["-s", "INT", &id]).status();
+        assert!(kill.unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        assert!(
+            said.contains(&format!("interrupted after {done}"))
+                && said.ends_with("; to continue, run the command again\n"),
+            "{said}"
+        );
+        assert!(output.stdout.is_empty());
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ use futures_util::StreamExt as _;
 use kazoo_storage::{BlobCatalog as _, BlobStore as _, ErrorKind};
 use kazoo_storage_ledger::{
     Recorded, Reindex,
-    removal::{Erased, Subject},
+    protection::Protection,
+    removal::{Erased, Kept, Subject},
 };
 
 use super::{Shared, Site, drain, hold_account, key, metadata, names, shared, upload};
@@ -72,7 +73,7 @@ async fn an_account_is_erased_from_store_and_ledger_but_for_its_held_files() {
         let is_held = name == "acc/202401-held/1";
         assert_eq!(erased.removed_at.is_some(), !is_held);
         assert_eq!(
-            erased.kept.as_ref().is_some_and(|kept| kept.contains("case 7")),
+            matches!(&erased.kept, Some(Kept::Protected(Protection::Hold { reason, .. })) if reason == "case 7"),
             is_held
         );
         assert_eq!((erased.file.size, &erased.file.metadata), (3, &None));

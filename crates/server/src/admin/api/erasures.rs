@@ -3,7 +3,8 @@
 use kazoo_storage::{Error, ErrorKind};
 use kazoo_storage_ledger::{
     audit::Action,
-    removal::{Erased, Subject},
+    protection::Protection,
+    removal::{Erased, Kept, Subject},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -68,7 +69,7 @@ pub(super) async fn run(storage: &Storage, changes: &Changes, asked: Asked<'_>) 
         // Without the number: the trail is to keep nothing that is erased.
         let about = format!("by {name}");
         let totals = trail.run(Action::Erase, Some(&about), erasing).await?;
-        let Totals { files, kept, .. } = totals;
+        let (files, kept) = (totals.files, totals.kept());
         tracing::warn!(by = name, files, kept, "the operator has erased files");
         Ok(totals.json())
     })
@@ -79,21 +80,37 @@ pub(super) async fn run(storage: &Storage, changes: &Changes, asked: Asked<'_>) 
 struct Totals {
     files: u64,
     bytes: u64,
-    kept: u64,
+    held: u64,
+    floor: u64,
+    failed: u64,
 }
 
 impl Totals {
     fn count(&mut self, erased: &Erased) {
-        if erased.kept.is_some() {
-            self.kept += 1;
-        } else {
-            self.files += 1;
-            self.bytes = self.bytes.saturating_add(erased.file.size);
+        match &erased.kept {
+            None => {
+                self.files += 1;
+                self.bytes = self.bytes.saturating_add(erased.file.size);
+            }
+            Some(Kept::Protected(Protection::Hold { .. })) => self.held += 1,
+            Some(Kept::Protected(_)) => self.floor += 1,
+            Some(_) => self.failed += 1,
         }
     }
 
+    fn kept(&self) -> u64 {
+        self.held + self.floor + self.failed
+    }
+
     fn json(&self) -> Value {
-        json!({"files": self.files, "bytes": self.bytes, "kept": self.kept})
+        json!({
+            "files": self.files,
+            "bytes": self.bytes,
+            "kept": self.kept(),
+            "held": self.held,
+            "floor": self.floor,
+            "failed": self.failed,
+        })
     }
 }
 
@@ -104,6 +121,6 @@ fn line(erased: &Erased) -> Value {
         "sha256": erased.file.sha256.map(|digest| digest.to_string()),
         "stored_at": json::time(erased.file.stored_at),
         "removed_at": erased.removed_at.map(json::time),
-        "kept_because": erased.kept,
+        "kept_because": erased.kept.as_ref().map(ToString::to_string),
     })
 }

@@ -154,7 +154,8 @@ impl Known {
 }
 
 fn described(key: &BlobKey, info: &BlobInfo, metadata: Option<Metadata>, recorded: Option<&FileRecord>) -> FileRecord {
-    let stored_at = info.modified.or(recorded.map(|file| file.stored_at));
+    // The store has the time of its write, or of a copy. That of the ledger is the one that listings show and retention counts from.
+    let stored_at = recorded.map(|file| file.stored_at).or(info.modified);
     FileRecord::new(key, info.len, metadata)
         .with_sha256(info.digest)
         .with_content_type(info.content_type.as_ref())

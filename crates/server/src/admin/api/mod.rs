@@ -37,6 +37,7 @@ use self::{
     changes::Changes,
     guard::Guard,
     parameters::Parameters,
+    retention::Rules,
     routes::{Matched, OPENAPI, Operation},
 };
 pub(crate) use self::{
@@ -147,8 +148,10 @@ impl Api {
             Operation::ShowHold => holds::show(self.ledger()?, asked).await,
             Operation::RemoveHold => holds::remove(self.ledger()?, &self.changes, asked).await,
             Operation::Erase => erasures::run(self.storage()?, &self.changes, asked).await,
-            Operation::PlanRetention => retention::plan(self.ledger()?, asked).await,
-            Operation::ListDue => retention::due(self.ledger()?, asked).await,
+            Operation::PlanRetention => retention::plan(self.ledger()?, Rules::InForce, asked).await,
+            Operation::PreviewRetention => retention::plan(self.ledger()?, Rules::Sent, asked).await,
+            Operation::ListDue => retention::due(self.ledger()?, Rules::InForce, asked).await,
+            Operation::PreviewDue => retention::due(self.ledger()?, Rules::Sent, asked).await,
             Operation::ResumeRetention => retention::resume(self.ledger()?, &self.changes, asked).await,
             Operation::ListRequests => retention::requests(self.ledger()?, asked).await,
             Operation::CancelRequest => retention::cancel(self.ledger()?, &self.changes, asked).await,

@@ -114,14 +114,19 @@ pub(super) fn invalid(name: &str, fault: &str) -> Error {
 
 /// Reads a JSON object; an empty body is an empty object.
 pub(super) async fn body<T: DeserializeOwned>(body: Incoming) -> Result<T, Error> {
+    body_of(MAX_BODY, body).await
+}
+
+/// Reads a JSON object of at most `max` bytes, as [`body`] does.
+pub(super) async fn body_of<T: DeserializeOwned>(max: usize, body: Incoming) -> Result<T, Error> {
     let too_large = || {
-        let message = format!("the body is longer than {MAX_BODY} bytes");
+        let message = format!("the body is longer than {max} bytes");
         Error::new(ErrorKind::TooLarge, message)
     };
-    if body.size_hint().lower() > MAX_BODY as u64 {
+    if body.size_hint().lower() > max as u64 {
         return Err(too_large());
     }
-    let read = Limited::new(body, MAX_BODY).collect().await;
+    let read = Limited::new(body, max).collect().await;
     let bytes = read.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
             too_large()

@@ -1,5 +1,8 @@
 //! The operations on retention.
 
+use std::sync::Arc;
+
+use hyper::body::Incoming;
 use kazoo_storage::{BlobKey, Error, ErrorKind};
 use kazoo_storage_ledger::{
     Ledger, Suspension,
@@ -7,23 +10,62 @@ use kazoo_storage_ledger::{
     policy::{Policy, Rule},
     retention::{DeletionRequest, DueFile, Plan, Position},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     asked::{Answer, Asked},
     changes::Changes,
     cursor, json,
-    parameters::invalid,
+    parameters::{body_of, invalid},
     trail::Trail,
     work,
 };
+use crate::policy_file;
+
+/// Maximum length of the body with a policy, in bytes.
+const MAX_POLICY: usize = 256 << 10;
+
+/// The rules by which files are due.
+#[derive(Clone, Copy)]
+pub(super) enum Rules {
+    /// Those of the server's policy.
+    InForce,
+    /// Those in the body of the request.
+    Sent,
+}
+
+/// A policy that is not in force.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Preview {
+    /// The text of its file.
+    policy: String,
+}
+
+impl Rules {
+    async fn policy(self, ledger: &Ledger, body: Incoming) -> Result<Arc<Policy>, Error> {
+        match self {
+            Self::InForce => Ok(ledger.policy()),
+            Self::Sent => {
+                let Preview { policy } = body_of(MAX_POLICY, body).await?;
+                let content = policy_file::parse(&policy);
+                let content =
+                    content.map_err(|fault| Error::new(ErrorKind::InvalidRequest, fault.named("`policy`")))?;
+                Ok(content.retention.into())
+            }
+        }
+    }
+}
 
 /// Counts the files that are due.
-pub(super) async fn plan(ledger: &Ledger, asked: Asked<'_>) -> Answer {
+pub(super) async fn plan(ledger: &Ledger, rules: Rules, asked: Asked<'_>) -> Answer {
     asked.parameters.end()?;
+    let policy = rules.policy(ledger, asked.body).await?;
     let ledger = ledger.clone();
     work::response(&asked.call.state, |mut reporter| async move {
-        let plan = ledger.plan(|files| reporter.report(|| json!({"files": files}))).await?;
+        let progress = |files| reporter.report(|| json!({"files": files}));
+        let plan = ledger.plan_with(policy, progress).await?;
         Ok(planned(&plan))
     })
     .await
@@ -69,11 +111,12 @@ fn suspension(suspension: &Suspension) -> Value {
 }
 
 /// Lists the files that are due.
-pub(super) async fn due(ledger: &Ledger, mut asked: Asked<'_>) -> Answer {
+pub(super) async fn due(ledger: &Ledger, rules: Rules, mut asked: Asked<'_>) -> Answer {
     let limit = asked.parameters.limit()?;
     let after = cursor::take(&mut asked.parameters, position)?;
     asked.parameters.end()?;
-    let mut due = ledger.files_due(after);
+    let policy = rules.policy(ledger, asked.body).await?;
+    let mut due = ledger.files_due_with(policy, after);
     let mut found = Vec::new();
     while found.len() <= limit {
         let files = due.next().await?;

@@ -36,14 +36,16 @@ pub(super) enum Operation {
     RemoveHold,
     Erase,
     PlanRetention,
+    PreviewRetention,
     ListDue,
+    PreviewDue,
     ResumeRetention,
     ListRequests,
     CancelRequest,
 }
 
 /// Method, path and operation. A segment `{name}` of a path matches any; a route without one precedes.
-const ROUTES: [(Method, &str, Operation); 31] = [
+const ROUTES: [(Method, &str, Operation); 33] = [
     (Method::GET, "/v1/openapi.json", Operation::Describe),
     (Method::GET, "/v1/events", Operation::ListEvents),
     (Method::POST, "/v1/events/retry", Operation::RetryDead),
@@ -71,7 +73,9 @@ const ROUTES: [(Method, &str, Operation); 31] = [
     (Method::DELETE, "/v1/holds/{id}", Operation::RemoveHold),
     (Method::POST, "/v1/erasures", Operation::Erase),
     (Method::GET, "/v1/retention/plan", Operation::PlanRetention),
+    (Method::POST, "/v1/retention/plan", Operation::PreviewRetention),
     (Method::GET, "/v1/retention/files", Operation::ListDue),
+    (Method::POST, "/v1/retention/files", Operation::PreviewDue),
     (Method::POST, "/v1/retention/resume", Operation::ResumeRetention),
     (Method::GET, "/v1/retention/requests", Operation::ListRequests),
     (Method::DELETE, "/v1/retention/requests", Operation::CancelRequest),

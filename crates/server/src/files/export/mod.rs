@@ -36,13 +36,14 @@ use self::{
     scratch::Scratch,
     zip::Zip,
 };
-use super::{list::parameters, signals::Signals};
+use super::list::parameters;
 use crate::{
     admin_client::{AdminClient, values::query},
     cli::ExportFilesOptions,
     confirmation::UNCONFIRMED,
     printable::{complain, print},
     progress::Progress,
+    signals::Signals,
 };
 
 /// Interval between the times at which a directory gets the files that were fetched.
@@ -64,7 +65,7 @@ enum Target {
 enum Received {
     All([Output; 2], Tally),
     /// A signal has ended them. The command exits with this status.
-    Signal(ExitCode),
+    Signal(ExitCode, Tally),
 }
 
 /// The totals of an export.
@@ -108,12 +109,16 @@ async fn export(
     let path = target.scratch().file("list");
     let list = select! {
         list = List::fetch(&client, parameters, &path) => list?,
-        status = signals.received() => return Ok(status),
+        status = signals.received() => {
+            complain("interrupted before the first file; run the command again");
+            return Ok(status);
+        }
     };
     let (outputs, tally) = match receive(client, &list, &mut target, &mut signals).await {
         Ok(Received::All(outputs, tally)) => (outputs, tally),
-        Ok(Received::Signal(status)) => {
+        Ok(Received::Signal(status, tally)) => {
             target.save().await?;
+            complain(&target.interrupted(tally.files, list.files));
             return Ok(status);
         }
         Err(error) => {
@@ -152,7 +157,10 @@ async fn receive(
         // What is being saved is not interrupted.
         let outcome = select! {
             outcome = outcomes.next() => outcome,
-            status = signals.received() => return Ok(Received::Signal(status)),
+            status = signals.received() => {
+                progress.clear();
+                return Ok(Received::Signal(status, tally));
+            }
             _ = saves.tick() => {
                 target.start_save().await?;
                 continue;
@@ -238,6 +246,22 @@ impl Target {
         match self {
             Self::Directory(directory) => directory.save().await,
             Self::Zip(_) => Ok(()),
+        }
+    }
+
+    /// Returns the message of an export that was interrupted after some of the files.
+    fn interrupted(&self, files: u64, all: u64) -> String {
+        match self {
+            Self::Directory(directory) => format!(
+                "interrupted: {files} of {all} files are complete in {}, without {MANIFEST} and {SUMS}; to continue, run the \
+                 command again",
+                directory.root().display()
+            ),
+            Self::Zip(_) => {
+                "interrupted: nothing was exported, because a ZIP file appears only when it is complete; to be able to \
+                             continue, export to a directory"
+                    .to_owned()
+            }
         }
     }
 

@@ -1,8 +1,6 @@
-//! The policy in the file of `--policy`, and the task that applies it.
+//! [`PolicyFile`]: the policy in the file of `--policy`, and the task that applies it.
 
-mod file;
 mod pruning;
-mod quota;
 mod retention;
 
 use std::{
@@ -13,24 +11,15 @@ use std::{
 use kazoo_storage::store::DynBlobCatalog;
 use kazoo_storage_ledger::{
     Ledger,
-    policy::Policy,
     quota::{Limited, Quotas},
 };
 use tokio::{sync::Notify, task::spawn_blocking};
 
-pub(super) use self::{file::read, retention::apply};
+pub(super) use self::retention::apply;
+use crate::policy_file::{Content, read};
 
 /// The seconds of a day.
 const DAY: u64 = 86_400;
-
-/// The content of the file of `--policy`.
-#[derive(Debug, Default)]
-pub(super) struct Content {
-    retention: Policy,
-    quotas: Quotas,
-    /// The number of days for which the entries of the audit trail are kept. `None` keeps them forever.
-    audit_days: Option<u32>,
-}
 
 /// The file of the policy of a ledger.
 pub(super) struct PolicyFile {

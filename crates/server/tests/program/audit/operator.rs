@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use tempfile::TempDir;
 
 use super::{entries, fields};
-use crate::{events::site::Site, process::eventually};
+use crate::{
+    events::site::Site,
+    process::{eventually, multipart},
+};
 
 #[test]
 fn what_the_operator_does_is_recorded_without_the_flag() {
@@ -44,7 +47,8 @@ fn what_the_operator_does_is_recorded_without_the_flag() {
         .collect();
     let operator = (Some("operator"), Some("127.0.0.1"));
     let ledger = (None, None);
-    let (added_hold, removing) = (format!("done: {id}"), format!("begun: {id}"));
+    let added_hold = format!("done: {id}; account; by legal: case 7");
+    let (removing, removed_hold) = (format!("begun: {id}"), format!("done: {id}; account; because: closed"));
     let expected = [
         // The erasure erases the key.
         (operator, "fetch", "200", None),
@@ -65,7 +69,7 @@ fn what_the_operator_does_is_recorded_without_the_flag() {
         (operator, "hold.add", "begun", None),
         (operator, "hold.add", &*added_hold, None),
         (operator, "hold.remove", &*removing, None),
-        (operator, "hold.remove", "done", None),
+        (operator, "hold.remove", &*removed_hold, None),
         (operator, "receiver.remove", "begun: webhook:crm", None),
         (operator, "receiver.remove", "not_found", None),
         (operator, "export", "begun", None),
@@ -80,6 +84,43 @@ fn what_the_operator_does_is_recorded_without_the_flag() {
     assert_eq!(found, expected);
 }
 
+#[test]
+fn the_entries_about_a_hold_have_its_conditions_without_personal_data() {
+    let site = indexed();
+    let metadata = r#"{"call_id":"b3f6","caller_id_number":"+491"}"#;
+    let mut client = site.server.connect();
+    client.send(multipart("/some_prefix/ACC/DOC/a.mp3", metadata, "media"));
+    assert_eq!(client.receive().status, 201);
+    let hold = r#"{"account": "ACC", "document": "DOC", "number": "+491", "call_id": "b3f6",
+        "since": "2026-01-01T00:00:00Z", "reason": "case 7", "author": "legal"}"#;
+    let (_, added) = site.ask("POST", "/v1/holds", hold);
+    let id = added["hold"]["id"].as_str().unwrap();
+    assert_eq!(site.ask("DELETE", &format!("/v1/holds/{id}?reason=closed"), "").0, 200);
+    let conditions = "account document number call-id since=2026-01-01T00:00:00.000Z";
+    let found = |key: Option<&str>| {
+        let found = entries(&site, "");
+        let holds = found.iter().filter(|entry| {
+            let action = entry["action"].as_str();
+            action.is_some_and(|action| action.starts_with("hold."))
+        });
+        let holds: Vec<_> = holds.map(|entry| fields(entry, &["outcome", "key"])).collect();
+        let outcomes = [
+            format!("done: {id}; {conditions}; because: closed"),
+            format!("begun: {id}"),
+            format!("done: {id}; {conditions}; by legal: case 7"),
+            "begun".to_owned(),
+        ];
+        let expected = outcomes.each_ref().map(|outcome| vec![Some(outcome.as_str()), key]);
+        assert_eq!(holds, expected);
+        let text = serde_json::to_string(&found).unwrap();
+        assert!(!text.contains("+491") && !text.contains("b3f6"), "{text}");
+    };
+    found(Some("ACC/DOC"));
+    assert_eq!(entries(&site, "account=ACC").len(), 4);
+    site.follow("/v1/erasures", r#"{"number": "+491", "confirm": true}"#);
+    found(None);
+}
+
 /// A request for an operation of the API, by its method and path, and the entries about it.
 type Change = (
     &'static str,
@@ -89,7 +130,10 @@ type Change = (
     &'static [&'static str],
 );
 
-/// Each operation that is not a GET.
+/// The operations that change nothing, and are not GETs because they have a body.
+const PREVIEWS: [&str; 2] = ["POST /v1/retention/plan", "POST /v1/retention/files"];
+
+/// Each other operation that is not a GET.
 const CHANGES: [Change; 15] = [
     (
         "POST /v1/files/export",
@@ -218,6 +262,9 @@ fn every_operation_that_changes_something_is_recorded() {
         let methods = item.as_object().unwrap().keys();
         let changing = methods.filter(|name| !["get", "parameters"].contains(&name.as_str()));
         operations.extend(changing.map(|method| format!("{} {path}", method.to_uppercase())));
+    }
+    for preview in PREVIEWS {
+        assert!(operations.remove(preview), "{preview}");
     }
     let tested: BTreeSet<_> = CHANGES.iter().map(|(name, ..)| (*name).to_owned()).collect();
     assert_eq!(operations, tested);

@@ -54,6 +54,31 @@ fn check_refuses_what_serve_refuses_and_names_the_line() {
 }
 
 #[test]
+fn check_and_show_take_the_flags_of_serve() {
+    let site = Site::with("listen = \"127.0.0.1:0\"\npolicy = \"absent.toml\"\n");
+    assert!(refused_by_both(&site).contains("absent.toml"));
+    let policy = site.path("policy.toml");
+    fs::write(&policy, "[[retention]]\ndays = 90\n").unwrap();
+    let flags = ["--policy", policy.to_str().unwrap(), "--max-body=2GiB"];
+    let checked = site.run(&[&["config", "check"][..], &flags].concat());
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    fs::write(&policy, "[[retention]]\ndays = 0\n").unwrap();
+    let refused = refusal(&site.run(&[&["config", "check"][..], &flags].concat()));
+    assert!(refused.contains("policy.toml:2"), "{refused}");
+    let refused = refusal(&site.run(&["config", "check", "--polcy", "x"]));
+    assert!(refused.contains("--policy"), "{refused}");
+    let shown = site.run(&[&["config", "show"][..], &flags].concat());
+    let shown = text(&shown.stdout);
+    let is_shown = |start: &str, end: &str| {
+        let line = shown.lines().find(|line| line.starts_with(start));
+        line.is_some_and(|line| line.ends_with(end))
+    };
+    assert!(is_shown("policy = ", "# command line"), "{shown}");
+    assert!(is_shown("max-body = ", "# command line"), "{shown}");
+    assert!(is_shown("listen = ", "config.toml:1"), "{shown}");
+}
+
+#[test]
 fn check_refuses_places_that_serve_cannot_use() {
     let site = Site::with("");
     let file = site.path("a_file");

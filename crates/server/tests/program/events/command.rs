@@ -1,10 +1,10 @@
 //! The command `events`.
 
-use std::fs;
+use std::{fs, io::Write as _};
 
 use serde_json::Value;
 
-use super::site::{Receiver, Site, expect};
+use super::site::{Receiver, Site, expect, terminal};
 use crate::process::{eventually, multipart, program};
 
 /// Asserts the status, and returns stdout and stderr.
@@ -59,9 +59,21 @@ fn shows_retries_and_discards_events() {
     let (asked, _) = run(&site, 2, &["discard", "--dead", "--account=acc"]);
     assert!(asked.starts_with("3 dead events would be discarded"), "{asked}");
     let newest = dead[0]["id"].as_str().unwrap();
-    assert_eq!(run(&site, 0, &["discard", newest]).0, "1 discarded\n");
-    let (_, refused) = run(&site, 1, &["discard", newest]);
-    assert!(refused.contains("no undelivered event"), "{refused}");
+    let (asked, _) = run(&site, 2, &["discard", newest]);
+    assert!(
+        asked.contains("acc/DOC/2") && asked.ends_with("\n1 event would be discarded; to do it, pass --yes\n"),
+        "{asked}"
+    );
+    let (none, _) = run(&site, 2, &["discard", newest, "--receiver=webhook:other"]);
+    assert!(
+        none.ends_with("\n0 events would be discarded; to do it, pass --yes\n"),
+        "{none}"
+    );
+    assert_eq!(run(&site, 0, &["discard", newest, "--yes"]).0, "1 discarded\n");
+    for refused in [&["discard", newest, "--yes"][..], &["discard", newest]] {
+        let (_, refused) = run(&site, 1, refused);
+        assert!(refused.contains("no undelivered event"), "{refused}");
+    }
     receiver.mend();
     assert_eq!(run(&site, 0, &["retry", id]).0, "1 retried, 0 superseded\n");
     assert_eq!(receiver.next(), id);
@@ -81,6 +93,38 @@ fn shows_retries_and_discards_events() {
     }
     let (discarded, _) = run(&site, 0, &["discard", "--dead", "--yes"]);
     assert_eq!(discarded, "0 discarded\n");
+}
+
+#[test]
+fn asks_on_a_terminal_before_it_discards_events_or_removes_a_receiver() {
+    let site = Site::start(&Receiver::start(500));
+    for key in ["a/DOC/1", "a/DOC/2", "b/DOC/3"] {
+        site.put(key, "content");
+    }
+    let dead = site.dead(3);
+    let id = dead[2]["id"].as_str().unwrap();
+    fs::write(site.root.path().join("deliveries.json"), r#"{"webhooks": []}"#).unwrap();
+    site.server.signal("HUP");
+    eventually("the webhook is not active", || {
+        let (_, crm) = site.ask("GET", "/v1/receivers/webhook:crm", "");
+        (crm["state"] == "inactive").then_some(())
+    });
+    for (arguments, question) in [
+        (&["discard", id][..], "Discard 1 event?"),
+        (&["discard", "--dead", "--account=a"], "Discard 1 dead event?"),
+        (
+            &["receivers", "rm", "webhook:crm"],
+            "Remove webhook:crm with 0 waiting and 1 dead events?",
+        ),
+    ] {
+        for (answer, status) in [("n\n", 2), ("y\n", 0)] {
+            let (terminal, mut typed) = terminal();
+            typed.write_all(answer.as_bytes()).unwrap();
+            let output = site.command("events", arguments).stdin(terminal).output().unwrap();
+            let (_, asked) = expect(status, arguments, output);
+            assert!(asked.contains(question), "{arguments:?}: {asked}");
+        }
+    }
 }
 
 #[test]
@@ -122,7 +166,10 @@ fn removes_a_receiver_with_events_only_if_confirmed() {
             .then_some(())
     });
     let (asked, _) = run(&site, 2, &["receivers", "rm", "webhook:crm"]);
-    assert!(asked.contains("0 waiting and 1 dead events"), "{asked}");
+    assert_eq!(
+        asked,
+        "webhook:crm with 0 waiting and 1 dead events would be removed; to do it, pass --yes\n"
+    );
     let (removed, _) = run(&site, 0, &["receivers", "rm", "webhook:crm", "--yes"]);
     assert_eq!(removed, "webhook:crm removed, with 1 events\n");
     let (_, unknown) = run(&site, 1, &["receivers", "rm", "webhook:crm"]);

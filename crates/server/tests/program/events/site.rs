@@ -1,9 +1,11 @@
 //! [`Site`]: a server with an admin API and a receiver that can fail.
 
 use std::{
-    fs,
+    ffi::OsString,
+    fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener},
+    os::unix::ffi::OsStringExt as _,
     path::PathBuf,
     process::{Command, Output},
     sync::{
@@ -14,6 +16,7 @@ use std::{
     thread,
 };
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -184,4 +187,14 @@ pub(crate) fn expect(status: i32, arguments: &[&str], output: Output) -> (String
     );
     assert_eq!(output.status.code(), Some(status), "{arguments:?}: {stdout}{stderr}");
     (stdout, stderr)
+}
+
+/// Returns a terminal, and the file of what is typed into it.
+pub(crate) fn terminal() -> (File, File) {
+    let typed = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&typed).unwrap();
+    unlockpt(&typed).unwrap();
+    let name = OsString::from_vec(ptsname(&typed, Vec::new()).unwrap().into_bytes());
+    let terminal = File::options().read(true).write(true).open(name).unwrap();
+    (terminal, File::from(typed))
 }

@@ -1,6 +1,10 @@
 //! Files are listed, shown, fetched and deleted over the API.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    time::{Duration, SystemTime},
+};
 
 use kazoo_storage::digest::Digest;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -150,6 +154,19 @@ fn removes_only_the_file_in_if_match() {
     assert_eq!(site.ask("GET", &target, "").1["file"]["size"], 6);
     assert_eq!(delete(&etag()).0, 200);
     assert_eq!(delete(&first), (404, "not_found".into()));
+}
+
+#[test]
+fn a_file_has_the_time_that_listings_show() {
+    let site = site();
+    site.put("acc/doc/1.mp3", "content");
+    // As in a copy of the store.
+    let path = site.root.path().join("data/acc/doc/1.mp3");
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3600))
+        .unwrap();
+    let (_, shown) = site.ask("GET", &target("acc/doc/1.mp3"), "");
+    assert_eq!(shown["file"]["stored_at"], list(&site, "all=true")[0]["stored_at"]);
 }
 
 #[test]

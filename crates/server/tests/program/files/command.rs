@@ -1,20 +1,16 @@
 //! The command `files`.
 
 use std::{
-    ffi::OsString,
-    fs::File,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::ffi::OsStringExt as _,
     process::Stdio,
 };
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{NAMES, expect, keys, run};
 use crate::{
-    events::site::Site,
+    events::site::{Site, terminal},
     process::{multipart, program},
 };
 
@@ -116,16 +112,6 @@ fn accounts_cannot_control_the_terminal() {
         let (text, _) = run(&site, 0, arguments);
         assert!(text.contains("\\u{202e}acc") && !text.contains('\u{202e}'), "{text}");
     }
-}
-
-/// Returns a terminal, and the file of what is typed into it.
-fn terminal() -> (File, File) {
-    let typed = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&typed).unwrap();
-    unlockpt(&typed).unwrap();
-    let name = OsString::from_vec(ptsname(&typed, Vec::new()).unwrap().into_bytes());
-    let terminal = File::options().read(true).write(true).open(name).unwrap();
-    (terminal, File::from(typed))
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn a_signal_leaves_nothing() {
     for (signal, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let directory = TempDir::new().unwrap();
         let (server, _end) = server("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n01234");
-        let mut child = get(server, directory.path());
+        let child = get(server, directory.path());
         eventually("a part is written", || {
             let part = fs::read_dir(directory.path())
                 .unwrap()
@@ -143,7 +143,14 @@ fn a_signal_leaves_nothing() {
                 .unwrap()
                 .success()
         );
-        assert_eq!(child.wait().unwrap().code(), Some(status));
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(status)
+                && stderr.contains("interrupted: ")
+                && stderr.contains("was not written"),
+            "{stderr}"
+        );
         assert_eq!(names(directory.path()), ["token"]);
     }
 }

@@ -46,7 +46,16 @@ fn a_held_file_is_neither_deleted_nor_replaced() {
     assert_eq!(stored.len(), 2, "{stored:?}");
     assert_eq!(run(&site, 0, &["get", &stored[0]]).0, "new");
     let log = site.server.log();
-    assert!(log.contains("would replace a protected file"), "{log}");
+    let reports: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("would replace a protected file"))
+        .collect();
+    let name = stored[0].strip_prefix("acc/DOC/message~").unwrap();
+    let suffix = format!("suffix=\"~{}\"", name.strip_suffix(".mp3").unwrap());
+    assert!(
+        reports.len() == 1 && reports[0].contains(&suffix) && !reports[0].contains("message"),
+        "{log}"
+    );
 
     let (_, shown) = site.ask("GET", TARGET, "");
     assert_eq!(shown["file"]["holds"], json!([{"id": id, "reason": "case 7"}]));
@@ -76,10 +85,10 @@ fn the_command_adds_lists_and_removes_holds() {
         0,
         &[&["add", "--number=+491", "--call-id=b3f6", "--since=2h"], &because[..]].concat(),
     );
-    let id = added.trim().strip_suffix(" added").unwrap();
+    let id = added.strip_suffix(" added: it protects 1 file\n").unwrap();
     let (json, _) = hold(&site, 0, &[&["add", KEY, "--json"], &because[..]].concat());
     let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["hold"]["key"], KEY);
+    assert_eq!((&json["hold"]["key"], &json["files"]), (&KEY.into(), &1.into()));
     let (table, _) = hold(&site, 0, &["list"]);
     assert!(table.starts_with("ID ") && table.lines().count() == 3, "{table}");
     assert!(
@@ -101,6 +110,21 @@ fn the_command_adds_lists_and_removes_holds() {
         "{log}"
     );
     assert!(!log.contains("+491") && !log.contains("b3f6"), "{log}");
+}
+
+#[test]
+fn a_hold_without_files_protects_those_that_are_stored_later() {
+    let site = Site::with(TempDir::new().unwrap(), &[]);
+    site.put("acc/OTHER/message.mp3", "media");
+    let because = ["--reason=case 7", "--author=legal"];
+    let (added, note) = hold(&site, 0, &[&["add", KEY], &because[..]].concat());
+    assert!(added.ends_with(" added: it protects no file yet\n"), "{added}");
+    assert!(
+        note.contains("no file in the ledger satisfies the conditions"),
+        "{note}"
+    );
+    site.put(KEY, "media");
+    assert_eq!(site.ask("DELETE", TARGET, "").0, 409);
 }
 
 #[test]

@@ -166,14 +166,27 @@ fn signal(child: &Child, name: &str) {
     assert!(kill.unwrap().success());
 }
 
+/// Waits for the end of `child`, asserts its status, and returns its stderr.
+fn ended(child: Child, status: Option<i32>) -> String {
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), status, "{said}");
+    said
+}
+
 #[test]
 fn a_signal_loses_no_file_that_was_fetched() {
     for (name, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let (server, scratch) = (Server::start(LONG, End::Held), TempDir::new().unwrap());
-        let mut child = export(&server, scratch.path());
+        let child = export(&server, scratch.path());
         let held = server.first_is_fetched();
         signal(&child, name);
-        assert_eq!(child.wait().unwrap().code(), Some(status), "{name}");
+        let said = ended(child, Some(status));
+        assert!(
+            said.starts_with("kazoo-storage: interrupted: 1 of 5 files are complete in ")
+                && said.contains("to continue, run the command again"),
+            "{name}: {said}"
+        );
         drop(held);
         let first = fs::read_to_string(scratch.path().join("export/acc/doc/0.mp3"));
         assert_eq!(first.unwrap(), content("first", LONG), "{name}");
@@ -199,12 +212,13 @@ fn an_interrupted_export_to_a_zip_file_leaves_nothing_that_the_next_one_does_not
     ] {
         // A file is in memory until it is longer than 1 MiB.
         let server = Server::start(LONG + 1, End::Held);
-        let mut child = export_to(&server, scratch.path(), "export.zip");
+        let child = export_to(&server, scratch.path(), "export.zip");
         let held = server.first_is_fetched();
         signal(&child, name);
-        assert_eq!(child.wait().unwrap().code(), status, "{name}");
+        let said = ended(child, status);
         drop(held);
         if name != "KILL" {
+            assert!(said.contains("interrupted: nothing was exported"), "{name}: {said}");
             assert_eq!(entries(), ["token"], "{name}");
         }
     }

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
 use super::{age, execute, put, run, start, status};
 use crate::process::{eventually, program};
 
@@ -68,6 +71,54 @@ fn plans_and_removes_what_is_due() {
     let metrics = site.ask_with("GET", "/metrics", "", "");
     let metrics = String::from_utf8(metrics.body).unwrap();
     assert!(metrics.contains("kazoo_storage_retention_removed_total 1"), "{metrics}");
+}
+
+#[test]
+fn previews_another_policy_without_applying_it() {
+    let site = start("[[retention]]\ndays = 365\n", &[]);
+    for name in ["call_recording_a.mp3", "fax_file.tiff", "recent.mp3"] {
+        put(&site, name);
+    }
+    for name in ["call_recording_a.mp3", "fax_file.tiff"] {
+        age(&site, name, 40);
+    }
+    let other = site.root.path().join("other.toml");
+    let path = other.to_str().unwrap();
+    let text = "[[retention]]\ndays = 30\n[[retention]]\nkind = 'fax'\ndays = 50\n[[quota]]\nbytes = 1\n";
+    fs::write(&other, text).unwrap();
+    let (plan, _) = run(&site, 0, &["plan", "--policy", path]);
+    let rows: Vec<Vec<&str>> = plan.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[1][..5], ["(all)", "(all)", "30", "none", "1"], "{plan}");
+    assert_eq!(rows[2][..5], ["(all)", "fax", "50", "none", "0"], "{plan}");
+    let (files, _) = run(&site, 0, &["plan", "--policy", path, "--files", "--json"]);
+    assert!(
+        files.lines().count() == 1 && files.contains("call_recording_a.mp3"),
+        "{files}"
+    );
+
+    let body = json!({"policy": "[[retention]]\ndays = 30\n"}).to_string();
+    let (status_of_page, page) = site.ask("POST", "/v1/retention/files?limit=1", &body);
+    let next = utf8_percent_encode(page["next"].as_str().unwrap(), NON_ALPHANUMERIC);
+    let (_, last) = site.ask("POST", &format!("/v1/retention/files?limit=1&cursor={next}"), &body);
+    assert_eq!((status_of_page, &last["next"]), (200, &Value::Null));
+    assert_ne!(page["files"][0]["key"], last["files"][0]["key"]);
+    assert_eq!(site.follow("/v1/retention/plan", &body)["rules"][0]["files"], 2);
+
+    let (plan, _) = run(&site, 0, &["plan", "--json"]);
+    assert!(plan.contains(r#""days":365"#) && plan.lines().count() == 1, "{plan}");
+    assert_eq!(status(&site, "call_recording_a.mp3"), 200);
+
+    fs::write(&other, "[[retention]]\ndyas = 30\n").unwrap();
+    let (_, refused) = run(&site, 2, &["plan", "--policy", path]);
+    assert!(refused.contains("other.toml:2: unknown key `dyas`"), "{refused}");
+    let (refused, error) = site.ask("POST", "/v1/retention/plan", r#"{"policy": "[[retention]]\ndyas = 1"}"#);
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        refused == 400 && message.contains("`policy`:2: unknown key `dyas`"),
+        "{error}"
+    );
+    let (_, none) = run(&site, 2, &["plan", "--policy", "/absent"]);
+    assert!(none.contains("cannot read --policy /absent"), "{none}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Reads the file of `--policy`.
+//! [`Reader`]: reads the tables of a policy.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use kazoo_storage::kazoo_id;
 use kazoo_storage_ledger::policy::{Policy, Rule};
@@ -9,12 +9,14 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Content, DAY};
+use super::Content;
 use crate::{
     file_kind::FileKind,
-    flag_file,
     toml_file::{self, Fault},
 };
+
+/// The seconds of a day.
+const DAY: u64 = 86_400;
 
 /// The tables of the file, and the keys of each.
 const TABLES: [(&str, &[&str]); 4] = [
@@ -26,14 +28,6 @@ const TABLES: [(&str, &[&str]); 4] = [
 
 /// Maximum number of days: ten centuries. More is a mistake.
 const MAX_DAYS: u32 = 365_000;
-
-/// Reads the policy in `file`. The error names the file, the line and the key.
-pub(in crate::serve) fn read(file: &Path) -> Result<Content, String> {
-    let text = flag_file::read_text("--policy", file)?;
-    Reader(&text)
-        .content()
-        .map_err(|fault| fault.named(format_args!("--policy {}", file.display())))
-}
 
 /// The text of the file, in which errors have their lines.
 pub(super) struct Reader<'a>(pub(super) &'a str);
@@ -314,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_page_has_valid_policies() {
-        let page = include_str!("../../../../../docs/retention.md");
+        let page = include_str!("../../../../docs/retention.md");
         let blocks: Vec<_> = page.split("```toml").skip(1).collect();
         assert!(blocks.len() > 4);
         for block in blocks {

@@ -1,4 +1,4 @@
-//! [`Signals`]: the signals that end a command, which removes its temporary files first.
+//! [`Signals`]: the signals that end a command, which first removes its temporary files and reports what it has done.
 
 use std::process::ExitCode;
 
@@ -8,14 +8,14 @@ use tokio::{
 };
 
 /// SIGINT, SIGTERM and SIGHUP. They no longer end the process by themselves.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    pub(super) fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("cannot handle signals: {error}"));
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -25,7 +25,7 @@ impl Signals {
     }
 
     /// Waits for a signal. Returns the status of a process that it ends.
-    pub(super) async fn received(&mut self) -> ExitCode {
+    pub(crate) async fn received(&mut self) -> ExitCode {
         let kind = select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
             _ = self.terminate.recv() => SignalKind::terminate(),

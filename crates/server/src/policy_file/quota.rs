@@ -6,8 +6,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::file::Reader;
-use crate::{config, toml_file::Fault};
+use super::reader::Reader;
+use crate::{cli, toml_file::Fault};
 
 impl<'a> Reader<'a> {
     /// Adds the quota of the table `value`.
@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
     fn bytes(&self, table: &DeTable<'a>, key: &str) -> Result<Option<u64>, Fault> {
         let Some(value) = table.get(key) else { return Ok(None) };
         let size = match value.get_ref() {
-            DeValue::String(text) => config::nonzero_size(text).map(|size| size.as_u64()),
+            DeValue::String(text) => cli::nonzero_size(text).map(|size| size.as_u64()),
             other => number(other).ok_or("expected a size such as \"10GiB\", or a number of bytes, at least 1"),
         };
         size.map(Some)
