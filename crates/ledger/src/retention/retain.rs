@@ -105,7 +105,7 @@ impl Ledger {
     /// Returns `true` if the ledger has the file under `key`, and nobody is removing it.
     async fn has(&self, key: &BlobKey) -> Result<bool> {
         const SQL: &str =
-            "SELECT 1 FROM files f WHERE f.key = $1 AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.key = f.key)";
+            "SELECT f.key FROM files f WHERE f.key = $1 AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.key = f.key)";
         Ok(!self.read(statement!(SQL, encode(key))).await?.is_empty())
     }
 }
