@@ -24,8 +24,8 @@ pub(crate) fn erase_key(key: &BlobKey) -> Statement {
 }
 
 impl Ledger {
-    /// Erases the keys that begin with the segment `account`, or are only this segment, from the audit trail, including those of removed files: the entries stay, and nothing
-    /// tells which files they are about. The chain stays valid. Returns the number of entries.
+    /// Erases the keys that begin with `account`, or have only this segment, from the audit trail, including those of removed files:
+    /// the entries stay, and nothing tells what they are about. The chain stays valid. Returns the number of entries.
     pub async fn erase_audit_account(&self, account: &str) -> Result<u64> {
         const SQL: &str = "UPDATE audit SET key = NULL, salt = NULL WHERE seq IN ( \
                 SELECT seq FROM audit WHERE key = $1 OR key >= $2 AND key < $3 LIMIT 256) RETURNING seq";

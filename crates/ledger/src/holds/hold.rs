@@ -197,8 +197,8 @@ pub struct AddedHold {
     pub hold: Hold,
     /// The files, at most 1000, whose removal began before the hold, and which are gone.
     pub removed: Vec<BlobKey>,
-    /// The number of files in the ledger that the hold keeps. 1000 means 1000 or more.
-    pub files: usize,
+    /// The number of files in the ledger that the hold keeps, at most 1000. `None` if they cannot be counted at present.
+    pub files: Option<usize>,
     /// `false` if a removal or an upload that began before the hold has not ended within 20 seconds. It may still remove or
     /// replace a file.
     pub is_settled: bool,

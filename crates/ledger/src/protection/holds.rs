@@ -9,8 +9,8 @@ use crate::{
     database::{Row, Statement, statement},
     holds::{AddedHold, Committing, HOLDS, Hold, LEASE, NewHold, Rules, columns, keeps},
     ledger::Ledger,
-    rows::{decode, encode},
-    search::Search,
+    rows::{SEPARATOR, decode, encode},
+    time,
 };
 
 /// Time for the removals and the uploads that began before a hold.
@@ -21,9 +21,6 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Maximum number of removals that a hold waits for at once, and that it reports.
 const MAX_REMOVALS: usize = 1000;
-
-/// Maximum number of files that a hold counts.
-const MAX_COUNT: usize = 1000;
 
 /// A removal that began before a hold.
 struct Earlier {
@@ -48,7 +45,8 @@ impl Ledger {
         let is_committed = timeout_at(deadline, committed.recv()).await.is_ok();
         sleep(LEASE.saturating_sub(begun.elapsed())).await;
         let (removed, has_ended) = self.wait_for(earlier, &hold, deadline).await?;
-        let files = self.count_of(&hold).await?;
+        // The hold is in force, whatever becomes of the count.
+        let files = self.count_of(&hold).await.ok();
         Ok(AddedHold {
             hold,
             removed,
@@ -100,14 +98,10 @@ impl Ledger {
         rows.into_iter().map(Hold::read).collect()
     }
 
-    /// Returns the number of files that `hold` keeps, at most [`MAX_COUNT`].
+    /// Returns the number of files that `hold` keeps, at most 1000.
     async fn count_of(&self, hold: &Hold) -> Result<usize> {
-        if let Some(key) = &hold.key {
-            let holds = self.holds_of(key).await?;
-            return Ok(usize::from(holds.iter().any(|other| other.id == hold.id)));
-        }
-        let files = self.search(search(hold).without_metadata(), MAX_COUNT).await?;
-        Ok(files.len())
+        let rows = self.read(counting(hold)).await?;
+        Ok(rows.len())
     }
 
     /// Returns the hold with this id.
@@ -166,28 +160,54 @@ impl Ledger {
     }
 }
 
-/// Returns the search for the files that `hold` keeps if it has no key. It uses an index, and [`keeps!`] does not.
-fn search(hold: &Hold) -> Search {
-    let mut search = Search::new();
-    if let Some(account) = &hold.account {
-        search = search.account(account);
+/// Returns the statement with a row for each file that `hold` keeps, at most 1000. Its first condition is one for which the
+/// files have an index: [`keeps!`] has none.
+fn counting(hold: &Hold) -> Statement {
+    macro_rules! sql {
+        ($narrow:literal) => {
+            concat!(
+                "SELECT f.key FROM files f CROSS JOIN holds h WHERE h.id = $1 AND ",
+                $narrow,
+                " AND ",
+                keeps!(),
+                " LIMIT 1000"
+            )
+        };
     }
-    if let Some(document) = &hold.document {
-        search = search.document(document);
+    const DOCUMENT: &str =
+        sql!("(f.key >= $2 AND f.key < $3 OR f.owner IS NOT NULL AND f.account = $4 AND f.document = $5)");
+    let id = &*hold.id;
+    match hold {
+        Hold { key: Some(key), .. } => statement!(sql!("f.key = $2"), id, encode(key)),
+        Hold {
+            call_id: Some(call_id), ..
+        } => statement!(sql!("f.call_id = $2"), id, &**call_id),
+        Hold {
+            number: Some(number), ..
+        } => {
+            statement!(sql!("(f.caller_number = $2 OR f.callee_number = $2)"), id, &**number)
+        }
+        // A file with an owner has the key of the owner before that of the document.
+        Hold {
+            account: Some(account),
+            document: Some(document),
+            ..
+        } => {
+            let first = format!("{account}{SEPARATOR}{document}{SEPARATOR}");
+            let last = format!("{account}{SEPARATOR}{document}\u{20}");
+            statement!(DOCUMENT, id, first, last, &**account, &**document)
+        }
+        Hold {
+            account: Some(account), ..
+        } => statement!(sql!("f.account = $2"), id, &**account),
+        Hold { since, until, .. } => {
+            let (since, until) = (
+                since.map_or(0, time::to_millis),
+                until.map_or(i64::MAX, time::to_millis),
+            );
+            statement!(sql!("f.stored_at >= $2 AND f.stored_at < $3"), id, since, until)
+        }
     }
-    if let Some(number) = &hold.number {
-        search = search.number(number);
-    }
-    if let Some(call_id) = &hold.call_id {
-        search = search.call_id(call_id);
-    }
-    if let Some(since) = hold.since {
-        search = search.since(since);
-    }
-    if let Some(until) = hold.until {
-        search = search.until(until);
-    }
-    search
 }
 
 /// The state of a removal that began before a hold.
@@ -223,7 +243,7 @@ mod tests {
     use kazoo_storage::Metadata;
 
     use super::*;
-    use crate::file::FileRecord;
+    use crate::{database::MIGRATIONS, file::FileRecord};
 
     #[tokio::test(start_paused = true)]
     async fn waits_for_all_removals_that_began_before() {
@@ -251,6 +271,40 @@ mod tests {
         assert_eq!(removed, [key(0)]);
         assert!(!has_ended, "the last one is running");
         assert!(Instant::now() >= deadline);
+    }
+
+    #[test]
+    fn counts_by_an_index() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        for schema in MIGRATIONS {
+            connection.execute_batch(schema).unwrap();
+        }
+        let hold = || NewHold::new("case 7", "legal");
+        let key = BlobKey::from_path("a/b/c").unwrap();
+        for (hold, indexes) in [
+            (hold().key(&key).account("a"), vec!["(key=?)"]),
+            (hold().call_id("1").account("a"), vec!["files_by_call_id (call_id=?)"]),
+            (
+                hold().number("1").account("a"),
+                vec!["files_by_caller_number (", "files_by_callee_number ("],
+            ),
+            (
+                hold().account("a").document("d"),
+                vec!["(key>? AND key<?)", "files_by_document (account=? AND document=?)"],
+            ),
+            (hold().account("a"), vec!["files_by_account (account=?)"]),
+            (
+                hold().since(SystemTime::now()),
+                vec!["files_by_time (stored_at>? AND stored_at<?)"],
+            ),
+        ] {
+            let Statement { sql, parameters } = counting(&hold.checked().unwrap());
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let rows = statement.query_map(rusqlite::params_from_iter(parameters), |row| row.get(3));
+            let steps: Vec<String> = rows.unwrap().map(Result::unwrap).collect();
+            let uses = |index: &&str| steps.iter().any(|step| step.contains(index));
+            assert!(indexes.iter().all(uses), "{sql}: {steps:?}");
+        }
     }
 
     #[tokio::test]

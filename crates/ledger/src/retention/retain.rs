@@ -14,7 +14,7 @@ use crate::{
     measure,
     recorded::Recorded,
     removal::{Cause, Removal},
-    rows::encode,
+    rows::{decode, encode},
     time,
 };
 
@@ -23,6 +23,12 @@ const CHECK: Duration = Duration::from_secs(60);
 
 /// Number of documents whose files are read together.
 const DOCUMENTS: usize = 64;
+
+/// Number of files by which a run recognizes the store.
+const OLDEST: usize = 64;
+
+/// The condition that nobody is removing the file `f`.
+const NOT_REMOVED: &str = "NOT EXISTS (SELECT 1 FROM removals r WHERE r.key = f.key)";
 
 /// The result of [`Recorded::retain`].
 #[derive(Clone, Debug, Default)]
@@ -52,7 +58,7 @@ struct Run<'a, S> {
     is_failing: bool,
     /// The time of the last check of the store.
     checked: Option<Instant>,
-    /// The store has a file that is due, so it is the right one.
+    /// The store has a file that the ledger has, too.
     is_right_store: bool,
 }
 
@@ -79,8 +85,8 @@ impl<S: BlobCatalog> Recorded<S> {
     /// receiving uploads.
     ///
     /// Ends early while retention is [suspended](crate::Ledger::suspension), and while the store or the ledger is down. Fails with
-    /// [`ErrorKind::Conflict`] if the store has none of the first files that are due: it is then probably another one, such as a
-    /// directory whose disk is not mounted, and only the rows of these files would be removed.
+    /// [`ErrorKind::Conflict`] if files are due, but the store has none of the 64 oldest files of the ledger: it is then probably
+    /// another one, such as a directory whose disk is not mounted, and only rows would be removed.
     ///
     /// It may be dropped at any time: the files whose removal has begun are removed nevertheless. Several servers may run it at once.
     pub async fn retain(&self) -> Result<Retained> {
@@ -102,11 +108,17 @@ impl<S: BlobCatalog> Recorded<S> {
 }
 
 impl Ledger {
+    /// Returns the keys of the oldest files that nobody is removing.
+    async fn oldest(&self) -> Result<Vec<BlobKey>> {
+        let sql = format!("SELECT f.key FROM files f WHERE {NOT_REMOVED} ORDER BY f.stored_at LIMIT {OLDEST}");
+        let rows = self.read(statement!(sql)).await?;
+        rows.into_iter().map(|mut row| decode(&row.text()?)).collect()
+    }
+
     /// Returns `true` if the ledger has the file under `key`, and nobody is removing it.
-    async fn has(&self, key: &BlobKey) -> Result<bool> {
-        const SQL: &str =
-            "SELECT f.key FROM files f WHERE f.key = $1 AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.key = f.key)";
-        Ok(!self.read(statement!(SQL, encode(key))).await?.is_empty())
+    async fn has_file(&self, key: &BlobKey) -> Result<bool> {
+        let sql = format!("SELECT f.key FROM files f WHERE f.key = $1 AND {NOT_REMOVED}");
+        Ok(!self.read(statement!(sql, encode(key))).await?.is_empty())
     }
 }
 
@@ -180,7 +192,7 @@ impl<S: BlobCatalog> Run<'_, S> {
             sleep_until(self.next).await;
             self.check_clock()?;
             let (batch, rest) = files.split_at(self.pace().batch().min(files.len()));
-            self.check_store(batch).await?;
+            self.check_store(batch.len()).await?;
             files = rest;
             let begun = Instant::now();
             self.remove_batch(batch, cause).await?;
@@ -189,30 +201,34 @@ impl<S: BlobCatalog> Run<'_, S> {
         Ok(())
     }
 
-    /// Fails if the store has none of the `files`, which the ledger has.
-    async fn check_store(&mut self, files: &[FileRecord]) -> Result<(), End> {
+    /// Fails if the store has none of the oldest files of the ledger. `due` is the number of files that are not removed then.
+    async fn check_store(&mut self, due: usize) -> Result<(), End> {
         if self.is_right_store {
             return Ok(());
         }
-        let mut is_lost = false;
-        for file in files {
-            match self.store.head(&file.key).await {
-                Err(error) if error.is_not_found() => is_lost |= self.store.ledger.has(&file.key).await?,
-                // It exists, or the removal fails.
+        let ledger = &self.store.ledger;
+        let mut is_missing = false;
+        for key in ledger.oldest().await? {
+            match self.store.head(&key).await {
+                // Another server may have removed it since.
+                Err(error) if error.is_not_found() => is_missing |= ledger.has_file(&key).await?,
+                Err(error) if !matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Internal) => {
+                    return Err(error.into());
+                }
                 _ => {
-                    is_lost = false;
-                    break;
+                    self.is_right_store = true;
+                    return Ok(());
                 }
             }
         }
-        if is_lost {
-            let message = "retention removed nothing, because the store has none of the files that are due: check that its disk is mounted \
-                and that it is the right store; if the files were deleted without the server, remove them from the ledger with `files \
-                verify --repair`";
-            return Err(Error::new(ErrorKind::Conflict, message).into());
+        if !is_missing {
+            return Ok(());
         }
-        self.is_right_store = true;
-        Ok(())
+        measure::retained(0, due as u64);
+        let message = "retention removed nothing, because the store has none of the oldest files of the ledger: check that its disk is \
+            mounted and that it is the right store; if these files were deleted without the server, remove them from the ledger with \
+            `files verify --repair`";
+        Err(Error::new(ErrorKind::Conflict, message).into())
     }
 
     fn pace(&self) -> Pace {

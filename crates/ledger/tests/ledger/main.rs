@@ -19,6 +19,7 @@ mod recorded;
 mod reindex;
 mod removal;
 mod retention;
+mod retention_store;
 mod search;
 mod site;
 mod verify;

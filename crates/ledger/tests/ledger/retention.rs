@@ -22,7 +22,7 @@ use super::{Site, drain, key};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn policy(rules: impl IntoIterator<Item = Rule>) -> Policy {
+pub(super) fn policy(rules: impl IntoIterator<Item = Rule>) -> Policy {
     rules
         .into_iter()
         .fold(Policy::new(), |policy, rule| policy.rule(rule).unwrap())
@@ -37,7 +37,7 @@ fn hold_key(site: &Site, path: &str) {
 }
 
 /// Records files of this age in days, each of them 10 bytes long.
-async fn record(site: &Site, files: &[(&str, u32)]) {
+pub(super) async fn record(site: &Site, files: &[(&str, u32)]) {
     for (path, days) in files {
         let stored_at = SystemTime::now() - DAY * *days;
         let file = FileRecord::new(&key(path), 10, None).with_stored_at(stored_at);
@@ -241,23 +241,6 @@ async fn ends_if_the_store_is_down_and_yields_to_uploads() {
         "{yielding:?}"
     );
     uploading.abort();
-}
-
-#[tokio::test]
-async fn removes_nothing_if_the_store_has_none_of_the_files() {
-    let site = Site::new().await;
-    record(&site, &[("A/D/1", 3), ("A/D/2", 2)]).await;
-    site.ledger.set_policy(policy([Rule::new().days(1)]));
-    let files = Arc::new(MemoryStore::new());
-    // An upload to the wrong store.
-    files.put(Upload::new(key("A/D/new"), "ID3")).await.unwrap();
-    let store = Recorded::new(files.clone(), site.ledger.clone());
-    let refused = store.retain().await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Conflict);
-    assert_eq!(site.ledger.search(Search::new(), 9).await.unwrap().len(), 2);
-    // One file was deleted by hand.
-    files.put(Upload::new(key("A/D/2"), "ID3")).await.unwrap();
-    assert_eq!(store.retain().await.unwrap().removed, 2);
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use http::Method;
 use serde_json::Value;
 
 use super::{
@@ -44,8 +43,10 @@ impl Listing<'_> {
             let mut parameters = self.parameters.clone();
             parameters.extend([("limit", Some(left.min(PAGE).to_string())), ("cursor", cursor)]);
             let target = format!("{}?{}", self.path, query(&parameters));
-            let method = if self.body.is_some() { Method::POST } else { Method::GET };
-            let page: Value = client.send(method, &target, self.body.clone()).await?.json().await?;
+            let page = match &self.body {
+                None => client.get(&target).await?,
+                Some(body) => client.read(&target, body.clone()).await?,
+            };
             let items = items(&page, self.items);
             if !print_lines(&self.lines(items, is_first))? {
                 break;

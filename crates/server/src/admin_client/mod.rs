@@ -133,6 +133,11 @@ impl AdminClient {
         self.exchange(request, true).await
     }
 
+    /// Sends a POST that only reads, and returns its result.
+    pub(crate) async fn read(&self, target: &str, json: Value) -> Result<Value, String> {
+        Self::accepted(self.query(target, json).await?).await?.json().await
+    }
+
     fn build(
         &self,
         method: Method,

@@ -48,13 +48,15 @@ pub(crate) fn run(options: &CopyOptions) -> Result<ExitCode, Box<dyn StdError + 
     let interrupted = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let copied: Result<_, Box<dyn StdError + Send + Sync>> = select! {
+            // Work that has ended is reported so.
+            biased;
             copied = copy(options, &mut tally) => copied.map(|()| None),
             status = signals.received() => Ok(Some(status)),
         };
         copied
-    })?;
+    });
     Progress::new().clear();
-    if let Some(status) = interrupted {
+    if let Some(status) = interrupted? {
         let done = tally.line();
         complain(&format!("interrupted after {done}; to continue, run the command again"));
         return Ok(status);

@@ -42,12 +42,14 @@ async fn act(options: EraseOptions) -> Result<ExitCode, String> {
             print(&format!("nothing to erase{kept}"))?;
             return Ok(status(&planned));
         }
-        if !is_confirmed("Erase", &files(&planned), &format!("erased{kept}"))? {
+        let shown = format!("{}{kept}", files(&planned));
+        if !is_confirmed("Erase", &shown, "erased")? {
             return Ok(ExitCode::from(UNCONFIRMED));
         }
     }
     // A prompt is answered before: there, the signals end the process.
     let mut signals = Signals::new()?;
+    let has_receipt = options.receipt.is_some();
     let mut receipt = options
         .receipt
         .map(|path| Receipt::create(path, &subject))
@@ -57,12 +59,15 @@ async fn act(options: EraseOptions) -> Result<ExitCode, String> {
         None => Ok(()),
     });
     let erased = select! {
+        // Work that has ended is reported so.
+        biased;
         erased = erased => erased?,
         status = signals.received() => {
             // Dropping the receipt writes what it has.
-            complain(
-                "interrupted: the server erases at most 256 more files; run the command again, with another file for the receipt",
-            );
+            let another = if has_receipt { ", with another file for the receipt" } else { "" };
+            complain(&format!(
+                "interrupted: the server erases at most 256 more files; run the command again{another}"
+            ));
             return Ok(status);
         }
     };

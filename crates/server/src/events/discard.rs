@@ -22,11 +22,15 @@ use crate::{
 pub(super) async fn events(client: &AdminClient, options: &DiscardOptions) -> Result<ExitCode, String> {
     let events = &options.events;
     if !options.yes {
-        let shown = if events.dead {
+        let (count, shown) = if events.dead {
             dead(client, events).await?
         } else {
             selected(client, events).await?
         };
+        if count == 0 {
+            print("nothing to discard")?;
+            return Ok(ExitCode::SUCCESS);
+        }
         if !is_confirmed("Discard", &shown, "discarded")? {
             return Ok(ExitCode::from(UNCONFIRMED));
         }
@@ -48,8 +52,8 @@ pub(super) async fn events(client: &AdminClient, options: &DiscardOptions) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the number of the dead events.
-async fn dead(client: &AdminClient, options: &DeadOptions) -> Result<String, String> {
+/// Returns the number of the dead events, at most 1000, and how to show it.
+async fn dead(client: &AdminClient, options: &DeadOptions) -> Result<(usize, String), String> {
     let parameters = query(&[
         ("state", Some("dead".to_owned())),
         ("receiver", options.receiver.clone()),
@@ -58,14 +62,16 @@ async fn dead(client: &AdminClient, options: &DeadOptions) -> Result<String, Str
     ]);
     let page = client.get(&format!("/v1/events?{parameters}")).await?;
     let more = if field(&page, "next").is_null() { "" } else { " or more" };
-    Ok(match items(&page, "events").len() {
+    let count = items(&page, "events").len();
+    let shown = match count {
         1 => "1 dead event".to_owned(),
         count => format!("{count}{more} dead events"),
-    })
+    };
+    Ok((count, shown))
 }
 
-/// Shows the events with the ids, one for each receiver, and returns their number.
-async fn selected(client: &AdminClient, options: &DeadOptions) -> Result<String, String> {
+/// Shows the events with the ids, one for each receiver. Returns their number, and how to show it.
+async fn selected(client: &AdminClient, options: &DeadOptions) -> Result<(usize, String), String> {
     let (mut table, mut count) = (Table::new(HEADINGS), 0);
     for id in &options.ids {
         let shown = client.get(&format!("/v1/events/{}", segment(id))).await?;
@@ -78,11 +84,14 @@ async fn selected(client: &AdminClient, options: &DeadOptions) -> Result<String,
             count += 1;
         }
     }
-    print_lines(&table.text(true))?;
-    Ok(match count {
+    if count > 0 {
+        print_lines(&table.text(true))?;
+    }
+    let shown = match count {
         1 => "1 event".to_owned(),
         count => format!("{count} events"),
-    })
+    };
+    Ok((count, shown))
 }
 
 fn discarded(done: &Value) -> String {

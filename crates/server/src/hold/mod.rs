@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     admin_client::{
         self, AdminClient,
-        values::{field, items, number, query, segment, text, time},
+        values::{field, items, query, segment, text, time},
     },
     cli::{AddHoldOptions, HoldAction, HoldOptions},
     printable::{complain, json_lines, print, print_json, print_lines},
@@ -64,9 +64,13 @@ async fn add(client: &AdminClient, options: AddHoldOptions) -> Result<ExitCode, 
     if options.json {
         print_json(&added.to_string())?;
     } else {
-        let (id, files) = (text(field(field(&added, "hold"), "id")), number(&added, "files"));
-        print(&format!("{id} added: it protects {}", protected(files)))?;
-        if files == 0 {
+        let (id, files) = (
+            text(field(field(&added, "hold"), "id")),
+            field(&added, "files").as_u64(),
+        );
+        let protected = files.map_or_else(String::new, |files| format!(": it protects {}", protected(files)));
+        print(&format!("{id} added{protected}"))?;
+        if files == Some(0) {
             complain(
                 "no file in the ledger satisfies the conditions: check them; files that are stored later and satisfy them are protected",
             );

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use kazoo_storage_ledger::{policy::Policy, quota::Quotas};
 
+pub(crate) use self::reader::DAY;
 use self::reader::Reader;
 use crate::{flag_file, toml_file::Fault};
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The seconds of a day.
-const DAY: u64 = 86_400;
+pub(crate) const DAY: u64 = 86_400;
 
 /// The tables of the file, and the keys of each.
 const TABLES: [(&str, &[&str]); 4] = [

@@ -47,6 +47,8 @@ pub(crate) fn run(options: ReindexOptions) -> Result<ExitCode, Box<dyn StdError 
             Ok::<_, Box<dyn StdError + Send + Sync>>(done)
         };
         select! {
+            // Work that has ended is reported so.
+            biased;
             done = reindexing => done.map(Ok),
             status = signals.received() => Ok(Err(status)),
         }

@@ -149,7 +149,8 @@ pub(super) async fn remove(ledger: &Ledger, changes: &Changes, mut asked: Asked<
 fn subject(key: Option<&str>, account: Option<&str>, document: Option<&str>) -> Option<BlobKey> {
     match key {
         Some(key) => BlobKey::from_path(key).ok(),
-        None => BlobKey::from_segments(account.into_iter().chain(document)).ok(),
+        // A document without an account is refused.
+        None => BlobKey::from_segments(std::iter::once(account?).chain(document)).ok(),
     }
 }
 

@@ -16,10 +16,7 @@ use kazoo_storage_ledger::{
 use tokio::{sync::Notify, task::spawn_blocking};
 
 pub(super) use self::retention::apply;
-use crate::policy_file::{Content, read};
-
-/// The seconds of a day.
-const DAY: u64 = 86_400;
+use crate::policy_file::{Content, DAY, read};
 
 /// The file of the policy of a ledger.
 pub(super) struct PolicyFile {
