@@ -42,8 +42,7 @@ async fn act(options: EraseOptions) -> Result<ExitCode, String> {
             print(&format!("nothing to erase{kept}"))?;
             return Ok(status(&planned));
         }
-        let shown = format!("{}{kept}", files(&planned));
-        if !is_confirmed("Erase", &shown, "erased")? {
+        if !is_confirmed("Erase", &files(&planned), &format!("erased{kept}"))? {
             return Ok(ExitCode::from(UNCONFIRMED));
         }
     }
