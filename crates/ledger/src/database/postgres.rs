@@ -22,7 +22,6 @@ use tokio::{
 };
 
 pub(crate) use self::address::Address;
-#[cfg(feature = "metrics")]
 pub(super) use self::failure::Code;
 use self::{
     connection::{Connection, Role},

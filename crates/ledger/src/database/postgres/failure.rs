@@ -21,7 +21,6 @@ pub(super) struct Failure {
 pub(in crate::database) struct Code(SqlState);
 
 impl Code {
-    #[cfg(feature = "metrics")]
     pub(in crate::database) fn as_str(&self) -> &str {
         self.0.code()
     }
