@@ -222,3 +222,28 @@ async fn a_damaged_file_that_only_the_store_has_is_kept_by_a_hold_that_may_be_me
     files.repair();
     assert!(files.head(&key(KEY)).await.unwrap_err().is_not_found());
 }
+
+#[tokio::test]
+async fn a_hold_counts_its_files_by_each_condition() {
+    let site = Site::new().await;
+    let store = Recorded::new(shared(), site.ledger.clone());
+    let document = metadata(r#"{"call_id":"b3f6","caller_id_number":"+1312"}"#);
+    store.put(upload("acc/doc/1", "1").with_metadata(document)).await.unwrap();
+    store.put(upload("other/doc/2", "2")).await.unwrap();
+    let hour = Duration::from_secs(3600);
+    let (before, after) = (SystemTime::now() - hour, SystemTime::now() + hour);
+    let holds = [
+        (hold().key(&key("acc/doc/1")), 1),
+        (hold().account("acc"), 1),
+        (hold().account("acc").document("doc"), 1),
+        (hold().number("+1312"), 1),
+        (hold().call_id("b3f6"), 1),
+        (hold().since(before).until(after), 2),
+        (hold().since(after), 0),
+    ];
+    // Each takes two seconds.
+    let added = holds.map(async |(new, files)| (site.ledger.add_hold(new).await.unwrap().files, Some(files)));
+    for (counted, files) in futures_util::future::join_all(added).await {
+        assert_eq!(counted, files);
+    }
+}
