@@ -228,7 +228,10 @@ async fn a_hold_counts_its_files_by_each_condition() {
     let site = Site::new().await;
     let store = Recorded::new(shared(), site.ledger.clone());
     let document = metadata(r#"{"call_id":"b3f6","caller_id_number":"+1312"}"#);
-    store.put(upload("acc/doc/1", "1").with_metadata(document)).await.unwrap();
+    store
+        .put(upload("acc/doc/1", "1").with_metadata(document))
+        .await
+        .unwrap();
     store.put(upload("other/doc/2", "2")).await.unwrap();
     let hour = Duration::from_secs(3600);
     let (before, after) = (SystemTime::now() - hour, SystemTime::now() + hour);
