@@ -1,6 +1,10 @@
 //! Accepts connections until a signal, then drains the open ones.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{self, SocketAddr},
+    time::Duration,
+};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -18,6 +22,7 @@ use super::{
     metrics,
     pulse::Beats,
     tls::Tls,
+    workers::Workers,
 };
 use crate::shutdown::{self, Phase, Signals};
 
@@ -60,11 +65,13 @@ pub(crate) struct Server<S> {
     pub(crate) bounds: Bounds,
 }
 
-/// Serves connections until the first signal, then the open ones until they close, `grace` ends or a second signal arrives.
+/// Serves connections on `workers` until the first signal, then the open ones until they close, `grace` ends or a second signal
+/// arrives.
 ///
 /// Sends the phases of the shutdown to `phases`.
 pub(crate) async fn serve<S: Handler>(
     listener: TcpListener,
+    workers: &Workers,
     mut beats: Beats,
     server: Server<S>,
     phases: watch::Sender<Phase>,
@@ -72,15 +79,11 @@ pub(crate) async fn serve<S: Handler>(
     grace: Duration,
 ) -> End {
     let mut connections = JoinSet::new();
-    let serve = |(stream, peer): (TcpStream, SocketAddr), connections: &mut JoinSet<()>| {
+    let serve = |(stream, peer): (net::TcpStream, SocketAddr), connections: &mut JoinSet<()>| {
         let since = Instant::now();
         if let Some(permit) = server.admission.acquire(peer) {
-            connections.spawn(serve_connection(
-                stream,
-                Accepted { peer, since },
-                permit,
-                server.clone(),
-            ));
+            let connection = serve_connection(stream, Accepted { peer, since }, permit, server.clone());
+            workers.spawn(connections, connection);
         } else {
             metrics::dropped();
             tracing::debug!(%peer, "dropped a connection without a response");
@@ -94,6 +97,8 @@ pub(crate) async fn serve<S: Handler>(
             () = beats.answer() => continue,
             accepted = listener.accept() => accepted,
         };
+        // The runtime of a worker will wait for the socket, not this one.
+        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         match accepted {
             Ok(accepted) => serve(accepted, &mut connections),
             Err(error) if is_about_the_connection(&error) => {
@@ -144,7 +149,7 @@ pub(crate) async fn serve<S: Handler>(
 }
 
 async fn serve_connection<S: Handler>(
-    stream: TcpStream,
+    stream: net::TcpStream,
     accepted: Accepted,
     permit: ConnectionPermit,
     server: Server<S>,
@@ -159,6 +164,10 @@ async fn serve_connection<S: Handler>(
         }
         request
     });
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::error!(peer = %accepted.peer, %error, "cannot serve a connection"),
+    };
     // Responses are written whole; waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -190,7 +199,7 @@ async fn serve_connection<S: Handler>(
 /// Closes `listener`, and returns the connections that the kernel had already established.
 ///
 /// Their clients may have sent a request, which closing the listener alone would reset.
-fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+fn close(listener: TcpListener) -> Vec<(net::TcpStream, SocketAddr)> {
     let Ok(listener) = listener.into_std() else {
         return Vec::new();
     };
@@ -199,7 +208,7 @@ fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     established
         .filter_map(|(stream, peer)| {
             stream.set_nonblocking(true).ok()?;
-            Some((TcpStream::from_std(stream).ok()?, peer))
+            Some((stream, peer))
         })
         .collect()
 }
