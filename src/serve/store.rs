@@ -28,12 +28,8 @@ pub(super) async fn store<S: BlobStore>(
     }
     ContentEncoding::refuse_any(&head.headers)?;
     let precondition = Precondition::from_headers(&head.headers)?;
-    if !precondition.is_unconditional() {
-        // Saves the client from sending a body that would be rejected. The store decides when it commits.
-        let current = store.head(key).await.map(Some);
-        let current = current.or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?;
-        precondition.check(current.as_ref())?;
-    }
+    // Saves the client from sending a body that would be rejected. The store decides when it commits.
+    precondition.check_in(store, key).await?;
     let len = declared_len(&head.headers).or_else(|| body.size_hint().exact());
     let (watch, body) = Watch::over(body);
     let metadata = head.extensions.remove::<Metadata>();

@@ -5,10 +5,13 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
-    BlobInfo, dates,
+    BlobInfo, BlobStore, dates,
     etag::{Comparison, Malformed, Tag, Tags},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    key::BlobKey,
+};
 
 /// The condition under which an [`Upload`](super::Upload) is stored, as in the headers `If-Match`, `If-None-Match` and
 /// `If-Unmodified-Since` (RFC 9110, section 13). By default there is none.
@@ -100,8 +103,20 @@ impl Precondition {
         if self.allows(current) {
             return Ok(());
         }
-        let message = "the file under this name does not meet the conditions of the request; nothing was stored";
+        let message = "the file under this name does not meet the conditions of the request; nothing was changed";
         Err(Error::new(ErrorKind::PreconditionFailed, message))
+    }
+
+    /// [Checks](Self::check) the condition against the file that `store` has under `key`, which may change afterwards.
+    pub async fn check_in<S: BlobStore + ?Sized>(&self, store: &S, key: &BlobKey) -> Result<()> {
+        if self.is_unconditional() {
+            return Ok(());
+        }
+        let current = match store.head(key).await {
+            Err(error) if error.is_not_found() => None,
+            current => Some(current?),
+        };
+        self.check(current.as_ref())
     }
 }
 

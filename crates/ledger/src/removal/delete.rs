@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_core::Stream;
 use kazoo_storage::{
-    BlobCatalog, BlobKey, Error, ErrorKind, Result,
+    BlobCatalog, BlobKey, Result,
     store::{BlobEntry, Precondition},
 };
 
@@ -26,22 +26,13 @@ impl<S: BlobCatalog> BlobCatalog for Recorded<S> {
 
 impl<S: BlobCatalog> Recorded<S> {
     /// Removes the file under `key` as [`delete`](BlobCatalog::delete) does, if the file in the store satisfies `precondition`.
-    /// Otherwise, fails with [`ErrorKind::PreconditionFailed`].
+    /// Otherwise, fails with [`ErrorKind::PreconditionFailed`](kazoo_storage::ErrorKind::PreconditionFailed).
     ///
     /// No upload through a clone of this store replaces the file between the check and the removal.
     pub async fn delete_if(&self, key: &BlobKey, precondition: &Precondition) -> Result<()> {
         let key = key.detached();
         let guard = self.locks.clone().lock(key.clone()).await;
-        if !precondition.is_unconditional() {
-            let current = match self.inner.head(&key).await {
-                Err(error) if error.is_not_found() => None,
-                current => Some(current?),
-            };
-            if !precondition.allows(current.as_ref()) {
-                let message = format!("the file `{key}` has changed, so it was not removed; look at it again");
-                return Err(Error::new(ErrorKind::PreconditionFailed, message));
-            }
-        }
+        precondition.check_in(&self.inner, &key).await?;
         let keys = BTreeSet::from([key.clone()]);
         let mut results = self.remove_locked(keys, guard, Cause::Operator, always()).await;
         match results.remove(&key) {
@@ -54,7 +45,7 @@ impl<S: BlobCatalog> Recorded<S> {
 
 #[cfg(test)]
 mod tests {
-    use kazoo_storage::{BlobStore as _, MemoryStore, Upload};
+    use kazoo_storage::{BlobStore as _, ErrorKind, MemoryStore, Upload};
 
     use super::*;
     use crate::Ledger;

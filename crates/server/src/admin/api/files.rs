@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, header};
 use http_body_util::BodyExt as _;
 use kazoo_storage::{
     BlobCatalog as _, BlobInfo, BlobKey, BlobStore as _, Body, Error, ErrorKind, Metadata,
-    store::{Blob, DynBlobCatalog, Precondition},
+    store::{Blob, Precondition},
 };
 use kazoo_storage_ledger::{FileRecord, Ledger, Search, audit::Action, holds::Hold};
 use serde_json::{Value, json};
@@ -223,10 +223,18 @@ pub(super) async fn delete(storage: &Storage, changes: &Changes, mut asked: Aske
     let trail = Trail::new(storage.ledger.as_ref(), &asked);
     let deletion = async move {
         let deleting = async {
-            match recorded {
-                Some(recorded) => recorded.delete_if(&detached, &precondition).await,
-                None => delete_if(&store, &detached, &precondition).await,
-            }
+            let deleted = if let Some(recorded) = recorded {
+                recorded.delete_if(&detached, &precondition).await
+            } else {
+                match precondition.check_in(&store, &detached).await {
+                    Ok(()) => store.delete(&detached).await,
+                    failed => failed,
+                }
+            };
+            deleted.map_err(|error| match error.kind() {
+                ErrorKind::PreconditionFailed => changed(&detached),
+                _ => error,
+            })
         };
         // The ledger has the entry about its success.
         let done = |(): &()| None;
@@ -241,19 +249,9 @@ pub(super) async fn delete(storage: &Storage, changes: &Changes, mut asked: Aske
     Ok(json::response(json!({"deleted": key.to_string()}).to_string()))
 }
 
-/// Removes a file from a store without a ledger, unless it is another one than the client wants to remove.
-async fn delete_if(store: &DynBlobCatalog, key: &BlobKey, precondition: &Precondition) -> Result<(), Error> {
-    if !precondition.is_unconditional() {
-        let current = match store.head(key).await {
-            Err(error) if error.is_not_found() => None,
-            current => Some(current?),
-        };
-        if !precondition.allows(current.as_ref()) {
-            let message = format!("the file `{key}` has changed, so it was not removed; look at it again");
-            return Err(Error::new(ErrorKind::PreconditionFailed, message));
-        }
-    }
-    store.delete(key).await
+fn changed(key: &BlobKey) -> Error {
+    let message = format!("the file `{key}` has changed, so it was not removed; look at it again");
+    Error::new(ErrorKind::PreconditionFailed, message)
 }
 
 /// Returns `true` if the store or the ledger has the file.
