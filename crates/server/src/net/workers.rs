@@ -21,7 +21,7 @@ const MIN_BLOCKING_THREADS: usize = 16;
 /// Threads with a runtime of their own, one for each core.
 ///
 /// A connection stays on its worker. In a runtime of several threads, most tasks that become ready wake another thread:
-/// without that, fetches of 64 KiB and uploads with `--no-fsync` are 13 % faster.
+/// without that, fetches of 64 KiB and uploads without syncs are 13 % faster.
 pub(crate) struct Workers(Vec<Worker>);
 
 struct Worker {
