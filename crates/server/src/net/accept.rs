@@ -1,10 +1,6 @@
 //! Accepts connections until a signal, then drains the open ones.
 
-use std::{
-    io,
-    net::{self, SocketAddr},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -22,7 +18,6 @@ use super::{
     metrics,
     pulse::Beats,
     tls::Tls,
-    workers::Workers,
 };
 use crate::shutdown::{self, Phase, Signals};
 
@@ -65,13 +60,11 @@ pub(crate) struct Server<S> {
     pub(crate) bounds: Bounds,
 }
 
-/// Serves connections on `workers` until the first signal, then the open ones until they close, `grace` ends or a second signal
-/// arrives.
+/// Serves connections until the first signal, then the open ones until they close, `grace` ends or a second signal arrives.
 ///
 /// Sends the phases of the shutdown to `phases`.
 pub(crate) async fn serve<S: Handler>(
     listener: TcpListener,
-    workers: &Workers,
     mut beats: Beats,
     server: Server<S>,
     phases: watch::Sender<Phase>,
@@ -79,11 +72,15 @@ pub(crate) async fn serve<S: Handler>(
     grace: Duration,
 ) -> End {
     let mut connections = JoinSet::new();
-    let serve = |(stream, peer): (net::TcpStream, SocketAddr), connections: &mut JoinSet<()>| {
+    let serve = |(stream, peer): (TcpStream, SocketAddr), connections: &mut JoinSet<()>| {
         let since = Instant::now();
         if let Some(permit) = server.admission.acquire(peer) {
-            let connection = serve_connection(stream, Accepted { peer, since }, permit, server.clone());
-            workers.spawn(connections, connection);
+            connections.spawn(serve_connection(
+                stream,
+                Accepted { peer, since },
+                permit,
+                server.clone(),
+            ));
         } else {
             metrics::dropped();
             tracing::debug!(%peer, "dropped a connection without a response");
@@ -97,8 +94,6 @@ pub(crate) async fn serve<S: Handler>(
             () = beats.answer() => continue,
             accepted = listener.accept() => accepted,
         };
-        // The runtime of a worker will wait for the socket, not this one.
-        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         match accepted {
             Ok(accepted) => serve(accepted, &mut connections),
             Err(error) if is_about_the_connection(&error) => {
@@ -149,7 +144,7 @@ pub(crate) async fn serve<S: Handler>(
 }
 
 async fn serve_connection<S: Handler>(
-    stream: net::TcpStream,
+    stream: TcpStream,
     accepted: Accepted,
     permit: ConnectionPermit,
     server: Server<S>,
@@ -164,10 +159,6 @@ async fn serve_connection<S: Handler>(
         }
         request
     });
-    let stream = match TcpStream::from_std(stream) {
-        Ok(stream) => stream,
-        Err(error) => return tracing::error!(peer = %accepted.peer, %error, "cannot serve a connection"),
-    };
     // Responses are written whole; waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -199,7 +190,7 @@ async fn serve_connection<S: Handler>(
 /// Closes `listener`, and returns the connections that the kernel had already established.
 ///
 /// Their clients may have sent a request, which closing the listener alone would reset.
-fn close(listener: TcpListener) -> Vec<(net::TcpStream, SocketAddr)> {
+fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let Ok(listener) = listener.into_std() else {
         return Vec::new();
     };
@@ -208,7 +199,7 @@ fn close(listener: TcpListener) -> Vec<(net::TcpStream, SocketAddr)> {
     established
         .filter_map(|(stream, peer)| {
             stream.set_nonblocking(true).ok()?;
-            Some((stream, peer))
+            Some((TcpStream::from_std(stream).ok()?, peer))
         })
         .collect()
 }

@@ -10,7 +10,6 @@ mod metrics;
 pub(crate) mod pulse;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
-pub(crate) mod workers;
 
 use http::{HeaderValue, Response, header};
 

@@ -55,7 +55,6 @@ use crate::{
         inherited::Sockets,
         pulse,
         tls::Tls,
-        workers::Workers,
     },
     policy_file,
     shutdown::{Phase, Signals},
@@ -83,17 +82,15 @@ pub(crate) fn run(config: Config, sockets: Sockets) -> Fallible<ExitCode> {
     log::init(config.log);
     let of_admin = config.admin.as_ref().map_or(0, |_| admin::DESCRIPTORS);
     admission::raise_descriptors(&config.connections, of_admin);
-    let workers = Workers::start(BLOCKING_THREADS)?;
-    // For all but the connections of clients.
+    // One worker for each core, the default.
     let runtime = runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
-    let end = runtime.block_on(start(config, sockets, &workers))?;
+    let end = runtime.block_on(start(config, sockets))?;
     Ok(match end {
         // Requests cut off at the end of the grace period were asked to retry.
         End::Drained | End::GraceOver => {
-            workers.shut_down(DISK);
             runtime.shutdown_timeout(DISK);
             tracing::info!("stopped");
             ExitCode::SUCCESS
@@ -158,7 +155,7 @@ fn warn_of_secrets(config: &Config, mount: &Mount, rules: Option<&SharedAccessRu
     }
 }
 
-async fn start(config: Config, sockets: Sockets, workers: &Workers) -> Fallible<End> {
+async fn start(config: Config, sockets: Sockets) -> Fallible<End> {
     // From now on SIGHUP does not end the process, neither from a closed terminal nor while the store is being opened.
     let hangups = signal(SignalKind::hangup())?;
     let Files {
@@ -249,7 +246,7 @@ async fn start(config: Config, sockets: Sockets, workers: &Workers) -> Fallible<
     let (pulse, beats) = pulse::pulse();
     tokio::spawn(service_manager::watch(pulse, readiness));
     let reporting = tokio::spawn(service_manager::report(server.admission.clone(), phase, config.grace));
-    let end = accept::serve(listener, workers, beats, server, phases, signals, config.grace).await;
+    let end = accept::serve(listener, beats, server, phases, signals, config.grace).await;
     let _ = reporting.await;
     if matches!(end, End::Drained | End::GraceOver) {
         close(api.as_deref(), deliveries.as_deref(), audit_file.as_deref(), ledger).await;
