@@ -53,7 +53,7 @@ fn source() -> TempDir {
     let mut client = server.connect();
     client.send(multipart(
         "/some_prefix/acc/doc/message.mp3",
-        r#"{"call_id": "b3f6"}"#,
+        r#"{"call_id": "call-7"}"#,
         "media",
     ));
     assert_eq!(client.receive().status, 201);
@@ -91,7 +91,7 @@ fn copies_a_directory_and_skips_what_is_there() {
         facts
     };
     assert_eq!(facts(&from), facts(&to));
-    assert_eq!(facts(&to)["metadata"]["call_id"], "b3f6");
+    assert_eq!(facts(&to)["metadata"]["call_id"], "call-7");
 
     // As after an interruption.
     fs::remove_file(to.join("acc/doc/1.mp3")).unwrap();

@@ -75,7 +75,7 @@ fn a_held_file_is_neither_deleted_nor_replaced() {
 #[test]
 fn the_command_adds_lists_and_removes_holds() {
     let site = Site::with(TempDir::new().unwrap(), &[]);
-    let metadata = r#"{"call_id":"b3f6","caller_id_number":"+491"}"#;
+    let metadata = r#"{"call_id":"call-7","caller_id_number":"+491"}"#;
     let mut client = site.server.connect();
     client.send(multipart("/some_prefix/acc/DOC/message.mp3", metadata, "media"));
     assert_eq!(client.receive().status, 201);
@@ -83,7 +83,11 @@ fn the_command_adds_lists_and_removes_holds() {
     let (added, _) = hold(
         &site,
         0,
-        &[&["add", "--number=+491", "--call-id=b3f6", "--since=2h"], &because[..]].concat(),
+        &[
+            &["add", "--number=+491", "--call-id=call-7", "--since=2h"],
+            &because[..],
+        ]
+        .concat(),
     );
     let id = added.strip_suffix(" added: it protects 1 file\n").unwrap();
     let (json, _) = hold(&site, 0, &[&["add", KEY, "--json"], &because[..]].concat());
@@ -92,7 +96,7 @@ fn the_command_adds_lists_and_removes_holds() {
     let (table, _) = hold(&site, 0, &["list"]);
     assert!(table.starts_with("ID ") && table.lines().count() == 3, "{table}");
     assert!(
-        table.contains("number=+491 call-id=b3f6 since=") && table.contains(&format!("key={KEY}")),
+        table.contains("number=+491 call-id=call-7 since=") && table.contains(&format!("key={KEY}")),
         "{table}"
     );
     assert_eq!(hold(&site, 0, &["list", "--json"]).0.lines().count(), 2);
@@ -109,7 +113,7 @@ fn the_command_adds_lists_and_removes_holds() {
         log.contains("has added a hold") && log.contains("has removed a hold"),
         "{log}"
     );
-    assert!(!log.contains("+491") && !log.contains("b3f6"), "{log}");
+    assert!(!log.contains("+491") && !log.contains("call-7"), "{log}");
 }
 
 #[test]
