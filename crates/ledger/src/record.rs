@@ -54,22 +54,58 @@ pub(crate) fn unrecorded(error: Error) -> Error {
 }
 
 /// The statement that stores a file, with the revision `$first`, if the ledger does not have it, or with `$next` if
-/// `$condition` holds for the row that it has.
+/// `$condition` holds for the row that it has. `$described` sets the columns that depend on the metadata.
 macro_rules! upsert {
-    ($first:literal, $next:literal, $condition:expr) => {
+    ($first:literal, $next:literal, $described:expr, $condition:expr) => {
         concat!(
             "INSERT INTO files (key, account, owner, document, attachment, kind, size, sha256, content_type, stored_at, ",
             "metadata, call_id, caller_number, callee_number, event, revision) ",
             "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, ",
             $first,
             ") ",
-            "ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, size = excluded.size, sha256 = excluded.sha256, ",
-            "content_type = excluded.content_type, stored_at = excluded.stored_at, metadata = excluded.metadata, ",
-            "call_id = excluded.call_id, caller_number = excluded.caller_number, ",
-            "callee_number = excluded.callee_number, event = excluded.event, revision = ",
+            "ON CONFLICT (key) DO UPDATE SET size = excluded.size, sha256 = excluded.sha256, ",
+            "content_type = excluded.content_type, stored_at = excluded.stored_at, event = excluded.event, ",
+            $described,
+            ", revision = ",
             $next,
             " WHERE ",
             $condition
+        )
+    };
+}
+
+/// Sets the columns that depend on the metadata to those of the file.
+macro_rules! described {
+    () => {
+        "kind = excluded.kind, metadata = excluded.metadata, call_id = excluded.call_id, \
+            caller_number = excluded.caller_number, callee_number = excluded.callee_number"
+    };
+}
+
+/// Does the same, unless the store has neither a digest nor metadata of the file. It may then have ignored a sidecar whose file was
+/// touched or restored, and the file must not leave its holds, and the reach of an erasure.
+macro_rules! described_if_known {
+    () => {
+        concat!(
+            described_if_known!("kind"),
+            ", ",
+            described_if_known!("metadata"),
+            ", ",
+            described_if_known!("call_id"),
+            ", ",
+            described_if_known!("caller_number"),
+            ", ",
+            described_if_known!("callee_number")
+        )
+    };
+    ($column:literal) => {
+        concat!(
+            $column,
+            " = CASE WHEN excluded.sha256 IS NULL AND excluded.metadata IS NULL THEN files.",
+            $column,
+            " ELSE excluded.",
+            $column,
+            " END"
         )
     };
 }
@@ -94,7 +130,7 @@ pub(crate) fn store(engine: Engine, file: &FileRecord, event: &str) -> Vec<State
         // `RETURNING` would be simpler than `revision`, but SQLite then creates a temporary table, and copies each page before
         // changing it, which takes longer than the change.
         Engine::Sqlite => {
-            const SQL: &str = upsert!("1", "abs(files.revision) + 1", differs!());
+            const SQL: &str = upsert!("1", "abs(files.revision) + 1", described!(), differs!());
             vec![
                 row(SQL, file, event),
                 outbox::stored(&file.key, event),
@@ -111,6 +147,7 @@ pub(crate) fn store(engine: Engine, file: &FileRecord, event: &str) -> Vec<State
                 upsert!(
                     "1",
                     "abs(files.revision) + 1",
+                    described!(),
                     concat!(differs!(), " AND NOT is_being_removed(files.key)")
                 ),
                 " RETURNING ",
@@ -133,7 +170,7 @@ fn revision(key: &BlobKey, event: &str) -> Statement {
 }
 
 /// Returns the statements that store `file`, found in the store, unless the ledger has one that was stored at the same time or later.
-/// The last one returns a row if they did.
+/// The last one returns a row if they did. A file without a digest and metadata keeps the metadata of the row.
 ///
 /// The revision of such a file is not positive: its upload may be about to record it, with an event.
 pub(crate) fn store_newer(engine: Engine, file: &FileRecord, event: &str) -> Vec<Statement> {
@@ -142,6 +179,7 @@ pub(crate) fn store_newer(engine: Engine, file: &FileRecord, event: &str) -> Vec
             upsert!(
                 "0",
                 "-abs(files.revision)",
+                described_if_known!(),
                 "files.stored_at < excluded.stored_at"
             )
         };
@@ -159,6 +197,7 @@ pub(crate) fn store_found(file: &FileRecord, event: &str) -> Statement {
     const SQL: &str = upsert!(
         "0",
         "-abs(files.revision)",
+        described!(),
         "(files.size <> excluded.size OR files.sha256 IS DISTINCT FROM excluded.sha256)"
     );
     row(SQL, file, event)

@@ -143,6 +143,34 @@ async fn repairs_a_row_that_is_older_than_its_file_and_keeps_a_newer_one() {
     recorded.delete(&key("a")).await.unwrap();
 }
 
+/// A directory ignores the sidecar of a file that another program touched, restored or changed. The file stays in its holds.
+#[tokio::test]
+async fn a_file_with_another_time_than_its_sidecar_keeps_its_metadata() {
+    let (site, root) = (Site::new().await, tempfile::tempdir().unwrap());
+    let files = std::sync::Arc::new(FsStore::options().durable(false).open(root.path()).unwrap());
+    let store = Recorded::new(files, site.ledger.clone());
+    let document = metadata(r#"{"call_id":"c-7","caller_id_number":"+491","source_type":"voicemail"}"#);
+    store
+        .put(upload("A/D/a.mp3", "media").with_metadata(document))
+        .await
+        .unwrap();
+    let before = site.ledger.file(&key("A/D/a.mp3")).await.unwrap().unwrap();
+
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let media = std::fs::File::options().write(true).open(root.path().join("A/D/a.mp3"));
+    media.unwrap().set_modified(later).unwrap();
+    let done = site.ledger.reindex(&store, Reindex::new(), |_| ()).await.unwrap();
+    assert_eq!(done.recorded, 1);
+    let after = site.ledger.file(&key("A/D/a.mp3")).await.unwrap().unwrap();
+    assert!(after.stored_at > before.stored_at);
+    assert_eq!(after.sha256, None);
+    assert_eq!(after.metadata, before.metadata);
+    assert_eq!(
+        (after.kind, after.call_id, after.caller_number, after.callee_number),
+        (before.kind, before.call_id, before.caller_number, before.callee_number)
+    );
+}
+
 /// More metadata than waits in memory: it is recorded in several steps.
 #[tokio::test]
 async fn records_every_file_with_long_metadata() {

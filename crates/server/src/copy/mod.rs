@@ -70,7 +70,10 @@ pub(crate) fn run(options: &CopyOptions) -> Result<ExitCode, Box<dyn StdError + 
 }
 
 async fn copy(options: &CopyOptions, tally: &mut Tally) -> Result<(), Box<dyn StdError + Send + Sync>> {
-    let (from, to) = (options.store(&options.from), options.store(&options.to));
+    let (mut from, to) = (options.store(&options.from), options.store(&options.to));
+    // Otherwise the store would ignore the sidecar of a file that was changed or touched: the copy would have no metadata, and the
+    // digest of the damaged content.
+    from.verify_on_read = matches!(options.from, Location::Directory(_));
     let (from, to) = (config::store(from)?, config::store(to)?);
     let named = |location: &Location, error: String| format!("{location}: {error}");
     if is_missing(&options.from) {

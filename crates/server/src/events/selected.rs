@@ -19,7 +19,7 @@ pub(super) fn all_dead(options: &DeadOptions) -> Value {
     })
 }
 
-/// Changes each of the events `ids`. Returns the sums of the results.
+/// Changes each of the events `ids`. Returns the sums of the results. An error says how many of the events were changed before.
 pub(super) async fn change_each(
     client: &AdminClient,
     ids: &[String],
@@ -27,9 +27,13 @@ pub(super) async fn change_each(
     parameters: &str,
 ) -> Result<Value, String> {
     let mut sums = BTreeMap::<String, u64>::new();
-    for id in ids {
+    for (changed, id) in ids.iter().enumerate() {
         let target = format!("/v1/events/{}/{verb}?{parameters}", segment(id));
-        let done: Value = client.send(Method::POST, &target, None).await?.json().await?;
+        let done = async { client.send(Method::POST, &target, None).await?.json().await };
+        let done: Value = done.await.map_err(|error: String| match changed {
+            0 => error,
+            changed => format!("{error}; the first {changed} of the {} events are done", ids.len()),
+        })?;
         for (name, value) in done.as_object().into_iter().flatten() {
             *sums.entry(name.clone()).or_default() += value.as_u64().unwrap_or_default();
         }

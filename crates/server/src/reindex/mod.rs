@@ -12,7 +12,7 @@ use kazoo_storage_ledger::{Reindex, Reindexed};
 use tokio::select;
 
 use crate::{
-    cli::ReindexOptions,
+    cli::{Location, ReindexOptions},
     config,
     printable::complain,
     progress::Progress,
@@ -24,6 +24,12 @@ use crate::{
 pub(crate) fn run(options: ReindexOptions) -> Result<ExitCode, Box<dyn StdError + Send + Sync>> {
     let ledger = config::ledger(options.ledger, &options.store)
         .ok_or("nothing to record in: set --ledger sqlite:PATH to the ledger of the store")?;
+    if let Location::Directory(root) = &options.store.store
+        && !root.exists()
+    {
+        // Opening it would create it.
+        return Err(format!("--store {}: there is no such directory", root.display()).into());
+    }
     let store = config::store(options.store)?;
     let mut reindex = Reindex::new();
     if let Some(name) = &options.beneath {

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::{Duration, SystemTime},
 };
 
 use tempfile::TempDir;
@@ -170,25 +171,27 @@ fn replaces_a_different_file_only_if_asked_to() {
 fn does_not_copy_a_damaged_file() {
     let root = source();
     let (from, to) = (root.path().join("from"), root.path().join("to"));
-    let path = from.join("acc/doc/1.mp3");
-    let modified = fs::metadata(&path).unwrap().modified().unwrap();
-    fs::write(&path, "b").unwrap();
-    fs::File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_modified(modified)
-        .unwrap();
+    let path = |name: &str| from.join("acc/doc").join(name);
+    let touch = |name: &str, time: SystemTime| {
+        let file = fs::File::options().write(true).open(path(name)).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    let modified = fs::metadata(path("1.mp3")).unwrap().modified().unwrap();
+    // Changed with the time of the upload, changed later, and only touched.
+    fs::write(path("1.mp3"), "b").unwrap();
+    touch("1.mp3", modified);
+    fs::write(path("0.mp3"), "longer").unwrap();
+    touch("message.mp3", modified + Duration::from_secs(1));
     let (done, failed) = copy(1, &from, &to, &[]);
     assert_eq!(
         done,
-        "3 files copied, 1 MiB, 0 of them replaced; 0 already there, 1 failed\n"
+        "1 files copied, 1 MiB, 0 of them replaced; 0 already there, 3 failed\n"
     );
-    assert!(
-        failed.contains("acc/doc/1.mp3: the content differs from the SHA-256"),
-        "{failed}"
-    );
-    assert!(!to.join("acc/doc/1.mp3").exists());
+    for name in ["0.mp3", "1.mp3", "message.mp3"] {
+        let error = format!("acc/doc/{name}: the stored file or its sidecar differs from what was uploaded");
+        assert!(failed.contains(&error), "{failed}");
+        assert!(!to.join("acc/doc").join(name).exists());
+    }
 }
 
 #[test]
@@ -206,6 +209,15 @@ fn refuses_directories_that_a_server_has_open_and_that_do_not_exist() {
         refused.contains("there is no such directory") && !missing.exists(),
         "{refused}"
     );
+
+    let mut reindex = program();
+    let refused = reindex
+        .args(["reindex", "--store"])
+        .arg(root.path().join("none"))
+        .output();
+    let refused = String::from_utf8(refused.unwrap().stderr).unwrap();
+    assert!(refused.contains("there is no such directory"), "{refused}");
+    assert!(!root.path().join("none").exists());
 }
 
 #[test]

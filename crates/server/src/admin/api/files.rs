@@ -186,6 +186,11 @@ pub(super) async fn fetch(storage: &Storage, mut asked: Asked<'_>) -> Answer {
     let key = BlobKey::from_path(&asked.parameters.captured())?;
     asked.parameters.end()?;
     let blob = open(storage, &key).await?;
+    let digest = match (blob.info.digest, &storage.ledger) {
+        // A bucket has no digests, and a directory has none of a file that was changed or touched.
+        (None, Some(ledger)) => ledger.file(&key).await?.and_then(|file| file.sha256),
+        (digest, _) => digest,
+    };
     let trail = Trail::new(storage.ledger.as_ref(), &asked);
     trail.record(Action::Fetch, Some(&key), "200").await?;
     let state = Arc::clone(&asked.call.state);
@@ -200,7 +205,7 @@ pub(super) async fn fetch(storage: &Storage, mut asked: Asked<'_>) -> Answer {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.info.len));
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
-    if let Some(digest) = blob.info.digest.and_then(|digest| digest.repr_digest()) {
+    if let Some(digest) = digest.and_then(|digest| digest.repr_digest()) {
         headers.insert(HeaderName::from_static("repr-digest"), digest);
     }
     Ok(response)

@@ -1,6 +1,10 @@
 //! `files verify` compares the store with the ledger.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -100,4 +104,28 @@ fn needs_a_ledger() {
     assert_eq!(site.ask("POST", "/v1/files/verify", "{}").0, 409);
     assert_eq!(site.ask("POST", "/v1/files/export?all=true", "").0, 409);
     assert_eq!(site.ask("POST", "/v1/files/verify", r#"{"x": 1}"#).0, 409);
+}
+
+/// The store ignores the digest in the sidecar, as the file has another time, but the ledger has the digest too.
+#[test]
+fn gets_no_file_that_was_changed_later() {
+    let site = Site::with(TempDir::new().unwrap(), &[]);
+    site.put("acc/doc/a.mp3", "content");
+    let path = site.root.path().join("data/acc/doc/a.mp3");
+    fs::write(&path, "damaged").unwrap();
+    let later = SystemTime::now() + Duration::from_secs(1);
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    let target = site.root.path().join("a.mp3");
+    let (_, refused) = run(
+        &site,
+        1,
+        &["get", "acc/doc/a.mp3", "--output", target.to_str().unwrap()],
+    );
+    assert!(refused.contains("differs from its SHA-256"), "{refused}");
+    assert!(!target.exists());
 }
